@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/time.hpp>
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string_view>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// Whether an operation may be run twice without harm. `unsafe`: retried only after failures that are
+/// known not to have reached the other side.
+enum class idempotency { safe, unsafe };
+
+/// What a caller says about one call; see `with`.
+struct call_options {
+    /// The call must be over by then: no attempt starts later, no delay runs past it, and the callable
+    /// sees it as ctx.deadline(). Unset: none but that of an enclosing call.
+    std::optional<time_point> deadline;
+    /// Ends waits at once and is handed to the callable.
+    std::stop_token stop_token;
+    resilience::idempotency idempotency = resilience::idempotency::safe;
+};
+
+class call_context;
+
+namespace detail {
+
+class environment;
+
+/// What blocking calls leave for those that run inside of them on the same thread.
+struct thread_calls {
+    const call_context* current = nullptr; // of the innermost call that has one
+    unsigned retry_depth = 0;              // retries that are running an attempt
+};
+RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
+
+} // namespace detail
+
+/// What a callable may know about the call that it is an attempt of, and what policies narrow. Lives in
+/// the driver; valid during the attempt only; used by one thread at a time.
+class call_context {
+public:
+    /// `env`: where events of policies without a registry of their own go; may be null.
+    explicit call_context(time_source& clock, const detail::environment* env = nullptr) noexcept
+        : clock_(&clock), env_(env) {}
+    call_context(const call_context&) = delete;
+    call_context& operator=(const call_context&) = delete;
+
+    /// The number of this attempt, from 1.
+    unsigned attempt() const noexcept { return attempt_; }
+    /// When the call must be over; time_point::max() if there is no limit.
+    time_point deadline() const noexcept { return deadline_; }
+    /// Time left until the deadline, never negative; duration::max() without one.
+    duration remaining() const noexcept {
+        return deadline_ == time_point::max() ? duration::max() : elapsed_between(clock_->now(), deadline_);
+    }
+    /// Requested at the deadline, when the caller asks for it, or when the enclosing call is stopped.
+    /// The first use under a deadline arms a timer, which may allocate; nobody else pays for it.
+    std::stop_token stop_token() {
+        if (!armed_) {
+            if (deadline_ == time_point::max()) return outer_stop();
+            arm();
+        }
+        return armed_->source.get_token();
+    }
+    /// The caller, or an enclosing call, has asked for the end. Says nothing of the deadline.
+    bool stop_requested() const noexcept { return stop_ != nullptr && stop_->stop_requested(); }
+    /// The name given with `named`; empty if none.
+    std::string_view operation() const noexcept { return operation_; }
+    resilience::idempotency idempotency() const noexcept { return idempotency_; }
+    /// How many retries this call runs inside of, its own pipeline's included.
+    unsigned retry_depth() const noexcept { return retry_depth_; }
+    time_source& clock() const noexcept { return *clock_; }
+    const detail::environment* env() const noexcept { return env_; }
+
+    /// The context of the narrowed call that runs on this thread; null if there is none.
+    static const call_context* current() noexcept { return detail::this_threads_calls.current; }
+
+    // What follows is for drivers and policies.
+
+    void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
+    void set_operation(std::string_view operation) noexcept { operation_ = operation; }
+    void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
+    /// Takes the caller's wishes; `options` must outlive the context.
+    void apply(const call_options& options) noexcept {
+        if (options.deadline && *options.deadline < deadline_) deadline_ = *options.deadline;
+        if (options.stop_token.stop_possible()) stop_ = &options.stop_token;
+        idempotency_ = options.idempotency;
+    }
+    /// Takes what an enclosing call on this thread allows. Cold: most calls have none around them.
+    void inherit(const call_context& outer) noexcept {
+        if (outer.deadline_ < deadline_) deadline_ = outer.deadline_;
+        if (stop_ == nullptr) stop_ = outer.stop_;
+        if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
+    }
+    /// The token that ends a driver's waits; one that can never stop if nobody can ask for the end.
+    std::stop_token outer_stop() const noexcept { return stop_ != nullptr ? *stop_ : std::stop_token{}; }
+
+    class armed_stop {
+    public:
+        armed_stop(time_source& clock, time_point at, const std::stop_token& outer)
+            : outer_link(outer, request{source}), deadline(clock.call_at(at, request{source})) {}
+
+        std::stop_source source;
+
+    private:
+        struct request {
+            std::stop_source source;
+            void operator()() { source.request_stop(); }
+        };
+        std::stop_callback<request> outer_link;
+        timer deadline;
+    };
+    /// What `narrow` replaced, to be put back when the narrowing policy settles.
+    struct scope {
+        time_point deadline;
+        std::unique_ptr<armed_stop> armed;
+    };
+    scope narrow(time_point deadline) noexcept {
+        scope outer{deadline_, std::move(armed_)};
+        if (deadline < deadline_) deadline_ = deadline;
+        return outer;
+    }
+    void restore(scope&& outer) noexcept {
+        deadline_ = outer.deadline;
+        armed_ = std::move(outer.armed);
+    }
+
+private:
+    RESILIENCE_COLD void arm() { armed_ = std::make_unique<armed_stop>(*clock_, deadline_, outer_stop()); }
+
+    time_source* clock_;
+    const detail::environment* env_;
+    time_point deadline_ = time_point::max();
+    std::string_view operation_;
+    const std::stop_token* stop_ = nullptr; // the caller's, or the enclosing call's
+    std::unique_ptr<armed_stop> armed_; // for deadline_, once somebody asked
+    unsigned attempt_ = 1;
+    unsigned retry_depth_ = 0;
+    resilience::idempotency idempotency_ = resilience::idempotency::safe;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/circuit_breaker_core.hpp>
+#include <resilience/circuit_breaker_settling.hpp>
+#include <resilience/composable.hpp>
+
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// The right to run one attempt, for code that cannot be a callable. Settle it once, with success(),
+/// failure() or settle(); the destructor settles as ignored what was not. Keeps the circuit alive.
+class [[nodiscard]] permit {
+public:
+    permit(permit&& other) noexcept : core_(std::move(other.core_)), held_(other.held_) {}
+    permit& operator=(permit&& other) noexcept {
+        if (this != &other) {
+            release();
+            core_ = std::move(other.core_);
+            held_ = other.held_;
+        }
+        return *this;
+    }
+    ~permit() { release(); }
+
+    void success() {
+        if (const auto core = std::move(core_)) core->succeed(held_);
+    }
+    void failure() {
+        if (const auto core = std::move(core_)) core->fail(held_, nullptr);
+    }
+    void failure(const resilience::failure& why) {
+        if (const auto core = std::move(core_)) core->fail(held_, &why);
+    }
+    /// Judges the outcome by the circuit's rules.
+    template <class R>
+    void settle(const outcome<R>& o) {
+        if (const auto core = std::move(core_)) core->settle(held_, o.result());
+    }
+
+private:
+    friend class circuit_breaker;
+    permit(std::shared_ptr<detail::breaker_core> core, const detail::breaker_permit& held) noexcept
+        : core_(std::move(core)), held_(held) {}
+    void release() noexcept {
+        if (const auto core = std::move(core_)) core->ignore(held_);
+    }
+
+    std::shared_ptr<detail::breaker_core> core_; // null once settled
+    detail::breaker_permit held_;
+};
+
+/// Cuts off what keeps failing, and probes it until it has recovered (Nygard, "Release It!").
+///
+/// closed: calls pass, failures are counted; a rule that is met trips it. open: calls are rejected with
+/// circuit_open_error until recovery_timeout has passed; the call that comes then is the first probe.
+/// half_open: a few probes pass; success_threshold successes close it, one failure opens it again.
+///
+/// A handle: copies share the circuit. Thread-safe. The closed, successful path reads one shared word
+/// and writes a count that belongs to the thread: no lock, no clock, no allocation.
+class circuit_breaker : public composable<circuit_breaker> {
+public:
+    static constexpr std::string_view kind = detail::breaker_core::policy_kind;
+
+    explicit circuit_breaker(circuit_breaker_config config = {}) : circuit_breaker(std::move(config), registry::global()) {}
+    /// A name that the registry knows gives a handle to that circuit, if the configs agree; otherwise
+    /// std::invalid_argument names the field. An invalid config is a std::invalid_argument too.
+    circuit_breaker(circuit_breaker_config config, registry& where) {
+        detail::require_valid(validate(config));
+        core_ = where.enroll<detail::breaker_core>(
+            config.name, [&] { return std::make_shared<detail::breaker_core>(config, where.env()); });
+        if (const auto field = detail::difference(core_->config().declared(), config); !field.empty()) {
+            detail::raise(std::invalid_argument("circuit_breaker '" + config.name + "' exists already with another " +
+                                                std::string(field)));
+        }
+    }
+
+    circuit_state state() const noexcept { return core_->state(); }
+    circuit_breaker_stats stats() const { return core_->stats(); }
+    const std::string& name() const noexcept { return core_->name(); }
+    /// The config in force; valid as long as the circuit lives, whatever updates follow.
+    const circuit_breaker_config& config() const noexcept { return core_->config().get(); }
+
+    /// A permit, unless the circuit refuses: then it is counted as a rejection.
+    std::optional<permit> try_acquire() const {
+        detail::breaker_permit held;
+        rejection why{.code = errc{}};
+        if (!core_->admit(held, why, time_point::max())) {
+            core_->tell_rejected(why, {});
+            return std::nullopt;
+        }
+        return permit(core_, held);
+    }
+
+    // By hand. Each begins a new generation and clears window and counts; the reason shows in the event
+    // and in stats().
+
+    /// Closed.
+    void reset(std::string_view reason = {}) const { core_->command(closed_state{}, reason); }
+    /// All calls are rejected until another command.
+    void force_open(std::string_view reason = {}) const { core_->command(hand_state{circuit_state::forced_open}, reason); }
+    /// All calls pass, nothing is recorded but totals, until another command.
+    void disable(std::string_view reason = {}) const { core_->command(hand_state{circuit_state::disabled}, reason); }
+    /// All calls pass and are judged; an event says where it would have tripped. The dry run.
+    void metrics_only(std::string_view reason = {}) const { core_->command(hand_state{circuit_state::metrics_only}, reason); }
+    /// Open for that long, then probes as after a trip. Throws std::invalid_argument if it is negative.
+    void open_for(duration d, std::string_view reason = {}) const {
+        if (d < duration{0}) detail::raise(std::invalid_argument("circuit_breaker: open_for a negative duration"));
+        core_->command(open_state{time_point{d}, 1}, reason);
+    }
+    /// New rules, for calls that begin from now on. Keeps state and counts, and judges what the window
+    /// holds by the new thresholds at once. Invalid: throws std::invalid_argument and changes nothing.
+    void update(circuit_breaker_config config) const { core_->update(std::move(config)); }
+
+    // What follows is for drivers.
+
+    class attempt_state {
+    public:
+        explicit attempt_state(std::shared_ptr<detail::breaker_core> core) noexcept : core_(std::move(core)) {}
+        attempt_state(std::shared_ptr<detail::breaker_core> core, const detail::breaker_permit& held) noexcept
+            : core_(std::move(core)), held_(held), admitted_(true) {}
+        attempt_state(const attempt_state&) = delete;
+        attempt_state& operator=(const attempt_state&) = delete;
+        ~attempt_state() {
+            if (admitted_) core_->ignore(held_);
+        }
+
+        admission admit(call_context& ctx) {
+            rejection why{.code = errc{}};
+            admitted_ = core_->admit(held_, why, ctx.deadline());
+            if (admitted_) return admission::go();
+            core_->tell_rejected(why, ctx.operation());
+            return admission::reject(why);
+        }
+        settlement settle(const attempt_result& result, call_context&) {
+            admitted_ = false;
+            return settlement::finish_until(core_->settle(held_, result));
+        }
+
+    private:
+        std::shared_ptr<detail::breaker_core> core_;
+        detail::breaker_permit held_;
+        bool admitted_ = false;
+    };
+    attempt_state begin(call_context&) const noexcept { return attempt_state(core_); }
+
+    struct ticket {
+        std::uint64_t word;
+        time_point start; // if the word says timed
+        explicit operator bool() const noexcept {
+            return (word & (detail::breaker_word::state_mask | detail::breaker_word::examined)) == 0;
+        }
+    };
+    RESILIENCE_INLINE ticket try_begin() const noexcept {
+        const std::uint64_t word = core_->word();
+        if ((word & detail::breaker_word::timed) != 0) [[unlikely]] return {word, core_->now()};
+        return {word, time_point{}};
+    }
+    RESILIENCE_INLINE void succeed(const ticket& t) const noexcept { core_->succeed(t.word, t.start); }
+    void abandon(const ticket& t) const noexcept { core_->ignore({t.word, t.start}); }
+    attempt_state resume(const ticket& t, call_context&) const noexcept { return {core_, {t.word, t.start}}; }
+    bool try_reject(rejection& why) const noexcept { return !core_->env()->has_listeners() && core_->surely_open(why); }
+
+    const detail::environment* env() const noexcept { return core_->env().get(); }
+    static circuit_breaker from_registered(std::shared_ptr<detail::registered> found) {
+        return circuit_breaker(std::static_pointer_cast<detail::breaker_core>(std::move(found)));
+    }
+    template <class F>
+    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
+        return f(*this);
+    }
+
+private:
+    explicit circuit_breaker(std::shared_ptr<detail::breaker_core> core) noexcept : core_(std::move(core)) {}
+
+    std::shared_ptr<detail::breaker_core> core_;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/circuit_breaker_config.hpp>
+#include <resilience/circuit_breaker_journal.hpp>
+#include <resilience/detail/striped_buckets.hpp>
+#include <resilience/detail/striped_counters.hpp>
+#include <resilience/policy.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// The word that the closed path reads. From the low end: the state, flags, the generation.
+struct breaker_word {
+    static constexpr std::uint64_t state_mask = 0x07; // circuit_state; closed is 0
+    static constexpr std::uint64_t counted = 0x08;    // successes enter a count window
+    static constexpr std::uint64_t by_time = 0x10;    // successes enter a time window
+    static constexpr std::uint64_t waiting = 0x20;    // the next success may trip: take the mutex
+    static constexpr std::uint64_t timed = 0x40;      // calls are timed, to find the slow ones
+    static constexpr std::uint64_t examined = 0x80;   // a predicate looks at values: take the long way
+    static constexpr unsigned generation_shift = 8;
+
+    /// A success that sees none of these leaves a count and nothing else.
+    static constexpr std::uint64_t busy = state_mask | counted | by_time | waiting | timed;
+
+    static constexpr std::uint64_t generation(std::uint64_t w) noexcept { return w >> generation_shift; }
+};
+
+/// What an admitted attempt carries to its settlement.
+struct breaker_permit {
+    std::uint64_t word = 0;
+    time_point start{};                       // if timed
+    time_point lease_end = time_point::max(); // of a probe
+};
+
+/// The shared state of a circuit breaker: lock, clock and notification around the pure machine and its
+/// rules. Successes while closed are settled by stripes alone; all else takes the mutex.
+class breaker_core final : public registered, public std::enable_shared_from_this<breaker_core> {
+public:
+    static constexpr std::string_view policy_kind = "circuit_breaker";
+
+    breaker_core(circuit_breaker_config config, std::shared_ptr<environment> env)
+        : registered(config.name, std::move(env)), tick_(env_->clock().coarse_resolution()),
+          label_(config.name), rules_(rules_of(config)), journal_(env_->clock().wall_now()),
+          config_(std::move(config)) {
+        prepare_stripes();
+        publish();
+    }
+
+    std::string_view kind() const noexcept override { return policy_kind; }
+    policy_snapshot snapshot() const override;
+    std::optional<circuit_breaker_stats> circuit() const override { return stats(); }
+    circuit_breaker_stats stats() const;
+    const config_cell<circuit_breaker_config>& config() const noexcept { return config_; }
+
+    /// Acquire: whoever sees a generation sees the windows as they were cleared for it.
+    std::uint64_t word() const noexcept { return word_.load(std::memory_order_acquire); }
+    circuit_state state() const noexcept { return static_cast<circuit_state>(word() & breaker_word::state_mask); }
+    RESILIENCE_COLD time_point now() const noexcept { return env_->clock().now(); }
+
+    /// A permit, or why not.
+    bool admit(breaker_permit& permit, rejection& why, time_point deadline);
+    /// Refuses where the coarse clock alone is enough to be sure that the circuit stays open.
+    bool surely_open(rejection& why) noexcept;
+    void tell_rejected(const rejection& why, std::string_view operation);
+
+    RESILIENCE_INLINE void succeed(std::uint64_t permitted, time_point start) noexcept {
+        // Relaxed: a late success is told by the generation alone, and nothing else hangs on it.
+        const std::uint64_t word = word_.load(std::memory_order_relaxed);
+        if (word == permitted && (word & breaker_word::busy) == 0) [[likely]] counts_.add(success);
+        else succeed_with_care({permitted, start});
+    }
+    void succeed(const breaker_permit& permit) noexcept { succeed_with_care(permit); }
+    /// The moment before which nothing is admitted, if this result left the circuit open; else min().
+    time_point settle(const breaker_permit& permit, const attempt_result& result);
+    time_point fail(const breaker_permit& permit, const failure* why);
+    void ignore(const breaker_permit& permit) noexcept;
+
+    void command(breaker_state next, std::string_view reason);
+    void update(circuit_breaker_config config);
+
+private:
+    enum counter : std::size_t { success, ignored, rejected };
+    static constexpr std::uint64_t position_mask = (std::uint64_t{1} << 48U) - 1;
+
+    bool is_current(const breaker_permit& permit) const noexcept { // with mutex_
+        return breaker_word::generation(permit.word) == machine_.generation();
+    }
+    double draw() const noexcept { return config_.get().recovery_backoff ? env_->random().uniform() : 0.0; }
+    std::uint64_t next_position() const noexcept { return position_.load(std::memory_order_relaxed) & position_mask; }
+
+    void succeed_with_care(breaker_permit permit) noexcept;
+    bool count_in_window(const breaker_permit& permit) noexcept;
+    bool count_in_time(const breaker_permit& permit) noexcept;
+    void record_success(const breaker_permit& permit, bool slow, time_point now, wall_time wall);
+    std::pair<verdict, std::optional<duration>> judge(const attempt_result& result, const circuit_breaker_config& c) noexcept;
+    tally rates(time_point now) const;
+    void judge_rules(time_point now, wall_time wall, std::optional<duration> break_for, double uniform);
+    void moved(const std::optional<transition>& change, time_point now, wall_time wall, std::string_view reason);
+    void prepare_stripes();
+    void publish() noexcept;
+    /// Without the mutex. A listener may drop the last handle: the core stays until all is told.
+    void deliver() {
+        const auto keep = shared_from_this();
+        journal_.deliver(mutex_, *env_, config_);
+    }
+
+    // Invariant: describes machine_ and config_ as of the last publish(), which alone writes it, under
+    // mutex_ and with release.
+    alignas(64) atomic<std::uint64_t> word_{0};
+    // Invariant: while word_ says open, the moment of the next probe in monotonic nanoseconds. Written
+    // before word_; relaxed, since a stale one only sends the caller to the mutex or to an early answer
+    // of the same epoch.
+    atomic<std::int64_t> reopens_at_{0};
+    const duration tick_; // of the coarse clock
+    const detail::name label_;
+    // Invariant: upper 16 bits the generation that the count window belongs to, lower 48 the next
+    // position in the sequence of results. Relaxed: the window itself is read under mutex_.
+    alignas(64) atomic<std::uint64_t> position_{0};
+    striped_counters<3> counts_;
+    std::unique_ptr<striped_buckets<time_buckets::bucket_count>> stripes_; // of a time window; set before it is published, then kept
+
+    mutable mutex mutex_;
+    breaker_machine machine_;              // guarded by mutex_, like all that follow
+    mutable breaker_rules rules_;          // reading moves it to the current bucket
+    breaker_journal journal_;
+    std::uint64_t failures_ = 0;
+    std::uint64_t late_results_ = 0;
+    std::uint64_t slow_ = 0;
+    std::uint64_t tripping_count_ = 0;     // the failures that tripped it
+    std::uint64_t successes_before_ = 0;   // when the current state began
+    bool waits_for_calls_ = false;
+    atomic<std::uint64_t> predicate_errors_{0}; // only ever added to; relaxed: a count orders nothing
+    config_cell<circuit_breaker_config> config_; // replaced under mutex_
+};
+
+} // namespace resilience::inline RESILIENCE_ABI::detail

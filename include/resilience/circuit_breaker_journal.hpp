@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/circuit_breaker_config.hpp>
+#include <resilience/detail/config_cell.hpp>
+#include <resilience/environment.hpp>
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// What people want to know of a circuit: when, why, how often; and the events that are still to be
+/// delivered. Guarded by the mutex of the breaker around it, but for deliver().
+class breaker_journal {
+public:
+    explicit breaker_journal(wall_time now) : state_since(now) {}
+
+    /// Called with the mutex held: the change has its number, and nobody is told before it is let go.
+    void note(const transition& change, wall_time wall) {
+        if (change.from == circuit_state::closed && change.to == circuit_state::open) ++trips;
+        const bool was_out = seen_as(change.from) != circuit_state::closed;
+        const bool is_out = seen_as(change.to) != circuit_state::closed;
+        if (seen_as(change.to) == circuit_state::open && change.from != change.to) opened_at = wall;
+        if (was_out && !is_out) opened_at.reset();
+        state_since = wall;
+    }
+    void queue(event e) {
+#if RESILIENCE_EXCEPTIONS
+        try {
+            events_.push_back(std::move(e));
+        } catch (...) { // no memory for telling: the state has changed all the same
+            ++lost;
+        }
+#else
+        events_.push_back(std::move(e));
+#endif
+    }
+    /// Delivers what is queued, in order, on this thread, unless another thread (or a caller further up
+    /// this one) is at it already: then that one delivers it. Called without the mutex.
+    void deliver(mutex& guard, environment& env, const config_cell<circuit_breaker_config>& config) {
+        unique_lock lock(guard);
+        if (delivering_) return;
+        delivering_ = true;
+        while (!events_.empty()) {
+            const event e = std::move(events_.front());
+            events_.pop_front();
+            lock.unlock();
+            const auto& callback = config.get().on_state_change;
+            if (callback && e.kind == event_kind::state_changed) {
+#if RESILIENCE_EXCEPTIONS
+                try {
+                    callback(e);
+                } catch (...) { // a listener's trouble is not the caller's
+                    env.hub.count_error();
+                }
+#else
+                callback(e);
+#endif
+            }
+            if (env.has_listeners()) env.hub.deliver(e);
+            lock.lock();
+        }
+        delivering_ = false;
+    }
+    bool has_events() const noexcept { return !events_.empty(); }
+
+    std::optional<wall_time> opened_at;
+    std::optional<wall_time> last_failure_at;
+    wall_time state_since;
+    std::optional<circuit_breaker_stats::error_text> last_error;
+    std::string reason; // given with the last command by hand
+    std::uint64_t trips = 0;
+    std::uint64_t lost = 0;
+
+private:
+    std::deque<event> events_;
+    bool delivering_ = false;
+};
+
+/// Texts of a failure, made before any lock is taken: what() is the user's code.
+inline circuit_breaker_stats::error_text texts_of(const failure* why) {
+    constexpr std::size_t most = 256;
+    if (why == nullptr) return {"unknown", ""};
+#if RESILIENCE_EXCEPTIONS
+    try {
+        circuit_breaker_stats::error_text text{why->type_name(), why->message()};
+        if (text.message.size() > most) text.message.resize(most);
+        return text;
+    } catch (...) { // no memory, or a what() that throws
+        return {};
+    }
+#else
+    circuit_breaker_stats::error_text text{why->type_name(), why->message()};
+    if (text.message.size() > most) text.message.resize(most);
+    return text;
+#endif
+}
+
+} // namespace resilience::inline RESILIENCE_ABI::detail

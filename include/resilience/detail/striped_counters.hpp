@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/detail/sync.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// Stripes that belong to one thread at a time, and those that later threads share.
+inline constexpr std::uint32_t exclusive_stripes = 24;
+inline constexpr std::uint32_t shared_stripes = 8;
+
+/// Which stripe a thread writes. An `owner` other than the counter's own says: not yours, take a shared
+/// one. That covers threads that have no stripe yet, threads beyond the exclusive ones, threads whose
+/// thread_locals are gone, and shared objects that have a set of their own.
+struct thread_stripe {
+    const void* owner = nullptr;
+    std::uint32_t index = 0;
+};
+RESILIENCE_VISIBLE inline constinit thread_local thread_stripe this_threads_stripe{};
+
+/// Hands exclusive stripes to threads and takes them back when a thread ends. What the old owner stored
+/// is visible to the new one since both hold the mutex in between. Leaked: threads may outlive statics.
+class RESILIENCE_VISIBLE stripe_owners {
+public:
+    static stripe_owners& instance() noexcept {
+        static auto& owners = *new stripe_owners;
+        return owners;
+    }
+
+    /// Gives this thread a stripe, once.
+    RESILIENCE_COLD void enlist() noexcept {
+        thread_stripe& mine = this_threads_stripe;
+        const lock_guard lock(mutex_);
+        mine.index = next_shared_++ % shared_stripes;
+        if (free_count_ == 0) {
+            mine.owner = &nobody_;
+            return;
+        }
+        static thread_local leaver at_thread_exit;
+        at_thread_exit.index = free_[--free_count_];
+        mine = {this, at_thread_exit.index};
+    }
+
+private:
+    stripe_owners() noexcept {
+        for (std::uint32_t i = 0; i < exclusive_stripes; ++i) free_[i] = exclusive_stripes - 1 - i;
+    }
+
+    struct leaver {
+        std::uint32_t index = exclusive_stripes;
+        ~leaver() {
+            if (index == exclusive_stripes) return;
+            auto& owners = instance();
+            const lock_guard lock(owners.mutex_);
+            owners.free_[owners.free_count_++] = index;
+            this_threads_stripe = {&nobody_, index % shared_stripes}; // for later thread_local destructors
+        }
+    };
+    static constexpr char nobody_ = 0;
+
+    detail::mutex mutex_;
+    std::array<std::uint32_t, exclusive_stripes> free_{}; // guarded by mutex_, a stack
+    std::uint32_t free_count_ = exclusive_stripes;        // guarded by mutex_
+    std::uint32_t next_shared_ = 0;                       // guarded by mutex_
+};
+
+/// N counters of which each thread writes its own copy: an addition is a plain load and store to a
+/// line that no other thread writes, so that counting costs nothing however many threads share it.
+/// Sums are exact once the counting threads have ended or been joined; before, they may miss what is
+/// being added at that moment.
+template <std::size_t N>
+class striped_counters {
+    static_assert(N <= 8, "one stripe is one cache line");
+
+public:
+    striped_counters() noexcept : owners_(&stripe_owners::instance()) {}
+
+    RESILIENCE_INLINE void add(std::size_t counter) noexcept {
+        const thread_stripe mine = this_threads_stripe;
+        if (mine.owner == owners_) [[likely]] {
+            // Invariant: only the owning thread writes an exclusive cell, so that load and store need
+            // not be one step. Relaxed: a count orders nothing.
+            auto& cell = stripes_[mine.index].cells[counter];
+            cell.store(cell.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        } else {
+            add_shared(counter);
+        }
+    }
+
+    std::uint64_t sum(std::size_t counter) const noexcept {
+        std::uint64_t total = 0;
+        for (const auto& s : stripes_) total += s.cells[counter].load(std::memory_order_relaxed);
+        return total;
+    }
+
+private:
+    struct alignas(64) stripe {
+        std::array<atomic<std::uint64_t>, 8> cells{};
+    };
+
+    RESILIENCE_COLD void add_shared(std::size_t counter) noexcept {
+        if (this_threads_stripe.owner == nullptr) {
+            stripe_owners::instance().enlist();
+            if (this_threads_stripe.owner == owners_) return add(counter);
+        }
+        // Relaxed: as above; many threads write this cell, hence fetch_add.
+        stripes_[exclusive_stripes + this_threads_stripe.index % shared_stripes].cells[counter].fetch_add(
+            1, std::memory_order_relaxed);
+    }
+
+    std::array<stripe, exclusive_stripes + shared_stripes> stripes_{};
+    const void* owners_;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI::detail

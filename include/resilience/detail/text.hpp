@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/config.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <cxxabi.h>
+#include <string>
+#include <string_view>
+#include <typeinfo>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// A duration as people say it: 2.4s, 350ms, 12us, 7ns. One decimal from a second on.
+inline std::string duration_text(std::chrono::nanoseconds d) {
+    const bool negative = d.count() < 0;
+    auto n = negative ? 0 - static_cast<std::uint64_t>(d.count()) : static_cast<std::uint64_t>(d.count());
+    std::string text = negative ? "-" : "";
+    if (n >= 1'000'000'000) {
+        const auto tenths = n / 100'000'000;
+        text += std::to_string(tenths / 10);
+        if (tenths % 10 != 0) text.append(".").append(std::to_string(tenths % 10));
+        return text.append("s");
+    }
+    if (n >= 1'000'000) return text.append(std::to_string(n / 1'000'000)).append("ms");
+    if (n >= 1'000) return text.append(std::to_string(n / 1'000)).append("us");
+    return text.append(std::to_string(n)).append("ns");
+}
+
+/// A type's name as the programmer wrote it, without our inline namespace.
+inline std::string type_name(const std::type_info& type) {
+    int status = 0;
+    char* demangled = abi::__cxa_demangle(type.name(), nullptr, nullptr, &status);
+    std::string text = status == 0 && demangled != nullptr ? demangled : type.name();
+    std::free(demangled);
+#define RESILIENCE_TEXT_(x) #x "::"
+#define RESILIENCE_TEXT(x) RESILIENCE_TEXT_(x)
+    constexpr std::string_view inner = RESILIENCE_TEXT(RESILIENCE_ABI);
+#undef RESILIENCE_TEXT
+#undef RESILIENCE_TEXT_
+    for (auto at = text.find(inner); at != std::string::npos; at = text.find(inner, at)) {
+        text.erase(at, inner.size());
+    }
+    return text;
+}
+
+} // namespace resilience::inline RESILIENCE_ABI::detail

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/config.hpp>
+#include <resilience/detail/sync.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// Functions that wait for their moment. Reads no clock: whoever drives it says what time it is, by
+/// run() on a thread of its own or by run_due(). Every function runs, and is destroyed, with no lock
+/// held. All members may be called from any thread at once.
+class timer_queue {
+public:
+    using moment = std::chrono::time_point<std::chrono::steady_clock, std::chrono::nanoseconds>;
+
+    /// Names one added function for ever: numbers are not used twice.
+    struct ticket {
+        moment at;
+        std::uint64_t number = 0;
+        friend bool operator<(const ticket& a, const ticket& b) {
+            return a.at != b.at ? a.at < b.at : a.number < b.number;
+        }
+    };
+
+    timer_queue() = default;
+    /// `start_runner` must make a thread that calls run(). It is called once, by the first add(), with
+    /// the lock held; if it throws, so does that add(), and the next one calls it again.
+    /// A forked child makes its queue `after` the parent's, which it may not touch, since a thread that
+    /// the child does not have may have held the lock: this one goes on with its numbers.
+    explicit timer_queue(void (*start_runner)(timer_queue&), const timer_queue* after = nullptr)
+        : start_runner_(start_runner), after_(after), last_number_(after ? after->last_number_ : 0) {}
+
+    /// `f` is to run once at `at`, or as soon after as somebody drives. moment::max() never comes.
+    ticket add(moment at, std::function<void()> f) {
+        bool sooner = false;
+        ticket added;
+        {
+            const lock_guard lock(mutex_);
+            if (start_runner_ != nullptr) {
+                start_runner_(*this);
+                start_runner_ = nullptr;
+            }
+            added = {at, ++last_number_};
+            waiting_.emplace(added, std::move(f));
+            sooner = at < runner_wakes_at_;
+        }
+        if (sooner) changed_.notify_one();
+        return added;
+    }
+
+    /// Once this has returned, the function neither runs nor will. Waits for it where it is running on
+    /// another thread; called from inside the function itself, returns at once.
+    void cancel(const ticket& t) {
+        decltype(waiting_)::node_type cancelled; // destroyed after the lock is released
+        unique_lock lock(mutex_);
+        cancelled = waiting_.extract(t);
+        if (!cancelled.empty()) return;
+        const auto me = std::this_thread::get_id();
+        finished_.wait(lock, [&] {
+            return std::none_of(running_.begin(), running_.end(),
+                                [&](const run_record& r) { return r.number == t.number && r.by != me; });
+        });
+    }
+
+    /// Runs the earliest function if its moment is not after `now`; false if there is none.
+    bool run_due(moment now) {
+        unique_lock lock(mutex_);
+        const auto first = waiting_.begin();
+        if (first == waiting_.end() || first->first.at > now || first->first.at == moment::max())
+            return false;
+        running_.push_back({first->first.number, std::this_thread::get_id()});
+        const end_of_run end{*this, first->first.number};
+        auto due = waiting_.extract(first);
+        lock.unlock();
+        due.mapped()();
+        return true;
+    }
+
+    /// Runs every function at its moment, for ever.
+    template <class Now>
+    [[noreturn]] void run(Now now) {
+        for (;;) {
+            while (run_due(now())) {}
+            unique_lock lock(mutex_);
+            runner_wakes_at_ = first_moment();
+            // Both return early at times; the loop looks at the clock again.
+            if (runner_wakes_at_ == moment::max()) {
+                changed_.wait(lock);
+            } else {
+                changed_.wait_until(lock, runner_wakes_at_);
+            }
+            runner_wakes_at_ = moment::min();
+        }
+    }
+
+    /// The moment of the earliest waiting function; moment::max() if none has one.
+    moment next() const {
+        const lock_guard lock(mutex_);
+        return first_moment();
+    }
+
+    /// How many functions wait for their moment, those that wait for ever included.
+    std::size_t size() const {
+        const lock_guard lock(mutex_);
+        return waiting_.size();
+    }
+
+private:
+    struct run_record {
+        std::uint64_t number;
+        decltype(std::this_thread::get_id()) by;
+    };
+    /// Ends a run when the function has been destroyed, also if it threw.
+    struct end_of_run {
+        timer_queue& queue;
+        std::uint64_t number;
+        ~end_of_run() {
+            {
+                const lock_guard lock(queue.mutex_);
+                std::erase_if(queue.running_, [&](const run_record& r) { return r.number == number; });
+            }
+            queue.finished_.notify_all();
+        }
+    };
+
+    moment first_moment() const { return waiting_.empty() ? moment::max() : waiting_.begin()->first.at; }
+
+    mutable mutex mutex_;
+    condition_variable changed_;  // wakes the runner
+    condition_variable finished_; // wakes those that cancel what is running
+    std::map<ticket, std::function<void()>> waiting_;
+    std::vector<run_record> running_;
+    void (*start_runner_)(timer_queue&) = nullptr;        // guarded by mutex_; null once there is a runner
+    [[maybe_unused]] const timer_queue* after_ = nullptr; // keeps the parent's reachable for leak checkers
+    std::uint64_t last_number_ = 0;                       // guarded by mutex_
+    moment runner_wakes_at_ = moment::min();              // guarded by mutex_; min while it is not waiting
+};
+
+} // namespace resilience::inline RESILIENCE_ABI::detail

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/event.hpp>
+#include <resilience/random.hpp>
+#include <resilience/stats.hpp>
+#include <resilience/time.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// What a registry lends to its policies: time, randomness and listeners. Owned by the registry and by
+/// every policy's shared state, so that a handle outlives the registry's table of names.
+class RESILIENCE_VISIBLE environment {
+public:
+    environment(time_source& clock, random_source& random) noexcept : clock_(&clock), random_(&random) {}
+
+    time_source& clock() const noexcept { return *clock_; }
+    random_source& random() const noexcept { return *random_; }
+
+    /// Ask before making an event: it is all that events cost while nobody listens.
+    bool has_listeners() const noexcept { return hub.has_subscribers(); }
+    /// Delivers on this thread; no lock of ours may be held. Stamps the event if its maker did not.
+    void emit(event e) const {
+        if (e.at == time_point{}) {
+            e.at = clock_->now();
+            e.wall = clock_->wall_now();
+        }
+        hub.deliver(e);
+    }
+
+    mutable event_hub hub; // telling changes nothing that policies go by
+
+private:
+    time_source* clock_;
+    random_source* random_;
+};
+
+/// The shared state of a policy, as far as the registry sees it.
+class RESILIENCE_VISIBLE registered {
+public:
+    registered(std::string name, std::shared_ptr<environment> env)
+        : env_(std::move(env)), name_(std::move(name)) {}
+    registered(const registered&) = delete;
+    registered& operator=(const registered&) = delete;
+    virtual ~registered() = default;
+
+    virtual std::string_view kind() const noexcept = 0;
+    virtual policy_snapshot snapshot() const = 0;
+    virtual std::optional<circuit_breaker_stats> circuit() const { return std::nullopt; }
+
+    const std::string& name() const noexcept { return name_; }
+    const std::shared_ptr<environment>& env() const noexcept { return env_; }
+
+protected:
+    std::shared_ptr<environment> env_;
+
+private:
+    std::string name_;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI::detail

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/circuit_state.hpp>
+#include <resilience/detail/sync.hpp>
+#include <resilience/time.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+enum class event_kind {
+    attempt_failed,             ///< one per failed attempt of a retried call; `delay` if another follows
+    retry_scheduled,            ///< `attempt` will start after `delay`
+    retries_exhausted,          ///< max_attempts were made and all failed
+    call_succeeded_after_retry, ///< `attempt` was the one
+    budget_exhausted,           ///< a retry was not made since the budget had no token
+    state_changed,              ///< of a circuit: `from`, `to`, `generation`
+    would_have_tripped,         ///< of a circuit in metrics_only
+    call_rejected,              ///< a policy refused an attempt
+    timed_out,                  ///< a limit passed without a result
+    call_abandoned,             ///< the callable runs on, nobody waits for it any more
+    fallback_used,              ///< a fallback's value took a failure's place
+    policy_updated,             ///< a config was replaced
+};
+
+constexpr std::string_view to_string(event_kind kind) noexcept {
+    switch (kind) {
+    case event_kind::attempt_failed: return "attempt_failed";
+    case event_kind::retry_scheduled: return "retry_scheduled";
+    case event_kind::retries_exhausted: return "retries_exhausted";
+    case event_kind::call_succeeded_after_retry: return "call_succeeded_after_retry";
+    case event_kind::budget_exhausted: return "budget_exhausted";
+    case event_kind::state_changed: return "state_changed";
+    case event_kind::would_have_tripped: return "would_have_tripped";
+    case event_kind::call_rejected: return "call_rejected";
+    case event_kind::timed_out: return "timed_out";
+    case event_kind::call_abandoned: return "call_abandoned";
+    case event_kind::fallback_used: return "fallback_used";
+    case event_kind::policy_updated: return "policy_updated";
+    }
+    return "unknown";
+}
+
+/// Something that a policy did, with the numbers of the moment it happened. A value: it may be kept,
+/// and it holds no exception.
+struct event {
+    event_kind kind{};
+    /// The kind of policy: "retry", "circuit_breaker", ...
+    std::string_view policy_kind{};
+    /// The policy's name; empty for unnamed ones.
+    std::string policy{};
+    /// The name given with `named`; empty if none.
+    std::string operation{};
+    unsigned attempt = 0;
+    unsigned max_attempts = 0;
+    /// Retries that this call ran inside of: an amplification of more than one.
+    unsigned retry_depth = 0;
+    std::optional<duration> delay{};
+    circuit_state from = circuit_state::closed;
+    circuit_state to = circuit_state::closed;
+    std::uint64_t failure_count = 0;
+    std::uint64_t success_count = 0;
+    /// The type of the exception, error or failing value.
+    std::string error_type{};
+    std::string error{};
+    /// Why, in a few words: a rule's name, the reason an operator gave.
+    std::string reason{};
+    time_point at{};
+    std::chrono::system_clock::time_point wall{};
+    /// Of a circuit: numbers its epochs without gaps.
+    std::uint64_t generation = 0;
+};
+
+namespace detail {
+
+/// One subscriber: its function and what is needed to end it safely.
+class subscriber {
+public:
+    explicit subscriber(std::function<void(const event&)> f) : function_(std::move(f)) {}
+
+    /// False if the function threw.
+    bool deliver(const event& e) {
+        running here{this, innermost_};
+        {
+            const lock_guard lock(mutex_);
+            if (ended_) return true;
+            ++running_;
+        }
+        innermost_ = &here;
+        bool delivered = true;
+#if RESILIENCE_EXCEPTIONS
+        try {
+            function_(e);
+        } catch (...) { // a listener's trouble is not the caller's
+            delivered = false;
+        }
+#else
+        function_(e);
+#endif
+        innermost_ = here.outer;
+        const lock_guard lock(mutex_);
+        --running_;
+        idle_.notify_all();
+        return delivered;
+    }
+
+    /// Returns when no other thread is inside the function, and none will enter it any more.
+    void end() {
+        unsigned mine = 0;
+        for (const running* r = innermost_; r != nullptr; r = r->outer) mine += r->who == this ? 1 : 0;
+        unique_lock lock(mutex_);
+        ended_ = true;
+        idle_.wait(lock, [&] { return running_ == mine; });
+    }
+
+private:
+    struct running { // the deliveries that this thread is inside of, innermost first
+        const subscriber* who;
+        const running* outer;
+    };
+    static inline thread_local constinit const running* innermost_ = nullptr;
+
+    std::function<void(const event&)> function_;
+    detail::mutex mutex_;
+    condition_variable idle_;
+    unsigned running_ = 0; // guarded by mutex_
+    bool ended_ = false;   // guarded by mutex_
+};
+
+/// Subscribers and delivery. The list is copied on write: no lock is held while a function runs.
+class event_hub {
+public:
+    /// Relaxed: an event that races with a subscription may go either way.
+    bool has_subscribers() const noexcept { return count_.load(std::memory_order_relaxed) != 0; }
+
+    std::shared_ptr<subscriber> add(std::function<void(const event&)> f) {
+        auto added = std::make_shared<subscriber>(std::move(f));
+        const lock_guard lock(mutex_);
+        auto list = std::make_shared<std::vector<std::shared_ptr<subscriber>>>(*subscribers_);
+        list->push_back(added);
+        publish(std::move(list));
+        return added;
+    }
+    void remove(const std::shared_ptr<subscriber>& gone) {
+        {
+            const lock_guard lock(mutex_);
+            auto list = std::make_shared<std::vector<std::shared_ptr<subscriber>>>(*subscribers_);
+            std::erase(*list, gone);
+            publish(std::move(list));
+        }
+        gone->end();
+    }
+    RESILIENCE_COLD void deliver(const event& e) {
+        std::shared_ptr<const std::vector<std::shared_ptr<subscriber>>> list;
+        {
+            const lock_guard lock(mutex_);
+            list = subscribers_;
+        }
+        for (const auto& each : *list) {
+            if (!each->deliver(e)) count_error();
+        }
+    }
+    void count_error() noexcept { errors_.fetch_add(1, std::memory_order_relaxed); }
+    std::uint64_t errors() const noexcept { return errors_.load(std::memory_order_relaxed); }
+
+private:
+    using subscribers = std::vector<std::shared_ptr<subscriber>>;
+    void publish(std::shared_ptr<subscribers> next) {
+        count_.store(next->size(), std::memory_order_relaxed);
+        subscribers_ = std::move(next);
+    }
+
+    mutable detail::mutex mutex_;
+    std::shared_ptr<const subscribers> subscribers_ = std::make_shared<subscribers>(); // guarded by mutex_
+    atomic<std::size_t> count_{0};    // the size of *subscribers_; written under mutex_
+    atomic<std::uint64_t> errors_{0}; // only ever added to; relaxed: a count orders nothing
+};
+
+} // namespace detail
+
+/// Ends when it is destroyed: afterwards the function does not run any more, on any thread (like
+/// std::stop_callback; destroyed from inside the function it does not wait for itself).
+class [[nodiscard]] subscription {
+public:
+    subscription() noexcept = default;
+    subscription(std::shared_ptr<detail::event_hub> hub, std::shared_ptr<detail::subscriber> who) noexcept
+        : hub_(std::move(hub)), who_(std::move(who)) {}
+    subscription(subscription&& other) noexcept = default;
+    subscription& operator=(subscription&& other) noexcept {
+        if (this != &other) {
+            end();
+            hub_ = std::move(other.hub_);
+            who_ = std::move(other.who_);
+        }
+        return *this;
+    }
+    ~subscription() { end(); }
+
+    void end() noexcept {
+        if (auto who = std::move(who_)) hub_->remove(who);
+        who_.reset();
+    }
+
+private:
+    std::shared_ptr<detail::event_hub> hub_;
+    std::shared_ptr<detail::subscriber> who_;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/detail/name.hpp>
+#include <resilience/detail/text.hpp>
+#include <resilience/error.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <typeinfo>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// Mixin for exceptions that stand for an HTTP answer; found by dynamic_cast. It lets every policy
+/// judge the exception by its status and respect the server's Retry-After.
+class RESILIENCE_VISIBLE http_carrier {
+public:
+    virtual ~http_carrier() = default;
+    virtual int http_status() const noexcept = 0;
+    virtual std::optional<duration> retry_after() const noexcept { return std::nullopt; }
+};
+
+/// Why a policy refuses or ends a call. Made without allocating; the text is made when it is asked for.
+struct rejection {
+    errc code;
+    /// The policy that refuses.
+    detail::name policy{};
+    /// When to come back; negative means: not known.
+    duration retry_after{-1};
+    /// The number that belongs to the code: a timeout's limit, the attempts made.
+    std::int64_t amount = 0;
+    /// A word of the policy about its state, static storage; null for the usual one.
+    const char* reason = nullptr;
+
+    std::string message() const;
+};
+
+/// Why a call gave no accepted value: the user's exception, a returned value that stands for a
+/// failure, or a rejection by a policy. Cheap to look at: nothing is rethrown to find its type.
+///
+/// A failure made of a value refers to it: the value lives in the outcome (or the call) it came with.
+class failure {
+public:
+    failure() noexcept = default;
+    /// Any exception. `known` may point to the std::exception inside it, if the caller has it at hand.
+    explicit failure(std::exception_ptr exception, const std::exception* known = nullptr) noexcept
+        : source_(source::exception), object_(known), exception_(std::move(exception)) {}
+    failure(const rejection& r) noexcept // NOLINT(google-explicit-constructor): a rejection is a failure
+        : source_(source::rejection), rejection_(r), code_(make_error_code(r.code)) {}
+
+    /// Null for failing values and rejections (unless a timeout's make_exception provided one).
+    std::exception_ptr exception() const noexcept { return exception_; }
+    /// The exception, if it is an E or derived from it.
+    template <class E>
+    const E* as() const noexcept;
+    /// The failing (or, for predicates built by on_result, any) returned value, if it is exactly a V.
+    template <class V>
+    const V* value() const noexcept {
+        return ops_ != nullptr && *ops_->type == typeid(V) ? static_cast<const V*>(object_) : nullptr;
+    }
+    /// Our errc for rejections; the code inside a std::system_error or a failing error code; else empty.
+    std::error_code code() const noexcept;
+    /// True if a policy, not the callable, made it.
+    bool is_rejection() const noexcept { return source_ == source::rejection; }
+    /// The HTTP status that the exception or the value carries.
+    std::optional<int> http_status() const noexcept;
+    /// A server's hint, or for rejections the time until it makes sense to come back.
+    std::optional<duration> retry_after() const noexcept;
+    /// What an operator should read; never throws for lack of one.
+    std::string message() const;
+    /// The type of the exception, of our error, or of the failing value.
+    std::string type_name() const;
+    /// For a rejection that ended a call after real failures: the last of them. Null otherwise.
+    const failure* cause() const noexcept { return cause_.get(); }
+    /// The policy that rejected; empty for the user's own failures.
+    const std::string& policy() const noexcept { return rejection_.policy.str(); }
+    /// Throws the user's exception unchanged, the error of a rejection, or for a value a std::system_error.
+    [[noreturn]] void rethrow() const;
+
+    /// How to read a value whose type only its maker knew.
+    struct value_ops {
+        const std::type_info* type;
+        std::string (*message)(const void*);
+    };
+    /// For result_traits: a failure that refers to `object`. Negative `hint`: none; status 0: none.
+    failure(const void* object, const value_ops& ops, std::error_code code, int http_status,
+            duration hint) noexcept
+        : source_(source::value), http_status_(http_status), object_(object), ops_(&ops), code_(code) {
+        rejection_.retry_after = hint;
+    }
+    void refer_to(const void* object) noexcept {
+        if (source_ == source::value) object_ = object;
+    }
+    void set_cause(const failure& cause);
+    /// What is thrown for this rejection instead of our own error.
+    void set_exception(std::exception_ptr exception) noexcept { exception_ = std::move(exception); }
+
+private:
+    enum class source : std::uint8_t { exception, value, rejection };
+
+    const std::exception* known_exception() const noexcept {
+        return source_ == source::exception ? static_cast<const std::exception*>(object_) : nullptr;
+    }
+    const http_carrier* carrier() const noexcept {
+        return dynamic_cast<const http_carrier*>(known_exception());
+    }
+
+    source source_ = source::exception;
+    int http_status_ = 0;
+    const void* object_ = nullptr; // the std::exception inside exception_, or the value
+    const value_ops* ops_ = nullptr;
+    std::exception_ptr exception_;
+    rejection rejection_{.code = errc{}};
+    std::error_code code_;
+    std::shared_ptr<const failure> cause_;
+};
+
+template <class E>
+const E* failure::as() const noexcept {
+    if (const auto* known = known_exception()) {
+        if constexpr (std::is_base_of_v<std::exception, E>) {
+            if (const auto* found = dynamic_cast<const E*>(known)) return found;
+            return nullptr;
+        } else if constexpr (std::is_polymorphic_v<E>) {
+            return dynamic_cast<const E*>(known);
+        }
+    }
+#if RESILIENCE_EXCEPTIONS
+    if (!exception_) return nullptr;
+    try {
+        std::rethrow_exception(exception_);
+    } catch (const E& e) {
+        return std::addressof(e); // alive as long as exception_ is
+    } catch (...) {
+        return nullptr;
+    }
+#else
+    return nullptr;
+#endif
+}
+
+inline std::optional<duration> failure::retry_after() const noexcept {
+    if (const auto* http = carrier()) return http->retry_after();
+    if (rejection_.retry_after >= duration{0}) return rejection_.retry_after;
+    return std::nullopt;
+}
+
+inline std::optional<int> failure::http_status() const noexcept {
+    if (const auto* http = carrier()) return http->http_status();
+    return http_status_ != 0 ? std::optional(http_status_) : std::nullopt;
+}
+
+inline std::error_code failure::code() const noexcept {
+    if (const auto* known = known_exception()) {
+        if (const auto* system = dynamic_cast<const std::system_error*>(known)) return system->code();
+    }
+    return code_;
+}
+
+inline void failure::set_cause(const failure& cause) {
+    auto kept = std::make_shared<failure>(cause);
+    if (kept->source_ == source::value) { // the value itself goes with the next attempt: keep its text
+        kept->exception_ = std::make_exception_ptr(std::system_error(
+            cause.code_ ? cause.code_ : std::make_error_code(std::errc::io_error), cause.message()));
+        kept->source_ = source::exception;
+        kept->object_ = nullptr;
+        kept->ops_ = nullptr;
+    }
+    cause_ = std::move(kept);
+}
+
+RESILIENCE_COLD inline std::string rejection::message() const {
+    const auto named = [&](const char* kind) {
+        return policy.str().empty() ? std::string(kind) : std::string(kind) + " '" + policy.str() + "'";
+    };
+    const auto sentence = [&](const char* kind, const char* usual) {
+        return named(kind).append(" ").append(reason != nullptr ? reason : usual);
+    };
+    const auto with_time = [&](std::string text, const char* what) {
+        if (retry_after >= duration{0}) text.append("; ").append(what).append(detail::duration_text(retry_after));
+        return text;
+    };
+    switch (code) {
+    case errc::circuit_open: return with_time(sentence("circuit", "is open"), "next probe in ");
+    case errc::timed_out:
+        if (reason != nullptr) return named("timeout").append(": ").append(reason);
+        return named("timeout").append(": no result within ").append(detail::duration_text(duration{amount}));
+    case errc::bulkhead_full: return with_time(sentence("bulkhead", "is full"), "try again in ");
+    case errc::rate_limited: return with_time(sentence("rate limiter", "has no permit"), "next permit in ");
+    case errc::throttled: return with_time(sentence("throttle", "refuses this attempt"), "try again in ");
+    case errc::limit_exceeded: return with_time(sentence("limiter", "has no place"), "try again in ");
+    case errc::cancelled: return reason != nullptr ? std::string(reason) : "call cancelled before it had an outcome";
+    case errc::retries_exhausted:
+        return named("retry").append(": all ").append(std::to_string(amount)).append(" attempts failed");
+    case errc::workers_exhausted:
+        return sentence("timeout", "has too many abandoned calls still running")
+            .append(" (")
+            .append(std::to_string(amount))
+            .append(" at most)");
+    }
+    return make_error_code(code).message();
+}
+
+RESILIENCE_COLD inline std::string failure::message() const {
+    if (source_ == source::rejection) return rejection_.message();
+    if (const auto* known = known_exception()) return known->what();
+    if (source_ == source::value) return ops_->message(object_);
+    if (const auto* e = as<std::exception>()) return e->what();
+    if (const auto* text = as<std::string>()) return *text;
+    return exception_ ? "an exception that is no std::exception" : "no outcome";
+}
+
+RESILIENCE_COLD inline std::string failure::type_name() const {
+    if (source_ == source::value) return detail::type_name(*ops_->type);
+    if (const auto* known = known_exception()) return detail::type_name(typeid(*known));
+    if (source_ == source::rejection) {
+        switch (rejection_.code) {
+        case errc::circuit_open: return detail::type_name(typeid(circuit_open_error));
+        case errc::timed_out: return detail::type_name(typeid(timeout_error));
+        case errc::bulkhead_full: return detail::type_name(typeid(bulkhead_full_error));
+        case errc::rate_limited: return detail::type_name(typeid(rate_limited_error));
+        case errc::throttled: return detail::type_name(typeid(throttled_error));
+        case errc::limit_exceeded: return detail::type_name(typeid(limit_exceeded_error));
+        case errc::cancelled: return detail::type_name(typeid(cancelled_error));
+        case errc::retries_exhausted: return detail::type_name(typeid(retries_exhausted_error));
+        case errc::workers_exhausted: return detail::type_name(typeid(workers_exhausted_error));
+        }
+    }
+#if defined(__GLIBCXX__)
+    if (exception_) return detail::type_name(*exception_.__cxa_exception_type());
+#endif
+    return "unknown";
+}
+
+RESILIENCE_COLD inline void failure::rethrow() const {
+#if RESILIENCE_EXCEPTIONS
+    if (exception_) std::rethrow_exception(exception_);
+#endif
+    if (source_ == source::value) detail::raise(std::system_error(
+        code_ ? code_ : std::make_error_code(std::errc::io_error), message()));
+    if (source_ == source::exception) detail::raise(std::logic_error("resilience: no failure to rethrow"));
+    const auto& name = rejection_.policy.str();
+    const auto thrown = [&]<class E>(std::type_identity<E>) {
+        detail::raise(E(rejection_.code, name, message(), retry_after()));
+    };
+    switch (rejection_.code) {
+    case errc::circuit_open: thrown(std::type_identity<circuit_open_error>{}); break;
+    case errc::timed_out: thrown(std::type_identity<timeout_error>{}); break;
+    case errc::bulkhead_full: thrown(std::type_identity<bulkhead_full_error>{}); break;
+    case errc::rate_limited: thrown(std::type_identity<rate_limited_error>{}); break;
+    case errc::throttled: thrown(std::type_identity<throttled_error>{}); break;
+    case errc::limit_exceeded: thrown(std::type_identity<limit_exceeded_error>{}); break;
+    case errc::cancelled: thrown(std::type_identity<cancelled_error>{}); break;
+    case errc::workers_exhausted: thrown(std::type_identity<workers_exhausted_error>{}); break;
+    case errc::retries_exhausted: break;
+    }
+#if RESILIENCE_EXCEPTIONS
+    if (cause_) {
+        try {
+            cause_->rethrow();
+        } catch (...) { // retries_exhausted_error nests what is being handled
+            thrown(std::type_identity<retries_exhausted_error>{});
+        }
+    }
+#endif
+    detail::raise(retries_exhausted_error(rejection_.code, name, message(), retry_after()));
+}
+
+} // namespace resilience::inline RESILIENCE_ABI

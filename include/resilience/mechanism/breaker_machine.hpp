@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/circuit_state.hpp>
+#include <resilience/mechanism/backoff.hpp>
+#include <resilience/result_traits.hpp>
+#include <resilience/time.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// How the recovery timeout grows while a circuit opens again and again without recovering in between.
+struct recovery_backoff {
+    /// The n-th opening in a row lasts recovery_timeout * multiplier^(n-1). At least 1.
+    double multiplier = 2.0;
+    /// The longest it may last.
+    duration cap = std::chrono::minutes{10};
+    /// How much of it is random; none by default, since one breaker is no crowd.
+    resilience::jitter jitter = resilience::jitter::none;
+};
+
+/// The numbers that the machine goes by.
+struct breaker_limits {
+    unsigned success_threshold;
+    unsigned half_open_max_calls;
+    duration recovery_timeout;
+    duration probe_lease;
+    std::optional<recovery_backoff> backoff;
+};
+
+// One struct per state, holding what exists in that state only.
+
+struct closed_state {};
+struct open_state {
+    time_point until;
+    unsigned openings; ///< in a row, this one included
+};
+struct half_open_state {
+    unsigned in_flight;
+    unsigned passed;
+    unsigned openings; ///< of the open state before
+};
+/// disabled, forced_open and metrics_only: entered and left by hand only.
+struct hand_state {
+    circuit_state which;
+};
+using breaker_state = std::variant<closed_state, open_state, half_open_state, hand_state>;
+
+constexpr circuit_state name_of(const breaker_state& s) noexcept {
+    if (const auto* hand = std::get_if<hand_state>(&s)) return hand->which;
+    if (std::holds_alternative<open_state>(s)) return circuit_state::open;
+    return std::holds_alternative<half_open_state>(s) ? circuit_state::half_open : circuit_state::closed;
+}
+
+/// The open state after the openings so far. `break_for` is what the failure itself asked for, if it did;
+/// `uniform` in [0, 1) feeds the jitter.
+constexpr open_state opened(unsigned openings, const breaker_limits& limits, time_point now,
+                            std::optional<duration> break_for, double uniform) noexcept {
+    const unsigned next = openings == ~0U ? openings : openings + 1;
+    duration lasts = limits.recovery_timeout;
+    if (break_for) {
+        lasts = *break_for > duration{0} ? *break_for : duration{0};
+    } else if (limits.backoff) {
+        const backoff_schedule growth{backoff::exponential,
+                                      limits.recovery_timeout,
+                                      std::max(limits.backoff->cap, limits.recovery_timeout),
+                                      limits.backoff->multiplier,
+                                      limits.backoff->jitter,
+                                      0.5};
+        lasts = delay_of(growth, next, duration{0}, uniform);
+    }
+    return {saturating_add(now, lasts), next};
+}
+
+/// What a caller is told.
+enum class entry : std::uint8_t { free, probe, refused };
+struct entry_answer {
+    breaker_state next;
+    entry how;
+    duration retry_after{-1}; ///< time to the next probe; negative: not known
+};
+
+constexpr entry_answer ask(closed_state s) noexcept { return {s, entry::free}; }
+constexpr entry_answer ask(open_state s, time_point now) noexcept {
+    if (now < s.until) return {s, entry::refused, elapsed_between(now, s.until)};
+    return {half_open_state{1, 0, s.openings}, entry::probe}; // the call that finds the time over is the first probe
+}
+constexpr entry_answer ask(half_open_state s, const breaker_limits& limits) noexcept {
+    if (s.in_flight >= limits.half_open_max_calls || s.in_flight + s.passed >= limits.success_threshold) {
+        return {s, entry::refused};
+    }
+    ++s.in_flight;
+    return {s, entry::probe};
+}
+constexpr entry_answer ask(hand_state s) noexcept {
+    return {s, s.which == circuit_state::forced_open ? entry::refused : entry::free};
+}
+
+/// A probe's verdict. An ignored one gives its place back and says nothing.
+constexpr breaker_state after(half_open_state s, verdict v, const breaker_limits& limits, time_point now,
+                              std::optional<duration> break_for, double uniform) noexcept {
+    if (s.in_flight > 0) --s.in_flight;
+    switch (v) {
+    case verdict::ignored: return s;
+    case verdict::failure: return opened(s.openings, limits, now, break_for, uniform);
+    case verdict::success: break;
+    }
+    if (++s.passed < limits.success_threshold) return s;
+    return closed_state{};
+}
+
+/// A change of state. Generations number the epochs without gaps.
+struct transition {
+    circuit_state from;
+    circuit_state to;
+    std::uint64_t generation; ///< that begins
+};
+
+/// The one writer of a circuit's state: pure functions above, and the number of the epoch. No lock, no
+/// clock, no callback; not thread-safe.
+class breaker_machine {
+public:
+    struct permission {
+        entry how;
+        duration retry_after{-1};
+        time_point lease_end = time_point::max(); ///< of a probe; given back with its verdict
+        std::optional<transition> change;
+    };
+
+    circuit_state state() const noexcept { return name_of(state_); }
+    std::uint64_t generation() const noexcept { return generation_; }
+    /// When an open circuit admits its first probe; time_point::max() in every other state.
+    time_point opens_until() const noexcept {
+        const auto* open = std::get_if<open_state>(&state_);
+        return open != nullptr ? open->until : time_point::max();
+    }
+    unsigned probes_passed() const noexcept {
+        const auto* half = std::get_if<half_open_state>(&state_);
+        return half != nullptr ? half->passed : 0;
+    }
+    unsigned probes_in_flight() const noexcept {
+        const auto* half = std::get_if<half_open_state>(&state_);
+        return half != nullptr ? half->in_flight : 0;
+    }
+
+    /// A probe whose lease is over has failed, at the moment it was over: as if a timer had struck then.
+    /// To be called before ask.
+    std::optional<transition> expire(const breaker_limits& limits, time_point now, double uniform) {
+        const auto* half = std::get_if<half_open_state>(&state_);
+        if (half == nullptr || leases_.empty()) return std::nullopt;
+        const time_point first = *std::min_element(leases_.begin(), leases_.end());
+        if (now < first) return std::nullopt;
+        return go(opened(half->openings, limits, first, std::nullopt, uniform));
+    }
+    /// A call wants in. `deadline` is the call's own: a lease never ends before it.
+    permission ask(const breaker_limits& limits, time_point now, time_point deadline) {
+        const entry_answer answer = std::visit(
+            [&](const auto& s) {
+                if constexpr (requires { resilience::ask(s, now); }) return resilience::ask(s, now);
+                else if constexpr (requires { resilience::ask(s, limits); }) return resilience::ask(s, limits);
+                else return resilience::ask(s);
+            },
+            state_);
+        permission given{answer.how, answer.retry_after, time_point::max(), go(answer.next)};
+        if (answer.how == entry::probe) {
+            given.lease_end = saturating_add(now, limits.probe_lease);
+            if (deadline != time_point::max()) given.lease_end = std::max(given.lease_end, deadline);
+            leases_.push_back(given.lease_end);
+        }
+        return given;
+    }
+    /// The verdict on a probe of this generation.
+    std::optional<transition> settle(verdict v, time_point lease_end, const breaker_limits& limits,
+                                     time_point now, std::optional<duration> break_for, double uniform) {
+        const auto* half = std::get_if<half_open_state>(&state_);
+        if (half == nullptr) return std::nullopt;
+        if (const auto lease = std::find(leases_.begin(), leases_.end(), lease_end); lease != leases_.end()) {
+            leases_.erase(lease); // equal ends are interchangeable
+        }
+        return go(after(*half, v, limits, now, break_for, uniform));
+    }
+    /// A rule was met while closed.
+    std::optional<transition> trip(const breaker_limits& limits, time_point now, std::optional<duration> break_for,
+                                   double uniform) {
+        return go(opened(0, limits, now, break_for, uniform));
+    }
+    /// By hand. Always begins a new epoch, so that nothing that is in flight counts any more.
+    transition command(breaker_state next) { return enter(next); }
+
+private:
+    std::optional<transition> go(breaker_state next) {
+        if (next.index() == state_.index()) {
+            state_ = next;
+            return std::nullopt;
+        }
+        return enter(next);
+    }
+    transition enter(breaker_state next) {
+        const circuit_state from = state();
+        state_ = next;
+        leases_.clear();
+        return {from, state(), ++generation_};
+    }
+
+    breaker_state state_ = closed_state{};
+    std::uint64_t generation_ = 1;
+    std::vector<time_point> leases_; // of the probes in flight
+};
+
+} // namespace resilience::inline RESILIENCE_ABI

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/mechanism/count_tally.hpp>
+#include <resilience/mechanism/failure_window.hpp>
+#include <resilience/mechanism/tally.hpp>
+#include <resilience/mechanism/time_buckets.hpp>
+#include <resilience/time.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <variant>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// The last `size` results.
+struct count_window {
+    std::uint32_t size;
+    bool operator==(const count_window&) const = default;
+};
+/// The results of the last `length`, in buckets of a tenth of it.
+struct time_window {
+    duration length;
+    bool operator==(const time_window&) const = default;
+};
+
+/// Which rules can trip a circuit; those that are set are joined by `or`.
+struct breaker_rules_config {
+    std::optional<unsigned> failure_threshold;
+    duration failure_window;
+    std::optional<unsigned> consecutive_failures;
+    std::optional<double> failure_rate_threshold;
+    std::optional<double> slow_call_rate_threshold;
+    std::variant<count_window, time_window> window;
+    unsigned minimum_calls;
+
+    bool has_rates() const noexcept { return failure_rate_threshold || slow_call_rate_threshold; }
+    bool has_time_window() const noexcept { return std::holds_alternative<time_window>(window); }
+    /// A count window smaller than minimum_calls would never be judged: it is judged when full.
+    std::uint64_t calls_to_judge() const noexcept {
+        const auto* count = std::get_if<count_window>(&window);
+        return count != nullptr ? std::min<std::uint64_t>(minimum_calls, count->size) : minimum_calls;
+    }
+};
+
+/// Whether `part` of `total` is at least `share`. In integers of billionths: a share such as 0.07 has no
+/// exact double, and 7 of 100 must meet it (sony/gobreaker and cep21/circuit had to mend the like).
+constexpr bool reaches(std::uint64_t part, std::uint64_t total, double share) noexcept {
+    __extension__ using wide = unsigned __int128; // 64 bits would do for windows of up to 1.8e10 results
+    constexpr std::uint64_t billion = 1'000'000'000;
+    const auto wanted = static_cast<std::uint64_t>(share * 1e9 + 0.5);
+    return static_cast<wide>(part) * billion >= static_cast<wide>(wanted) * total;
+}
+
+/// What a closed circuit remembers, and whether it is enough to trip. Pure: the moment, the position in
+/// the sequence of results and the counts of successes kept elsewhere are arguments. Not thread-safe.
+class breaker_rules {
+public:
+    explicit breaker_rules(const breaker_rules_config& config)
+        : config_(config), failures_(config.failure_threshold.value_or(1), config.failure_window),
+          counted_(size_of(config)), buckets_(length_of(config)) {}
+
+    /// The rule that is met now, in words; null if none is.
+    using tripped_by = const char*;
+
+    /// A failed or slow result. `position`: its place in the sequence (count window).
+    /// `successes_so_far`: a running count; if it moved since the last failure, the row is broken.
+    void record(bool failed, bool slow, time_point now, std::uint64_t position, std::uint64_t successes_so_far) {
+        if (failed) {
+            if (config_.failure_threshold) failures_.record(now);
+            consecutive_ = successes_so_far == successes_at_last_failure_ ? consecutive_ + 1 : 1;
+            successes_at_last_failure_ = successes_so_far;
+        }
+        if (!config_.has_rates()) return;
+        if (config_.has_time_window()) buckets_.record(bucket_at(now), failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0);
+        else counted_.record(position, failed, slow);
+    }
+    /// A success that no stripe counts (time window only).
+    void record_success(time_point now) { buckets_.record(bucket_at(now), 1, 0, 0); }
+
+    /// The time bucket that is current, and the first one since the window was cleared.
+    std::uint32_t bucket_at(time_point now) noexcept {
+        const std::uint32_t epoch = buckets_.epoch_at(now);
+        if (!first_bucket_) first_bucket_ = epoch;
+        return epoch;
+    }
+    std::uint32_t first_bucket() const noexcept { return first_bucket_.value_or(0); }
+    time_point end_of_bucket(std::uint32_t epoch) const noexcept { return buckets_.end_of(epoch); }
+
+    tripped_by judge(time_point now, const tally& rates) const {
+        if (config_.failure_threshold && failures_.count(now) >= *config_.failure_threshold) return "failure_threshold";
+        if (config_.consecutive_failures && consecutive_ >= *config_.consecutive_failures) return "consecutive_failures";
+        return judge_rates(rates);
+    }
+    tripped_by judge_rates(const tally& rates) const {
+        if (rates.total < config_.calls_to_judge()) return nullptr;
+        if (config_.failure_rate_threshold && reaches(rates.failed, rates.total, *config_.failure_rate_threshold)) {
+            return "failure_rate_threshold";
+        }
+        if (config_.slow_call_rate_threshold && reaches(rates.slow, rates.total, *config_.slow_call_rate_threshold)) {
+            return "slow_call_rate_threshold";
+        }
+        return nullptr;
+    }
+    /// True while bad results wait for the window to reach minimum_calls: then a success can trip.
+    bool waits_for_calls(const tally& rates) const noexcept {
+        return config_.has_rates() && rates.total < config_.calls_to_judge() && (rates.failed > 0 || rates.slow > 0);
+    }
+
+    /// The rate window; for a window over time without the successes that stripes count.
+    tally last_results(std::uint64_t next_position) const { return counted_.at(next_position); }
+    tally results_until(std::uint32_t bucket) const { return buckets_.at(bucket); }
+
+    std::uint64_t failures(time_point now, const tally& rates) const {
+        if (config_.failure_threshold) return failures_.count(now);
+        return config_.consecutive_failures ? consecutive_ : rates.failed;
+    }
+    void clear(std::uint64_t next_position, std::uint64_t successes_so_far) {
+        failures_.clear();
+        consecutive_ = 0;
+        successes_at_last_failure_ = successes_so_far;
+        counted_.clear(next_position);
+        buckets_.clear();
+        first_bucket_.reset();
+    }
+    /// New thresholds; what the windows remember is kept as far as they still hold it.
+    void update(const breaker_rules_config& config, std::uint64_t next_position, time_point now) {
+        failures_.resize(config.failure_threshold.value_or(1), config.failure_window);
+        if (size_of(config) != size_of(config_)) counted_.resize(size_of(config), next_position);
+        if (length_of(config) != length_of(config_)) {
+            buckets_.resize(length_of(config), now);
+            first_bucket_.reset();
+        }
+        config_ = config;
+    }
+    const breaker_rules_config& config() const noexcept { return config_; }
+
+private:
+    static std::uint32_t size_of(const breaker_rules_config& c) {
+        const auto* count = std::get_if<count_window>(&c.window);
+        return count != nullptr && c.has_rates() ? count->size : 1;
+    }
+    static duration length_of(const breaker_rules_config& c) {
+        const auto* time = std::get_if<time_window>(&c.window);
+        return time != nullptr ? time->length : std::chrono::seconds{60};
+    }
+
+    breaker_rules_config config_;
+    failure_window failures_;
+    count_tally counted_;
+    time_buckets buckets_;
+    std::optional<std::uint32_t> first_bucket_; // since the window was cleared
+    std::uint64_t consecutive_ = 0;
+    std::uint64_t successes_at_last_failure_ = 0;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/time.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// The youngest failures, to tell when `threshold` of them lie within `window`: a failure at t counts at
+/// `now` while now - t < window. Exact to the nanosecond, and O(threshold) in memory however many
+/// failures there are, since failures beyond the threshold change no decision.
+///
+/// The times are kept sorted, so that callers who read the clock in one order and come here in another
+/// are counted as if they had come in order. Pure; not thread-safe.
+class failure_window {
+public:
+    /// `threshold` from 1 (0 counts as 1). Allocates all it will ever need: 8 bytes for each.
+    failure_window(unsigned threshold, duration window) : window_(window), times_(std::max(threshold, 1U)) {}
+
+    /// Remembers a failure; returns count(at), this one included. O(1) for times in order.
+    unsigned record(time_point at) noexcept {
+        if (kept_ == times_.size()) {
+            if (at <= time(0)) return count(at); // older than all of a full ring
+            oldest_ = index(1);
+            --kept_;
+        }
+        std::size_t place = kept_++;
+        for (; place > 0 && time(place - 1) > at; --place) time(place) = time(place - 1);
+        time(place) = at;
+        return count(at);
+    }
+
+    /// Failures within the window that ends now, at most the threshold. Changes nothing: time that
+    /// passes without any call is seen here.
+    unsigned count(time_point now) const noexcept {
+        std::size_t gone = 0; // invariant: all before `gone` are too old, all from `counted` on are not
+        std::size_t counted = kept_;
+        while (gone < counted) {
+            const std::size_t middle = gone + (counted - gone) / 2;
+            if (saturating_sub(now, times_[index(middle)]) < window_) {
+                counted = middle;
+            } else {
+                gone = middle + 1;
+            }
+        }
+        return static_cast<unsigned>(kept_ - counted);
+    }
+
+    void clear() noexcept { kept_ = 0; }
+
+    /// New limits from now on; keeps the youngest failures, as many as have room.
+    void resize(unsigned threshold, duration window) {
+        failure_window resized(threshold, window);
+        for (std::size_t i = 0; i < kept_; ++i) resized.record(time(i));
+        *this = std::move(resized);
+    }
+
+private:
+    std::size_t index(std::size_t place) const noexcept {
+        const std::size_t i = oldest_ + place;
+        return i < times_.size() ? i : i - times_.size();
+    }
+    time_point& time(std::size_t place) noexcept { return times_[index(place)]; }
+
+    duration window_;
+    std::vector<time_point> times_; // a ring: `kept_` times from `oldest_` on, in ascending order
+    std::size_t oldest_ = 0;
+    std::size_t kept_ = 0;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/detail/text.hpp>
+#include <resilience/mechanism/time_buckets.hpp>
+#include <resilience/time.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <string>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// Retries as a share of calls, as in Finagle's RetryBudget; the defaults are Finagle's too.
+struct percent_budget_config {
+    /// Retries that each call pays for; counted in thousandths. 0.2: retries add at most a fifth to the load.
+    double ratio = 0.2;
+    /// Retries a second that are free, so that clients with little traffic can retry at all. They are
+    /// one reserve of minimum_per_second * ttl, not a trickle.
+    double minimum_per_second = 10;
+    /// For how long a call pays, and a retry costs.
+    duration ttl = std::chrono::seconds{10};
+
+    friend bool operator==(const percent_budget_config&, const percent_budget_config&) = default;
+};
+
+/// What is wrong with the config, or "".
+inline std::string validate(const percent_budget_config& config) {
+    const auto number = [](const char* field, double value, const char* range) {
+        return std::string("percent_budget: ") + field + " is " + std::to_string(value) + ", must be " +
+               range;
+    };
+    const bool pays = config.ratio == 0.0 || (config.ratio >= 0.001 && config.ratio <= 1000.0);
+    if (!pays) return number("ratio", config.ratio, "0 or in [0.001, 1000]");
+    if (!(config.minimum_per_second >= 0.0 && config.minimum_per_second <= 1e6)) {
+        return number("minimum_per_second", config.minimum_per_second, "in [0, 1000000]");
+    }
+    if (config.ttl < std::chrono::milliseconds{100} || config.ttl > std::chrono::hours{1}) {
+        return "percent_budget: ttl is " + detail::duration_text(config.ttl) + ", must be in [100ms, 1h]";
+    }
+    return {};
+}
+
+/// Decides whether a retry can be paid:
+///
+///     available = minimum_per_second * ttl + sum over the last ttl of (ratio * calls - retries)
+///
+/// Both calls and retries are forgotten after ttl, by the tenth of it. Defaults, 300 calls in the last
+/// 10s, 40 of them retried: 10 * 10 + 0.2 * 300 - 40 = 120 retries are left.
+/// Calls are counted elsewhere, by any number of sources, and deposited when somebody asks for a retry.
+/// Whole thousandths, saturating: no drift, no overflow, no 0/0. Pure; not thread-safe.
+class percent_budget {
+public:
+    /// `config` is valid.
+    explicit percent_budget(const percent_budget_config& config) noexcept
+        : ttl_(config.ttl), per_call_(thousandths(config.ratio)),
+          reserve_(
+              thousandths(config.minimum_per_second * std::chrono::duration<double>(config.ttl).count())),
+          window_(config.ttl) {}
+
+    /// Calls that one source counted since its last look. If that is longer ago than ttl, they are taken
+    /// as spread evenly and those within ttl are credited, rounded up: the one that asks is among them.
+    void deposit(std::uint64_t new_calls, duration since_last_look, time_point now) noexcept {
+        if (since_last_look > ttl_ && new_calls > 1) {
+            const double share =
+                static_cast<double>(ttl_.count()) / static_cast<double>(since_last_look.count());
+            // Far from the range's end, since doubles of this size are still exact to the call.
+            constexpr std::uint64_t most = std::uint64_t{1} << 52U;
+            const double within = static_cast<double>(std::min(new_calls, most)) * share;
+            new_calls = static_cast<std::uint64_t>(within) + 1;
+        }
+        window_.record(window_.epoch_at(now), new_calls, 0, 0);
+    }
+
+    /// Takes a retry from the budget, if there is one left.
+    [[nodiscard]] bool withdraw(time_point now) noexcept {
+        const std::uint32_t epoch = window_.epoch_at(now);
+        if (available_thousandths(window_.at(epoch)) < one_retry) return false;
+        window_.record(epoch, 0, 1, 0);
+        return true;
+    }
+
+    /// Retries that could be paid now; 0 also while more was spent than the calls of the last ttl pay for.
+    double available(time_point now) const noexcept {
+        const std::int64_t left = available_thousandths(window_.as_of(now));
+        return static_cast<double>(std::max<std::int64_t>(left, 0)) / one_retry;
+    }
+
+private:
+    static constexpr std::int64_t one_retry = 1000;
+
+    // Rounded down, but for what binary fractions lack: 0.57 * 1000 is 569.99...
+    static std::int64_t thousandths(double x) noexcept {
+        return static_cast<std::int64_t>(x * one_retry + 1e-6);
+    }
+
+    // In `counted`, failed are the retries and the rest of the total are the calls.
+    std::int64_t available_thousandths(const tally& counted) const noexcept {
+        constexpr auto most = std::numeric_limits<std::int64_t>::max();
+        std::int64_t earned = 0;
+        std::int64_t spent = 0;
+        std::int64_t left = 0;
+        if (__builtin_mul_overflow(counted.total - counted.failed, per_call_, &earned)) earned = most;
+        if (__builtin_mul_overflow(counted.failed, one_retry, &spent)) spent = most;
+        if (__builtin_add_overflow(earned - spent, reserve_, &left)) left = most;
+        return left;
+    }
+
+    duration ttl_;
+    std::int64_t per_call_; // thousandths, as is the reserve
+    std::int64_t reserve_;
+    time_buckets window_;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI

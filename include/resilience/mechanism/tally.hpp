@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/config.hpp>
+
+#include <cstdint>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// What a window counts. `failed` and `slow` are parts of `total`; one call may be in both.
+struct tally {
+    std::uint64_t total = 0;
+    std::uint64_t failed = 0;
+    std::uint64_t slow = 0;
+
+    /// Shares of the total in [0, 1]; -1 (unknown, rather than 0 or NaN) while there is none.
+    constexpr double failure_rate() const noexcept { return share(failed); }
+    constexpr double slow_rate() const noexcept { return share(slow); }
+
+    /// Sums are held at the end of the range.
+    constexpr tally& operator+=(const tally& more) noexcept {
+        total = sum(total, more.total);
+        failed = sum(failed, more.failed);
+        slow = sum(slow, more.slow);
+        return *this;
+    }
+    friend constexpr bool operator==(const tally&, const tally&) = default;
+
+private:
+    static constexpr std::uint64_t sum(std::uint64_t a, std::uint64_t b) noexcept {
+        std::uint64_t both = 0;
+        return __builtin_add_overflow(a, b, &both) ? ~std::uint64_t{0} : both;
+    }
+    constexpr double share(std::uint64_t part) const noexcept {
+        return total == 0 ? -1.0 : static_cast<double>(part) / static_cast<double>(total);
+    }
+};
+
+} // namespace resilience::inline RESILIENCE_ABI

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/config.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// Retries while most attempts succeed: the throttling of gRFC A6; the defaults are its example.
+struct token_budget_config {
+    /// Tokens at the start and at most; retries stop at half of them.
+    unsigned max_tokens = 10;
+    /// What a success gives back; decimals beyond the third are ignored. 0.1: retries go on for good
+    /// only while there are ten successes to a failure.
+    double token_ratio = 0.1;
+
+    friend bool operator==(const token_budget_config&, const token_budget_config&) = default;
+};
+
+/// What is wrong with the config, or "".
+inline std::string validate(const token_budget_config& config) {
+    if (config.max_tokens < 1 || config.max_tokens > 1000) {
+        return "token_budget: max_tokens is " + std::to_string(config.max_tokens) + ", must be in [1, 1000]";
+    }
+    if (!(config.token_ratio >= 0.001 && config.token_ratio <= 1000.0)) {
+        return "token_budget: token_ratio is " + std::to_string(config.token_ratio) +
+               ", must be in [0.001, 1000]";
+    }
+    return {};
+}
+
+/// A failure costs one token, a success gives `token_ratio` back, and a retry is permitted only while
+/// there is more than half of `max_tokens`. Time plays no part. Counts whole thousandths, as gRPC does:
+/// fifty times 0.1 is exactly 5. Pure; not thread-safe.
+class token_budget {
+public:
+    /// `config` is valid.
+    explicit token_budget(const token_budget_config& config) noexcept
+        : most_(std::int64_t{config.max_tokens} * one_token),
+          per_success_(static_cast<std::int64_t>(config.token_ratio * one_token + 1e-6)), tokens_(most_) {}
+
+    void succeeded(std::uint64_t attempts = 1) noexcept {
+        std::int64_t gained = 0;
+        if (__builtin_mul_overflow(attempts, per_success_, &gained)) gained = most_;
+        tokens_ += std::min(gained, most_ - tokens_);
+    }
+    void failed() noexcept { tokens_ = std::max<std::int64_t>(tokens_ - one_token, 0); }
+    bool permits_retry() const noexcept { return tokens_ > most_ / 2; }
+    double available() const noexcept { return static_cast<double>(tokens_) / one_token; }
+
+private:
+    static constexpr std::int64_t one_token = 1000;
+
+    std::int64_t most_; // thousandths, as are the others
+    std::int64_t per_success_;
+    std::int64_t tokens_; // in [0, most_]
+};
+
+} // namespace resilience::inline RESILIENCE_ABI

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/result_traits.hpp>
+
+#include <cxxabi.h>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// What a policy sees of an attempt's (or an inner policy's) outcome, whatever the result type.
+class attempt_result {
+public:
+    /// A success: `value` points to what was returned; `judged` may be `ignored` (HTTP 4xx).
+    attempt_result(const void* value, const failure::value_ops* ops, verdict judged) noexcept
+        : value_(value), ops_(ops), judged_(judged) {}
+    explicit attempt_result(const failure& why) noexcept : why_(&why), judged_(verdict::failure) {}
+
+    bool succeeded() const noexcept { return why_ == nullptr; }
+    /// Why there is no accepted value; null if there is one.
+    const failure* error() const noexcept { return why_; }
+    /// What the result's type says of an accepted value: success, or ignored for an HTTP 4xx.
+    verdict judged() const noexcept { return judged_; }
+    /// A view of an accepted value as if it were a failure, for predicates built with on_result.
+    failure as_failure() const {
+        return why_ != nullptr ? *why_
+                               : failure(value_, ops_ != nullptr ? *ops_ : detail::ops_of<std::monostate>, {}, 0, duration{-1});
+    }
+    /// An inner policy will admit no attempt before this moment; time_point::min() if none said so.
+    time_point not_before() const noexcept { return not_before_; }
+    void postpone(time_point moment) noexcept {
+        if (moment > not_before_) not_before_ = moment;
+    }
+
+private:
+    const failure* why_ = nullptr;
+    const void* value_ = nullptr;
+    const failure::value_ops* ops_ = nullptr;
+    time_point not_before_ = time_point::min();
+    verdict judged_;
+};
+
+/// The value of a call, or why there is none. Movable if R is; one that holds a non-movable R stays
+/// where try_call made it.
+template <class R>
+class [[nodiscard]] outcome;
+
+namespace detail {
+
+/// The part of an outcome that does not depend on R.
+class outcome_slot {
+public:
+    outcome_slot(const outcome_slot&) = delete;
+    outcome_slot& operator=(const outcome_slot&) = delete;
+
+    bool has_failure() const noexcept { return content_ >= content::failing_value; }
+
+protected:
+    enum class content : std::uint8_t { nothing, value, failing_value, failure };
+
+    outcome_slot() noexcept {} // NOLINT(modernize-use-equals-default): the union stays empty
+    ~outcome_slot() {
+        if (has_failure()) failure_.~failure();
+    }
+
+    union {
+        failure failure_; // alive if has_failure()
+    };
+    content content_ = content::nothing;
+};
+
+struct fill_t {};
+inline constexpr fill_t fill{};
+
+template <class R>
+struct stored {
+    using type = R;
+};
+template <class R>
+struct stored<R&> {
+    using type = R*;
+};
+template <>
+struct stored<void> {
+    using type = std::monostate;
+};
+
+} // namespace detail
+
+template <class R>
+class [[nodiscard]] outcome : private detail::outcome_slot {
+    using stored = typename detail::stored<R>::type;
+    static constexpr bool is_object = !std::is_void_v<R> && !std::is_reference_v<R>;
+    static constexpr bool is_movable = std::is_move_constructible_v<stored>;
+
+public:
+    using value_type = R;
+
+    /// Made in place, so that an R that cannot move can be returned.
+    template <class Filler>
+    outcome(detail::fill_t, Filler&& filler) {
+        filler(*this);
+    }
+    outcome() noexcept {} // NOLINT(modernize-use-equals-default): the union stays empty
+    outcome(outcome&& other) noexcept(std::is_nothrow_move_constructible_v<stored>)
+        requires is_movable
+    {
+        take_over(std::move(other));
+    }
+    outcome& operator=(outcome&& other) noexcept(std::is_nothrow_move_constructible_v<stored>)
+        requires is_movable
+    {
+        if (this != &other) {
+            clear();
+            take_over(std::move(other));
+        }
+        return *this;
+    }
+    ~outcome() { drop_value(); }
+
+    bool has_value() const noexcept { return content_ == content::value; }
+    explicit operator bool() const noexcept { return has_value(); }
+
+    /// The value; without one, throws what error() holds.
+    std::add_lvalue_reference_t<R> value() & {
+        require();
+        return access();
+    }
+    std::add_lvalue_reference_t<std::add_const_t<R>> value() const& {
+        require();
+        return const_cast<outcome&>(*this).access();
+    }
+    R value() && {
+        require();
+        if constexpr (is_object) return std::move(value_);
+        else return access();
+    }
+    std::add_lvalue_reference_t<R> operator*() & noexcept { return access(); }
+    auto* operator->() noexcept
+        requires is_object
+    {
+        return std::addressof(value_);
+    }
+    /// Why there is no accepted value. Precondition: !has_value().
+    const failure& error() const noexcept { return failure_; }
+
+    // What follows is for drivers and policies.
+
+    using detail::outcome_slot::has_failure;
+    void clear() noexcept {
+        drop_value();
+        if (has_failure()) failure_.~failure();
+        content_ = content::nothing;
+    }
+    void fail(failure why) noexcept {
+        clear();
+        ::new (static_cast<void*>(std::addressof(failure_))) failure(std::move(why));
+        content_ = content::failure;
+    }
+    /// Runs f() and keeps what it returns; what it throws goes through.
+    template <class F>
+    RESILIENCE_INLINE void keep(F&& f) {
+        if constexpr (std::is_void_v<R>) {
+            f();
+            content_ = content::value;
+        } else if constexpr (std::is_reference_v<R>) {
+            value_ = std::addressof(static_cast<R&>(f()));
+            content_ = content::value;
+        } else {
+            ::new (static_cast<void*>(std::addressof(value_))) stored(f());
+            content_ = content::value;
+            if constexpr (result_traits<R>::can_fail) {
+                if (result_traits<R>::judge(value_) == verdict::failure) mark_failing();
+            }
+        }
+    }
+    /// Runs f() and keeps what it returns or throws.
+    template <class F>
+    RESILIENCE_INLINE void capture(F&& f) {
+#if RESILIENCE_EXCEPTIONS
+        try {
+            keep(f);
+        } catch (abi::__forced_unwind&) { // a cancelled thread: never swallowed
+            throw;
+        } catch (const std::exception& e) {
+            fail(failure(std::current_exception(), &e));
+        } catch (...) {
+            fail(failure(std::current_exception()));
+        }
+#else
+        keep(f);
+#endif
+    }
+    attempt_result result() const {
+        if (has_failure()) return attempt_result(failure_);
+        if constexpr (is_object) {
+            verdict judged = verdict::success;
+            if constexpr (result_traits<R>::can_fail) judged = result_traits<R>::judge(value_);
+            return attempt_result(std::addressof(value_), &detail::ops_of<R>, judged);
+        } else {
+            return attempt_result(nullptr, nullptr, verdict::success);
+        }
+    }
+    /// The value, accepted or failing; a rejection in an R that can carry it; else throws.
+    R take() {
+        if (has_failure()) [[unlikely]] {
+            if constexpr (is_object) {
+                if (content_ == content::failing_value) return static_cast<R&&>(value_);
+                if constexpr (detail::carries_errors<R>) {
+                    if (failure_.is_rejection()) return detail::carry<R>(failure_);
+                }
+            }
+            failure_.rethrow();
+        }
+        if constexpr (is_object) return static_cast<R&&>(value_);
+        else return access();
+    }
+
+private:
+    using content = detail::outcome_slot::content;
+
+    void drop_value() noexcept {
+        if (content_ == content::value || content_ == content::failing_value) value_.~stored();
+    }
+    void require() const {
+        if (!has_value()) [[unlikely]] failure_.rethrow();
+    }
+    std::add_lvalue_reference_t<R> access() noexcept {
+        if constexpr (std::is_void_v<R>) return;
+        else if constexpr (std::is_reference_v<R>) return static_cast<R&>(*value_);
+        else return value_;
+    }
+    RESILIENCE_COLD void mark_failing() {
+        if constexpr (is_object) {
+            ::new (static_cast<void*>(std::addressof(failure_))) failure(detail::describe(value_));
+            content_ = content::failing_value;
+        }
+    }
+    void take_over(outcome&& other) noexcept(std::is_nothrow_move_constructible_v<stored>) {
+        if (other.content_ == content::value || other.content_ == content::failing_value) {
+            ::new (static_cast<void*>(std::addressof(value_))) stored(std::move(other.value_));
+        }
+        if (other.has_failure()) {
+            ::new (static_cast<void*>(std::addressof(failure_))) failure(other.failure_);
+            failure_.refer_to(std::addressof(value_));
+        }
+        content_ = other.content_;
+    }
+
+    union {
+        stored value_; // alive if content is value or failing_value
+    };
+};
+
+} // namespace resilience::inline RESILIENCE_ABI

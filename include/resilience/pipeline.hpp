@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/composable.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <stdexcept>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// Policies around one another; the first listed is the outermost, as decorators read. Made with `|` or
+/// `pipeline{a, b}`; a pipeline inside of one is taken apart. Cheap to copy, thread-safe. All policies
+/// must belong to one registry; std::invalid_argument otherwise.
+template <policy... P>
+class pipeline : public composable<pipeline<P...>> {
+    static_assert(sizeof...(P) > 0, "resilience: a pipeline needs a policy");
+
+public:
+    explicit pipeline(P... policies) : policies_(std::move(policies)...) {
+        const detail::environment* one = nullptr;
+        std::apply([&](const auto&... p) { (agree(one, detail::environment_of(p)), ...); }, policies_);
+    }
+
+    /// The I-th policy, 0 the outermost.
+    template <std::size_t I>
+    const auto& get() const noexcept {
+        return std::get<I>(policies_);
+    }
+
+    template <class F>
+    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
+        return std::apply(f, policies_);
+    }
+
+private:
+    static void agree(const detail::environment*& one, const detail::environment* next) {
+        if (next == nullptr) return;
+        if (one != nullptr && one != next) {
+            detail::raise(std::invalid_argument("pipeline: its policies belong to different registries; make them all in one"));
+        }
+        one = next;
+    }
+
+    std::tuple<P...> policies_;
+};
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_pipeline = false;
+template <class... P>
+inline constexpr bool is_pipeline<pipeline<P...>> = true;
+
+template <class T>
+concept ours = std::derived_from<T, composable<T>>;
+/// What may stand beside `|`: one of ours on one side at least, so that nobody else's `|` is touched.
+template <class A, class B>
+concept composes = (ours<A> || ours<B>)&&(policy<A> || is_pipeline<A>)&&(policy<B> || is_pipeline<B>);
+
+template <class P>
+std::tuple<P> policies_in(P policy) {
+    return {std::move(policy)};
+}
+template <class... P>
+std::tuple<P...> policies_in(const pipeline<P...>& p) {
+    return p.with_policies([](const auto&... each) { return std::tuple<P...>(each...); });
+}
+
+} // namespace detail
+
+/// Everything in `outer` around everything in `inner`.
+template <class A, class B>
+    requires detail::composes<std::remove_cvref_t<A>, std::remove_cvref_t<B>>
+auto operator|(const A& outer, const B& inner) {
+    return std::apply([](auto... p) { return pipeline<decltype(p)...>(std::move(p)...); },
+                      std::tuple_cat(detail::policies_in(outer), detail::policies_in(inner)));
+}
+
+} // namespace resilience::inline RESILIENCE_ABI

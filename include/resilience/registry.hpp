@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/detail/sync.hpp>
+#include <resilience/environment.hpp>
+#include <resilience/error.hpp>
+#include <resilience/system_random.hpp>
+#include <resilience/system_time.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// The environment of policies: clock, randomness, names, events and statistics. Thread-safe.
+///
+/// Policies with a name are listed here, keyed by kind and name, until they are removed or the registry
+/// ends; either only unlists them: handles own their state (and the environment) themselves.
+class RESILIENCE_VISIBLE registry {
+public:
+    /// The machine's clock and randomness.
+    registry() : registry(system_time(), system_random()) {}
+    /// `clock` must outlive every policy made here. `registry r{virtual_clock}` is how tests get time.
+    explicit registry(time_source& clock) : registry(clock, system_random()) {}
+    registry(time_source& clock, random_source& random)
+        : env_(std::make_shared<detail::environment>(clock, random)) {}
+    registry(const registry&) = delete;
+    registry& operator=(const registry&) = delete;
+
+    /// The process's own, never destroyed; where policies live that were given no other.
+    static registry& global() {
+        // Acquire: pairs with the release of the thread that set it, so that the registry is seen whole.
+        if (registry* adopted = global_slot().load(std::memory_order_acquire)) return *adopted;
+        static registry& own = *new registry;
+        registry* none = nullptr;
+        global_slot().compare_exchange_strong(none, &own, std::memory_order_acq_rel, std::memory_order_acquire);
+        return *global_slot().load(std::memory_order_acquire);
+    }
+    /// Makes another's registry the global one of this linkage unit: for plugins loaded locally, to be
+    /// called before they make a policy. Throws std::logic_error if a different one is in use already.
+    static void adopt_global(registry& other) {
+        registry* none = nullptr;
+        if (!global_slot().compare_exchange_strong(none, &other, std::memory_order_acq_rel) && none != &other) {
+            detail::raise(std::logic_error("registry: adopt_global must come before the first use of global()"));
+        }
+    }
+
+    time_source& clock() const noexcept { return env_->clock(); }
+    random_source& random() const noexcept { return env_->random(); }
+
+    /// Snapshots of all circuit breakers, sorted by name.
+    std::vector<circuit_breaker_stats> circuit_breakers() const {
+        std::vector<circuit_breaker_stats> all;
+        for (const auto& each : listed()) {
+            if (auto stats = each->circuit()) all.push_back(std::move(*stats));
+        }
+        return all;
+    }
+    std::optional<circuit_breaker_stats> circuit_breaker(std::string_view name) const {
+        const auto found = lookup("circuit_breaker", name);
+        return found ? found->circuit() : std::nullopt;
+    }
+    /// Snapshots of policies of all kinds, sorted by kind and name.
+    std::vector<policy_snapshot> policies() const {
+        std::vector<policy_snapshot> all;
+        for (const auto& each : listed()) all.push_back(each->snapshot());
+        return all;
+    }
+    /// A handle to a policy that exists, for instance find<circuit_breaker>("jira_api").
+    template <class Policy>
+    std::optional<Policy> find(std::string_view name) const {
+        auto found = lookup(Policy::kind, name);
+        if (!found) return std::nullopt;
+        return Policy::from_registered(std::move(found));
+    }
+    /// Unlists every policy of that name; false if there was none. Handles and calls go on.
+    bool remove(std::string_view name) {
+        std::vector<std::shared_ptr<detail::registered>> gone; // destroyed after the lock is released
+        const detail::lock_guard lock(mutex_);
+        for (auto it = names_.begin(); it != names_.end();) {
+            if (it->first.second != name) {
+                ++it;
+                continue;
+            }
+            gone.push_back(std::move(it->second));
+            it = names_.erase(it);
+        }
+        return !gone.empty();
+    }
+
+    health_report health() const;
+    /// One line per circuit, sorted by name.
+    std::vector<circuit_summary> summary() const;
+
+    /// Calls `f` for every event from now on, on the thread that causes it and with no lock held. `f`
+    /// may call any policy or registry; if it throws, that event is lost to it and counted.
+    [[nodiscard]] subscription subscribe(std::function<void(const event&)> f) {
+        if (!f) detail::raise(std::invalid_argument("registry: subscribe needs a function"));
+        return {std::shared_ptr<detail::event_hub>(env_, &env_->hub), env_->hub.add(std::move(f))};
+    }
+    /// Events that a subscriber lost since it threw.
+    std::uint64_t listener_errors() const noexcept { return env_->hub.errors(); }
+
+    /// How many named policies may exist; the next one is refused with std::length_error. Names are for
+    /// things that are few: a name made of a URL or a user would grow without end.
+    void set_capacity(std::size_t capacity) {
+        const detail::lock_guard lock(mutex_);
+        capacity_ = capacity;
+    }
+
+    // What follows is for policies.
+
+    const std::shared_ptr<detail::environment>& env() const noexcept { return env_; }
+
+    /// The policy of that name, or the one that `make` builds (with no lock held; of two threads that
+    /// build at once one wins). Unnamed ones are private and never listed.
+    template <class State, class Make>
+    std::shared_ptr<State> enroll(std::string_view name, Make&& make) {
+        if (name.empty()) return make();
+        if (auto found = lookup(State::policy_kind, name)) return std::static_pointer_cast<State>(std::move(found));
+        std::shared_ptr<State> made = make();
+        const detail::lock_guard lock(mutex_);
+        const key k{std::string(State::policy_kind), std::string(name)};
+        if (const auto found = names_.find(k); found != names_.end()) {
+            return std::static_pointer_cast<State>(found->second); // `made` dies after the lock: it is declared first
+        }
+        if (names_.size() >= capacity_) {
+            detail::raise(std::length_error("registry: no more than " + std::to_string(capacity_) +
+                                            " named policies; refused '" + std::string(name) + "'"));
+        }
+        names_.emplace(k, made);
+        return made;
+    }
+
+private:
+    using key = std::pair<std::string, std::string>; // kind, name
+
+    static detail::atomic<registry*>& global_slot() noexcept {
+        // Invariant: null, then one registry for ever.
+        static constinit detail::atomic<registry*> slot{nullptr};
+        return slot;
+    }
+    std::shared_ptr<detail::registered> lookup(std::string_view kind, std::string_view name) const {
+        const detail::lock_guard lock(mutex_);
+        const auto found = names_.find(key{kind, name});
+        return found == names_.end() ? nullptr : found->second;
+    }
+    /// Pointers only are copied under the lock; snapshots are taken outside.
+    std::vector<std::shared_ptr<detail::registered>> listed() const {
+        std::vector<std::shared_ptr<detail::registered>> all;
+        const detail::lock_guard lock(mutex_);
+        all.reserve(names_.size());
+        for (const auto& [k, policy] : names_) all.push_back(policy);
+        return all;
+    }
+
+    std::shared_ptr<detail::environment> env_;
+    mutable detail::mutex mutex_;
+    std::map<key, std::shared_ptr<detail::registered>> names_; // guarded by mutex_
+    std::size_t capacity_ = 10'000;                            // guarded by mutex_
+};
+
+inline health_report registry::health() const {
+    health_report report;
+    report.timestamp = clock().wall_now();
+    for (auto& circuit : circuit_breakers()) {
+        ++report.total_circuits;
+        switch (seen_as(circuit.state)) {
+        case circuit_state::open:
+            ++report.open;
+            report.open_circuits.push_back(std::move(circuit.name));
+            break;
+        case circuit_state::half_open: ++report.half_open; break;
+        default: ++report.closed;
+        }
+    }
+    if (report.open > 0) report.status = report.open * 2 > report.total_circuits ? "critical" : "degraded";
+    return report;
+}
+
+inline std::vector<circuit_summary> registry::summary() const {
+    std::vector<circuit_summary> all;
+    for (auto& c : circuit_breakers()) {
+        all.push_back({std::move(c.name), c.state, c.failure_count, c.failure_threshold, c.success_count,
+                       c.success_threshold, health_percentage(c.state)});
+    }
+    return all;
+}
+
+} // namespace resilience::inline RESILIENCE_ABI

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Everything of the core: policies, pipelines, registry. Needs nothing but the standard library.
+
+#include <resilience/any_pipeline.hpp>
+#include <resilience/circuit_breaker.hpp>
+#include <resilience/fallback.hpp>
+#include <resilience/pipeline.hpp>
+#include <resilience/registry.hpp>
+#include <resilience/retry.hpp>
+#include <resilience/timeout.hpp>

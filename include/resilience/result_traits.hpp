@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/failure.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// What an outcome says about the health of the thing that was called.
+enum class verdict : std::uint8_t {
+    success,
+    failure,
+    ignored, ///< says nothing: cancelled, refused locally, or the caller's own mistake (HTTP 4xx)
+};
+
+/// HTTP by default: 408, 425, 429 and 5xx speak of the server's health and are retried; other 4xx are
+/// the caller's mistake. No status at all means that no answer came: a transport error.
+constexpr verdict http_verdict(std::optional<int> status) noexcept {
+    if (!status || *status == 408 || *status == 425 || *status == 429 || *status >= 500) return verdict::failure;
+    return *status >= 400 ? verdict::ignored : verdict::success;
+}
+
+/// One line makes a type with `bool ok() const` tell success from failure:
+/// `template <> inline constexpr bool resilience::enable_status_like<my_status> = true;`
+template <class R>
+inline constexpr bool enable_status_like = false;
+
+namespace detail {
+
+template <class R>
+concept expected_like = requires(const R& r) {
+    { r.has_value() } -> std::convertible_to<bool>;
+    r.error();
+};
+template <class R>
+concept status_like = enable_status_like<R> && requires(const R& r) {
+    { r.ok() } -> std::convertible_to<bool>;
+};
+/// A value for which the free function `http_status_of(v)` answers an int or std::optional<int>
+/// (nullopt: no answer came), found by argument-dependent lookup.
+template <class R>
+concept http_like = requires(const R& r) {
+    { http_status_of(r) } -> std::convertible_to<std::optional<int>>;
+};
+/// A value for which the free function `retry_after_of(v)` gives the server's hint.
+template <class R>
+concept hint_like = requires(const R& r) {
+    { retry_after_of(r) } -> std::convertible_to<std::optional<duration>>;
+};
+
+template <class E>
+std::error_code code_in(const E& e) noexcept {
+    if constexpr (std::is_convertible_v<const E&, std::error_code>) return e;
+    else if constexpr (requires { { e.code() } -> std::convertible_to<std::error_code>; }) return e.code();
+    else return {};
+}
+template <class E>
+std::string text_in(const E& e) {
+    if constexpr (std::is_convertible_v<const E&, std::string_view>) return std::string(std::string_view(e));
+    else if constexpr (requires { { e.what() } -> std::convertible_to<std::string>; }) return e.what();
+    else if constexpr (requires { { e.message() } -> std::convertible_to<std::string>; }) return e.message();
+    else if (const auto code = code_in(e)) return code.message();
+    else return "failing value of type " + type_name(typeid(E));
+}
+
+} // namespace detail
+
+/// Tells what a returned value means. Specialise it for a type of yours with the same members, or use
+/// one of the ways that need less: has_value()/error(), enable_status_like, http_status_of.
+template <class R>
+struct result_traits {
+    /// Whether a value can stand for a failure at all; if not, nothing is asked at run time.
+    static constexpr bool can_fail = detail::expected_like<R> || detail::status_like<R> ||
+                                     detail::http_like<R> || std::same_as<R, std::error_code> ||
+                                     std::same_as<R, std::errc>;
+
+    /// A value judged `failure` is a failing value, any other is an accepted one.
+    static verdict judge(const R& r) {
+        const auto when = [](bool good) { return good ? verdict::success : verdict::failure; };
+        if constexpr (detail::http_like<R>) return http_verdict(http_status_of(r));
+        else if constexpr (detail::expected_like<R>) return when(r.has_value());
+        else if constexpr (detail::status_like<R>) return when(r.ok());
+        else if constexpr (std::same_as<R, std::error_code>) return when(!r);
+        else if constexpr (std::same_as<R, std::errc>) return when(r == std::errc{});
+        else return verdict::success;
+    }
+    static std::error_code code(const R& r) noexcept {
+        if constexpr (detail::http_like<R>) return {};
+        else if constexpr (detail::expected_like<R>) return r.has_value() ? std::error_code{} : detail::code_in(r.error());
+        else if constexpr (std::same_as<R, std::errc>) return std::make_error_code(r);
+        else return detail::code_in(r);
+    }
+    static std::string message(const R& r) {
+        if constexpr (detail::http_like<R>) {
+            const std::optional<int> status = http_status_of(r);
+            return status ? "HTTP " + std::to_string(*status) : "no HTTP answer";
+        } else if constexpr (detail::expected_like<R>) {
+            return r.has_value() ? "no failure" : detail::text_in(r.error());
+        } else if constexpr (std::same_as<R, std::errc>) {
+            return std::make_error_code(r).message();
+        } else {
+            return detail::text_in(r);
+        }
+    }
+};
+
+namespace detail {
+
+template <class R>
+struct error_of {};
+template <expected_like R>
+struct error_of<R> {
+    using type = std::remove_cvref_t<decltype(std::declval<const R&>().error())>;
+};
+
+template <class R>
+concept carries_unexpected = expected_like<R> && requires { typename R::unexpected_type; } &&
+                             (std::is_constructible_v<typename error_of<R>::type, std::error_code> ||
+                              std::is_constructible_v<typename error_of<R>::type, const error&>);
+template <class R>
+concept carries_code = expected_like<R> && !carries_unexpected<R> &&
+                       std::is_convertible_v<std::error_code, R>;
+
+/// Whether a rejection can be returned in an R instead of being thrown.
+template <class R>
+inline constexpr bool carries_errors = carries_unexpected<R> || carries_code<R> || std::same_as<R, std::error_code> ||
+                                       std::same_as<R, std::errc>;
+
+/// A rejection as a value of R; only where carries_errors<R>.
+template <class R>
+R carry(const failure& f) {
+    if constexpr (carries_unexpected<R>) {
+        using E = typename error_of<R>::type;
+        using unexpected = typename R::unexpected_type;
+        if constexpr (std::is_constructible_v<E, std::error_code>) {
+            return R(unexpected(E(f.code())));
+        } else {
+            return R(unexpected(E(error(static_cast<errc>(f.code().value()), f.policy(), f.message(), f.retry_after()))));
+        }
+    } else if constexpr (std::same_as<R, std::errc>) {
+        const auto condition = f.code().default_error_condition();
+        return condition.category() == std::generic_category() ? static_cast<std::errc>(condition.value())
+                                                                : std::errc::io_error;
+    } else {
+        return f.code();
+    }
+}
+
+template <class R>
+inline constexpr failure::value_ops ops_of{
+    &typeid(R), [](const void* value) { return result_traits<R>::message(*static_cast<const R*>(value)); }};
+
+template <class R>
+duration hint_of(const R& r) {
+    if constexpr (hint_like<R>) {
+        const std::optional<duration> hint = retry_after_of(r);
+        return hint && *hint >= duration{0} ? *hint : duration{-1};
+    } else {
+        return duration{-1};
+    }
+}
+template <class R>
+int status_of(const R& r) {
+    if constexpr (http_like<R>) return std::optional<int>(http_status_of(r)).value_or(0);
+    else return 0;
+}
+
+template <class R>
+failure describe(const R& r) {
+    return failure(&r, ops_of<R>, result_traits<R>::code(r), status_of(r), hint_of(r));
+}
+
+} // namespace detail
+
+/// What a failure says about health unless a predicate of the user's decides. Local rejections,
+/// cancellation and std::bad_alloc say nothing; a time-out is a failure; an HTTP status speaks for
+/// itself; anything else is a failure. Breakers record and retries retry what is judged `failure`.
+inline verdict default_verdict(const failure& f) noexcept {
+    const auto code = f.code();
+    if (code.category() == error_category()) {
+        const auto ours = static_cast<errc>(code.value());
+        return ours == errc::timed_out || ours == errc::retries_exhausted ? verdict::failure : verdict::ignored;
+    }
+    if (const auto status = f.http_status()) {
+        // A carrier may stand for a transport error too: it then says 0 (or less).
+        return *status > 0 ? http_verdict(status) : verdict::failure;
+    }
+    if (code == std::errc::operation_canceled) return verdict::ignored;
+    return f.as<std::bad_alloc>() != nullptr ? verdict::ignored : verdict::failure;
+}
+
+} // namespace resilience::inline RESILIENCE_ABI

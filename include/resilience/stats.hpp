@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/circuit_state.hpp>
+#include <resilience/time.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+using wall_time = std::chrono::system_clock::time_point;
+
+/// One consistent look at a circuit breaker: state, generation and window belong together; the totals
+/// are those of a moment during the call and may miss calls in flight.
+struct circuit_breaker_stats {
+    std::string name;
+    circuit_state state = circuit_state::closed;
+    /// Failures in the window while closed; once open or half-open, the count that tripped it.
+    std::uint64_t failure_count = 0;
+    /// failure_threshold, else consecutive_failures; 0 if neither rule is on.
+    unsigned failure_threshold = 0;
+    /// Successes since the current state began.
+    std::uint64_t success_count = 0;
+    unsigned success_threshold = 0;
+    /// When it last opened; set while open, half-open or forced open.
+    std::optional<wall_time> opened_at;
+    std::optional<wall_time> last_failure_time;
+    /// Numbers the epochs of the machine; grows by one at each change of state.
+    std::uint64_t generation = 0;
+    wall_time state_since;
+    /// Shares in [0, 1] of the rate window; -1 while unknown (no rule on, or no calls in it).
+    double failure_rate = -1;
+    double slow_call_rate = -1;
+    /// While open: the time until a probe is admitted.
+    std::optional<duration> retry_after;
+
+    /// Totals since creation. `calls` were admitted and settled: successes + failures + ignored.
+    std::uint64_t calls = 0;
+    std::uint64_t successes = 0;
+    std::uint64_t failures = 0;
+    std::uint64_t ignored = 0;
+    std::uint64_t rejected = 0;
+    /// Results of calls that began in an earlier generation; part of the totals above, of nothing else.
+    std::uint64_t late_results = 0;
+    std::uint64_t slow = 0;
+    /// Times it went from closed to open.
+    std::uint64_t trips = 0;
+    /// Predicates and callbacks of the user's that threw.
+    std::uint64_t predicate_errors = 0;
+
+    /// The last recorded failure; texts only, the exception itself is not kept alive.
+    struct error_text {
+        std::string type;
+        std::string message; ///< at most 256 bytes
+    };
+    std::optional<error_text> last_error;
+    /// What was given with the last command by hand; empty otherwise.
+    std::string reason;
+};
+
+/// Totals of a retry since its creation; a call is settled once, however many attempts it took.
+struct retry_stats {
+    std::string name;
+    std::uint64_t calls = 0;
+    std::uint64_t succeeded_at_once = 0;
+    std::uint64_t succeeded_after_retry = 0;
+    /// Failed with no further attempt: not retryable, no budget, no time, cancelled.
+    std::uint64_t failed_without_retry = 0;
+    std::uint64_t failed_after_retry = 0;
+    std::uint64_t failed_attempts = 0;
+    std::uint64_t retries = 0;
+    std::uint64_t exhausted = 0;
+    std::uint64_t budget_exhausted = 0;
+    /// Retries made while inside another retry: the amplification.
+    std::uint64_t nested_retries = 0;
+    std::uint64_t predicate_errors = 0;
+    /// Retries that the budget would pay for now; empty if unlimited.
+    std::optional<double> budget_left;
+};
+
+/// A number, share or word of a policy's snapshot.
+struct statistic {
+    std::string_view name;
+    std::variant<std::uint64_t, double, std::string> value;
+};
+
+/// Any policy, for views that show all of them.
+struct policy_snapshot {
+    std::string kind;
+    std::string name;
+    std::vector<statistic> statistics;
+};
+
+/// All circuits of a registry in a word: healthy, degraded (any is open) or critical (more than half).
+struct health_report {
+    std::string status = "healthy";
+    std::size_t total_circuits = 0;
+    std::size_t closed = 0;
+    std::size_t open = 0;
+    std::size_t half_open = 0;
+    std::vector<std::string> open_circuits;
+    wall_time timestamp;
+};
+
+struct circuit_summary {
+    std::string name;
+    circuit_state state = circuit_state::closed;
+    std::uint64_t failure_count = 0;
+    unsigned failure_threshold = 0;
+    std::uint64_t success_count = 0;
+    unsigned success_threshold = 0;
+    /// 100 closed, 50 half-open, 0 open.
+    double health_percentage = 100.0;
+};
+
+/// A state set by hand as the one of closed, open and half_open that callers see it as.
+constexpr circuit_state seen_as(circuit_state state) noexcept {
+    switch (state) {
+    case circuit_state::open:
+    case circuit_state::forced_open: return circuit_state::open;
+    case circuit_state::half_open: return circuit_state::half_open;
+    default: return circuit_state::closed;
+    }
+}
+
+constexpr double health_percentage(circuit_state state) noexcept {
+    switch (seen_as(state)) {
+    case circuit_state::open: return 0.0;
+    case circuit_state::half_open: return 50.0;
+    default: return 100.0;
+    }
+}
+
+} // namespace resilience::inline RESILIENCE_ABI

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/config.hpp>
+#include <resilience/detail/sync.hpp>
+#include <resilience/error.hpp>
+#include <resilience/random.hpp>
+
+#include <cstddef>
+#include <initializer_list>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace resilience::inline RESILIENCE_ABI::testing {
+
+/// Randomness without chance: `fixed_random{0.5}`, or a list that is played over and over.
+/// May be used from any thread.
+class fixed_random : public random_source {
+public:
+    /// Throws std::invalid_argument if the list is empty or a number is not in [0, 1).
+    fixed_random(std::initializer_list<double> numbers) : numbers_(numbers) {
+        if (numbers_.empty()) detail::raise(std::invalid_argument("fixed_random: needs at least one number"));
+        for (const double number : numbers_) {
+            if (number >= 0.0 && number < 1.0) continue; // so NaN is refused too
+            detail::raise(
+                std::invalid_argument("fixed_random: " + std::to_string(number) + " is not in [0, 1)"));
+        }
+    }
+
+    double uniform() noexcept override {
+        return numbers_[draws_.fetch_add(1, std::memory_order_relaxed) % numbers_.size()];
+    }
+
+    /// How many numbers were drawn so far.
+    std::size_t draws() const noexcept { return draws_.load(std::memory_order_relaxed); }
+
+private:
+    const std::vector<double> numbers_;
+    detail::atomic<std::size_t> draws_{0}; // relaxed: a count that orders nothing
+};
+
+} // namespace resilience::inline RESILIENCE_ABI::testing

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/config.hpp>
+#include <resilience/detail/sync.hpp>
+#include <resilience/detail/text.hpp>
+#include <resilience/detail/timer_queue.hpp>
+#include <resilience/error.hpp>
+#include <resilience/time.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace resilience::inline RESILIENCE_ABI::testing {
+
+/// What a sleep on a virtual_clock does.
+enum class sleepers {
+    advance_time, ///< moves the time to the end of the sleep and returns: for tests with one thread
+    wait,         ///< blocks until another thread advances the time
+};
+
+/// Time that moves only when told to. Timers fire on the thread that moves the time, in order, each at
+/// its own moment, with no lock held. May be used from any thread; must outlive its timers.
+///
+/// One that is overdue when it is added fires with the next movement (`advance(0s)` will do).
+class virtual_clock : public time_source {
+public:
+    /// Where every clock starts: far enough from zero to subtract from.
+    static constexpr time_point start_time{std::chrono::seconds{1'000'000}};
+    /// The wall time at the start: 2024-01-08T20:00:00Z.
+    static constexpr std::chrono::system_clock::time_point start_wall_time{
+        std::chrono::seconds{1'704'744'000}};
+
+    explicit virtual_clock(sleepers mode = sleepers::advance_time) : mode_(mode) {}
+
+    time_point now() const noexcept override {
+        const detail::lock_guard lock(mutex_);
+        ++exact_reads_;
+        return now_;
+    }
+
+    time_point coarse_now() const noexcept override {
+        const detail::lock_guard lock(mutex_);
+        ++coarse_reads_;
+        return last_tick();
+    }
+
+    duration coarse_resolution() const noexcept override {
+        const detail::lock_guard lock(mutex_);
+        return coarse_resolution_;
+    }
+
+    std::chrono::system_clock::time_point wall_now() const noexcept override {
+        const detail::lock_guard lock(mutex_);
+        using wall = std::chrono::system_clock;
+        const auto since = std::chrono::duration_cast<wall::duration>(saturating_sub(now_, wall_set_at_));
+        return wall_ + std::min(since, wall::time_point::max() - wall_);
+    }
+
+    /// Returns false at the very moment at which a timer requests the stop, the time left there. What
+    /// happens on other threads meanwhile is up to them. A sleep that nothing can end (until
+    /// time_point::max(), with no stop possible) is std::logic_error instead of a test that hangs.
+    bool sleep_until(time_point until, std::stop_token stop) override {
+        if (stop.stop_requested()) return false;
+        until = note_sleep(until);
+        if (mode_ == sleepers::wait) return wait_until(until, stop);
+        while (run_next_timer(until)) {
+            if (stop.stop_requested()) return false;
+        }
+        if (until == time_point::max()) return wait_until(until, stop);
+        arrive_at(until);
+        return true;
+    }
+
+    timer call_at(time_point at, std::function<void()> f) override {
+        return timer([this, ticket = timers_.add(at, std::move(f))] { timers_.cancel(ticket); });
+    }
+
+    /// Moves the time on; timers that fire may add others, which fire too if they are due by then.
+    /// Throws std::invalid_argument for a negative duration: see set_back().
+    void advance(duration by) {
+        if (by < duration{0}) refuse("advance", by);
+        const time_point target = saturating_add(time_now(), by);
+        while (run_next_timer(target)) {}
+        arrive_at(target);
+    }
+
+    /// Makes the clock go backwards, which a monotonic one must not: for tests of those that cope.
+    void set_back(duration by) {
+        if (by < duration{0}) refuse("set_back", by);
+        const detail::lock_guard lock(mutex_);
+        now_ = saturating_add(now_, -by);
+    }
+
+    /// The wall time now; it moves on with the clock.
+    void set_wall(std::chrono::system_clock::time_point now) {
+        const detail::lock_guard lock(mutex_);
+        wall_ = now;
+        wall_set_at_ = now_;
+    }
+
+    /// From now on coarse_now() is the last tick, one every `resolution`, at `phase` after a multiple of it;
+    /// 0 (the start) makes it exact.
+    void set_coarse_resolution(duration resolution, duration phase = duration{0}) {
+        if (resolution < duration{0}) refuse("set_coarse_resolution", resolution);
+        const detail::lock_guard lock(mutex_);
+        coarse_resolution_ = resolution;
+        coarse_phase_ = phase;
+    }
+
+    /// Every sleep so far in order, as long as it was asked for, even if it ended early. A moment that
+    /// had passed counts as 0; a sleep refused because of a stop requested before does not count.
+    std::vector<duration> slept() const {
+        const detail::lock_guard lock(mutex_);
+        return slept_;
+    }
+
+    /// How often now() or coarse_now() was called.
+    std::size_t now_reads() const {
+        const detail::lock_guard lock(mutex_);
+        return exact_reads_ + coarse_reads_;
+    }
+    /// How many of these were coarse.
+    std::size_t coarse_reads() const {
+        const detail::lock_guard lock(mutex_);
+        return coarse_reads_;
+    }
+
+    /// Timers that have neither fired nor been cancelled.
+    std::size_t pending_timers() const { return timers_.size(); }
+
+    /// How many threads are blocked in sleep_until(). Those that an advance has woken no longer count,
+    /// even where they have not run on yet.
+    std::size_t sleeping() const {
+        const detail::lock_guard lock(mutex_);
+        return asleep_.size();
+    }
+
+    /// Blocks, in real time and without limit, until at least `count` threads sleep at once.
+    void wait_for_sleepers(std::size_t count) const {
+        detail::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return asleep_.size() >= count; });
+    }
+
+private:
+    /// On the stack of its thread; all members guarded by mutex_.
+    struct sleeper {
+        time_point until;
+        bool woken = false;
+        bool stopped = false;
+    };
+
+    [[noreturn]] static void refuse(const char* function, duration by) {
+        detail::raise(std::invalid_argument(std::string("virtual_clock: ") + function + "(" +
+                                            detail::duration_text(by) + ") must not be negative"));
+    }
+
+    time_point time_now() const {
+        const detail::lock_guard lock(mutex_);
+        return now_;
+    }
+
+    /// Needs mutex_.
+    time_point last_tick() const {
+        if (coarse_resolution_ == duration{0}) return now_;
+        const duration since_tick = (now_.time_since_epoch() - coarse_phase_) % coarse_resolution_;
+        return now_ - (since_tick < duration{0} ? since_tick + coarse_resolution_ : since_tick);
+    }
+
+    /// The moment at which the sleep ends: a moment that has passed is now.
+    time_point note_sleep(time_point until) {
+        const detail::lock_guard lock(mutex_);
+        until = std::max(until, now_);
+        slept_.push_back(until == time_point::max() ? duration::max() : saturating_sub(until, now_));
+        return until;
+    }
+
+    /// Sleepers for a timer's moment are left asleep while it fires, so that one of the timers of that
+    /// moment can still stop them, as it can in sleep_until() without threads.
+    bool run_next_timer(time_point latest) {
+        const time_point at = timers_.next();
+        if (at > latest || at == time_point::max()) return false;
+        move_to(at, [&](const sleeper& s) { return s.until < at; });
+        timers_.run_due(at);
+        return true;
+    }
+
+    void arrive_at(time_point at) {
+        move_to(at, [&](const sleeper& s) { return s.until <= at && s.until != time_point::max(); });
+    }
+
+    template <class Ended>
+    void move_to(time_point at, Ended ended) {
+        {
+            const detail::lock_guard lock(mutex_);
+            now_ = std::max(now_, at); // another thread may be further already
+            std::erase_if(asleep_, [&](sleeper* s) { return s->woken = ended(*s); });
+        }
+        changed_.notify_all();
+    }
+
+    bool wait_until(time_point until, const std::stop_token& stop) {
+        if (until == time_point::max() && !stop.stop_possible()) {
+            detail::raise(
+                std::logic_error("virtual_clock: nothing can end a sleep for ever without a stop token"));
+        }
+        sleeper me{until};
+        // Before the sleep shows, so that no stop is missed; and before the lock, since its destructor may
+        // have to wait for the callback, which takes the lock.
+        const std::stop_callback on_stop(stop, [&] {
+            {
+                const detail::lock_guard lock(mutex_);
+                if (!me.woken) me.stopped = me.woken = true;
+                std::erase(asleep_, &me);
+            }
+            changed_.notify_all();
+        });
+        detail::unique_lock lock(mutex_);
+        if (!me.woken) {
+            if (until <= now_ && until != time_point::max()) return true;
+            asleep_.push_back(&me);
+            changed_.notify_all();
+        }
+        changed_.wait(lock, [&] { return me.woken; });
+        return !me.stopped;
+    }
+
+    const sleepers mode_;
+    detail::timer_queue timers_;  // has a lock of its own, never taken together with mutex_
+    mutable detail::mutex mutex_; // guards all below
+    mutable detail::condition_variable changed_;
+    time_point now_ = start_time;
+    std::chrono::system_clock::time_point wall_ = start_wall_time;
+    time_point wall_set_at_ = start_time;
+    duration coarse_resolution_{0};
+    duration coarse_phase_{0};
+    std::vector<duration> slept_;
+    std::vector<sleeper*> asleep_;
+    mutable std::size_t exact_reads_ = 0;
+    mutable std::size_t coarse_reads_ = 0;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI::testing
