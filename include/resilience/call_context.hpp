@@ -19,9 +19,9 @@ enum class idempotency { safe, unsafe };
 struct call_options {
     /// The call must be over by then: no attempt starts later, no delay runs past it, and the callable
     /// sees it as ctx.deadline(). Unset: none but that of an enclosing call.
-    std::optional<time_point> deadline;
+    std::optional<time_point> deadline{};
     /// Ends waits at once and is handed to the callable.
-    std::stop_token stop_token;
+    std::stop_token stop_token{};
     resilience::idempotency idempotency = resilience::idempotency::safe;
 };
 
@@ -122,8 +122,12 @@ public:
     };
     scope narrow(time_point deadline) noexcept {
         scope outer{deadline_, std::move(armed_)};
-        if (deadline < deadline_) deadline_ = deadline;
+        tighten(deadline);
         return outer;
+    }
+    /// The same where nobody has asked for the stop token yet.
+    void tighten(time_point deadline) noexcept {
+        if (deadline < deadline_) deadline_ = deadline;
     }
     void restore(scope&& outer) noexcept {
         deadline_ = outer.deadline;

@@ -32,6 +32,7 @@ public:
     void success() {
         if (const auto core = std::move(core_)) core->succeed(held_);
     }
+    /// A failure, whatever the predicates would say; break_duration_of is asked about `why`.
     void failure() {
         if (const auto core = std::move(core_)) core->fail(held_, nullptr);
     }
@@ -89,13 +90,14 @@ public:
 
     /// A permit, unless the circuit refuses: then it is counted as a rejection.
     std::optional<permit> try_acquire() const {
+        auto core = core_; // a listener may destroy this handle
         detail::breaker_permit held;
         rejection why{.code = errc{}};
-        if (!core_->admit(held, why, time_point::max())) {
-            core_->tell_rejected(why, {});
+        if (!core->admit(held, why, time_point::max())) {
+            core->tell_rejected(why, {});
             return std::nullopt;
         }
-        return permit(core_, held);
+        return permit(std::move(core), held);
     }
 
     // By hand. Each begins a new generation and clears window and counts; the reason shows in the event
@@ -163,6 +165,8 @@ public:
         return {word, time_point{}};
     }
     RESILIENCE_INLINE void succeed(const ticket& t) const noexcept { core_->succeed(t.word, t.start); }
+    /// The attempt has not run: nothing was admitted.
+    void forget(const ticket&) const noexcept {}
     void abandon(const ticket& t) const noexcept { core_->ignore({t.word, t.start}); }
     attempt_state resume(const ticket& t, call_context&) const noexcept { return {core_, {t.word, t.start}}; }
     bool try_reject(rejection& why) const noexcept { return !core_->env()->has_listeners() && core_->surely_open(why); }

@@ -14,7 +14,8 @@
 
 namespace resilience::inline RESILIENCE_ABI::detail {
 
-/// The word that the closed path reads. From the low end: the state, flags, the generation.
+/// The word that the closed path reads. From the low end: the state, flags, the version of the config,
+/// the generation.
 struct breaker_word {
     static constexpr std::uint64_t state_mask = 0x07; // circuit_state; closed is 0
     static constexpr std::uint64_t counted = 0x08;    // successes enter a count window
@@ -22,12 +23,16 @@ struct breaker_word {
     static constexpr std::uint64_t waiting = 0x20;    // the next success may trip: take the mutex
     static constexpr std::uint64_t timed = 0x40;      // calls are timed, to find the slow ones
     static constexpr std::uint64_t examined = 0x80;   // a predicate looks at values: take the long way
-    static constexpr unsigned generation_shift = 8;
+    static constexpr unsigned version_shift = 8;
+    static constexpr unsigned generation_shift = 24;
 
     /// A success that sees none of these leaves a count and nothing else.
     static constexpr std::uint64_t busy = state_mask | counted | by_time | waiting | timed;
 
     static constexpr std::uint64_t generation(std::uint64_t w) noexcept { return w >> generation_shift; }
+    static constexpr std::uint16_t version(std::uint64_t w) noexcept {
+        return static_cast<std::uint16_t>(w >> version_shift);
+    }
 };
 
 /// What an admitted attempt carries to its settlement.
@@ -77,6 +82,7 @@ public:
     void succeed(const breaker_permit& permit) noexcept { succeed_with_care(permit); }
     /// The moment before which nothing is admitted, if this result left the circuit open; else min().
     time_point settle(const breaker_permit& permit, const attempt_result& result);
+    /// A failure, whatever the predicates would say of it.
     time_point fail(const breaker_permit& permit, const failure* why);
     void ignore(const breaker_permit& permit) noexcept;
 
@@ -84,7 +90,7 @@ public:
     void update(circuit_breaker_config config);
 
 private:
-    enum counter : std::size_t { success, ignored, rejected };
+    enum counter : std::size_t { success, late_success, ignored, rejected };
     static constexpr std::uint64_t position_mask = (std::uint64_t{1} << 48U) - 1;
 
     bool is_current(const breaker_permit& permit) const noexcept { // with mutex_
@@ -93,14 +99,22 @@ private:
     double draw() const noexcept { return config_.get().recovery_backoff ? env_->random().uniform() : 0.0; }
     std::uint64_t next_position() const noexcept { return position_.load(std::memory_order_relaxed) & position_mask; }
 
+    const circuit_breaker_config& config_of(const breaker_permit& permit) const noexcept;
     void succeed_with_care(breaker_permit permit) noexcept;
     bool count_in_window(const breaker_permit& permit) noexcept;
     bool count_in_time(const breaker_permit& permit) noexcept;
     void record_success(const breaker_permit& permit, bool slow, time_point now, wall_time wall);
+    void take_success(const breaker_permit& permit, bool slow, time_point now, wall_time wall, double uniform);
+    time_point record_failure(const breaker_permit& permit, const attempt_result& result, std::optional<duration> break_for);
+    time_point take_failure(const breaker_permit& permit, bool slow, std::optional<duration> break_for,
+                            circuit_breaker_stats::error_text texts, time_point now, wall_time wall, double uniform);
+    void expire_leases(time_point now, wall_time wall, double uniform);
     std::pair<verdict, std::optional<duration>> judge(const attempt_result& result, const circuit_breaker_config& c) noexcept;
     tally rates(time_point now) const;
     void judge_rules(time_point now, wall_time wall, std::optional<duration> break_for, double uniform);
     void moved(const std::optional<transition>& change, time_point now, wall_time wall, std::string_view reason);
+    event event_of(const transition& change, std::uint64_t successes, time_point now, wall_time wall, std::string_view reason) const;
+    void keep_striped_successes(const breaker_rules_config& next, time_point now);
     void prepare_stripes();
     void publish() noexcept;
     /// Without the mutex. A listener may drop the last handle: the core stays until all is told.
@@ -112,16 +126,16 @@ private:
     // Invariant: describes machine_ and config_ as of the last publish(), which alone writes it, under
     // mutex_ and with release.
     alignas(64) atomic<std::uint64_t> word_{0};
-    // Invariant: while word_ says open, the moment of the next probe in monotonic nanoseconds. Written
-    // before word_; relaxed, since a stale one only sends the caller to the mutex or to an early answer
-    // of the same epoch.
+    // Invariant: the moment of the next probe, in monotonic nanoseconds, of the last epoch that was open.
+    // Written before word_ by the writer of word_ whenever that will say open, and never else; relaxed: who
+    // sees word_ open sees the moment of that epoch or of a later one that was open.
     atomic<std::int64_t> reopens_at_{0};
     const duration tick_; // of the coarse clock
     const detail::name label_;
     // Invariant: upper 16 bits the generation that the count window belongs to, lower 48 the next
     // position in the sequence of results. Relaxed: the window itself is read under mutex_.
     alignas(64) atomic<std::uint64_t> position_{0};
-    striped_counters<3> counts_;
+    striped_counters<4> counts_;
     std::unique_ptr<striped_buckets<time_buckets::bucket_count>> stripes_; // of a time window; set before it is published, then kept
 
     mutable mutex mutex_;

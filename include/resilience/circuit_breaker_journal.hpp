@@ -4,6 +4,7 @@
 #include <resilience/circuit_breaker_config.hpp>
 #include <resilience/detail/config_cell.hpp>
 #include <resilience/environment.hpp>
+#include <resilience/outcome.hpp>
 
 #include <deque>
 #include <memory>
@@ -29,15 +30,17 @@ public:
         if (was_out && !is_out) opened_at.reset();
         state_since = wall;
     }
-    void queue(event e) {
+    /// `make()` gives the event.
+    template <class Make>
+    void queue(Make&& make) {
 #if RESILIENCE_EXCEPTIONS
         try {
-            events_.push_back(std::move(e));
+            events_.push_back(make());
         } catch (...) { // no memory for telling: the state has changed all the same
             ++lost;
         }
 #else
-        events_.push_back(std::move(e));
+        events_.push_back(make());
 #endif
     }
     /// Delivers what is queued, in order, on this thread, unless another thread (or a caller further up
@@ -83,21 +86,19 @@ private:
 };
 
 /// Texts of a failure, made before any lock is taken: what() is the user's code.
-inline circuit_breaker_stats::error_text texts_of(const failure* why) {
+inline circuit_breaker_stats::error_text texts_of(const attempt_result& result) {
     constexpr std::size_t most = 256;
-    if (why == nullptr) return {"unknown", ""};
 #if RESILIENCE_EXCEPTIONS
     try {
-        circuit_breaker_stats::error_text text{why->type_name(), why->message()};
+#endif
+        const failure why = result.error() != nullptr ? *result.error() : result.as_failure();
+        circuit_breaker_stats::error_text text{why.type_name(), why.message()};
         if (text.message.size() > most) text.message.resize(most);
         return text;
+#if RESILIENCE_EXCEPTIONS
     } catch (...) { // no memory, or a what() that throws
         return {};
     }
-#else
-    circuit_breaker_stats::error_text text{why->type_name(), why->message()};
-    if (text.message.size() > most) text.message.resize(most);
-    return text;
 #endif
 }
 

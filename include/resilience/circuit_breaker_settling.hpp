@@ -25,7 +25,7 @@ RESILIENCE_COLD inline bool breaker_core::admit(breaker_permit& permit, rejectio
     {
         const lock_guard lock(mutex_);
         const breaker_limits limits = limits_of(config_.get());
-        moved(machine_.expire(limits, at, uniform), at, wall, "probe_lease");
+        expire_leases(at, wall, uniform);
         const auto given = machine_.ask(limits, at, deadline);
         moved(given.change, at, wall, "recovery_timeout");
         admitted = given.how != entry::refused;
@@ -68,17 +68,33 @@ RESILIENCE_COLD inline void breaker_core::tell_rejected(const rejection& why, st
     env_->emit(std::move(e));
 }
 
+/// With mutex_. A probe whose lease is over has failed, whether or not anybody came by to see it.
+inline void breaker_core::expire_leases(time_point at, wall_time wall, double uniform) {
+    moved(machine_.expire(limits_of(config_.get()), at, uniform), at, wall, "probe_lease");
+}
+
+/// The config that the call began under.
+inline const circuit_breaker_config& breaker_core::config_of(const breaker_permit& permit) const noexcept {
+    const std::uint16_t version = breaker_word::version(permit.word);
+    if (version == breaker_word::version(word_.load(std::memory_order_acquire))) return config_.get();
+    const lock_guard lock(mutex_);
+    return config_.of_version(version);
+}
+
 __attribute__((noinline)) inline void breaker_core::succeed_with_care(breaker_permit permit) noexcept {
-    counts_.add(success);
     const std::uint64_t word = word_.load(std::memory_order_acquire);
     const bool same_epoch = breaker_word::generation(word) == breaker_word::generation(permit.word);
     const auto plain = breaker_word::state_mask | breaker_word::waiting | breaker_word::timed;
-    if (same_epoch && (word & plain) == 0) {
-        if ((word & breaker_word::counted) != 0 && count_in_window(permit)) return;
-        if ((word & breaker_word::by_time) != 0 && count_in_time(permit)) return;
+    if (same_epoch && ((word | permit.word) & plain) == 0) {
+        const bool counted = (word & breaker_word::counted) != 0   ? count_in_window(permit)
+                             : (word & breaker_word::by_time) != 0 ? count_in_time(permit)
+                                                                   : true;
+        if (counted) return counts_.add(success);
     }
-    if (same_epoch && (word & breaker_word::state_mask) == static_cast<std::uint64_t>(circuit_state::disabled)) return;
-    const auto& c = config_.get();
+    if (same_epoch && (word & breaker_word::state_mask) == static_cast<std::uint64_t>(circuit_state::disabled)) {
+        return counts_.add(success);
+    }
+    const auto& c = config_of(permit);
     const bool must_time = (permit.word & breaker_word::timed) != 0;
     const time_point at = now();
     const bool slow = must_time && c.slow_call_duration && elapsed_between(permit.start, at) > *c.slow_call_duration;
@@ -114,30 +130,35 @@ RESILIENCE_COLD inline void breaker_core::record_success(const breaker_permit& p
     bool news = false;
     {
         const lock_guard lock(mutex_);
-        if (slow) ++slow_;
-        if (!is_current(permit)) {
-            ++late_results_;
-            return;
-        }
-        switch (machine_.state()) {
-        case circuit_state::half_open: {
-            const auto change = machine_.settle(verdict::success, permit.lease_end, limits_of(config_.get()), at, {}, uniform);
-            moved(change, at, wall, "success_threshold");
-            break;
-        }
-        case circuit_state::closed:
-        case circuit_state::metrics_only:
-            if (!rules_.config().has_rates()) return;
-            if (slow) rules_.record(false, true, at, position_.fetch_add(1, std::memory_order_relaxed) & position_mask, counts_.sum(success));
-            else if (rules_.config().has_time_window()) rules_.record_success(at);
-            else position_.fetch_add(1, std::memory_order_relaxed);
-            if (slow || waits_for_calls_) judge_rules(at, wall, {}, uniform);
-            break;
-        default: return;
-        }
+        take_success(permit, slow, at, wall, uniform);
         news = journal_.has_events();
     }
     if (news) deliver();
+}
+
+/// With mutex_.
+inline void breaker_core::take_success(const breaker_permit& permit, bool slow, time_point at, wall_time wall, double uniform) {
+    if (slow) ++slow_;
+    expire_leases(at, wall, uniform);
+    if (!is_current(permit)) {
+        ++late_results_;
+        return counts_.add(late_success); // apart from the others: it must not break a row of failures
+    }
+    counts_.add(success);
+    switch (machine_.state()) {
+    case circuit_state::half_open:
+        moved(machine_.settle(verdict::success, permit.lease_end, limits_of(config_.get()), at, {}, uniform), at, wall, "success_threshold");
+        break;
+    case circuit_state::closed:
+    case circuit_state::metrics_only:
+        if (!rules_.config().has_rates()) return;
+        if (slow) rules_.record(false, true, at, position_.fetch_add(1, std::memory_order_relaxed) & position_mask, counts_.sum(success));
+        else if (rules_.config().has_time_window()) rules_.record_success(at);
+        else position_.fetch_add(1, std::memory_order_relaxed);
+        if (slow || waits_for_calls_) judge_rules(at, wall, {}, uniform);
+        break;
+    default: break;
+    }
 }
 
 inline std::pair<verdict, std::optional<duration>> breaker_core::judge(const attempt_result& result, const circuit_breaker_config& c) noexcept {
@@ -172,8 +193,7 @@ inline std::pair<verdict, std::optional<duration>> breaker_core::judge(const att
 }
 
 RESILIENCE_COLD inline time_point breaker_core::settle(const breaker_permit& permit, const attempt_result& result) {
-    const auto& c = config_.get();
-    const auto [judged, break_for] = judge(result, c);
+    const auto [judged, break_for] = judge(result, config_of(permit));
     if (judged == verdict::success) {
         succeed(permit);
         return time_point::min();
@@ -182,52 +202,81 @@ RESILIENCE_COLD inline time_point breaker_core::settle(const breaker_permit& per
         ignore(permit);
         return time_point::min();
     }
+    return record_failure(permit, result, break_for);
+}
+
+RESILIENCE_COLD inline time_point breaker_core::record_failure(const breaker_permit& permit, const attempt_result& result, std::optional<duration> break_for) {
+    const auto& c = config_of(permit);
     const time_point at = now();
     const wall_time wall = env_->clock().wall_now();
     const double uniform = draw();
     const bool slow = (permit.word & breaker_word::timed) != 0 && c.slow_call_duration &&
                       elapsed_between(permit.start, at) > *c.slow_call_duration;
-    auto texts = texts_of(result.error());
+    auto texts = texts_of(result);
     time_point not_before = time_point::min();
     bool news = false;
     {
         const lock_guard lock(mutex_);
-        ++failures_;
-        if (slow) ++slow_;
-        if (!is_current(permit)) {
-            ++late_results_;
-            return time_point::min();
-        }
-        if (machine_.state() == circuit_state::disabled) return time_point::min();
-        journal_.last_failure_at = wall;
-        journal_.last_error = std::move(texts);
-        if (machine_.state() == circuit_state::half_open) {
-            moved(machine_.settle(verdict::failure, permit.lease_end, limits_of(config_.get()), at, break_for, uniform), at, wall, "probe failed");
-        } else {
-            rules_.record(true, slow, at, position_.fetch_add(1, std::memory_order_relaxed) & position_mask, counts_.sum(success));
-            judge_rules(at, wall, break_for, uniform);
-        }
-        if (machine_.state() == circuit_state::open) not_before = machine_.opens_until();
+        not_before = take_failure(permit, slow, break_for, std::move(texts), at, wall, uniform);
         news = journal_.has_events();
     }
     if (news) deliver();
     return not_before;
 }
 
+/// With mutex_.
+inline time_point breaker_core::take_failure(const breaker_permit& permit, bool slow, std::optional<duration> break_for,
+                                             circuit_breaker_stats::error_text texts, time_point at, wall_time wall, double uniform) {
+    ++failures_;
+    if (slow) ++slow_;
+    expire_leases(at, wall, uniform);
+    if (!is_current(permit)) {
+        ++late_results_;
+        return time_point::min();
+    }
+    if (machine_.state() == circuit_state::disabled) return time_point::min();
+    journal_.last_failure_at = wall;
+    journal_.last_error = std::move(texts);
+    if (machine_.state() == circuit_state::half_open) {
+        moved(machine_.settle(verdict::failure, permit.lease_end, limits_of(config_.get()), at, break_for, uniform), at, wall, "probe failed");
+    } else {
+        rules_.record(true, slow, at, position_.fetch_add(1, std::memory_order_relaxed) & position_mask, counts_.sum(success));
+        judge_rules(at, wall, break_for, uniform);
+    }
+    return machine_.state() == circuit_state::open ? machine_.opens_until() : time_point::min();
+}
+
 inline time_point breaker_core::fail(const breaker_permit& permit, const failure* why) {
     static const failure unknown;
-    return settle(permit, attempt_result(why != nullptr ? *why : unknown));
+    const auto& c = config_of(permit);
+    std::optional<duration> break_for;
+#if RESILIENCE_EXCEPTIONS
+    try {
+#endif
+        if (why != nullptr && c.break_duration_of) break_for = c.break_duration_of(*why);
+#if RESILIENCE_EXCEPTIONS
+    } catch (...) { // as in judge()
+        predicate_errors_.fetch_add(1, std::memory_order_relaxed);
+    }
+#endif
+    return record_failure(permit, attempt_result(why != nullptr ? *why : unknown), break_for);
 }
 
 RESILIENCE_COLD inline void breaker_core::ignore(const breaker_permit& permit) noexcept {
     counts_.add(ignored);
-    const lock_guard lock(mutex_);
-    if (!is_current(permit)) {
-        ++late_results_;
-        return;
+    const bool may_be_probe = state() == circuit_state::half_open; // if it is one, its admission is seen here
+    const time_point at = may_be_probe ? now() : time_point::min();
+    const wall_time wall = may_be_probe ? env_->clock().wall_now() : wall_time{};
+    const double uniform = may_be_probe ? draw() : 0.0;
+    bool news = false;
+    {
+        const lock_guard lock(mutex_);
+        expire_leases(at, wall, uniform);
+        if (!is_current(permit)) ++late_results_;
+        else machine_.settle(verdict::ignored, permit.lease_end, limits_of(config_.get()), at, {}, uniform); // gives a place back
+        news = journal_.has_events();
     }
-    if (machine_.state() != circuit_state::half_open) return;
-    machine_.settle(verdict::ignored, permit.lease_end, limits_of(config_.get()), {}, {}, 0.0); // gives the place back
+    if (news) deliver();
 }
 
 /// With mutex_. The results in the rate window now.
@@ -255,18 +304,20 @@ inline void breaker_core::judge_rules(time_point at, wall_time wall, std::option
         return;
     }
     if (env_->has_listeners()) {
-        event e{.kind = event_kind::would_have_tripped, .policy_kind = policy_kind, .policy = name()};
-        e.from = e.to = machine_.state();
-        e.failure_count = tripping_count_;
-        e.reason = rule;
-        if (journal_.last_error) {
-            e.error_type = journal_.last_error->type;
-            e.error = journal_.last_error->message;
-        }
-        e.at = at;
-        e.wall = wall;
-        e.generation = machine_.generation();
-        journal_.queue(std::move(e));
+        journal_.queue([&] {
+            event e{.kind = event_kind::would_have_tripped, .policy_kind = policy_kind, .policy = name()};
+            e.from = e.to = machine_.state();
+            e.failure_count = tripping_count_;
+            e.reason = rule;
+            if (journal_.last_error) {
+                e.error_type = journal_.last_error->type;
+                e.error = journal_.last_error->message;
+            }
+            e.at = at;
+            e.wall = wall;
+            e.generation = machine_.generation();
+            return e;
+        });
     }
     rules_.clear(next_position(), counts_.sum(success));
     if (stripes_) stripes_->renumber();
@@ -279,27 +330,7 @@ inline void breaker_core::moved(const std::optional<transition>& change, time_po
     if (!change) return;
     const std::uint64_t successes = counts_.sum(success);
     if (env_->has_listeners() || config_.get().on_state_change) {
-        event e{.kind = event_kind::state_changed, .policy_kind = policy_kind, .policy = name()};
-        e.from = change->from;
-        e.to = change->to;
-        e.failure_count = change->from == circuit_state::closed && change->to != circuit_state::open
-                              ? rules_.failures(at, rates(at))
-                              : tripping_count_;
-        e.success_count = change->from == circuit_state::half_open && change->to == circuit_state::closed
-                              ? config_.get().success_threshold
-                              : successes - successes_before_;
-        if (change->to == circuit_state::open) {
-            e.delay = elapsed_between(at, machine_.opens_until());
-            if (journal_.last_error) {
-                e.error_type = journal_.last_error->type;
-                e.error = journal_.last_error->message;
-            }
-        }
-        e.reason = reason;
-        e.at = at;
-        e.wall = wall;
-        e.generation = change->generation;
-        journal_.queue(std::move(e));
+        journal_.queue([&] { return event_of(*change, successes, at, wall, reason); });
     }
     journal_.note(*change, wall);
     successes_before_ = successes;
@@ -307,6 +338,40 @@ inline void breaker_core::moved(const std::optional<transition>& change, time_po
     rules_.clear(next_position(), successes);
     if (stripes_) stripes_->renumber();
     publish();
+}
+
+/// With mutex_, before the counts of the epoch that ends are cleared.
+inline event breaker_core::event_of(const transition& change, std::uint64_t successes, time_point at, wall_time wall, std::string_view reason) const {
+    event e{.kind = event_kind::state_changed, .policy_kind = policy_kind, .policy = name()};
+    e.from = change.from;
+    e.to = change.to;
+    e.failure_count = change.from == circuit_state::closed && change.to != circuit_state::open
+                          ? rules_.failures(at, rates(at))
+                          : tripping_count_;
+    e.success_count = successes - successes_before_;
+    if (change.to == circuit_state::open) {
+        e.delay = elapsed_between(at, machine_.opens_until());
+        if (journal_.last_error) {
+            e.error_type = journal_.last_error->type;
+            e.error = journal_.last_error->message;
+        }
+    }
+    e.reason = reason;
+    e.at = at;
+    e.wall = wall;
+    e.generation = change.generation;
+    return e;
+}
+
+/// With mutex_. Before the time buckets get new numbers: stripes keep the old ones.
+inline void breaker_core::keep_striped_successes(const breaker_rules_config& next, time_point at) {
+    if (!stripes_ || !rules_.config().has_time_window() || !rules_.would_renumber(next)) return;
+    const std::uint32_t last = rules_.bucket_at(at);
+    for (std::uint32_t age = 0; age < time_buckets::bucket_count; ++age) {
+        const std::uint32_t bucket = last - age;
+        rules_.take_over(bucket, stripes_->sum(bucket, bucket));
+        if (bucket == rules_.first_bucket()) break;
+    }
 }
 
 inline void breaker_core::prepare_stripes() {
@@ -320,6 +385,7 @@ inline void breaker_core::publish() noexcept {
     const auto& c = config_.get();
     const auto& rules = rules_.config();
     std::uint64_t word = machine_.generation() << breaker_word::generation_shift;
+    word |= std::uint64_t{config_.version()} << breaker_word::version_shift;
     word |= static_cast<std::uint64_t>(machine_.state());
     if (rules.has_rates()) word |= rules.has_time_window() ? breaker_word::by_time : breaker_word::counted;
     if (waits_for_calls_) word |= breaker_word::waiting;
@@ -329,7 +395,7 @@ inline void breaker_core::publish() noexcept {
     std::uint64_t position = position_.load(std::memory_order_relaxed);
     while (!position_.compare_exchange_weak(position, epoch | (position & position_mask), std::memory_order_relaxed)) {
     }
-    reopens_at_.store(machine_.opens_until().time_since_epoch().count(), std::memory_order_relaxed);
+    if (machine_.state() == circuit_state::open) reopens_at_.store(machine_.opens_until().time_since_epoch().count(), std::memory_order_relaxed);
     word_.store(word, std::memory_order_release);
 }
 
@@ -339,7 +405,7 @@ RESILIENCE_COLD inline void breaker_core::command(breaker_state next, std::strin
     {
         const lock_guard lock(mutex_);
         if (const auto* open = std::get_if<open_state>(&next)) next = open_state{saturating_add(at, open->until.time_since_epoch()), open->openings};
-        if (machine_.state() == circuit_state::closed) tripping_count_ = rules_.failures(at, rates(at));
+        if (seen_as(machine_.state()) == circuit_state::closed) tripping_count_ = rules_.failures(at, rates(at));
         journal_.reason = reason;
         const transition change = machine_.command(next);
         if (change.to == circuit_state::closed) tripping_count_ = 0;
@@ -358,11 +424,14 @@ RESILIENCE_COLD inline void breaker_core::update(circuit_breaker_config config) 
     const double uniform = draw();
     {
         const lock_guard lock(mutex_);
-        rules_.update(rules_of(config), next_position(), at);
+        const breaker_rules_config next = rules_of(config);
+        keep_striped_successes(next, at);
+        rules_.update(next, next_position(), at);
         prepare_stripes();
         config_.replace(std::move(config));
         if (stripes_) stripes_->renumber();
         publish();
+        moved(machine_.rejudge(limits_of(config_.get())), at, wall, "success_threshold");
         const bool counts = machine_.state() == circuit_state::closed || machine_.state() == circuit_state::metrics_only;
         if (counts) judge_rules(at, wall, {}, uniform);
     }
@@ -381,11 +450,12 @@ inline circuit_breaker_stats breaker_core::stats() const {
     const tally in_window = rates(at);
     s.state = machine_.state();
     s.generation = machine_.generation();
-    s.successes = counts_.sum(success);
+    const std::uint64_t successes = counts_.sum(success);
+    s.successes = successes + counts_.sum(late_success);
     const bool counts = s.state == circuit_state::closed || s.state == circuit_state::metrics_only || s.state == circuit_state::disabled;
     s.failure_count = counts ? rules_.failures(at, in_window) : tripping_count_;
     s.failure_threshold = rules.failure_threshold.value_or(rules.consecutive_failures.value_or(0));
-    s.success_count = counts ? s.successes - successes_before_ : machine_.probes_passed();
+    s.success_count = counts ? successes - successes_before_ : machine_.probes_passed();
     s.success_threshold = config_.get().success_threshold;
     s.opened_at = journal_.opened_at;
     s.last_failure_time = journal_.last_failure_at;

@@ -112,15 +112,15 @@ __attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_
 
 /// The first attempt has run the quick way and left a failure, a value of doubful health, or a late one.
 template <class R, class Call, class... P>
-RESILIENCE_COLD void run_rest(outcome<R>& out, Call& call, call_context& ctx, std::tuple<typename P::ticket...> tickets,
+__attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, call_context& ctx, tickets_of<P...> tickets,
                               const P&... policies) {
     auto leaf = [&](outcome<R>& o, call_context& c) { o.capture([&]() -> R { return call(c); }); };
     typed_attempt<R, decltype(leaf)> attempt(out, leaf);
     run_on(attempt, ctx, tickets, policies...);
 }
 template <class R, class Call, class... P>
-RESILIENCE_COLD void run_rest(outcome<R>& out, Call& call, const call_request& request,
-                              std::tuple<typename P::ticket...> tickets, const P&... policies) {
+__attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, const call_request& request,
+                              tickets_of<P...> tickets, const P&... policies) {
     const environment& env = environment_around(policies...);
     call_context ctx(env.clock(), &env);
     prepare(ctx, request);
@@ -134,10 +134,42 @@ bool healthy(const outcome<R>& out) {
     else return out.has_value() && out.result().judged() == verdict::success;
 }
 
+/// A policy that repeats at once, if it is the only one, needs no per-call object for that either. True if
+/// a later attempt succeeded; otherwise `out` and the ticket are as after the first.
+template <class R, class Call, class P>
+__attribute__((noinline)) bool repeat_at_once(outcome<R>& out, Call& call, const P& policy, typename P::ticket& t) {
+    while (out.has_failure() && policy.again(t, out.error())) {
+        out.clear();
+#if RESILIENCE_EXCEPTIONS
+        try {
+            out.capture([&]() -> R { return call(); });
+        } catch (...) { // only a forced unwind comes through
+            policy.abandon(t);
+            throw;
+        }
+#else
+        out.capture([&]() -> R { return call(); });
+#endif
+        if (healthy(out)) {
+            policy.succeed_again(t);
+            return true;
+        }
+    }
+    return false;
+}
+template <class P>
+concept repeating = requires(const P& p, typename P::ticket& t, const failure& why) { p.again(t, why); };
+
 template <class P>
 RESILIENCE_INLINE typename P::ticket begin_quickly(const P& policy, [[maybe_unused]] call_context* ctx) noexcept {
     if constexpr (narrowing<P>) return policy.try_begin(*ctx);
     else return policy.try_begin();
+}
+/// The attempt has not run, since another policy's ticket is false.
+template <class P>
+RESILIENCE_INLINE void forget(const P& policy, const typename P::ticket& t) noexcept {
+    if constexpr (requires { policy.forget(t); }) policy.forget(t);
+    else policy.abandon(t);
 }
 template <class P>
 RESILIENCE_INLINE bool in_time(const P& policy, const typename P::ticket& t) noexcept {
@@ -153,10 +185,10 @@ RESILIENCE_INLINE bool run_quick(outcome<R>& out, Call& call, Where& where, cons
     constexpr bool has_context = std::is_same_v<Where, call_context>;
     call_context* ctx = nullptr;
     if constexpr (has_context) ctx = &where;
-    const std::tuple<typename P::ticket...> tickets{begin_quickly(policies, ctx)...};
+    const tickets_of<P...> tickets{{begin_quickly(policies, ctx)}...};
     return [&]<std::size_t... I>(std::index_sequence<I...>) RESILIENCE_INLINE_LAMBDA {
-        if (!(static_cast<bool>(std::get<I>(tickets)) && ...)) [[unlikely]] {
-            ((std::get<I>(tickets) ? policies.abandon(std::get<I>(tickets)) : void()), ...);
+        if (!(static_cast<bool>(ticket<I>(tickets)) && ...)) [[unlikely]] {
+            ((ticket<I>(tickets) ? forget(policies, ticket<I>(tickets)) : void()), ...);
             return false;
         }
         const auto attempt = [&]() RESILIENCE_INLINE_LAMBDA {
@@ -171,16 +203,22 @@ RESILIENCE_INLINE bool run_quick(outcome<R>& out, Call& call, Where& where, cons
         try {
             attempt();
         } catch (...) { // only a forced unwind comes through
-            (policies.abandon(std::get<I>(tickets)), ...);
+            (policies.abandon(ticket<I>(tickets)), ...);
             throw;
         }
 #else
         attempt();
 #endif
-        if (healthy(out) && (in_time(policies, std::get<I>(tickets)) && ...)) [[likely]] {
-            (policies.succeed(std::get<I>(tickets)), ...);
+        if (healthy(out) && (in_time(policies, ticket<I>(tickets)) && ...)) [[likely]] {
+            (policies.succeed(ticket<I>(tickets)), ...);
         } else {
-            run_rest(out, call, where, tickets, policies...);
+            if constexpr (sizeof...(P) == 1 && (repeating<P> && ...) && !has_context) {
+                auto more = tickets;
+                if ((repeat_at_once(out, call, policies, static_cast<kept_call<I, typename P::ticket>&>(more).call) && ...)) return true;
+                run_rest(out, call, where, more, policies...);
+            } else {
+                run_rest(out, call, where, tickets, policies...);
+            }
         }
         return true;
     }(std::index_sequence_for<P...>{});
@@ -215,6 +253,15 @@ RESILIENCE_INLINE void run_into(outcome<R>& out, Call& call, const call_request&
         }
     }
     run_long(out, call, request, first, policies...);
+}
+
+/// Whether p(f) has to throw a rejection, which then is in `why`.
+template <class R>
+RESILIENCE_INLINE bool is_thrown_rejection(const outcome<R>& out, rejection& why) noexcept {
+    if (!out.has_failure() || carries_errors<R>) [[likely]] return false;
+    const rejection* plain = out.error().plain_rejection();
+    if (plain != nullptr) why = *plain;
+    return plain != nullptr;
 }
 
 /// A view of a policy for one call: a name, a deadline, a stop token. Borrows; callable as a temporary only.
@@ -278,9 +325,13 @@ private:
         static_assert(std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
                       "resilience: a result that cannot move is available through try_call only");
         detail::bound_call<F, A...> bound{f, {args...}};
-        outcome<R> out;
-        self().with_policies([&](const auto&... p) RESILIENCE_INLINE_LAMBDA { detail::run_into(out, bound, request, p...); });
-        return out.take();
+        rejection refused{.code = errc{}};
+        {
+            outcome<R> out;
+            self().with_policies([&](const auto&... p) RESILIENCE_INLINE_LAMBDA { detail::run_into(out, bound, request, p...); });
+            if (!detail::is_thrown_rejection(out, refused)) [[likely]] return out.take();
+        }
+        detail::raise_rejection(refused); // out of the outcome's scope: less to unwind
     }
     template <class F, class... A>
     RESILIENCE_INLINE auto try_run(const detail::call_request& request, F& f, A&... args) const

@@ -61,6 +61,18 @@ struct call_list<std::index_sequence<I...>, Call...> : kept_call<I, Call>... {
     explicit call_list(Make&... make) : kept_call<I, Call>{make()}... {}
 };
 
+template <class Indices, class... T>
+struct ticket_list;
+/// A tuple of tickets: an aggregate, so that they are made in place and never copied.
+template <std::size_t... I, class... T>
+struct ticket_list<std::index_sequence<I...>, T...> : kept_call<I, T>... {};
+template <class... P>
+using tickets_of = ticket_list<std::index_sequence_for<P...>, typename P::ticket...>;
+template <std::size_t I, class T>
+RESILIENCE_INLINE const T& ticket(const kept_call<I, T>& list) noexcept {
+    return list.call;
+}
+
 /// What a driver has to do next.
 enum class step : std::uint8_t { attempt, wait, done };
 
@@ -147,15 +159,22 @@ private:
 /// Makes a call's context the one that calls inside of it inherit from, on this thread.
 class enclosing_call {
 public:
-    explicit enclosing_call(const call_context& ctx) noexcept : outer_(this_threads_calls) {
-        this_threads_calls = {&ctx, ctx.retry_depth()};
+    explicit enclosing_call(const call_context& ctx) noexcept
+        : outer_(this_threads_calls.current), outer_depth_(this_threads_calls.retry_depth) {
+        this_threads_calls.current = &ctx;
+        this_threads_calls.retry_depth = ctx.retry_depth();
     }
     enclosing_call(const enclosing_call&) = delete;
     enclosing_call& operator=(const enclosing_call&) = delete;
-    ~enclosing_call() { this_threads_calls = outer_; }
+    ~enclosing_call() {
+        this_threads_calls.current = outer_;
+        this_threads_calls.retry_depth = outer_depth_;
+    }
 
 private:
-    thread_calls outer_;
+    // Kept apart: one wide load just after two narrow stores would have to wait for them.
+    const call_context* outer_;
+    unsigned outer_depth_;
 };
 
 /// The blocking driver. `next` is what `steps` said last.
@@ -202,11 +221,11 @@ __attribute__((noinline)) void run_steps(attempt_slot& attempt, call_context& ct
 }
 /// The same for a call whose first attempt has run already, the quick way, and not succeeded.
 template <class... P>
-RESILIENCE_COLD void run_on(attempt_slot& attempt, call_context& ctx, std::tuple<typename P::ticket...> tickets,
-                            const P&... policies) {
+__attribute__((noinline)) void run_on(attempt_slot& attempt, call_context& ctx, tickets_of<P...> tickets,
+                                      const P&... policies) {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
-        call_steps<decltype(policies.resume(std::get<I>(tickets), ctx))...> steps(
-            [&] { return policies.resume(std::get<I>(tickets), ctx); }...);
+        call_steps<decltype(policies.resume(ticket<I>(tickets), ctx))...> steps(
+            [&] { return policies.resume(ticket<I>(tickets), ctx); }...);
         drive(steps, steps.settle(attempt, ctx), attempt, ctx);
     }(std::index_sequence_for<P...>{});
 }

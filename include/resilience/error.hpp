@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/config.hpp>
+#include <resilience/detail/name.hpp>
 #include <resilience/time.hpp>
 
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -75,23 +77,22 @@ inline std::error_code make_error_code(errc code) noexcept {
 class RESILIENCE_VISIBLE error : public std::system_error {
 public:
     /// `message` is what what() returns, unadorned.
-    error(errc code, std::string policy, std::string message, std::optional<duration> retry_after = {})
-        : std::system_error(make_error_code(code)), retry_after_(retry_after),
-          texts_(std::make_shared<const texts>(texts{std::move(policy), std::move(message)})) {}
+    error(errc code, std::string_view policy, std::string message, std::optional<duration> retry_after = {})
+        : error(code, detail::name(policy), std::move(message), retry_after) {}
+    error(errc code, detail::name policy, std::string message, std::optional<duration> retry_after)
+        : std::system_error(make_error_code(code)), policy_(policy), retry_after_(retry_after),
+          message_(std::make_shared<const std::string>(std::move(message))) {}
 
     /// The name of the policy that ended the call; empty if it has none.
-    const std::string& policy() const noexcept { return texts_->policy; }
+    const std::string& policy() const noexcept { return policy_.str(); }
     /// When it makes sense to come back, counted from the moment of the rejection.
     std::optional<duration> retry_after() const noexcept { return retry_after_; }
-    const char* what() const noexcept override { return texts_->message.c_str(); }
+    const char* what() const noexcept override { return message_->c_str(); }
 
 private:
-    struct texts {
-        std::string policy;
-        std::string message;
-    };
+    detail::name policy_;
     std::optional<duration> retry_after_;
-    std::shared_ptr<const texts> texts_;
+    std::shared_ptr<const std::string> message_;
 };
 
 // One type per code, for `catch`.

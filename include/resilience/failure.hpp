@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <typeinfo>
 
@@ -65,6 +66,11 @@ public:
     }
     /// Our errc for rejections; the code inside a std::system_error or a failing error code; else empty.
     std::error_code code() const noexcept;
+    /// Whether it is an exception that an E handler would catch.
+    template <class E>
+    bool exception_is() const noexcept {
+        return exception_ != nullptr && as<E>() != nullptr;
+    }
     /// True if a policy, not the callable, made it.
     bool is_rejection() const noexcept { return source_ == source::rejection; }
     /// The HTTP status that the exception or the value carries.
@@ -87,6 +93,10 @@ public:
         const std::type_info* type;
         std::string (*message)(const void*);
     };
+    /// The rejection, if it is nothing but one: no cause, no exception instead. Else null.
+    const rejection* plain_rejection() const noexcept {
+        return source_ == source::rejection && !exception_ && !cause_ ? &rejection_ : nullptr;
+    }
     /// For result_traits: a failure that refers to `object`. Negative `hint`: none; status 0: none.
     failure(const void* object, const value_ops& ops, std::error_code code, int http_status,
             duration hint) noexcept
@@ -175,35 +185,38 @@ inline void failure::set_cause(const failure& cause) {
 }
 
 RESILIENCE_COLD inline std::string rejection::message() const {
-    const auto named = [&](const char* kind) {
-        return policy.str().empty() ? std::string(kind) : std::string(kind) + " '" + policy.str() + "'";
-    };
-    const auto sentence = [&](const char* kind, const char* usual) {
-        return named(kind).append(" ").append(reason != nullptr ? reason : usual);
-    };
-    const auto with_time = [&](std::string text, const char* what) {
-        if (retry_after >= duration{0}) text.append("; ").append(what).append(detail::duration_text(retry_after));
+    std::string text;
+    text.reserve(96);
+    const auto named = [&](std::string_view kind) -> std::string& {
+        text.append(kind);
+        if (!policy.str().empty()) text.append(" '").append(policy.str()).append("'");
         return text;
     };
+    const auto sentence = [&](std::string_view kind, std::string_view usual, std::string_view come_back) {
+        named(kind).append(" ").append(reason != nullptr ? reason : usual);
+        if (retry_after >= duration{0}) text.append("; ").append(come_back).append(detail::duration_text(retry_after));
+    };
     switch (code) {
-    case errc::circuit_open: return with_time(sentence("circuit", "is open"), "next probe in ");
+    case errc::circuit_open: sentence("circuit", "is open", "next probe in "); break;
     case errc::timed_out:
-        if (reason != nullptr) return named("timeout").append(": ").append(reason);
-        return named("timeout").append(": no result within ").append(detail::duration_text(duration{amount}));
-    case errc::bulkhead_full: return with_time(sentence("bulkhead", "is full"), "try again in ");
-    case errc::rate_limited: return with_time(sentence("rate limiter", "has no permit"), "next permit in ");
-    case errc::throttled: return with_time(sentence("throttle", "refuses this attempt"), "try again in ");
-    case errc::limit_exceeded: return with_time(sentence("limiter", "has no place"), "try again in ");
-    case errc::cancelled: return reason != nullptr ? std::string(reason) : "call cancelled before it had an outcome";
+        if (reason != nullptr) named("timeout").append(": ").append(reason);
+        else named("timeout").append(": no result within ").append(detail::duration_text(duration{amount}));
+        break;
+    case errc::bulkhead_full: sentence("bulkhead", "is full", "try again in "); break;
+    case errc::rate_limited: sentence("rate limiter", "has no permit", "next permit in "); break;
+    case errc::throttled: sentence("throttle", "refuses this attempt", "try again in "); break;
+    case errc::limit_exceeded: sentence("limiter", "has no place", "try again in "); break;
+    case errc::cancelled: text = reason != nullptr ? reason : "call cancelled before it had an outcome"; break;
     case errc::retries_exhausted:
-        return named("retry").append(": all ").append(std::to_string(amount)).append(" attempts failed");
+        named("retry").append(": all ").append(std::to_string(amount)).append(" attempts failed");
+        break;
     case errc::workers_exhausted:
-        return sentence("timeout", "has too many abandoned calls still running")
-            .append(" (")
-            .append(std::to_string(amount))
-            .append(" at most)");
+        named("timeout").append(" has too many abandoned calls still running (");
+        text.append(std::to_string(amount)).append(" at most)");
+        break;
+    default: text = make_error_code(code).message();
     }
-    return make_error_code(code).message();
+    return text;
 }
 
 RESILIENCE_COLD inline std::string failure::message() const {
@@ -237,38 +250,58 @@ RESILIENCE_COLD inline std::string failure::type_name() const {
     return "unknown";
 }
 
+namespace detail {
+
+/// Made in place where it is thrown, so that unwinding finds nothing to clean up here.
+template <class E>
+E make_error(const rejection& why) {
+    return E(why.code, why.policy, why.message(),
+             why.retry_after >= duration{0} ? std::optional(why.retry_after) : std::nullopt);
+}
+template <class E>
+[[noreturn]] RESILIENCE_COLD void raise_as(rejection why) {
+#if RESILIENCE_EXCEPTIONS
+    throw make_error<E>(why);
+#else
+    raise(make_error<E>(why));
+#endif
+}
+/// Throws the error type of the code. By value: nothing of the caller's is needed any more.
+[[noreturn]] RESILIENCE_COLD inline void raise_rejection(rejection why) {
+    switch (why.code) {
+    case errc::circuit_open: raise_as<circuit_open_error>(why);
+    case errc::timed_out: raise_as<timeout_error>(why);
+    case errc::bulkhead_full: raise_as<bulkhead_full_error>(why);
+    case errc::rate_limited: raise_as<rate_limited_error>(why);
+    case errc::throttled: raise_as<throttled_error>(why);
+    case errc::limit_exceeded: raise_as<limit_exceeded_error>(why);
+    case errc::cancelled: raise_as<cancelled_error>(why);
+    case errc::workers_exhausted: raise_as<workers_exhausted_error>(why);
+    case errc::retries_exhausted: break;
+    }
+    raise_as<retries_exhausted_error>(why);
+}
+
+} // namespace detail
+
 RESILIENCE_COLD inline void failure::rethrow() const {
 #if RESILIENCE_EXCEPTIONS
     if (exception_) std::rethrow_exception(exception_);
 #endif
-    if (source_ == source::value) detail::raise(std::system_error(
-        code_ ? code_ : std::make_error_code(std::errc::io_error), message()));
-    if (source_ == source::exception) detail::raise(std::logic_error("resilience: no failure to rethrow"));
-    const auto& name = rejection_.policy.str();
-    const auto thrown = [&]<class E>(std::type_identity<E>) {
-        detail::raise(E(rejection_.code, name, message(), retry_after()));
-    };
-    switch (rejection_.code) {
-    case errc::circuit_open: thrown(std::type_identity<circuit_open_error>{}); break;
-    case errc::timed_out: thrown(std::type_identity<timeout_error>{}); break;
-    case errc::bulkhead_full: thrown(std::type_identity<bulkhead_full_error>{}); break;
-    case errc::rate_limited: thrown(std::type_identity<rate_limited_error>{}); break;
-    case errc::throttled: thrown(std::type_identity<throttled_error>{}); break;
-    case errc::limit_exceeded: thrown(std::type_identity<limit_exceeded_error>{}); break;
-    case errc::cancelled: thrown(std::type_identity<cancelled_error>{}); break;
-    case errc::workers_exhausted: thrown(std::type_identity<workers_exhausted_error>{}); break;
-    case errc::retries_exhausted: break;
+    if (source_ == source::value) {
+        detail::raise(std::system_error(code_ ? code_ : std::make_error_code(std::errc::io_error), message()));
     }
+    if (source_ == source::exception) detail::raise(std::logic_error("resilience: no failure to rethrow"));
 #if RESILIENCE_EXCEPTIONS
-    if (cause_) {
+    if (cause_ && rejection_.code == errc::retries_exhausted) {
         try {
             cause_->rethrow();
         } catch (...) { // retries_exhausted_error nests what is being handled
-            thrown(std::type_identity<retries_exhausted_error>{});
+            detail::raise_rejection(rejection_);
         }
     }
 #endif
-    detail::raise(retries_exhausted_error(rejection_.code, name, message(), retry_after()));
+    detail::raise_rejection(rejection_);
 }
 
 } // namespace resilience::inline RESILIENCE_ABI

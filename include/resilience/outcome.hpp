@@ -233,7 +233,7 @@ private:
         else if constexpr (std::is_reference_v<R>) return static_cast<R&>(*value_);
         else return value_;
     }
-    RESILIENCE_COLD void mark_failing() {
+    void mark_failing() {
         if constexpr (is_object) {
             ::new (static_cast<void*>(std::addressof(failure_))) failure(detail::describe(value_));
             content_ = content::failing_value;

@@ -182,21 +182,35 @@ failure describe(const R& r) {
 
 } // namespace detail
 
+namespace detail {
+
+/// ECANCELED in any category; the two common ones are told without a virtual call.
+inline bool is_cancellation(const std::error_code& code) noexcept {
+    if (code.category() == std::generic_category() || code.category() == std::system_category()) {
+        return code.value() == static_cast<int>(std::errc::operation_canceled);
+    }
+    return code == std::errc::operation_canceled;
+}
+
+} // namespace detail
+
 /// What a failure says about health unless a predicate of the user's decides. Local rejections,
 /// cancellation and std::bad_alloc say nothing; a time-out is a failure; an HTTP status speaks for
 /// itself; anything else is a failure. Breakers record and retries retry what is judged `failure`.
 inline verdict default_verdict(const failure& f) noexcept {
     const auto code = f.code();
-    if (code.category() == error_category()) {
-        const auto ours = static_cast<errc>(code.value());
-        return ours == errc::timed_out || ours == errc::retries_exhausted ? verdict::failure : verdict::ignored;
+    if (code) {
+        if (code.category() == error_category()) {
+            const auto ours = static_cast<errc>(code.value());
+            return ours == errc::timed_out || ours == errc::retries_exhausted ? verdict::failure : verdict::ignored;
+        }
+        if (detail::is_cancellation(code)) return verdict::ignored;
     }
     if (const auto status = f.http_status()) {
         // A carrier may stand for a transport error too: it then says 0 (or less).
         return *status > 0 ? http_verdict(status) : verdict::failure;
     }
-    if (code == std::errc::operation_canceled) return verdict::ignored;
-    return f.as<std::bad_alloc>() != nullptr ? verdict::ignored : verdict::failure;
+    return f.exception_is<std::bad_alloc>() ? verdict::ignored : verdict::failure;
 }
 
 } // namespace resilience::inline RESILIENCE_ABI

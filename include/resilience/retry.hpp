@@ -23,10 +23,8 @@ struct retry_rules {
     retry_config config;
     retry_budget budget;
     mutable retry_budget::reported reported; // guarded by the budget's mutex
-
-    bool takes_long_way() const noexcept {
-        return config.max_elapsed.has_value() || config.retry_if.examines_values();
-    }
+    bool takes_long_way = false;             // a clock or a look at the value is needed from the start
+    bool repeats_at_once = false;            // no delay, no budget, no rule of the user's
 };
 
 /// The shared state of a retry: its rules and its counts.
@@ -71,7 +69,10 @@ private:
     static retry_rules with_budget(retry_config config, const retry_budget& own, std::optional<retry_budget::totals> counted) {
         retry_budget budget = config.budget;
         if (budget.is_default()) budget = own.is_default() ? retry_budget(percent_budget_config{}) : own;
-        retry_rules rules{std::move(config), std::move(budget), {}};
+        const bool long_way = config.max_elapsed.has_value() || config.retry_if.examines_values();
+        const bool at_once = !long_way && config.base_delay == duration{0} && !config.delay_override &&
+                             !config.retry_if.has_value() && budget.is_unlimited();
+        retry_rules rules{std::move(config), std::move(budget), {}, long_way, at_once};
         if (counted) rules.reported = {counted->calls, counted->successes, {}};
         return rules;
     }
@@ -114,8 +115,8 @@ public:
             if (attempt_ > 1 && listened()) tell(event_kind::call_succeeded_after_retry, nullptr, ctx, {});
             return settlement::finish();
         }
-        const failure why_of_value = result.succeeded() ? result.as_failure() : failure{};
-        const failure& why = result.succeeded() ? why_of_value : *result.error();
+        std::optional<failure> value; // an accepted value that retry_if took for a failure
+        const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
         const bool was_attempt = !why.is_rejection() || why.code() == errc::timed_out;
         if (was_attempt) {
             core_->count(retry_core::failed_attempts);
@@ -211,7 +212,7 @@ private:
         return delay_of(schedule, retry, previous_, random ? core_->env()->random().uniform() : 0.0);
     }
 
-    RESILIENCE_COLD settlement give_up(const failure& why, const attempt_result& result, call_context& ctx, const char* stop) {
+    settlement give_up(const failure& why, const attempt_result& result, call_context& ctx, const char* stop) {
         core_->count(attempt_ > 1 ? retry_core::failed_after_retry : retry_core::failed_at_once);
         if (stop == out_of_budget) {
             core_->budget_exhausted.fetch_add(1, std::memory_order_relaxed);
@@ -289,12 +290,13 @@ public:
 
     struct ticket {
         unsigned depth;
+        unsigned attempts;
         bool valid;
         explicit operator bool() const noexcept { return valid; }
     };
     RESILIENCE_INLINE ticket try_begin() const noexcept {
         detail::thread_calls& calls = detail::this_threads_calls;
-        const ticket t{calls.retry_depth, !core_->rules().takes_long_way()};
+        const ticket t{calls.retry_depth, 1, !core_->rules().takes_long_way};
         if (t.valid) calls.retry_depth = t.depth + 1;
         return t;
     }
@@ -306,7 +308,22 @@ public:
     detail::retry_attempts resume(const ticket& t, call_context& ctx) const noexcept {
         detail::this_threads_calls.retry_depth = t.depth;
         ctx.set_retry_depth(t.depth + 1);
-        return {*core_, t.depth, 1};
+        return {*core_, t.depth, t.attempts};
+    }
+    /// Whether another attempt is due at once and nobody needs to hear or to limit it.
+    bool again(ticket& t, const failure& why) const noexcept {
+        const detail::retry_rules& rules = core_->rules();
+        if (!rules.repeats_at_once || t.attempts >= rules.config.max_attempts || t.depth > 0) return false;
+        if (core_->env()->has_listeners() || detail::this_threads_calls.current != nullptr) return false;
+        if (default_verdict(why) != verdict::failure || why.retry_after()) return false;
+        core_->count(detail::retry_core::failed_attempts);
+        core_->count(detail::retry_core::retries);
+        ++t.attempts;
+        return true;
+    }
+    void succeed_again(const ticket& t) const noexcept {
+        detail::this_threads_calls.retry_depth = t.depth;
+        core_->count(detail::retry_core::after_retry);
     }
 
     const detail::environment* env() const noexcept { return core_->env().get(); }

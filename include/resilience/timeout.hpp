@@ -61,7 +61,7 @@ public:
 
     timeout_core(timeout_config config, std::shared_ptr<environment> env)
         : registered(config.name, std::move(env)), label_(config.name),
-          tick_(env_->clock().coarse_resolution()), config_(std::move(config)) {}
+          tick_(env_->clock().coarse_resolution()), coarse_from_(tick_ * 100), config_(std::move(config)) {}
 
     std::string_view kind() const noexcept override { return policy_kind; }
     policy_snapshot snapshot() const override {
@@ -87,21 +87,22 @@ public:
 
     /// When an attempt that begins now is late. Never early: on the coarse clock, which is behind by up
     /// to a tick, it is a tick later. The coarse clock serves where a tick is at most 1 % of the limit.
-    time_point deadline(duration limit) const noexcept {
+    RESILIENCE_INLINE time_point deadline(duration limit) const noexcept {
         const time_source& clock = env_->clock();
-        if (tick_ * 100 > limit) return saturating_add(clock.now(), limit);
+        if (coarse_from_ > limit) return saturating_add(clock.now(), limit);
         return saturating_add(saturating_add(clock.coarse_now(), tick_), limit);
     }
     /// Whether an attempt is late by now, asking the exact clock only where the coarse one cannot tell.
     RESILIENCE_INLINE bool is_late(duration limit, time_point deadline) const noexcept {
         const time_source& clock = env_->clock();
-        if (tick_ * 100 <= limit && saturating_add(clock.coarse_now(), tick_) <= deadline) [[likely]] return false;
+        if (coarse_from_ <= limit && saturating_add(clock.coarse_now(), tick_) <= deadline) [[likely]] return false;
         return clock.now() > deadline;
     }
 
 private:
     const detail::name label_;
     const duration tick_;
+    const duration coarse_from_; // limits of which a tick is at most 1 %
     config_cell<timeout_config> config_;
     striped_counters<4> counts_;
     mutex mutex_; // of updates, against each other
@@ -203,9 +204,10 @@ public:
     };
     RESILIENCE_INLINE ticket try_begin(call_context& ctx) const noexcept {
         const duration limit = core_->config().get().limit;
-        const ticket t{limit, core_->deadline(limit), ctx.deadline()};
-        ctx.narrow(t.deadline);
-        return t;
+        const time_point outer = ctx.deadline();
+        const time_point deadline = core_->deadline(limit);
+        ctx.tighten(deadline);
+        return {limit, deadline, outer};
     }
     RESILIENCE_INLINE bool in_time(const ticket& t) const noexcept { return !core_->is_late(t.limit, t.deadline); }
     RESILIENCE_INLINE void succeed(const ticket&) const noexcept { core_->count(detail::timeout_core::in_time); }

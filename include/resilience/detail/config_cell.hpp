@@ -3,6 +3,7 @@
 
 #include <resilience/detail/sync.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -15,24 +16,41 @@ template <class Config>
 class config_cell {
 public:
     explicit config_cell(Config config) {
-        kept_.push_back(std::make_unique<const Config>(std::move(config)));
-        current_.store(kept_.back().get(), std::memory_order_release);
+        replace(std::move(config));
+        declared_ = &get();
     }
 
     /// Acquire: pairs with the release in replace(), so that the fields are seen as they were written.
-    const Config& get() const noexcept { return *current_.load(std::memory_order_acquire); }
+    const Config& get() const noexcept { return current_.load(std::memory_order_acquire)->config; }
+    /// Counts the replacements; wraps.
+    std::uint16_t version() const noexcept { return current_.load(std::memory_order_acquire)->version; }
 
-    /// Callers hold a lock of their own against each other.
+    // Callers of these two hold a lock of their own against each other.
+
     void replace(Config config) {
-        kept_.push_back(std::make_unique<const Config>(std::move(config)));
+        kept_.push_back(std::make_unique<const entry>(
+            entry{std::move(config), static_cast<std::uint16_t>(kept_.size())}));
         current_.store(kept_.back().get(), std::memory_order_release);
     }
-    const Config& declared() const noexcept { return *kept_.front(); }
+    /// The config of a version that was in force; the youngest if the number has come round.
+    const Config& of_version(std::uint16_t version) const noexcept {
+        const auto age = static_cast<std::uint16_t>(kept_.back()->version - version);
+        return kept_[kept_.size() - 1 - age]->config;
+    }
+
+    /// The first one. Needs no lock.
+    const Config& declared() const noexcept { return *declared_; }
 
 private:
+    struct entry {
+        Config config;
+        std::uint16_t version;
+    };
+
     // Invariant: points to an element of kept_, of which none is ever removed.
-    atomic<const Config*> current_{nullptr};
-    std::vector<std::unique_ptr<const Config>> kept_;
+    atomic<const entry*> current_{nullptr};
+    std::vector<std::unique_ptr<const entry>> kept_;
+    const Config* declared_ = nullptr; // set once, before anybody else knows the cell
 };
 
 } // namespace resilience::inline RESILIENCE_ABI::detail

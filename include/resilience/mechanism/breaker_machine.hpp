@@ -150,7 +150,7 @@ public:
     }
 
     /// A probe whose lease is over has failed, at the moment it was over: as if a timer had struck then.
-    /// To be called before ask.
+    /// To be called before ask and settle.
     std::optional<transition> expire(const breaker_limits& limits, time_point now, double uniform) {
         const auto* half = std::get_if<half_open_state>(&state_);
         if (half == nullptr || leases_.empty()) return std::nullopt;
@@ -167,6 +167,7 @@ public:
                 else return resilience::ask(s);
             },
             state_);
+        if (answer.how == entry::probe) leases_.reserve(leases_.size() + 1); // may throw: before anything changes
         permission given{answer.how, answer.retry_after, time_point::max(), go(answer.next)};
         if (answer.how == entry::probe) {
             given.lease_end = saturating_add(now, limits.probe_lease);
@@ -189,6 +190,13 @@ public:
     std::optional<transition> trip(const breaker_limits& limits, time_point now, std::optional<duration> break_for,
                                    double uniform) {
         return go(opened(0, limits, now, break_for, uniform));
+    }
+    /// The limits are others now. Probes that have passed may be enough by the new ones; without this, a
+    /// circuit with no probe in flight and no place for another would be half-open for ever.
+    std::optional<transition> rejudge(const breaker_limits& limits) {
+        const auto* half = std::get_if<half_open_state>(&state_);
+        if (half == nullptr || half->passed < limits.success_threshold) return std::nullopt;
+        return go(closed_state{});
     }
     /// By hand. Always begins a new epoch, so that nothing that is in flight counts any more.
     transition command(breaker_state next) { return enter(next); }

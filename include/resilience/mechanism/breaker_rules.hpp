@@ -125,9 +125,14 @@ public:
         buckets_.clear();
         first_bucket_.reset();
     }
+    /// Whether update() would begin new time buckets, which successes counted elsewhere do not follow.
+    bool would_renumber(const breaker_rules_config& config) const { return length_of(config) != length_of(config_); }
+    /// Successes of a bucket that were counted elsewhere so far.
+    void take_over(std::uint32_t bucket, std::uint64_t successes) { buckets_.record(bucket, successes, 0, 0); }
     /// New thresholds; what the windows remember is kept as far as they still hold it.
     void update(const breaker_rules_config& config, std::uint64_t next_position, time_point now) {
         failures_.resize(config.failure_threshold.value_or(1), config.failure_window);
+        if (!config_.has_rates() || config_.has_time_window()) counted_.clear(next_position); // it was not kept
         if (size_of(config) != size_of(config_)) counted_.resize(size_of(config), next_position);
         if (length_of(config) != length_of(config_)) {
             buckets_.resize(length_of(config), now);
