@@ -62,13 +62,15 @@ public:
     /// The first use under a deadline arms a timer, which may allocate; nobody else pays for it.
     std::stop_token stop_token() {
         if (!armed_) {
-            if (deadline_ == time_point::max()) return outer_stop();
+            if (deadline_ >= stopped_by_) return outer_stop();
             arm();
         }
         return armed_->source.get_token();
     }
     /// The caller, or an enclosing call, has asked for the end. Says nothing of the deadline.
     bool stop_requested() const noexcept { return stop_ != nullptr && stop_->stop_requested(); }
+    /// Has a deadline, or somebody who can ask for the end.
+    bool is_limited() const noexcept { return deadline_ != time_point::max() || stop_ != nullptr; }
     /// The name given with `named`; empty if none.
     std::string_view operation() const noexcept { return operation_; }
     resilience::idempotency idempotency() const noexcept { return idempotency_; }
@@ -88,15 +90,23 @@ public:
     /// Takes the caller's wishes; `options` must outlive the context.
     void apply(const call_options& options) noexcept {
         if (options.deadline && *options.deadline < deadline_) deadline_ = *options.deadline;
-        if (options.stop_token.stop_possible()) stop_ = &options.stop_token;
+        if (options.stop_token.stop_possible()) {
+            stop_ = &options.stop_token;
+            stopped_by_ = time_point::max();
+        }
         idempotency_ = options.idempotency;
     }
     /// Takes what an enclosing call on this thread allows. Cold: most calls have none around them.
     void inherit(const call_context& outer) noexcept {
         if (outer.deadline_ < deadline_) deadline_ = outer.deadline_;
-        if (stop_ == nullptr) stop_ = outer.stop_;
+        if (stop_ == nullptr) {
+            stop_ = outer.stop_;
+            stopped_by_ = outer.stopped_by_;
+        }
         if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
     }
+    /// Whoever gave the stop token requests it at the deadline too: no timer is needed for that.
+    void deadline_stops() noexcept { stopped_by_ = deadline_; }
     /// The token that ends a driver's waits; one that can never stop if nobody can ask for the end.
     std::stop_token outer_stop() const noexcept { return stop_ != nullptr ? *stop_ : std::stop_token{}; }
 
@@ -142,6 +152,7 @@ private:
     time_point deadline_ = time_point::max();
     std::string_view operation_;
     const std::stop_token* stop_ = nullptr; // the caller's, or the enclosing call's
+    time_point stopped_by_ = time_point::max(); // when stop_ is requested at the latest, without a timer of ours
     std::unique_ptr<armed_stop> armed_; // for deadline_, once somebody asked
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;

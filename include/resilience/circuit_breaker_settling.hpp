@@ -436,6 +436,7 @@ RESILIENCE_COLD inline void breaker_core::update(circuit_breaker_config config) 
         if (counts) judge_rules(at, wall, {}, uniform);
     }
     deliver();
+    tell_updated();
 }
 
 inline circuit_breaker_stats breaker_core::stats() const {

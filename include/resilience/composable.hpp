@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/owned_call.hpp>
 #include <resilience/driver.hpp>
 
 #include <functional>
@@ -51,9 +52,13 @@ struct checked_result {
 template <class F, class... A>
 using call_result = typename checked_result<typename decltype(result_type<F, A...>())::type>::type;
 
-/// A callable with its arguments, called as lvalues on every attempt.
+/// A callable with its arguments, called as lvalues on every attempt. The types are as a forwarding
+/// reference deduces them: they tell what was passed as an rvalue, for those that keep the call.
 template <class F, class... A>
 struct bound_call {
+    template <bool Once>
+    using owned = owned_call<Once, F, A...>;
+    using repeatable = bound_call<std::remove_reference_t<F>&, std::remove_reference_t<A>&...>;
     static constexpr bool takes_context = context_callable<F, A...>;
     using result = call_result<F, A...>;
 
@@ -104,8 +109,8 @@ __attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_
     const environment& env = environment_around(policies...);
     call_context ctx(env.clock(), &env);
     prepare(ctx, request);
-    auto leaf = [&](outcome<R>& o, call_context& c) { o.capture([&]() -> R { return call(c); }); };
-    typed_attempt<R, decltype(leaf)> whole(out, leaf);
+    call_leaf<R, Call> leaf{call};
+    typed_attempt<R, call_leaf<R, Call>> whole(out, leaf);
     if (over_before_it_began(whole, ctx)) return;
     run_nested<0>(out, ctx, leaf, std::tuple<const P&...>(policies...));
 }
@@ -114,8 +119,8 @@ __attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_
 template <class R, class Call, class... P>
 __attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, call_context& ctx, tickets_of<P...> tickets,
                               const P&... policies) {
-    auto leaf = [&](outcome<R>& o, call_context& c) { o.capture([&]() -> R { return call(c); }); };
-    typed_attempt<R, decltype(leaf)> attempt(out, leaf);
+    call_leaf<R, Call> leaf{call};
+    typed_attempt<R, call_leaf<R, Call>> attempt(out, leaf);
     run_on(attempt, ctx, tickets, policies...);
 }
 template <class R, class Call, class... P>
@@ -224,6 +229,12 @@ RESILIENCE_INLINE bool run_quick(outcome<R>& out, Call& call, Where& where, cons
     }(std::index_sequence_for<P...>{});
 }
 
+/// Whether no enclosing call on this thread limits this one: then nothing can be over before it begins.
+RESILIENCE_INLINE bool is_unlimited_around() noexcept {
+    const call_context* around = this_threads_calls.current;
+    return around == nullptr || !around->is_limited();
+}
+
 template <class R, class First>
 __attribute__((noinline)) bool reject_quickly(outcome<R>& out, const First& first) {
     rejection why{.code = errc{}};
@@ -236,7 +247,7 @@ template <class R, class Call, class First, class... P>
 RESILIENCE_INLINE void run_into(outcome<R>& out, Call& call, const call_request& request, const First& first,
                                 const P&... policies) {
     if constexpr (quick<First> && (quick<P> && ...)) {
-        if (request.options == nullptr && request.parent == nullptr) [[likely]] {
+        if (request.options == nullptr && request.parent == nullptr && is_unlimited_around()) [[likely]] {
             if constexpr (Call::takes_context || narrowing<First> || (narrowing<P> || ...)) {
                 const environment& env = environment_around(first, policies...);
                 call_context ctx(env.clock(), &env);
@@ -282,16 +293,16 @@ public:
     /// can carry an error gets ours without a throw.
     template <class F, class... A>
     RESILIENCE_INLINE detail::call_result<F, A...> operator()(F&& f, A&&... args) const {
-        return run({}, f, args...);
+        return run<F, A...>({}, f, args...);
     }
     template <class F, class... A>
     RESILIENCE_INLINE detail::call_result<F, A...> call(F&& f, A&&... args) const {
-        return run({}, f, args...);
+        return run<F, A...>({}, f, args...);
     }
     /// The same, never throwing for a failure or a rejection.
     template <class F, class... A>
     RESILIENCE_INLINE outcome<detail::call_result<F, A...>> try_call(F&& f, A&&... args) const {
-        return try_run({}, f, args...);
+        return try_run<F, A...>({}, f, args...);
     }
     /// A callable with f's call syntax that owns a copy of f and a handle of this policy.
     template <class F>
@@ -366,15 +377,15 @@ public:
 
     template <class F, class... A>
     RESILIENCE_INLINE call_result<F, A...> operator()(F&& f, A&&... args) && {
-        return policy_->composable<Policy>::run(request(), f, args...);
+        return policy_->composable<Policy>::template run<F, A...>(request(), f, args...);
     }
     template <class F, class... A>
     RESILIENCE_INLINE call_result<F, A...> call(F&& f, A&&... args) && {
-        return policy_->composable<Policy>::run(request(), f, args...);
+        return policy_->composable<Policy>::template run<F, A...>(request(), f, args...);
     }
     template <class F, class... A>
     RESILIENCE_INLINE outcome<call_result<F, A...>> try_call(F&& f, A&&... args) && {
-        return policy_->composable<Policy>::try_run(request(), f, args...);
+        return policy_->composable<Policy>::template try_run<F, A...>(request(), f, args...);
     }
     template <class F>
     wrapped<Policy, std::decay_t<F>> wrap(F&& f) && {

@@ -230,6 +230,15 @@ __attribute__((noinline)) void run_on(attempt_slot& attempt, call_context& ctx, 
     }(std::index_sequence_for<P...>{});
 }
 
+/// Innermost: runs the callable and keeps what it returns or throws.
+template <class R, class Call>
+struct call_leaf {
+    Call& call;
+    void operator()(outcome<R>& out, call_context& ctx) const {
+        out.capture([&]() -> R { return call(ctx); });
+    }
+};
+
 template <std::size_t From, std::size_t To, class F, class... P>
 decltype(auto) with_policies(F&& f, const std::tuple<const P&...>& policies) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) -> decltype(auto) {
@@ -244,6 +253,52 @@ consteval std::size_t next_surrounding() {
     else return next_surrounding<I + 1, P...>();
 }
 
+template <std::size_t I, class R, class Leaf, class... P>
+void run_nested(outcome<R>& out, call_context& ctx, Leaf& leaf, const std::tuple<const P&...>& policies);
+
+/// What is inside of an abandoning policy, for a thread that may go on when the caller is gone: copies of
+/// the callable, of its arguments, and of the handles of the policies further in.
+template <bool Once, class R, class Call, class... P>
+class owned_inside {
+public:
+    template <class Borrowed>
+    explicit owned_inside(Borrowed& from) : call_(from.leaf.call.f, from.leaf.call.args), policies_(from.policies()) {}
+
+    void operator()(outcome<R>& out, call_context& ctx) {
+        typename Call::repeatable call{call_.callable(), call_.arguments()};
+        call_leaf<R, typename Call::repeatable> leaf{call};
+        std::apply([&](const P&... p) { run_nested<0>(out, ctx, leaf, std::tuple<const P&...>(p...)); }, policies_);
+    }
+
+private:
+    typename Call::template owned<Once> call_;
+    std::tuple<P...> policies_;
+};
+/// Where it is copied from: the policies from `From` on. `Once`: for the only attempt of a call.
+template <bool Once, std::size_t From, class R, class Call, class... P>
+struct borrowed_inside {
+    static constexpr auto copies(const std::tuple<const P&...>& all) {
+        return with_policies<From, sizeof...(P)>([](const auto&... p) { return std::tuple(p...); }, all);
+    }
+    template <class>
+    struct owner;
+    template <class... Inner>
+    struct owner<std::tuple<Inner...>> {
+        using type = owned_inside<Once, R, Call, Inner...>;
+    };
+    using inner = decltype(copies(std::declval<const std::tuple<const P&...>&>()));
+    using owned = typename owner<inner>::type;
+
+    const call_leaf<R, Call>& leaf;
+    const std::tuple<const P&...>& all;
+
+    inner policies() const { return copies(all); }
+};
+template <bool Once, std::size_t From, class R, class Call, class... P>
+borrowed_inside<Once, From, R, Call, P...> borrow(const call_leaf<R, Call>& leaf, const std::tuple<const P&...>& all) {
+    return {leaf, all};
+}
+
 /// Runs the policies from I on around `leaf(out, ctx)`: stepping ones together, surrounding ones as
 /// frames of their own.
 template <std::size_t I, class R, class Leaf, class... P>
@@ -252,6 +307,9 @@ void run_nested(outcome<R>& out, call_context& ctx, Leaf& leaf, const std::tuple
     auto inside = [&](outcome<R>& o, call_context& c) {
         if constexpr (frame == sizeof...(P)) {
             leaf(o, c);
+        } else if constexpr (abandoning<std::tuple_element_t<frame, std::tuple<P...>>>) {
+            const auto borrowed = borrow<frame == 0, frame + 1, R>(leaf, policies);
+            std::get<frame>(policies).around(o, c, borrowed);
         } else {
             auto rest = [&](outcome<R>& oo, call_context& cc) { run_nested<frame + 1>(oo, cc, leaf, policies); };
             std::get<frame>(policies).around(o, c, rest);

@@ -58,6 +58,12 @@ public:
     const std::shared_ptr<environment>& env() const noexcept { return env_; }
 
 protected:
+    /// After a config was replaced; no lock may be held.
+    void tell_updated() const {
+        if (!env_->has_listeners()) return;
+        env_->emit({.kind = event_kind::policy_updated, .policy_kind = kind(), .policy = name_});
+    }
+
     std::shared_ptr<environment> env_;
 
 private:

@@ -25,12 +25,17 @@ struct readable {
 
 namespace detail {
 
-/// A formatter for T through a text: Text is a function of T that gives what a string_view can be made of.
-template <class T, auto Text>
+inline std::string_view text_of(circuit_state state) noexcept { return to_string(state); }
+inline std::string_view text_of(event_kind kind) noexcept { return to_string(kind); }
+inline std::string text_of(readable d) { return duration_text(d.value); }
+inline std::string text_of(const failure& f) { return f.message(); }
+inline std::string_view text_of(const error& e) noexcept { return e.what(); }
+
+template <class T>
 struct text_formatter : fmt::formatter<std::string_view> {
     template <class Context>
     auto format(const T& value, Context& context) const {
-        const auto& text = Text(value);
+        const auto& text = text_of(value);
         return fmt::formatter<std::string_view>::format(std::string_view(text), context);
     }
 };
@@ -39,26 +44,17 @@ struct text_formatter : fmt::formatter<std::string_view> {
 } // namespace resilience::inline RESILIENCE_ABI
 
 template <>
-struct fmt::formatter<resilience::circuit_state>
-    : resilience::detail::text_formatter<resilience::circuit_state,
-                                         [](resilience::circuit_state s) { return resilience::to_string(s); }> {};
+struct fmt::formatter<resilience::circuit_state> : resilience::detail::text_formatter<resilience::circuit_state> {};
 template <>
-struct fmt::formatter<resilience::event_kind>
-    : resilience::detail::text_formatter<resilience::event_kind,
-                                         [](resilience::event_kind k) { return resilience::to_string(k); }> {};
+struct fmt::formatter<resilience::event_kind> : resilience::detail::text_formatter<resilience::event_kind> {};
 template <>
-struct fmt::formatter<resilience::readable>
-    : resilience::detail::text_formatter<
-          resilience::readable, [](resilience::readable d) { return resilience::detail::duration_text(d.value); }> {};
+struct fmt::formatter<resilience::readable> : resilience::detail::text_formatter<resilience::readable> {};
 /// The message.
 template <>
-struct fmt::formatter<resilience::failure>
-    : resilience::detail::text_formatter<resilience::failure, [](const resilience::failure& f) { return f.message(); }> {};
+struct fmt::formatter<resilience::failure> : resilience::detail::text_formatter<resilience::failure> {};
 /// The message, for each of our errors: explicit, so that none is taken for a std::exception of <fmt/std.h>.
 template <>
-struct fmt::formatter<resilience::error>
-    : resilience::detail::text_formatter<resilience::error,
-                                         [](const resilience::error& e) { return std::string_view(e.what()); }> {};
+struct fmt::formatter<resilience::error> : resilience::detail::text_formatter<resilience::error> {};
 template <>
 struct fmt::formatter<resilience::circuit_open_error> : fmt::formatter<resilience::error> {};
 template <>

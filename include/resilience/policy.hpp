@@ -101,6 +101,12 @@ namespace detail {
 template <class P>
 concept surrounding = requires { requires P::surrounds; };
 
+/// Surrounding policies that may leave before what is inside of them has ended. Instead of `rest` they
+/// get a maker of copies: `around(out, ctx, inside)` constructs any number of `Inside::owned` from it, to
+/// be called with (out, ctx) of their own, on any thread, as long as the registry's clock lives.
+template <class P>
+concept abandoning = surrounding<P> && requires { requires P::abandons; };
+
 template <class P>
 concept stepping = requires(const P& p, call_context& ctx) {
     { p.begin(ctx) } -> policy_call;

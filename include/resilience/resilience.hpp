@@ -5,8 +5,10 @@
 
 #include <resilience/any_pipeline.hpp>
 #include <resilience/circuit_breaker.hpp>
+#include <resilience/env.hpp>
 #include <resilience/fallback.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/registry.hpp>
 #include <resilience/retry.hpp>
+#include <resilience/retry_after.hpp>
 #include <resilience/timeout.hpp>

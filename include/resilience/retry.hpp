@@ -54,9 +54,12 @@ public:
             raise(std::invalid_argument("retry_config.name is '" + config.name + "'; the name of a retry is fixed: '" + name() + "'"));
         }
         const auto counted = totals();
-        const lock_guard lock(mutex_);
-        const auto& budget = rules_.get().config.budget.is_default() ? rules_.get().budget : retry_budget{};
-        rules_.replace(with_budget(std::move(config), budget, counted));
+        {
+            const lock_guard lock(mutex_);
+            const auto& budget = rules_.get().config.budget.is_default() ? rules_.get().budget : retry_budget{};
+            rules_.replace(with_budget(std::move(config), budget, counted));
+        }
+        tell_updated();
     }
 
     // Only ever added to; relaxed: a count orders nothing.

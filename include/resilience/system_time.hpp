@@ -71,6 +71,8 @@ public:
         return timer([ticket] { timers().cancel(ticket); });
     }
 
+    bool is_steady_clock() const noexcept override { return true; }
+
 private:
 #if defined(__linux__)
     static duration duration_of(const timespec& t) noexcept {

@@ -82,6 +82,9 @@ public:
     /// Calls `f` once, at that moment or soon after, on any thread, with no lock held.
     /// `f` must be quick and must not throw.
     virtual timer call_at(time_point at, std::function<void()> f) = 0;
+    /// Whether now() is std::chrono::steady_clock's, so that a thread may wait on a condition variable
+    /// until one of its moments. Otherwise call_at() ends such waits, which costs a hand-over more.
+    virtual bool is_steady_clock() const noexcept { return false; }
 };
 
 } // namespace resilience::inline RESILIENCE_ABI

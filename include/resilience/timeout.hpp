@@ -81,8 +81,11 @@ public:
     void update(timeout_config config) {
         require_valid(validate(config));
         if (config.name != name()) raise(std::invalid_argument("timeout_config.name is '" + config.name + "'; the name of a timeout is fixed: '" + name() + "'"));
-        const lock_guard lock(mutex_);
-        config_.replace(std::move(config));
+        {
+            const lock_guard lock(mutex_);
+            config_.replace(std::move(config));
+        }
+        tell_updated();
     }
 
     /// When an attempt that begins now is late. Never early: on the coarse clock, which is behind by up

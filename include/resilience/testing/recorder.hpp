@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace resilience::inline RESILIENCE_ABI::testing {
@@ -36,11 +35,11 @@ public:
     }
     /// The kinds alone, for a look at the order.
     std::vector<event_kind> kinds() const {
-        return each([](const event& e) { return e.kind; });
+        return each<event_kind>([](const event& e) { return e.kind; });
     }
     /// The names of kinds, which a failed comparison prints in clear.
     std::vector<std::string> names() const {
-        return each([](const event& e) { return std::string(to_string(e.kind)); });
+        return each<std::string>([](const event& e) { return to_string(e.kind); });
     }
     std::size_t count(event_kind kind) const { return of_kind(kind).size(); }
     std::size_t size() const {
@@ -63,17 +62,17 @@ private:
         const detail::lock_guard lock(mutex_);
         events_.push_back(e);
     }
-    template <class F>
-    auto each(F&& f) const {
-        std::vector<decltype(f(std::declval<const event&>()))> all;
+    template <class T, class F>
+    std::vector<T> each(F&& f) const {
+        std::vector<T> all;
         const detail::lock_guard lock(mutex_);
         all.reserve(events_.size());
-        for (const event& e : events_) all.push_back(f(e));
+        for (const event& e : events_) all.emplace_back(f(e));
         return all;
     }
 
     mutable detail::mutex mutex_;
-    std::vector<event> events_;  // guarded by mutex_
+    std::vector<event> events_; // guarded by mutex_
     subscription subscription_; // last: it ends before what it writes to
 };
 

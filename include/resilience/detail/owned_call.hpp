@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/config.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// A copy of what T& refers to, seen as a T& again: arrays are copied whole (a pointer into the caller's
+/// frame would dangle), functions are referred to, objects are copied by their static type.
+template <class T>
+class held {
+public:
+    template <class From>
+    explicit held(From&& from) : value_(std::forward<From>(from)) {}
+    T& get() noexcept { return value_; }
+
+private:
+    std::remove_cv_t<T> value_;
+};
+template <class T>
+    requires std::is_function_v<T>
+class held<T> {
+public:
+    explicit held(T& function) noexcept : function_(&function) {}
+    T& get() noexcept { return *function_; }
+
+private:
+    T* function_;
+};
+template <class T, std::size_t N>
+class held<T[N]> {
+public:
+    explicit held(T (&from)[N]) : held(from, std::make_index_sequence<N>{}) {}
+    auto get() noexcept -> T (&)[N] { return values_; }
+
+private:
+    template <std::size_t... I>
+    held(T (&from)[N], std::index_sequence<I...>) : values_{from[I]...} {}
+
+    std::remove_cv_t<T> values_[N];
+};
+
+/// Whether a held<> can be made of a T (an rvalue) or T& (an lvalue): by moving if `Once`, else by copying.
+template <bool Once, class T>
+inline constexpr bool can_be_held = [] {
+    using object = std::remove_reference_t<T>;
+    if constexpr (std::is_function_v<object>) return true;
+    else if constexpr (std::is_array_v<object>) return std::is_copy_constructible_v<std::remove_extent_t<object>>;
+    else if constexpr (Once && !std::is_lvalue_reference_v<T>)
+        return std::is_move_constructible_v<std::remove_cv_t<object>>;
+    else return std::is_copy_constructible_v<std::remove_cv_t<object>>;
+}();
+
+/// A callable and its arguments, owned, for a thread that may go on when the caller is gone. F and A are
+/// as a forwarding reference deduces them. `Once`: it is made at most once for a call, so that rvalues are
+/// moved; else everything is copied, since another attempt may need it while this one still runs.
+template <bool Once, class F, class... A>
+class owned_call {
+    static_assert(can_be_held<Once, F>,
+                  "resilience: an abandoning timeout runs a copy of the callable, since the caller may be gone before "
+                  "it ends, and this callable cannot be copied. Keep what cannot be copied in a std::shared_ptr; or "
+                  "make the abandoning timeout the outermost policy and pass the callable as an rvalue: it is moved then.");
+    static_assert((can_be_held<Once, A> && ...),
+                  "resilience: an abandoning timeout runs on copies of the arguments, since the caller may be gone before "
+                  "it ends, and one of them cannot be copied. Pass std::ref of something that outlives the work, or a "
+                  "std::shared_ptr; or make the abandoning timeout the outermost policy and pass an rvalue: it is moved then.");
+
+public:
+    owned_call(std::remove_reference_t<F>& f, std::tuple<std::remove_reference_t<A>&...> args)
+        : f_(handed_over<F>(f)),
+          args_(std::apply([](auto&... a) { return std::tuple<held<std::remove_reference_t<A>>...>(handed_over<A>(a)...); },
+                           args)) {}
+
+    std::remove_reference_t<F>& callable() noexcept { return f_.get(); }
+    std::tuple<std::remove_reference_t<A>&...> arguments() noexcept {
+        return std::apply([](auto&... a) { return std::tuple<std::remove_reference_t<A>&...>(a.get()...); }, args_);
+    }
+
+private:
+    template <class T>
+    static decltype(auto) handed_over(std::remove_reference_t<T>& t) noexcept {
+        using object = std::remove_reference_t<T>;
+        if constexpr (Once && !std::is_lvalue_reference_v<T> && !std::is_array_v<object> && !std::is_function_v<object>)
+            return std::move(t);
+        else return (t);
+    }
+
+    held<std::remove_reference_t<F>> f_;
+    std::tuple<held<std::remove_reference_t<A>>...> args_;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI::detail

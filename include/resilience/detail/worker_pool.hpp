@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/config.hpp>
+#include <resilience/detail/sync.hpp>
+
+#include <pthread.h>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// Threads for work that nobody can stop. Every job gets a thread at once: one that is idle, else a new
+/// one, so that nothing ever waits behind work that hangs; how many there may be is the user's to bound.
+///
+/// One pool per process, never destroyed, usable in static destructors. Its threads are never joined: the
+/// process ends with them. They have the signal mask of the thread whose job they were started for. A
+/// forked child begins with an empty pool; one forked inside a job must not return from it.
+class RESILIENCE_VISIBLE worker_pool {
+public:
+    /// Owns all that its work touches. Runs, and is let go of, on the worker, with no lock held.
+    class job {
+    public:
+        job() = default;
+        job(const job&) = delete;
+        job& operator=(const job&) = delete;
+        virtual ~job() = default;
+        /// Lets nothing through but the unwinding of a thread that ends (pthread_exit, cancellation).
+        virtual void run() = 0;
+    };
+
+    static worker_pool& instance() {
+        // Acquire: sees the pool as the thread that published it made it.
+        worker_pool* current = slot_.load(std::memory_order_acquire);
+        if (current != nullptr) return *current;
+        // Not a static's constructor: a child forked meanwhile would wait for its end. Twice does no harm.
+        if (!prepared_.load(std::memory_order_acquire)) {
+            pthread_atfork(nullptr, nullptr, &forget_parents_threads);
+            prepared_.store(true, std::memory_order_release);
+        }
+        auto* const fresh = new worker_pool(parents_);
+        if (slot_.compare_exchange_strong(current, fresh, std::memory_order_acq_rel, std::memory_order_acquire)) {
+            return *fresh;
+        }
+        delete fresh;
+        return *current;
+    }
+    /// Another number in every forked child: what was counted under another one runs in another process.
+    static std::uint32_t process() noexcept { return process_.load(std::memory_order_relaxed); }
+
+    /// Throws std::system_error if there is no idle thread and the system refuses another, std::bad_alloc.
+    void start(std::shared_ptr<job> work) {
+        std::shared_ptr<worker> idle;
+        {
+            const lock_guard lock(mutex_);
+            if (!idle_.empty()) {
+                idle = std::move(idle_.back()); // the last one to have worked: its caches are warm
+                idle_.pop_back();
+                idle->work = std::move(work);
+            }
+        }
+        if (idle != nullptr) {
+            idle->has_work.notify_one();
+            return;
+        }
+        auto fresh = std::make_shared<worker>();
+        fresh->work = std::move(work);
+        // The one place where a thread of ours is let go: it refers to the pool, which is never destroyed,
+        // and owns the rest.
+        thread([this, fresh] { serve(*fresh); }).detach();
+    }
+
+    /// Threads that wait for work.
+    std::size_t idle() const {
+        const lock_guard lock(mutex_);
+        return idle_.size();
+    }
+
+private:
+    /// After a burst of calls so many threads are kept; others end with their job.
+    static constexpr std::size_t most_idle = 64;
+
+    struct worker : std::enable_shared_from_this<worker> {
+        condition_variable has_work;
+        std::shared_ptr<job> work; // guarded by mutex_ while the worker is idle
+    };
+
+    explicit worker_pool(const worker_pool* parents) : parents_pool_(parents) { idle_.reserve(most_idle); }
+    ~worker_pool() = default;
+
+    void serve(worker& me) {
+#if defined(__linux__)
+        pthread_setname_np(pthread_self(), "resilience-work");
+#endif
+        do {
+            const auto work = std::move(me.work);
+            work->run();
+        } while (wait_for_work(me));
+    }
+    /// False if enough threads wait already.
+    bool wait_for_work(worker& me) {
+        unique_lock lock(mutex_);
+        if (idle_.size() == most_idle) return false;
+        idle_.push_back(me.shared_from_this()); // does not allocate
+        while (me.work == nullptr) me.has_work.wait(lock);
+        return true;
+    }
+
+    /// Runs in a forked child, on its only thread, before fork() returns there.
+    static void forget_parents_threads() {
+        if (auto* const parents = slot_.load(std::memory_order_relaxed)) {
+            parents_ = parents;
+            slot_.store(nullptr, std::memory_order_relaxed);
+            process_.store(process_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        }
+    }
+
+    mutable mutex mutex_;
+    std::vector<std::shared_ptr<worker>> idle_;                 // guarded by mutex_, a stack
+    [[maybe_unused]] const worker_pool* const parents_pool_;    // keeps it reachable for leak checkers
+
+    // Null until first needed, and again in a forked child; one pool until then.
+    static inline atomic<worker_pool*> slot_{nullptr};
+    static inline atomic<bool> prepared_{false}; // true only if the fork handler is in place
+    // Relaxed: written only while a forked child has a single thread, as is parents_.
+    static inline atomic<std::uint32_t> process_{0};
+    static inline const worker_pool* parents_ = nullptr;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI::detail

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/monitoring_api.hpp>
+#include <resilience/result_traits.hpp>
+#include <resilience/retry_after.hpp>
+#include <resilience/system_time.hpp>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <httplib.h>
+
+// cpp-httplib (0.11 or later): its results are judged by their HTTP status, its server serves the
+// monitoring API. It sends with MSG_NOSIGNAL, so that a client that hangs up ends no process.
+
+// In its namespace, since that is where policies look for them (argument-dependent lookup).
+namespace httplib {
+
+/// The status; empty if no answer came.
+inline std::optional<int> http_status_of(const Response& response) noexcept {
+    return response.status > 0 ? std::optional<int>(response.status) : std::nullopt;
+}
+inline std::optional<int> http_status_of(const Result& result) noexcept {
+    return result ? http_status_of(*result) : std::nullopt;
+}
+
+/// The server's Retry-After. A date counts from the answer's own Date, if it has one: two clocks that
+/// disagree then do no harm.
+inline std::optional<resilience::duration> retry_after_of(const Response& response) {
+    if (!response.has_header("Retry-After")) return std::nullopt;
+    auto now = resilience::system_time().wall_now();
+    if (const auto sent = resilience::parse_http_date(response.get_header_value("Date"), now)) {
+        constexpr std::chrono::hours believable{24 * 366}; // further apart: one of the two is nonsense
+        const auto skew = std::chrono::floor<std::chrono::seconds>(now) - *sent;
+        if (skew < believable && skew > -believable) now = *sent;
+    }
+    return resilience::parse_retry_after(response.get_header_value("Retry-After"), now);
+}
+inline std::optional<resilience::duration> retry_after_of(const Result& result) {
+    return result ? retry_after_of(*result) : std::nullopt;
+}
+
+} // namespace httplib
+
+namespace resilience::inline RESILIENCE_ABI {
+namespace detail {
+
+/// What a transport error of cpp-httplib is in the standard's words. Connections that were never made are
+/// among those that retry_traits knows as not sent; what broke later may have reached the server.
+inline std::error_code transport_code(httplib::Error e) noexcept {
+    switch (e) {
+    case httplib::Error::Success: return {};
+    case httplib::Error::Connection: return std::make_error_code(std::errc::connection_refused);
+    case httplib::Error::ConnectionTimeout: return std::make_error_code(std::errc::host_unreachable);
+    case httplib::Error::BindIPAddress: return std::make_error_code(std::errc::address_not_available);
+    case httplib::Error::Canceled: return std::make_error_code(std::errc::operation_canceled);
+    default: return std::make_error_code(std::errc::io_error);
+    }
+}
+
+} // namespace detail
+
+/// 408, 425, 429, 5xx and transport errors are failures, other 4xx are ignored (see http_verdict).
+template <>
+struct result_traits<httplib::Result> {
+    static constexpr bool can_fail = true;
+
+    static verdict judge(const httplib::Result& r) noexcept { return http_verdict(http_status_of(r)); }
+    static std::error_code code(const httplib::Result& r) noexcept {
+        return r ? std::error_code{} : detail::transport_code(r.error());
+    }
+    /// `HTTP 503`, or `no HTTP answer (Connection)` with cpp-httplib's name of the error.
+    static std::string message(const httplib::Result& r) {
+        if (r) return "HTTP " + std::to_string(r->status);
+        return "no HTTP answer (" + httplib::to_string(r.error()) + ")";
+    }
+};
+
+/// Serves the monitoring API under /api/v1/resilience: GET and HEAD; POST, PUT, PATCH, DELETE and OPTIONS
+/// are answered too (405). Call it before the server listens. The api is copied; its registry must outlive
+/// the server. Limits on connections, time and bodies, and the address (bind it to 127.0.0.1 unless others
+/// may see it), are the server's.
+inline void mount(httplib::Server& server, const monitoring_api& api) {
+    const auto serve = [api](const httplib::Request& request, httplib::Response& response) {
+        // HEAD as GET: cpp-httplib leaves the body out itself, and then knows its length.
+        const bool head = request.method == "HEAD";
+        auto answer = api.handle({.method = head ? "GET" : request.method, .target = request.target});
+        response.status = answer.status;
+        for (const auto& [name, value] : answer.headers) response.set_header(name.c_str(), value);
+        response.set_content(std::move(answer.body), answer.content_type);
+    };
+    // The path is decoded by then and may hold anything, line ends included.
+    const std::string all = std::string(monitoring_api::root) + R"((?:/[\s\S]*)?)";
+    server.Get(all, serve);
+    server.Post(all, serve);
+    server.Put(all, serve);
+    server.Patch(all, serve);
+    server.Delete(all, serve);
+    server.Options(all, serve);
+}
+
+} // namespace resilience::inline RESILIENCE_ABI
