@@ -101,7 +101,7 @@ public:
             }
             if (a.what() == admission::kind::wait) return a;
             if (a.what() == admission::kind::reject) {
-                if (last_ && !last_->is_rejection()) a.why().set_cause(*last_);
+                if (last_) a.why().follow(*last_);
                 last_ = std::move(a.why());
                 replaced_ = true;
             }

@@ -88,20 +88,27 @@ public:
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
     /// Takes the caller's wishes; `options` must outlive the context.
-    void apply(const call_options& options) noexcept {
+    void apply(const call_options& options) {
         if (options.deadline && *options.deadline < deadline_) deadline_ = *options.deadline;
         if (options.stop_token.stop_possible()) {
-            stop_ = &options.stop_token;
-            stopped_by_ = time_point::max();
+            if (stop_ != nullptr) {
+                join(options.stop_token);
+            } else {
+                stop_ = &options.stop_token;
+            }
         }
         idempotency_ = options.idempotency;
     }
     /// Takes what an enclosing call on this thread allows. Cold: most calls have none around them.
     void inherit(const call_context& outer) noexcept {
-        if (outer.deadline_ < deadline_) deadline_ = outer.deadline_;
+        // A moment on another clock means nothing here; the time that is left does.
+        const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
+                                     ? outer.deadline_
+                                     : saturating_add(clock_->now(), outer.remaining());
+        if (limit < deadline_) deadline_ = limit;
         if (stop_ == nullptr) {
             stop_ = outer.stop_;
-            stopped_by_ = outer.stopped_by_;
+            if (outer.clock_ == clock_) stopped_by_ = outer.stopped_by_;
         }
         if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
     }
@@ -110,19 +117,19 @@ public:
     /// The token that ends a driver's waits; one that can never stop if nobody can ask for the end.
     std::stop_token outer_stop() const noexcept { return stop_ != nullptr ? *stop_ : std::stop_token{}; }
 
+    struct stop_request {
+        std::stop_source source;
+        void operator()() { source.request_stop(); }
+    };
     class armed_stop {
     public:
         armed_stop(time_source& clock, time_point at, const std::stop_token& outer)
-            : outer_link(outer, request{source}), deadline(clock.call_at(at, request{source})) {}
+            : outer_link(outer, stop_request{source}), deadline(clock.call_at(at, stop_request{source})) {}
 
         std::stop_source source;
 
     private:
-        struct request {
-            std::stop_source source;
-            void operator()() { source.request_stop(); }
-        };
-        std::stop_callback<request> outer_link;
+        std::stop_callback<stop_request> outer_link;
         timer deadline;
     };
     /// What `narrow` replaced, to be put back when the narrowing policy settles.
@@ -145,6 +152,20 @@ public:
     }
 
 private:
+    /// Two who may ask for the end: the enclosing call's and the caller's requests arrive at one token.
+    struct joined_stop {
+        joined_stop(const std::stop_token& one, const std::stop_token& other)
+            : one_link(one, stop_request{source}), other_link(other, stop_request{source}), token(source.get_token()) {}
+
+        std::stop_source source;
+        std::stop_callback<stop_request> one_link;
+        std::stop_callback<stop_request> other_link;
+        std::stop_token token;
+    };
+    RESILIENCE_COLD void join(const std::stop_token& another) {
+        joined_ = std::make_unique<joined_stop>(*stop_, another);
+        stop_ = &joined_->token;
+    }
     RESILIENCE_COLD void arm() { armed_ = std::make_unique<armed_stop>(*clock_, deadline_, outer_stop()); }
 
     time_source* clock_;
@@ -153,6 +174,7 @@ private:
     std::string_view operation_;
     const std::stop_token* stop_ = nullptr; // the caller's, or the enclosing call's
     time_point stopped_by_ = time_point::max(); // when stop_ is requested at the latest, without a timer of ours
+    std::unique_ptr<joined_stop> joined_; // what stop_ points to, if two can ask
     std::unique_ptr<armed_stop> armed_; // for deadline_, once somebody asked
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;

@@ -6,12 +6,12 @@
 #include <resilience/environment.hpp>
 #include <resilience/outcome.hpp>
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace resilience::inline RESILIENCE_ABI::detail {
 
@@ -50,22 +50,9 @@ public:
         if (delivering_) return;
         delivering_ = true;
         while (!events_.empty()) {
-            const event e = std::move(events_.front());
-            events_.pop_front();
+            const auto batch = std::exchange(events_, {});
             lock.unlock();
-            const auto& callback = config.get().on_state_change;
-            if (callback && e.kind == event_kind::state_changed) {
-#if RESILIENCE_EXCEPTIONS
-                try {
-                    callback(e);
-                } catch (...) { // a listener's trouble is not the caller's
-                    env.hub.count_error();
-                }
-#else
-                callback(e);
-#endif
-            }
-            if (env.has_listeners()) env.hub.deliver(e);
+            for (const event& e : batch) tell(e, env, config.get());
             lock.lock();
         }
         delivering_ = false;
@@ -81,7 +68,23 @@ public:
     std::uint64_t lost = 0;
 
 private:
-    std::deque<event> events_;
+    static void tell(const event& e, environment& env, const circuit_breaker_config& config) {
+        const auto& callback = config.on_state_change;
+        if (callback && e.kind == event_kind::state_changed) {
+#if RESILIENCE_EXCEPTIONS
+            try {
+                callback(e);
+            } catch (...) { // a listener's trouble is not the caller's
+                env.hub.count_error();
+            }
+#else
+            callback(e);
+#endif
+        }
+        if (env.has_listeners()) env.hub.deliver(e);
+    }
+
+    std::vector<event> events_; // a vector holds nothing while it is empty
     bool delivering_ = false;
 };
 

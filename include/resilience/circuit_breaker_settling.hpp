@@ -65,7 +65,7 @@ RESILIENCE_COLD inline void breaker_core::tell_rejected(const rejection& why, st
     e.error = why.message();
     e.to = e.from = state();
     if (why.retry_after >= duration{0}) e.delay = why.retry_after;
-    env_->emit(std::move(e));
+    env_->publish(std::move(e));
 }
 
 /// With mutex_. A probe whose lease is over has failed, whether or not anybody came by to see it.
@@ -177,7 +177,7 @@ inline std::pair<verdict, std::optional<duration>> breaker_core::judge(const att
             const auto usual = default_verdict(*why);
             const auto code = why->code();
             const bool cancelled = code == std::errc::operation_canceled;
-            const bool refused = usual == verdict::ignored && code.category() == error_category();
+            const bool refused = usual == verdict::ignored && code.category() == resilience::error_category(); // detail has a class of that name
             if (cancelled || refused) return {verdict::ignored, {}};
             if (c.ignore_if.has_value() && c.ignore_if(*why)) return {verdict::ignored, {}};
             const auto v = !c.record_if.has_value() ? usual : c.record_if(*why) ? verdict::failure : verdict::success;

@@ -104,6 +104,11 @@ RESILIENCE_INLINE void prepare(call_context& ctx, const call_request& request) {
     if (request.options != nullptr) ctx.apply(*request.options);
 }
 
+template <class P, class R>
+void replace_outcome([[maybe_unused]] const P& policy, [[maybe_unused]] outcome<R>& out, [[maybe_unused]] call_context& ctx) {
+    if constexpr (requires { policy.replace(out, ctx); }) policy.replace(out, ctx);
+}
+
 template <class R, class Call, class... P>
 __attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_request& request, const P&... policies) {
     const environment& env = environment_around(policies...);
@@ -111,7 +116,10 @@ __attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_
     prepare(ctx, request);
     call_leaf<R, Call> leaf{call};
     typed_attempt<R, call_leaf<R, Call>> whole(out, leaf);
-    if (over_before_it_began(whole, ctx)) return;
+    if (over_before_it_began(whole, ctx)) {
+        (replace_outcome(policies, out, ctx), ...); // a fallback is for this failure too
+        return;
+    }
     run_nested<0>(out, ctx, leaf, std::tuple<const P&...>(policies...));
 }
 
@@ -198,6 +206,7 @@ RESILIENCE_INLINE bool run_quick(outcome<R>& out, Call& call, Where& where, cons
         }
         const auto attempt = [&]() RESILIENCE_INLINE_LAMBDA {
             if constexpr (has_context) {
+                ctx->set_retry_depth(this_threads_calls.retry_depth); // the retries among us included
                 const enclosing_call here(*ctx);
                 out.capture([&]() -> R { return call(*ctx); });
             } else {
@@ -330,8 +339,10 @@ private:
 
     const Derived& self() const noexcept { return static_cast<const Derived&>(*this); }
 
+    // F and A are given, not deduced: they tell lvalues from rvalues.
     template <class F, class... A>
-    RESILIENCE_INLINE auto run(const detail::call_request& request, F& f, A&... args) const -> detail::call_result<F, A...> {
+    RESILIENCE_INLINE auto run(const detail::call_request& request, std::type_identity_t<F>& f,
+                               std::type_identity_t<A>&... args) const -> detail::call_result<F, A...> {
         using R = detail::call_result<F, A...>;
         static_assert(std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
                       "resilience: a result that cannot move is available through try_call only");
@@ -345,7 +356,8 @@ private:
         detail::raise_rejection(refused); // out of the outcome's scope: less to unwind
     }
     template <class F, class... A>
-    RESILIENCE_INLINE auto try_run(const detail::call_request& request, F& f, A&... args) const
+    RESILIENCE_INLINE auto try_run(const detail::call_request& request, std::type_identity_t<F>& f,
+                                   std::type_identity_t<A>&... args) const
         -> outcome<detail::call_result<F, A...>> {
         using R = detail::call_result<F, A...>;
         detail::bound_call<F, A...> bound{f, {args...}};
@@ -411,12 +423,12 @@ public:
     template <class... A>
         requires callable_as_lvalue<const F, A...>
     call_result<const F, A...> operator()(A&&... args) const {
-        return policy_.composable<Policy>::run(request(), f_, args...);
+        return policy_.composable<Policy>::template run<const F&, A...>(request(), f_, args...);
     }
     template <class... A>
         requires(!callable_as_lvalue<const F, A...>)
     call_result<F, A...> operator()(A&&... args) {
-        return policy_.composable<Policy>::run(request(), f_, args...);
+        return policy_.composable<Policy>::template run<F&, A...>(request(), f_, args...);
     }
 
 private:

@@ -39,7 +39,7 @@ public:
     attempt_result result() const override { return out_->result(); }
     void fail(failure why) noexcept override { out_->fail(std::move(why)); }
     void refuse(failure why) noexcept override {
-        if (out_->has_failure() && !out_->error().is_rejection()) why.set_cause(out_->error());
+        if (out_->has_failure()) why.follow(out_->error());
         out_->fail(std::move(why));
     }
 
@@ -110,7 +110,7 @@ private:
             admission a = at<I>().admit(ctx);
             switch (a.what()) {
             case admission::kind::go: return admit_from<I + 1>(attempt, ctx);
-            case admission::kind::wait: return wait_at<I>(a.delay(), attempt, ctx);
+            case admission::kind::wait: return wait_at<I>(a.delay());
             case admission::kind::reject: attempt.refuse(std::move(a.why())); break;
             case admission::kind::stand: break;
             }
@@ -126,7 +126,7 @@ private:
             settlement s = at<I - 1>().settle(result, ctx);
             switch (s.what()) {
             case settlement::kind::finish: result.postpone(s.not_before()); break;
-            case settlement::kind::retry: return wait_at<I - 1>(s.delay(), attempt, ctx);
+            case settlement::kind::retry: return wait_at<I - 1>(s.delay());
             case settlement::kind::replace: {
                 const time_point not_before = result.not_before();
                 attempt.fail(std::move(s.why()));
@@ -139,9 +139,8 @@ private:
         }
     }
     template <std::size_t I>
-    step wait_at(duration delay, attempt_slot& attempt, call_context& ctx) {
-        if (delay <= duration{0}) return admit_from<I>(attempt, ctx);
-        delay_ = delay;
+    step wait_at(duration delay) noexcept {
+        delay_ = delay; // none: asked again all the same, from the driver's loop, so that no stack grows
         waiting_ = I;
         return step::wait;
     }
@@ -190,8 +189,10 @@ void drive(Steps& steps, step next, attempt_slot& attempt, call_context& ctx) {
             break;
         case step::wait: {
             // Early or not, whoever asked for the wait is asked again and looks at the stop token itself.
-            time_source& clock = ctx.clock();
-            clock.sleep_until(saturating_add(clock.now(), steps.delay()), ctx.outer_stop());
+            if (steps.delay() > duration{0}) {
+                time_source& clock = ctx.clock();
+                clock.sleep_until(saturating_add(clock.now(), steps.delay()), ctx.outer_stop());
+            }
             next = steps.resume(attempt, ctx);
             break;
         }
@@ -256,47 +257,22 @@ consteval std::size_t next_surrounding() {
 template <std::size_t I, class R, class Leaf, class... P>
 void run_nested(outcome<R>& out, call_context& ctx, Leaf& leaf, const std::tuple<const P&...>& policies);
 
-/// What is inside of an abandoning policy, for a thread that may go on when the caller is gone: copies of
-/// the callable, of its arguments, and of the handles of the policies further in.
-template <bool Once, class R, class Call, class... P>
-class owned_inside {
-public:
-    template <class Borrowed>
-    explicit owned_inside(Borrowed& from) : call_(from.leaf.call.f, from.leaf.call.args), policies_(from.policies()) {}
-
-    void operator()(outcome<R>& out, call_context& ctx) {
-        typename Call::repeatable call{call_.callable(), call_.arguments()};
-        call_leaf<R, typename Call::repeatable> leaf{call};
-        std::apply([&](const P&... p) { run_nested<0>(out, ctx, leaf, std::tuple<const P&...>(p...)); }, policies_);
-    }
-
-private:
-    typename Call::template owned<Once> call_;
-    std::tuple<P...> policies_;
-};
-/// Where it is copied from: the policies from `From` on. `Once`: for the only attempt of a call.
+/// A maker of copies of what is inside of an abandoning policy, for a thread that may go on when the caller
+/// is gone: the callable, its arguments and the handles of the policies from `From` on. `Once`: it is used
+/// for one attempt of the call only.
 template <bool Once, std::size_t From, class R, class Call, class... P>
-struct borrowed_inside {
-    static constexpr auto copies(const std::tuple<const P&...>& all) {
-        return with_policies<From, sizeof...(P)>([](const auto&... p) { return std::tuple(p...); }, all);
-    }
-    template <class>
-    struct owner;
-    template <class... Inner>
-    struct owner<std::tuple<Inner...>> {
-        using type = owned_inside<Once, R, Call, Inner...>;
+auto copier(const call_leaf<R, Call>& leaf, const std::tuple<const P&...>& policies) {
+    return [&leaf, &policies] {
+        const auto copy = [&](const auto&... p) {
+            return [call = typename Call::template owned<Once>(leaf.call.f, leaf.call.args),
+                    inner = std::tuple<std::remove_cvref_t<decltype(p)>...>(p...)](outcome<R>& out, call_context& ctx) mutable {
+                typename Call::repeatable own{call.callable(), call.arguments()};
+                call_leaf<R, typename Call::repeatable> own_leaf{own};
+                std::apply([&](const auto&... own_p) { run_nested<0>(out, ctx, own_leaf, std::tie(own_p...)); }, inner);
+            };
+        };
+        return with_policies<From, sizeof...(P)>(copy, policies);
     };
-    using inner = decltype(copies(std::declval<const std::tuple<const P&...>&>()));
-    using owned = typename owner<inner>::type;
-
-    const call_leaf<R, Call>& leaf;
-    const std::tuple<const P&...>& all;
-
-    inner policies() const { return copies(all); }
-};
-template <bool Once, std::size_t From, class R, class Call, class... P>
-borrowed_inside<Once, From, R, Call, P...> borrow(const call_leaf<R, Call>& leaf, const std::tuple<const P&...>& all) {
-    return {leaf, all};
 }
 
 /// Runs the policies from I on around `leaf(out, ctx)`: stepping ones together, surrounding ones as
@@ -308,8 +284,7 @@ void run_nested(outcome<R>& out, call_context& ctx, Leaf& leaf, const std::tuple
         if constexpr (frame == sizeof...(P)) {
             leaf(o, c);
         } else if constexpr (abandoning<std::tuple_element_t<frame, std::tuple<P...>>>) {
-            const auto borrowed = borrow<frame == 0, frame + 1, R>(leaf, policies);
-            std::get<frame>(policies).around(o, c, borrowed);
+            std::get<frame>(policies).around(o, c, copier<frame == 0, frame + 1, R>(leaf, policies));
         } else {
             auto rest = [&](outcome<R>& oo, call_context& cc) { run_nested<frame + 1>(oo, cc, leaf, policies); };
             std::get<frame>(policies).around(o, c, rest);

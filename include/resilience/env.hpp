@@ -61,7 +61,8 @@ struct env_form<env_share> {
 };
 template <>
 struct env_form<duration> {
-    static constexpr std::string_view accepted = "a number with a unit (ns, us, ms, s, m or h) such as 500ms or 1.5s";
+    static constexpr std::string_view accepted =
+        "a number with a unit (ns, us, ms, s, m or h) such as 500ms or 1.5s";
     static bool parse(std::string_view text, duration& value) { return parse_duration(text, value); }
 };
 template <class T, std::size_t N>
@@ -86,23 +87,26 @@ template <>
 struct env_form<backoff> {
     static constexpr std::string_view accepted = "constant, linear, exponential or decorrelated";
     static bool parse(std::string_view text, backoff& value) {
-        constexpr std::array<std::pair<std::string_view, backoff>, 4> words{{{"constant", backoff::constant},
-                                                                             {"linear", backoff::linear},
-                                                                             {"exponential", backoff::exponential},
-                                                                             {"decorrelated", backoff::decorrelated}}};
+        constexpr std::array<std::pair<std::string_view, backoff>, 4> words{
+            {{"constant", backoff::constant},
+             {"linear", backoff::linear},
+             {"exponential", backoff::exponential},
+             {"decorrelated", backoff::decorrelated}}};
         return parse_word(text, words, value);
     }
 };
 template <>
 struct env_form<jitter> { // where it used to be a boolean, true is full
-    static constexpr std::string_view accepted = "none, full, equal or proportional (true: full, false: none)";
+    static constexpr std::string_view accepted =
+        "none, full, equal or proportional (true: full, false: none)";
     static bool parse(std::string_view text, jitter& value) {
-        constexpr std::array<std::pair<std::string_view, jitter>, 6> words{{{"none", jitter::none},
-                                                                            {"full", jitter::full},
-                                                                            {"equal", jitter::equal},
-                                                                            {"proportional", jitter::proportional},
-                                                                            {"true", jitter::full},
-                                                                            {"false", jitter::none}}};
+        constexpr std::array<std::pair<std::string_view, jitter>, 6> words{
+            {{"none", jitter::none},
+             {"full", jitter::full},
+             {"equal", jitter::equal},
+             {"proportional", jitter::proportional},
+             {"true", jitter::full},
+             {"false", jitter::none}}};
         return parse_word(text, words, value);
     }
 };
@@ -141,7 +145,8 @@ public:
     template <class Form = void, class T>
     bool read(std::string_view name, T& field) {
         using form = env_form<std::conditional_t<std::is_void_v<Form>, T, Form>>;
-        return with(name, form::accepted, {}, [&](std::string_view text) { return assign<Form>(text, field); });
+        return with(name, form::accepted, {},
+                    [&](std::string_view text) { return assign<Form>(text, field); });
     }
     /// `off` unsets the field.
     template <class Form = void, class T>
@@ -160,7 +165,8 @@ public:
     }
     /// What validate() says of the whole becomes an exception that tells what came from the environment.
     void require(std::string complaint) const {
-        if (!complaint.empty() && !seen_.empty()) complaint.append(" (from the environment: ").append(seen_).append(")");
+        if (!complaint.empty() && !seen_.empty())
+            complaint.append(" (from the environment: ").append(seen_).append(")");
         require_valid(complaint);
     }
 
@@ -179,14 +185,17 @@ private:
         return true;
     }
     template <class Assign>
-    bool with(std::string_view name, std::string_view accepted, std::string_view or_else, Assign&& assign_text) {
+    bool with(std::string_view name, std::string_view accepted, std::string_view or_else,
+              Assign&& assign_text) {
         const std::string variable = start_ + std::string(name);
         const char* text = get_(variable.c_str());
         if (text == nullptr) return false;
         constexpr std::size_t shown = 64; // of a value that may be anything
-        const std::string assignment = variable + "='" + std::string(std::string_view(text).substr(0, shown)) + "'";
+        const std::string assignment =
+            variable + "='" + std::string(std::string_view(text).substr(0, shown)) + "'";
         if (!assign_text(std::string_view(text))) {
-            raise(std::invalid_argument(assignment + ": it must be " + std::string(accepted) + std::string(or_else)));
+            raise(std::invalid_argument(assignment + ": it must be " + std::string(accepted) +
+                                        std::string(or_else)));
         }
         seen_.append(seen_.empty() ? "" : ", ").append(assignment);
         return true;
@@ -226,7 +235,8 @@ inline retry_config from_env(std::string_view prefix, retry_config c, const vari
 /// The same: PREFIX_CIRCUIT_FAILURE_THRESHOLD=5, PREFIX_CIRCUIT_RECOVERY_TIMEOUT=45s,
 /// PREFIX_CIRCUIT_WINDOW=100 (calls) or 60s, ... and PREFIX_CIRCUIT_RECOVERY_BACKOFF_MULTIPLIER, _CAP and
 /// _JITTER, any of which turns recovery_backoff on.
-inline circuit_breaker_config from_env(std::string_view prefix, circuit_breaker_config c, const variable_getter& get) {
+inline circuit_breaker_config from_env(std::string_view prefix, circuit_breaker_config c,
+                                       const variable_getter& get) {
     detail::env_variables env(prefix, "CIRCUIT", get);
     env.read("FAILURE_THRESHOLD", c.failure_threshold);
     env.read("SUCCESS_THRESHOLD", c.success_threshold);

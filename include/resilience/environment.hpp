@@ -26,7 +26,7 @@ public:
     /// Ask before making an event: it is all that events cost while nobody listens.
     bool has_listeners() const noexcept { return hub.has_subscribers(); }
     /// Delivers on this thread; no lock of ours may be held. Stamps the event if its maker did not.
-    void emit(event e) const {
+    void publish(event e) const {
         if (e.at == time_point{}) {
             e.at = clock_->now();
             e.wall = clock_->wall_now();
@@ -61,7 +61,7 @@ protected:
     /// After a config was replaced; no lock may be held.
     void tell_updated() const {
         if (!env_->has_listeners()) return;
-        env_->emit({.kind = event_kind::policy_updated, .policy_kind = kind(), .policy = name_});
+        env_->publish({.kind = event_kind::policy_updated, .policy_kind = kind(), .policy = name_});
     }
 
     std::shared_ptr<environment> env_;

@@ -73,6 +73,10 @@ public:
     }
     /// True if a policy, not the callable, made it.
     bool is_rejection() const noexcept { return source_ == source::rejection; }
+    /// True if an attempt was made and failed: anything but a refusal to make one, or a cancellation.
+    bool is_real() const noexcept {
+        return !is_rejection() || rejection_.code == errc::timed_out || rejection_.code == errc::retries_exhausted;
+    }
     /// The HTTP status that the exception or the value carries.
     std::optional<int> http_status() const noexcept;
     /// A server's hint, or for rejections the time until it makes sense to come back.
@@ -107,6 +111,11 @@ public:
         if (source_ == source::value) object_ = object;
     }
     void set_cause(const failure& cause);
+    /// A refusal that comes after `before`: the last attempt that was made is its cause.
+    void follow(const failure& before) {
+        if (before.is_real()) set_cause(before);
+        else if (before.cause_) cause_ = before.cause_;
+    }
     /// What is thrown for this rejection instead of our own error.
     void set_exception(std::exception_ptr exception) noexcept { exception_ = std::move(exception); }
 
@@ -116,6 +125,7 @@ private:
     const std::exception* known_exception() const noexcept {
         return source_ == source::exception ? static_cast<const std::exception*>(object_) : nullptr;
     }
+    std::system_error value_error() const;
     const http_carrier* carrier() const noexcept {
         return dynamic_cast<const http_carrier*>(known_exception());
     }
@@ -156,6 +166,7 @@ const E* failure::as() const noexcept {
 
 inline std::optional<duration> failure::retry_after() const noexcept {
     if (const auto* http = carrier()) return http->retry_after();
+    if (const auto* ours = dynamic_cast<const error*>(known_exception())) return ours->retry_after();
     if (rejection_.retry_after >= duration{0}) return rejection_.retry_after;
     return std::nullopt;
 }
@@ -172,11 +183,17 @@ inline std::error_code failure::code() const noexcept {
     return code_;
 }
 
+/// For a failing value where an exception is needed. Only text is kept, so the value itself may go.
+inline std::system_error failure::value_error() const {
+    const auto code = code_ ? code_ : std::make_error_code(std::errc::io_error);
+    const auto text = message();
+    return text == code.message() ? std::system_error(code) : std::system_error(code, text);
+}
+
 inline void failure::set_cause(const failure& cause) {
     auto kept = std::make_shared<failure>(cause);
     if (kept->source_ == source::value) { // the value itself goes with the next attempt: keep its text
-        kept->exception_ = std::make_exception_ptr(std::system_error(
-            cause.code_ ? cause.code_ : std::make_error_code(std::errc::io_error), cause.message()));
+        kept->exception_ = std::make_exception_ptr(cause.value_error());
         kept->source_ = source::exception;
         kept->object_ = nullptr;
         kept->ops_ = nullptr;
@@ -211,8 +228,8 @@ RESILIENCE_COLD inline std::string rejection::message() const {
         named("retry").append(": all ").append(std::to_string(amount)).append(" attempts failed");
         break;
     case errc::workers_exhausted:
-        named("timeout").append(" has too many abandoned calls still running (");
-        text.append(std::to_string(amount)).append(" at most)");
+        named("timeout").append(" ").append(reason != nullptr ? reason : "has too many abandoned calls still running (");
+        if (reason == nullptr) text.append(std::to_string(amount)).append(" at most)");
         break;
     default: text = make_error_code(code).message();
     }
@@ -288,9 +305,7 @@ RESILIENCE_COLD inline void failure::rethrow() const {
 #if RESILIENCE_EXCEPTIONS
     if (exception_) std::rethrow_exception(exception_);
 #endif
-    if (source_ == source::value) {
-        detail::raise(std::system_error(code_ ? code_ : std::make_error_code(std::errc::io_error), message()));
-    }
+    if (source_ == source::value) detail::raise(value_error());
     if (source_ == source::exception) detail::raise(std::logic_error("resilience: no failure to rethrow"));
 #if RESILIENCE_EXCEPTIONS
     if (cause_ && rejection_.code == errc::retries_exhausted) {

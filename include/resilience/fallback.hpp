@@ -81,7 +81,7 @@ public:
             event e{.kind = event_kind::fallback_used, .policy_kind = "fallback", .operation = std::string(ctx.operation())};
             e.error_type = why.type_name();
             e.error = why.message();
-            ctx.env()->emit(std::move(e));
+            ctx.env()->publish(std::move(e));
         }
         out = std::move(other);
     }

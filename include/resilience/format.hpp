@@ -44,7 +44,8 @@ struct text_formatter : fmt::formatter<std::string_view> {
 } // namespace resilience::inline RESILIENCE_ABI
 
 template <>
-struct fmt::formatter<resilience::circuit_state> : resilience::detail::text_formatter<resilience::circuit_state> {};
+struct fmt::formatter<resilience::circuit_state>
+    : resilience::detail::text_formatter<resilience::circuit_state> {};
 template <>
 struct fmt::formatter<resilience::event_kind> : resilience::detail::text_formatter<resilience::event_kind> {};
 template <>

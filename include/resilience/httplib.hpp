@@ -15,7 +15,8 @@
 #include <httplib.h>
 
 // cpp-httplib (0.11 or later): its results are judged by their HTTP status, its server serves the
-// monitoring API. It sends with MSG_NOSIGNAL, so that a client that hangs up ends no process.
+// monitoring API. Its server makes the process ignore SIGPIPE, so that a client that hangs up does not end
+// it; whoever restores that signal has to see to it himself.
 
 // In its namespace, since that is where policies look for them (argument-dependent lookup).
 namespace httplib {

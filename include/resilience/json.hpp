@@ -34,8 +34,9 @@ inline std::string iso_8601(wall_time at) {
     const year_month_day date{sys_days{day}};
     const hh_mm_ss time{since - day};
     return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", static_cast<int>(date.year()),
-                       static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), time.hours().count(),
-                       time.minutes().count(), time.seconds().count(), time.subseconds().count());
+                       static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                       time.hours().count(), time.minutes().count(), time.seconds().count(),
+                       time.subseconds().count());
 }
 
 namespace detail {
@@ -131,7 +132,8 @@ inline void write(json_writer& json, const policy_snapshot& p) {
             for (const statistic& s : p.statistics) {
                 json.key(s.name);
                 // A share or an amount that is negative stands for: not known.
-                if (const auto* share = std::get_if<double>(&s.value); share != nullptr && *share < 0) json.null();
+                if (const auto* share = std::get_if<double>(&s.value); share != nullptr && *share < 0)
+                    json.null();
                 else std::visit([&](const auto& what) { json.value(what); }, s.value);
             }
         });
@@ -155,7 +157,8 @@ inline std::string to_json(const std::vector<circuit_breaker_stats>& circuits) {
         for (const auto& c : circuits) {
             json.key(c.name).object([&] {
                 json.member("state", c.state);
-                json.member("failure_count", c.failure_count).member("failure_threshold", c.failure_threshold);
+                json.member("failure_count", c.failure_count)
+                    .member("failure_threshold", c.failure_threshold);
                 json.member("success_count", c.success_count);
                 json.member("opened_at", c.opened_at).member("last_failure_time", c.last_failure_time);
             });
@@ -180,7 +183,9 @@ inline std::string to_json(const circuit_breaker_stats& c) {
 inline std::string to_json(const health_report& h) {
     detail::json_writer json;
     json.object([&] {
-        json.member("status", h.status).member("timestamp", h.timestamp).member("total_circuits", h.total_circuits);
+        json.member("status", h.status)
+            .member("timestamp", h.timestamp)
+            .member("total_circuits", h.total_circuits);
         json.key("circuits_by_state").object([&] {
             json.member("closed", h.closed).member("open", h.open).member("half_open", h.half_open);
         });
@@ -197,7 +202,9 @@ inline std::string to_json(const circuit_summary& c) {
     detail::write(json, c);
     return json.take();
 }
-inline std::string to_json(const std::vector<circuit_summary>& circuits) { return detail::array_json(circuits); }
+inline std::string to_json(const std::vector<circuit_summary>& circuits) {
+    return detail::array_json(circuits);
+}
 
 /// {kind, name, statistics {what the policy counts}}
 inline std::string to_json(const policy_snapshot& p) {
@@ -205,7 +212,9 @@ inline std::string to_json(const policy_snapshot& p) {
     detail::write(json, p);
     return json.take();
 }
-inline std::string to_json(const std::vector<policy_snapshot>& policies) { return detail::array_json(policies); }
+inline std::string to_json(const std::vector<policy_snapshot>& policies) {
+    return detail::array_json(policies);
+}
 
 /// {kind, policy_kind, policy, operation, attempt, max_attempts, retry_depth, delay, from, to, failure_count,
 /// success_count, error_type, error, reason, timestamp, generation}: delay in seconds; null for texts that
@@ -222,7 +231,9 @@ inline std::string to_json(const event& e) {
         json.key("policy_kind").value_or_null(e.policy_kind);
         json.key("policy").value_or_null(e.policy);
         json.key("operation").value_or_null(e.operation);
-        json.member("attempt", e.attempt).member("max_attempts", e.max_attempts).member("retry_depth", e.retry_depth);
+        json.member("attempt", e.attempt)
+            .member("max_attempts", e.max_attempts)
+            .member("retry_depth", e.retry_depth);
         json.member("delay", delay).member("from", state(e.from)).member("to", state(e.to));
         json.member("failure_count", e.failure_count).member("success_count", e.success_count);
         json.key("error_type").value_or_null(e.error_type);
@@ -237,9 +248,8 @@ inline std::string to_json(const event& e) {
 /// programs, such as not_found.
 inline std::string error_json(std::string_view code, std::string_view message) {
     detail::json_writer json;
-    json.object([&] {
-        json.key("error").object([&] { json.member("code", code).member("message", message); });
-    });
+    json.object(
+        [&] { json.key("error").object([&] { json.member("code", code).member("message", message); }); });
     return json.take();
 }
 

@@ -103,7 +103,8 @@ private:
     static http_response made(int status, std::string body) {
         return {status,
                 "application/json",
-                {{"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}}, // names are others' texts: never HTML
+                {{"Cache-Control", "no-store"},
+                 {"X-Content-Type-Options", "nosniff"}}, // names are others' texts: never HTML
                 std::move(body)};
     }
     static http_response refused(int status, std::string_view code, std::string_view message) {
@@ -121,7 +122,8 @@ private:
                          path.find('/', circuits.size() + 1) == std::string_view::npos;
         if (!one && path != circuits && path != "/health" && path != "/summary") return unknown_path();
         if (request.method != "GET" && request.method != "HEAD") {
-            http_response response = refused(405, "method_not_allowed", "this resource can only be read: GET or HEAD");
+            http_response response =
+                refused(405, "method_not_allowed", "this resource can only be read: GET or HEAD");
             response.headers["Allow"] = "GET, HEAD";
             return response;
         }
@@ -131,7 +133,9 @@ private:
         return made(200, to_json(registry_->summary()));
     }
     static http_response unknown_path() {
-        return refused(404, "not_found", "no such resource; there are circuit-breakers, circuit-breakers/{name}, health and summary");
+        return refused(
+            404, "not_found",
+            "no such resource; there are circuit-breakers, circuit-breakers/{name}, health and summary");
     }
     http_response circuit(std::string_view encoded) const {
         const auto name = detail::percent_decoded(encoded);

@@ -101,9 +101,9 @@ namespace detail {
 template <class P>
 concept surrounding = requires { requires P::surrounds; };
 
-/// Surrounding policies that may leave before what is inside of them has ended. Instead of `rest` they
-/// get a maker of copies: `around(out, ctx, inside)` constructs any number of `Inside::owned` from it, to
-/// be called with (out, ctx) of their own, on any thread, as long as the registry's clock lives.
+/// Surrounding policies that may leave before what is inside of them has ended. Instead of `rest` they get
+/// a maker of copies: `around(out, ctx, copy)` may call copy() for each attempt that it starts; what that
+/// gives is called once with (out, ctx) that live as long, on any thread.
 template <class P>
 concept abandoning = surrounding<P> && requires { requires P::abandons; };
 

@@ -50,24 +50,44 @@ private:
     bool examines_values_ = false;
 };
 
-/// The failure is an exception of type E, or derived from it.
+namespace detail {
+
+/// What `f` says of the failure's exception; false if it is no E. For an error type of ours, what a
+/// rejection would be thrown as counts too; on<std::exception>() does not mean rejections.
+template <class E, class F>
+bool ask_of_exception(const failure& why, const F& f) {
+    if (const E* e = why.as<E>()) return f(*e);
+#if RESILIENCE_EXCEPTIONS
+    if constexpr (std::is_base_of_v<error, E>) {
+        if (!why.is_rejection() || why.exception() != nullptr) return false;
+        try {
+            why.rethrow();
+        } catch (const E& e) {
+            return f(e);
+        } catch (...) { // another of ours
+        }
+    }
+#endif
+    return false;
+}
+
+} // namespace detail
+
+/// The failure is an exception of type E, or derived from it; or a rejection, if E is its error type.
 template <class E>
 predicate on() {
-    return predicate([](const failure& f) { return f.as<E>() != nullptr; });
+    return predicate([](const failure& why) { return detail::ask_of_exception<E>(why, [](const E&) { return true; }); });
 }
 /// The failure is an E for which f(const E&) is true.
 template <class E, class F>
     requires std::is_invocable_r_v<bool, const F&, const E&>
 predicate on(F f) {
-    return predicate([f = std::move(f)](const failure& why) {
-        const E* e = why.as<E>();
-        return e != nullptr && f(*e);
-    });
+    return predicate([f = std::move(f)](const failure& why) { return detail::ask_of_exception<E>(why, f); });
 }
 /// The failure is no E.
 template <class E>
 predicate not_on() {
-    return predicate([](const failure& f) { return f.as<E>() == nullptr; });
+    return !on<E>();
 }
 /// A value of exactly type R was returned for which f(const R&) is true. Makes values that the result's
 /// type calls successes into failures for this policy.

@@ -90,19 +90,20 @@ private:
 class retry_attempts {
 public:
     /// `attempts_made`: 1 if the first attempt has run already.
-    retry_attempts(retry_core& core, unsigned depth, unsigned attempts_made) noexcept
-        : core_(&core), rules_(&core.rules()), depth_(depth), attempt_(attempts_made) {}
+    retry_attempts(retry_core& core, const retry_rules& rules, unsigned depth, unsigned attempts_made) noexcept
+        : core_(&core), rules_(&rules), depth_(depth), attempt_(attempts_made) {}
     retry_attempts(const retry_attempts&) = delete;
     retry_attempts& operator=(const retry_attempts&) = delete;
 
     admission admit(call_context& ctx) {
         if (attempt_ == 0) {
-            ctx.set_retry_depth(depth_ + 1);
+            depth_ = ctx.retry_depth();
             if (rules_->config.max_elapsed) started_ = ctx.clock().now();
-        } else if (ctx.stop_requested()) { // the wait was cut short, or there is nobody left to wait for
-            core_->count(retry_core::failed_after_retry);
+        } else if (ctx.stop_requested() || ctx.remaining() == duration{0}) { // the wait was cut short, or took too long
+            end_round(ctx, attempt_ > 1 ? retry_core::failed_after_retry : retry_core::failed_at_once);
             return admission::stand();
         }
+        ctx.set_retry_depth(depth_ + 1);
         if (attempt_ > 0) {
             core_->count(retry_core::retries);
             if (depth_ > 0) core_->nested_retries.fetch_add(1, std::memory_order_relaxed);
@@ -114,16 +115,16 @@ public:
     settlement settle(const attempt_result& result, call_context& ctx) {
         const auto wanted = wants_retry(result);
         if (result.succeeded() && !wanted.retry) {
-            core_->count(attempt_ > 1 ? retry_core::after_retry : retry_core::at_once);
             if (attempt_ > 1 && listened()) tell(event_kind::call_succeeded_after_retry, nullptr, ctx, {});
+            end_round(ctx, attempt_ > 1 ? retry_core::after_retry : retry_core::at_once);
             return settlement::finish();
         }
         std::optional<failure> value; // an accepted value that retry_if took for a failure
         const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
-        const bool was_attempt = !why.is_rejection() || why.code() == errc::timed_out;
+        const bool was_attempt = why.is_real();
         if (was_attempt) {
             core_->count(retry_core::failed_attempts);
-            if (rules_->budget.counts_failures()) rules_->budget.attempt_failed(rules_->reported, core_->totals());
+            if (wanted.retry && rules_->budget.counts_failures()) rules_->budget.attempt_failed(rules_->reported, core_->totals());
         }
         const char* stop = nullptr;
         duration delay{0};
@@ -178,7 +179,9 @@ private:
         if (ctx.idempotency() == idempotency::unsafe && !retry_traits::known_not_sent(why)) return "may have been sent";
 
         delay = delay_before(attempt_, why);
-        if (c.respect_retry_after) {
+        if (why.code() == errc::circuit_open) { // wanted by retry_if: it never sleeps for longer than its own delay
+            if (why.retry_after().value_or(duration{0}) > delay) return "circuit is open until later";
+        } else if (c.respect_retry_after) {
             if (const auto hint = why.retry_after(); hint && *hint > duration{0}) {
                 if (*hint > c.max_retry_after.value_or(c.max_delay)) return "retry_after is too long";
                 delay = std::max(delay, *hint);
@@ -202,7 +205,7 @@ private:
 #if RESILIENCE_EXCEPTIONS
             try {
 #endif
-                if (const auto asked = c.delay_override(retry, why); asked && *asked >= duration{0}) return *asked;
+                if (const auto asked = c.delay_override(retry, why); asked && *asked >= duration{0}) return std::min(*asked, c.max_delay);
 #if RESILIENCE_EXCEPTIONS
             } catch (...) {
                 core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
@@ -215,17 +218,28 @@ private:
         return delay_of(schedule, retry, previous_, random ? core_->env()->random().uniform() : 0.0);
     }
 
+    /// The call is settled. There may be another under a policy further out: it begins from the start.
+    void end_round(call_context& ctx, retry_core::counter as) noexcept {
+        core_->count(as);
+        ctx.set_retry_depth(depth_);
+        attempt_ = 0;
+        previous_ = duration{0};
+    }
+
     settlement give_up(const failure& why, const attempt_result& result, call_context& ctx, const char* stop) {
-        core_->count(attempt_ > 1 ? retry_core::failed_after_retry : retry_core::failed_at_once);
+        const unsigned made = attempt_;
         if (stop == out_of_budget) {
             core_->budget_exhausted.fetch_add(1, std::memory_order_relaxed);
             if (listened()) tell(event_kind::budget_exhausted, &why, ctx, {}, stop);
         }
-        if (stop == out_of_attempts && attempt_ > 1) {
+        if (stop == out_of_attempts && made > 1) {
             core_->exhausted.fetch_add(1, std::memory_order_relaxed);
             if (listened()) tell(event_kind::retries_exhausted, &why, ctx, {}, stop);
+        }
+        end_round(ctx, made > 1 ? retry_core::failed_after_retry : retry_core::failed_at_once);
+        if (stop == out_of_attempts && made > 1) {
             if (rules_->config.wrap_exhausted && !result.succeeded()) {
-                failure wrapped(rejection{.code = errc::retries_exhausted, .policy = core_->label(), .amount = attempt_});
+                failure wrapped(rejection{.code = errc::retries_exhausted, .policy = core_->label(), .amount = made});
                 wrapped.set_cause(why);
                 return settlement::replace(std::move(wrapped));
             }
@@ -237,7 +251,7 @@ private:
                               const char* reason = nullptr) {
         if (!keep_) keep_ = core_->shared_from_this(); // a listener may drop the last handle
         event e{.kind = kind, .policy_kind = retry_core::policy_kind, .policy = core_->name(), .operation = std::string(ctx.operation())};
-        e.attempt = attempt_;
+        e.attempt = kind == event_kind::retry_scheduled ? attempt_ + 1 : attempt_;
         e.max_attempts = most();
         e.retry_depth = depth_;
         e.delay = delay;
@@ -246,7 +260,7 @@ private:
             e.error = why->message();
         }
         if (reason != nullptr) e.reason = reason;
-        core_->env()->emit(std::move(e));
+        core_->env()->publish(std::move(e));
     }
 
     retry_core* core_;
@@ -289,33 +303,33 @@ public:
 
     // What follows is for drivers.
 
-    detail::retry_attempts begin(call_context& ctx) const noexcept { return {*core_, ctx.retry_depth(), 0}; }
+    detail::retry_attempts begin(call_context& ctx) const noexcept { return {*core_, core_->rules(), ctx.retry_depth(), 0}; }
 
     struct ticket {
         unsigned depth;
         unsigned attempts;
-        bool valid;
-        explicit operator bool() const noexcept { return valid; }
+        const detail::retry_rules* rules; // those that the call began with; null: the long way must be taken
+        explicit operator bool() const noexcept { return rules != nullptr; }
     };
     RESILIENCE_INLINE ticket try_begin() const noexcept {
-        detail::thread_calls& calls = detail::this_threads_calls;
-        const ticket t{calls.retry_depth, 1, !core_->rules().takes_long_way};
-        if (t.valid) calls.retry_depth = t.depth + 1;
-        return t;
+        const detail::retry_rules& rules = core_->rules();
+        if (rules.takes_long_way) [[unlikely]] return {0, 1, nullptr};
+        return {detail::this_threads_calls.retry_depth++, 1, &rules};
     }
-    RESILIENCE_INLINE void succeed(const ticket& t) const noexcept {
-        detail::this_threads_calls.retry_depth = t.depth;
+    // One less, instead of back to t.depth: the tickets of several retries come back in any order.
+    RESILIENCE_INLINE void succeed(const ticket&) const noexcept {
+        --detail::this_threads_calls.retry_depth;
         core_->count(detail::retry_core::at_once);
     }
-    void abandon(const ticket& t) const noexcept { detail::this_threads_calls.retry_depth = t.depth; }
+    void abandon(const ticket&) const noexcept { --detail::this_threads_calls.retry_depth; }
     detail::retry_attempts resume(const ticket& t, call_context& ctx) const noexcept {
-        detail::this_threads_calls.retry_depth = t.depth;
+        --detail::this_threads_calls.retry_depth;
         ctx.set_retry_depth(t.depth + 1);
-        return {*core_, t.depth, t.attempts};
+        return {*core_, *t.rules, t.depth, t.attempts};
     }
     /// Whether another attempt is due at once and nobody needs to hear or to limit it.
     bool again(ticket& t, const failure& why) const noexcept {
-        const detail::retry_rules& rules = core_->rules();
+        const detail::retry_rules& rules = *t.rules;
         if (!rules.repeats_at_once || t.attempts >= rules.config.max_attempts || t.depth > 0) return false;
         if (core_->env()->has_listeners() || detail::this_threads_calls.current != nullptr) return false;
         if (default_verdict(why) != verdict::failure || why.retry_after()) return false;
@@ -324,8 +338,8 @@ public:
         ++t.attempts;
         return true;
     }
-    void succeed_again(const ticket& t) const noexcept {
-        detail::this_threads_calls.retry_depth = t.depth;
+    void succeed_again(const ticket&) const noexcept {
+        --detail::this_threads_calls.retry_depth;
         core_->count(detail::retry_core::after_retry);
     }
 

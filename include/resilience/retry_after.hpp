@@ -103,7 +103,8 @@ constexpr std::optional<std::chrono::sys_seconds> imf_fixdate(std::string_view t
 
 /// `Sunday, 06-Nov-94 08:49:37 GMT`. The year is the latest of those that end so and are no more than
 /// 50 years ahead.
-constexpr std::optional<std::chrono::sys_seconds> rfc850_date(std::string_view text, std::chrono::sys_seconds now) noexcept {
+constexpr std::optional<std::chrono::sys_seconds> rfc850_date(std::string_view text,
+                                                              std::chrono::sys_seconds now) noexcept {
     using namespace std::chrono;
     text_scanner scan(text);
     date_parts date;
@@ -118,12 +119,15 @@ constexpr std::optional<std::chrono::sys_seconds> rfc850_date(std::string_view t
     date.read_time(scan);
     scan.literal(" GMT");
     if (!scan.good()) return std::nullopt;
-    const int this_year = static_cast<int>(year_month_day{floor<days>(now)}.year());
+    const auto today = floor<days>(now);
+    const year_month_day this_day{today};
+    const sys_seconds latest = sys_days{this_day + years{50}} + (now - today); // 29 February: the day after
+    const int this_year = static_cast<int>(this_day.year());
     date.year = this_year - this_year % 100 + 100 + of_century;
     for (int centuries = 0; centuries < 3; ++centuries, date.year -= 100) {
         if (date.year > this_year + 50) continue;
         const auto moment = date.moment();
-        if (!moment || *moment <= now + years{50}) return moment;
+        if (!moment || *moment <= latest) return moment;
     }
     return std::nullopt;
 }
@@ -161,11 +165,12 @@ constexpr split_wall split(std::chrono::system_clock::time_point at) noexcept {
 /// Reads the moment of an HTTP-date (RFC 9110, 5.6.7) in any of its three forms, case-sensitively as they
 /// are defined; the weekday must be one, but need not be that of the date. Empty for anything else.
 /// `now` tells the century of two-digit years.
-constexpr std::optional<std::chrono::sys_seconds> parse_http_date(std::string_view text,
-                                                                  std::chrono::system_clock::time_point now) noexcept {
+constexpr std::optional<std::chrono::sys_seconds> parse_http_date(
+    std::string_view text, std::chrono::system_clock::time_point now) noexcept {
     if (const auto date = detail::imf_fixdate(text)) return date;
     if (const auto date = detail::asctime_date(text)) return date;
-    return detail::rfc850_date(text, std::chrono::sys_seconds{std::chrono::seconds{detail::split(now).seconds}});
+    return detail::rfc850_date(text,
+                               std::chrono::sys_seconds{std::chrono::seconds{detail::split(now).seconds}});
 }
 
 /// Reads the value of a Retry-After header (RFC 9110, 10.2.3): a number of seconds, or an HTTP-date, of

@@ -44,8 +44,8 @@ struct retry_config {
     /// Which failures (and, with on_result, values) are retried. Empty: all but our rejections,
     /// cancellation, std::bad_alloc and HTTP statuses that will not change.
     predicate retry_if{};
-    /// The delay before the n-th retry, instead of the strategy's; nullopt leaves it to that. Not capped
-    /// by max_delay; one that throws or is negative counts as nullopt.
+    /// The delay before the n-th retry, instead of the strategy's; nullopt leaves it to that. Capped by
+    /// max_delay; one that throws or is negative counts as nullopt.
     std::function<std::optional<duration>(unsigned, const failure&)> delay_override{};
     /// What pays for retries. Default: 20 % of calls + 10 a second, of this policy's own.
     retry_budget budget{};

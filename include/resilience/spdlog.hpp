@@ -45,12 +45,16 @@ public:
         return *this;
     }
     /// A name for the sentence, to be put between single quotes.
-    std::string name(std::string_view text) const { return escaped(clipped(text, longest_), '\'', escaping::line); }
+    std::string name(std::string_view text) const {
+        return escaped(clipped(text, longest_), '\'', escaping::line);
+    }
 
     log_line& field(std::string_view key, std::string_view value) {
-        constexpr std::string_view plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.:/";
+        constexpr std::string_view plain =
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.:/";
         begin(key);
-        if (!value.empty() && value.size() <= longest_ && value.find_first_not_of(plain) == std::string_view::npos) {
+        if (!value.empty() && value.size() <= longest_ &&
+            value.find_first_not_of(plain) == std::string_view::npos) {
             text_ += value;
             return *this;
         }
@@ -72,7 +76,9 @@ public:
         fmt::format_to(std::back_inserter(text_), "{:.6g}s", std::chrono::duration<double>(*value).count());
         return *this;
     }
-    log_line& if_any(std::string_view key, std::string_view value) { return value.empty() ? *this : field(key, value); }
+    log_line& if_any(std::string_view key, std::string_view value) {
+        return value.empty() ? *this : field(key, value);
+    }
 
     const std::string& text() const noexcept { return text_; }
 
@@ -98,7 +104,7 @@ inline spdlog::level::level_enum log_level(const event& e) noexcept {
     case event_kind::call_succeeded_after_retry:
     case event_kind::fallback_used:
     case event_kind::policy_updated: return level::info;
-    case event_kind::retry_scheduled: // attempt_failed has told its delay
+    case event_kind::retry_scheduled:                    // attempt_failed has told its delay
     case event_kind::call_rejected: return level::debug; // one per call while a circuit is open: many
     }
     return level::info;
@@ -120,18 +126,22 @@ inline void write_retry(log_line& line, const event& e, std::string_view functio
     switch (e.kind) {
     case event_kind::attempt_failed: line.say("Attempt {}/{} failed", e.attempt, e.max_attempts); break;
     case event_kind::retry_scheduled: line.say("Attempt {}/{} scheduled", e.attempt, e.max_attempts); break;
-    case event_kind::call_succeeded_after_retry: line.say("Attempt {}/{} succeeded", e.attempt, e.max_attempts); break;
+    case event_kind::call_succeeded_after_retry:
+        line.say("Attempt {}/{} succeeded", e.attempt, e.max_attempts);
+        break;
     case event_kind::retries_exhausted: line.say("All {} attempts failed", e.attempt); break;
     default: line.say("Retry budget exhausted after attempt {}/{}", e.attempt, e.max_attempts); break;
     }
     line.field("function", function).if_any("error_type", e.error_type);
-    if (e.kind == event_kind::attempt_failed || e.kind == event_kind::retry_scheduled) line.field("retry_delay", e.delay);
+    if (e.kind == event_kind::attempt_failed || e.kind == event_kind::retry_scheduled)
+        line.field("retry_delay", e.delay);
     line.if_any("policy", e.policy);
     if (e.retry_depth > 0) line.field("retry_depth", e.retry_depth);
 }
 inline void write_circuit(log_line& line, const event& e, std::string_view error) {
     const bool changed = e.kind == event_kind::state_changed;
-    line.say("Circuit breaker '{}' {}", line.name(e.policy), changed ? changed_to(e.to) : "would have opened");
+    line.say("Circuit breaker '{}' {}", line.name(e.policy),
+             changed ? changed_to(e.to) : "would have opened");
     line.field("circuit_name", e.policy).field("failure_count", e.failure_count);
     if (e.to == circuit_state::closed) line.field("success_count", e.success_count);
     line.if_any("last_error", error).if_any("error_type", e.error_type);
@@ -140,7 +150,10 @@ inline void write_circuit(log_line& line, const event& e, std::string_view error
     line.if_any("reason", e.reason).field("generation", e.generation);
 }
 inline void write_other(log_line& line, const event& e, std::string_view function) {
-    const auto by = [&] { return e.policy.empty() ? std::string(e.policy_kind) : fmt::format("{} '{}'", e.policy_kind, line.name(e.policy)); };
+    const auto by = [&] {
+        return e.policy.empty() ? std::string(e.policy_kind)
+                                : fmt::format("{} '{}'", e.policy_kind, line.name(e.policy));
+    };
     switch (e.kind) {
     case event_kind::call_rejected: line.say("Call rejected by {}", by()); break;
     case event_kind::timed_out: line.say("Call timed out"); break;
@@ -178,7 +191,8 @@ inline std::string line_of(const event& e, const log_options& options) {
     case event_kind::retries_exhausted:
     case event_kind::budget_exhausted:
         write_retry(line, e, function);
-        line.if_any(e.kind == event_kind::retries_exhausted ? "last_error" : "error", error).if_any("reason", e.reason);
+        line.if_any(e.kind == event_kind::retries_exhausted ? "last_error" : "error", error)
+            .if_any("reason", e.reason);
         break;
     default:
         write_other(line, e, function);
@@ -200,7 +214,8 @@ inline std::string line_of(const event& e, const log_options& options) {
 /// Lines are written on the thread that causes the event; use an asynchronous logger if its sinks are slow.
 /// A logger, sink or redact that throws disturbs no call. What is caused from inside a sink or redact on
 /// the same thread is not logged: the sink's lock is held then. Throws std::invalid_argument without a logger.
-[[nodiscard]] inline subscription log_events(registry& where, std::shared_ptr<spdlog::logger> logger, log_options options = {}) {
+[[nodiscard]] inline subscription log_events(registry& where, std::shared_ptr<spdlog::logger> logger,
+                                             log_options options = {}) {
     if (!logger) throw std::invalid_argument("log_events: logger is null; it must be one to write to");
     return where.subscribe([logger = std::move(logger), options = std::move(options)](const event& e) {
         static thread_local constinit bool logging = false;

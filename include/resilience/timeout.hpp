@@ -23,7 +23,7 @@ struct timeout_config {
     duration limit{};
     /// Let a value through that came late, instead of reporting timed_out.
     bool keep_late = false;
-    /// What is thrown instead of timeout_error; null leaves it at that. Must not throw itself.
+    /// What is thrown instead of timeout_error; null, or one that throws, leaves it at that.
     std::function<std::exception_ptr(const failure&)> make_exception{};
 };
 
@@ -151,8 +151,8 @@ public:
     class attempt_state {
     public:
         explicit attempt_state(detail::timeout_core& core) noexcept : core_(&core), config_(&core.config().get()) {}
-        attempt_state(detail::timeout_core& core, time_point deadline, time_point outer) noexcept
-            : core_(&core), config_(&core.config().get()), deadline_(deadline), outer_{outer, nullptr}, narrowed_(true) {}
+        attempt_state(detail::timeout_core& core, const timeout_config& config, time_point deadline, time_point outer) noexcept
+            : core_(&core), config_(&config), deadline_(deadline), outer_{outer, nullptr} {}
         attempt_state(const attempt_state&) = delete;
         attempt_state& operator=(const attempt_state&) = delete;
 
@@ -176,11 +176,21 @@ public:
             if (config_->keep_late) return settlement::finish();
             failure late(rejection{.code = errc::timed_out, .policy = core_->label(), .amount = config_->limit.count()});
             if (core_->env()->has_listeners()) tell(late, ctx);
-            if (config_->make_exception) late.set_exception(config_->make_exception(late));
+            if (config_->make_exception) customise(late);
             return settlement::replace(std::move(late));
         }
 
     private:
+        void customise(failure& late) const {
+#if RESILIENCE_EXCEPTIONS
+            try {
+#endif
+                late.set_exception(config_->make_exception(late));
+#if RESILIENCE_EXCEPTIONS
+            } catch (...) { // it then is a timeout_error
+            }
+#endif
+        }
         void tell(const failure& late, const call_context& ctx) {
             const auto keep = core_->shared_from_this();
             event e{.kind = event_kind::timed_out, .policy_kind = kind, .policy = core_->name(), .operation = std::string(ctx.operation())};
@@ -188,34 +198,33 @@ public:
             e.delay = config_->limit;
             e.error_type = late.type_name();
             e.error = late.message();
-            core_->env()->emit(std::move(e));
+            core_->env()->publish(std::move(e));
         }
 
         detail::timeout_core* core_;
         const timeout_config* config_;
         time_point deadline_{};
         call_context::scope outer_{};
-        bool narrowed_ = false;
     };
     attempt_state begin(call_context&) const noexcept { return attempt_state(*core_); }
 
     struct ticket {
-        duration limit;
+        const timeout_config* config; // the one that the call began with
         time_point deadline;
         time_point outer;
         explicit operator bool() const noexcept { return true; }
     };
     RESILIENCE_INLINE ticket try_begin(call_context& ctx) const noexcept {
-        const duration limit = core_->config().get().limit;
+        const timeout_config& config = core_->config().get();
         const time_point outer = ctx.deadline();
-        const time_point deadline = core_->deadline(limit);
+        const time_point deadline = core_->deadline(config.limit);
         ctx.tighten(deadline);
-        return {limit, deadline, outer};
+        return {&config, deadline, outer};
     }
-    RESILIENCE_INLINE bool in_time(const ticket& t) const noexcept { return !core_->is_late(t.limit, t.deadline); }
+    RESILIENCE_INLINE bool in_time(const ticket& t) const noexcept { return !core_->is_late(t.config->limit, t.deadline); }
     RESILIENCE_INLINE void succeed(const ticket&) const noexcept { core_->count(detail::timeout_core::in_time); }
     void abandon(const ticket&) const noexcept {}
-    attempt_state resume(const ticket& t, call_context&) const noexcept { return {*core_, t.deadline, t.outer}; }
+    attempt_state resume(const ticket& t, call_context&) const noexcept { return {*core_, *t.config, t.deadline, t.outer}; }
 
     const detail::environment* env() const noexcept { return core_->env().get(); }
     static timeout from_registered(std::shared_ptr<detail::registered> found) {

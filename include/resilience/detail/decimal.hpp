@@ -21,7 +21,8 @@ constexpr bool split_decimal(std::string_view text, decimal_text& parts) noexcep
     const auto point = text.find('.');
     parts.whole = text.substr(0, point);
     parts.fraction = point == std::string_view::npos ? std::string_view{} : text.substr(point + 1);
-    const bool complete = !parts.whole.empty() && (point == std::string_view::npos || !parts.fraction.empty());
+    const bool complete =
+        !parts.whole.empty() && (point == std::string_view::npos || !parts.fraction.empty());
     return complete && parts.whole.find_first_not_of(digits) == std::string_view::npos &&
            parts.fraction.find_first_not_of(digits) == std::string_view::npos;
 }
@@ -59,7 +60,8 @@ constexpr bool parse_duration(std::string_view text, std::chrono::nanoseconds& v
     if (scale == 0 || !split_decimal(text.substr(0, end), parts)) return false;
     rep total = 0;
     for (const char c : parts.whole) {
-        if (__builtin_mul_overflow(total, 10, &total) || __builtin_add_overflow(total, c - '0', &total)) return false;
+        if (__builtin_mul_overflow(total, 10, &total) || __builtin_add_overflow(total, c - '0', &total))
+            return false;
     }
     if (__builtin_mul_overflow(total, scale, &total)) return false;
     for (const char c : parts.fraction) {

@@ -19,7 +19,9 @@ struct utf8_character {
 
 constexpr utf8_character first_character(std::string_view text) noexcept {
     if (text.empty()) return {};
-    const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i])); };
+    const auto byte = [&](std::size_t i) {
+        return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i]));
+    };
     const std::uint32_t lead = byte(0);
     if (lead < 0x80) return {lead, 1};
     const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
@@ -43,8 +45,8 @@ enum class escaping {
 constexpr bool must_escape(std::uint32_t code, escaping how) noexcept {
     if (code < 0x20) return true;
     if (how == escaping::json) return false;
-    return (code >= 0x7F && code <= 0x9F) || (code >= 0x200E && code <= 0x200F) || (code >= 0x2028 && code <= 0x202E) ||
-           (code >= 0x2066 && code <= 0x2069);
+    return (code >= 0x7F && code <= 0x9F) || (code >= 0x200E && code <= 0x200F) ||
+           (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
 }
 
 /// Appends `text` as it may stand between two `quote`s, with the escapes of JSON. Each byte that belongs
@@ -85,7 +87,9 @@ inline std::string escaped(std::string_view text, char quote, escaping how) {
 constexpr std::string_view clipped(std::string_view text, std::size_t most) noexcept {
     if (text.size() <= most) return text;
     std::size_t end = most;
-    for (unsigned back = 0; back < 3 && end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U; ++back) --end;
+    for (unsigned back = 0; back < 3 && end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U;
+         ++back)
+        --end;
     return text.substr(0, end);
 }
 

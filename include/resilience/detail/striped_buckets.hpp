@@ -5,6 +5,7 @@
 #include <resilience/detail/sync.hpp>
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -52,17 +53,19 @@ public:
     }
 
 private:
+    static constexpr std::size_t slots = std::bit_ceil(Buckets); // so that they go on in order when epochs wrap
+
     struct alignas(64) stripe {
         std::int64_t end = INT64_MIN; // of the bucket that the owning thread counts in; its own
         std::uint64_t era = 0;        // its own
         std::uint32_t epoch = 0;      // its own
         // Invariant: written by the owning thread only; number in the upper half, count in the lower.
         // Relaxed: a count orders nothing, and each word is whole by itself.
-        std::array<atomic<std::uint64_t>, Buckets> buckets{};
+        std::array<atomic<std::uint64_t>, slots> buckets{};
     };
 
     static void bump(stripe& s) noexcept {
-        auto& bucket = s.buckets[s.epoch % Buckets];
+        auto& bucket = s.buckets[s.epoch % slots];
         const std::uint64_t word = bucket.load(std::memory_order_relaxed);
         const std::uint64_t fresh = static_cast<std::uint64_t>(s.epoch) << 32U;
         bucket.store((word >> 32U) == s.epoch ? word + 1 : fresh + 1, std::memory_order_relaxed);

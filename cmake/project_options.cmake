@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# What our own tests, examples and benchmarks are compiled with. Never exported, never installed.
+# Off in the presets with sanitizers, whose instrumentation makes g++ warn of what is not so.
+option(RESILIENCE_WARNINGS_AS_ERRORS "Warnings in our own targets are errors" ON)
+set(RESILIENCE_SANITIZE "" CACHE STRING "Sanitizers for our own targets, e.g. address,undefined or thread")
+
+# -std=c++20, not gnu++20.
+set(CMAKE_CXX_EXTENSIONS OFF)
+
+add_library(resilience_project_options INTERFACE)
+target_compile_options(
+    resilience_project_options
+    INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+              $<$<BOOL:${RESILIENCE_WARNINGS_AS_ERRORS}>:-Werror>)
+
+if(RESILIENCE_SANITIZE)
+    set(resilience_sanitizers -fsanitize=${RESILIENCE_SANITIZE} -fno-sanitize-recover=all
+                              -fno-omit-frame-pointer)
+    target_compile_options(resilience_project_options INTERFACE ${resilience_sanitizers})
+    target_link_options(resilience_project_options INTERFACE ${resilience_sanitizers})
+endif()

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# The exported targets. They carry an include directory, the language level and their dependencies;
+# warnings, sanitizers and optimisation are the user's own.
+
+# resilience_add_component(<name> LINKS <target>...): defines resilience::<name> and notes it for installation.
+set(resilience_components "")
+macro(resilience_add_component name)
+    cmake_parse_arguments(component "" "" "LINKS" ${ARGN})
+    add_library(resilience_${name} INTERFACE)
+    add_library(resilience::${name} ALIAS resilience_${name})
+    set_target_properties(resilience_${name} PROPERTIES EXPORT_NAME ${name})
+    target_link_libraries(resilience_${name} INTERFACE ${component_LINKS})
+    list(APPEND resilience_components ${name})
+endmacro()
+
+resilience_find_threads()
+resilience_add_component(core LINKS Threads::Threads)
+target_include_directories(
+    resilience_core INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+                              $<INSTALL_INTERFACE:include>)
+target_compile_features(resilience_core INTERFACE cxx_std_20)
+
+if(RESILIENCE_WITH_SPDLOG)
+    resilience_find_fmt()
+    resilience_find_spdlog()
+    resilience_add_component(resilience LINKS resilience_core fmt::fmt spdlog::spdlog)
+endif()
+
+if(RESILIENCE_WITH_HTTPLIB)
+    if(NOT RESILIENCE_WITH_SPDLOG)
+        message(FATAL_ERROR "RESILIENCE_WITH_HTTPLIB=ON needs RESILIENCE_WITH_SPDLOG=ON: "
+                            "resilience::httplib serves what resilience::resilience renders")
+    endif()
+    resilience_find_httplib()
+    resilience_add_component(httplib LINKS resilience_resilience httplib::httplib)
+endif()

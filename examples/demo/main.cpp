@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// An outage, with and without the library: servers that really fail, calls that are really made.
+//
+//   service.*         the service as one would write it: start here
+//   plain_service.hpp the same without protection
+//   outage.*          the servers and what happens to them;  local_server.* what they stand on
+//   load.*            who calls, and when
+//   round.*           one outage from start to end;  timeline.*, summary.*  what is seen of it
+#include "local_server.hpp"
+#include "options.hpp"
+#include "round.hpp"
+#include "service.hpp"
+#include "timeline.hpp"
+
+#include <resilience/format.hpp>
+#include <resilience/httplib.hpp>
+#include <resilience/resilience.hpp>
+#include <resilience/spdlog.hpp>
+
+#include <chrono>
+#include <csignal>
+#include <exception>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/null_sink.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+namespace demo {
+namespace {
+
+namespace rs = resilience;
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t seed = 42;
+
+volatile std::sig_atomic_t interrupted = 0;
+
+void prepare_process() {
+    std::signal(SIGPIPE, SIG_IGN);
+    for (const int end : {SIGINT, SIGTERM}) std::signal(end, [](int) { interrupted = 1; });
+    // A socket must never get the number of a standard stream that was closed before we came.
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+        if (::fcntl(fd, F_GETFD) == -1 && ::open("/dev/null", O_RDWR) == -1) return;
+    }
+}
+
+/// Beside the program, else where temporary files go; the log is not worth failing for.
+std::shared_ptr<spdlog::logger> make_logger(std::string& where) {
+    std::error_code unknown;
+    for (const auto& folder : {std::filesystem::read_symlink("/proc/self/exe", unknown).parent_path(),
+                               std::filesystem::temp_directory_path(unknown)}) {
+        if (folder.empty()) continue;
+        where = (folder / "demo.log").string();
+        try {
+            auto logger = spdlog::basic_logger_mt("demo", where, true);
+            logger->flush_on(spdlog::level::warn);
+            return logger;
+        } catch (const spdlog::spdlog_ex&) { // the next, if there is one
+            where = "nowhere: neither here nor among temporary files can one be written";
+        }
+    }
+    return spdlog::null_logger_mt("demo");
+}
+
+/// The line for a circuit that tripped or recovered; empty for other events. Probes that fail are for the log.
+std::string news_of(const rs::event& e) {
+    if (e.kind != rs::event_kind::state_changed) return {};
+    if (e.from == rs::circuit_state::closed && e.to == rs::circuit_state::open) {
+        return fmt::format("{} opened after {} failures, the last: {}", e.policy, e.failure_count, e.error);
+    }
+    if (e.to != rs::circuit_state::closed) return {};
+    return fmt::format("{} closed: {} probes in a row went well", e.policy, e.success_count);
+}
+
+void introduce(screen& out, const options& asked, const std::string& api, const std::string& log) {
+    out.line(out.paint(1, "An outage of Jira and Confluence, with and without the library"));
+    out.line("");
+    for (const phase& p : outage_script(asked.length)) {
+        const auto at = [](nanoseconds t) { return std::chrono::duration<double>(t).count(); };
+        out.line(fmt::format("  {:>4.3g} to {:>4.3g} s  {:11} {}", at(p.begin), at(p.end), p.name, p.story));
+    }
+    out.line("");
+    out.line(fmt::format(
+        "  load      {} calls a second, half to each service; {} threads make them; a caller waits 1 s",
+        arrival_rate, worker_threads));
+    const protection guard = make_protection("jira_api");
+    out.line(fmt::format(
+        "  with      retry ({} attempts) | circuit_breaker ({:.0f} % failed: open for {}) | timeout ({})",
+        guard.get<0>().config().max_attempts, *guard.get<1>().config().failure_rate_threshold * 100,
+        rs::readable{guard.get<1>().config().recovery_timeout}, rs::readable{guard.get<2>().config().limit}));
+    out.line("  without   one attempt, socket timeout 1 s");
+    out.line(fmt::format("  API       {}", api));
+    out.line(fmt::format("  log       {}", log));
+    out.line("");
+}
+
+int run(const options& asked) {
+    rs::registry& registry = rs::registry::global();
+    screen out;
+    notes news;
+
+    std::string log;
+    const auto logging = rs::log_events(registry, make_logger(log));
+    const auto watching = registry.subscribe([&](const rs::event& e) {
+        if (auto text = news_of(e); !text.empty()) news.add(std::move(text));
+    });
+
+    const rs::monitoring_api api(registry);
+    const local_server monitoring([&](httplib::Server& server) { rs::mount(server, api); }, 0, 4);
+    const std::string root =
+        fmt::format("http://{}:{}{}", loopback, monitoring.port(), rs::monitoring_api::root);
+    const auto ask_health = [&]() -> std::string {
+        httplib::Client client(loopback, monitoring.port());
+        client.set_read_timeout(1s);
+        const std::string path = std::string(rs::monitoring_api::root) + "/health";
+        const auto answer = client.Get(path);
+        if (!answer) return "the monitoring API did not answer";
+        return fmt::format("GET {} {:.60} ...", path, answer->body);
+    };
+
+    introduce(out, asked, root + "/{health,summary,circuit-breakers}", log);
+    world servers;
+    const auto is_over = [&] { return interrupted != 0 || !out.is_open(); };
+    std::uint64_t round = 0;
+    do {
+        run_round(servers, asked.length, seed + round, {out, news, is_over, ask_health});
+        if (!asked.serve || is_over()) break;
+        out.line(fmt::format("Again, with other calls (round {}); Ctrl-C ends it. {}", ++round + 1, root));
+        out.line("");
+    } while (true);
+
+    out.line(fmt::format("Failed attempts, trips and recoveries, a line each: {}", log));
+    return interrupted != 0 && !asked.serve ? 130 : 0;
+}
+
+} // namespace
+} // namespace demo
+
+int main(int argc, char** argv) {
+    demo::prepare_process();
+    int exit_code = 0;
+    const auto asked = demo::parse_options(argc, argv, exit_code);
+    if (!asked) return exit_code;
+    try {
+        return demo::run(*asked);
+    } catch (const std::exception& e) {
+        std::fputs(fmt::format("the demo cannot run: {}\n", e.what()).c_str(), stderr);
+        return 1;
+    }
+}

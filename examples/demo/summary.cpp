@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "summary.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+namespace demo {
+namespace {
+
+std::size_t calls_that(const std::vector<call_record>& calls, ending how) {
+    return static_cast<std::size_t>(std::ranges::count(calls, how, &call_record::how));
+}
+
+/// Calls that were made; fewer than planned only if the run was interrupted.
+std::size_t made(const std::vector<call_record>& calls) {
+    return calls.size() - calls_that(calls, ending::not_made);
+}
+
+std::string share(std::size_t part, std::size_t whole) {
+    if (whole == 0) return "-";
+    return fmt::format("{} %", (part * 100 + whole / 2) / whole);
+}
+
+/// The latency that this share of the calls stayed within (nearest rank), whether they succeeded or not.
+std::string percentile(const std::vector<call_record>& calls, double rank) {
+    std::vector<nanoseconds> sorted;
+    for (const auto& call : calls) {
+        if (call.how != ending::not_made) sorted.push_back(call.latency);
+    }
+    if (sorted.empty()) return "-";
+    std::ranges::sort(sorted);
+    const auto at = static_cast<std::size_t>(std::ceil(rank * static_cast<double>(sorted.size())));
+    const auto value = sorted[std::max<std::size_t>(at, 1) - 1];
+    return fmt::format("{} ms", std::chrono::round<std::chrono::milliseconds>(value).count());
+}
+
+/// Of the calls that fell due in a phase, those that succeeded.
+std::string success_in(const phase& p, const std::vector<planned_call>& plan,
+                       const std::vector<call_record>& calls) {
+    std::size_t all = 0;
+    std::size_t good = 0;
+    for (std::size_t i = 0; i < plan.size(); ++i) {
+        if (plan[i].due < p.begin || plan[i].due >= p.end || calls[i].how == ending::not_made) continue;
+        ++all;
+        good += calls[i].how == ending::succeeded ? 1 : 0;
+    }
+    return share(good, all);
+}
+
+} // namespace
+
+void print_summary(screen& out, const std::vector<phase>& script, const std::vector<planned_call>& plan,
+                   const side& without, const side& with_library, const policy_counts& policies) {
+    const auto row = [&](std::string_view what, const std::string& plain, const std::string& guarded) {
+        out.line(fmt::format("  {:54}{:>14}{:>14}", what, plain, guarded));
+    };
+    const auto counted = [&](std::string_view what, ending how) {
+        row(what, std::to_string(calls_that(without.calls, how)),
+            std::to_string(calls_that(with_library.calls, how)));
+    };
+    const auto succeeded = [](const side& s) {
+        const std::size_t good = calls_that(s.calls, ending::succeeded);
+        return fmt::format("{} ({})", good, share(good, made(s.calls)));
+    };
+
+    out.line("");
+    out.line(out.paint(
+        1, fmt::format("  {:54}{:>14}{:>14}", fmt::format("{} calls, the same for both", plan.size()),
+                       "without", "with library")));
+    row("succeeded within the caller's deadline (1 s)", succeeded(without), succeeded(with_library));
+    for (const phase& p : script) {
+        row(fmt::format("    of those due while: {}", p.name), success_in(p, plan, without.calls),
+            success_in(p, plan, with_library.calls));
+    }
+    counted("answered, but after the deadline", ending::late);
+    counted("failed", ending::failed);
+    counted("rejected at once by an open circuit", ending::rejected);
+    if (made(without.calls) + made(with_library.calls) < 2 * plan.size())
+        counted("not begun, since interrupted", ending::not_made);
+    out.line("");
+    row("latency seen by callers, p50", percentile(without.calls, 0.50),
+        percentile(with_library.calls, 0.50));
+    row("latency seen by callers, p99", percentile(without.calls, 0.99),
+        percentile(with_library.calls, 0.99));
+    out.line("");
+    row("requests sent to servers that were dead or slow", std::to_string(without.requests.to_bad_servers),
+        std::to_string(with_library.requests.to_bad_servers));
+    row("requests sent in total", std::to_string(without.requests.all),
+        std::to_string(with_library.requests.all));
+    row("retries", "-", std::to_string(policies.retries));
+    row("circuits tripped", "-", std::to_string(policies.trips));
+    out.line("");
+}
+
+} // namespace demo

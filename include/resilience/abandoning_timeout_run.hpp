@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/abandoning_timeout_config.hpp>
+#include <resilience/composable.hpp>
+#include <resilience/detail/config_cell.hpp>
+#include <resilience/detail/worker_pool.hpp>
+
+#include <cxxabi.h>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// How many abandoned calls still run in this process. A forked child has none of its parent's threads, so
+/// that it begins at 0 again.
+class abandoned_gauge {
+public:
+    void add() noexcept { change(1); }
+    void remove() noexcept { change(-1); }
+    // Acquire: whoever sees a call gone sees all that its worker did before.
+    std::uint32_t value() const noexcept { return count_in(word_.load(std::memory_order_acquire)); }
+
+private:
+    static std::uint64_t process() noexcept { return std::uint64_t{worker_pool::process()} << 32U; }
+    static std::uint32_t count_in(std::uint64_t word) noexcept {
+        return (word >> 32U) << 32U == process() ? static_cast<std::uint32_t>(word) : 0;
+    }
+    void change(int by) noexcept {
+        std::uint64_t before = word_.load(std::memory_order_relaxed);
+        std::uint64_t after = 0;
+        do {
+            after = process() | static_cast<std::uint32_t>(static_cast<int>(count_in(before)) + by);
+            // Release: pairs with value().
+        } while (!word_.compare_exchange_weak(before, after, std::memory_order_acq_rel, std::memory_order_relaxed));
+    }
+
+    // Invariant: the number of the process in the high half, the count in the low one; a count of another
+    // process is 0. Never below 0: a call is added before its worker can see that it was abandoned.
+    atomic<std::uint64_t> word_{0};
+};
+
+class abandoning_timeout_core final : public registered {
+public:
+    static constexpr std::string_view policy_kind = "abandoning_timeout";
+
+    abandoning_timeout_core(abandoning_timeout_config config, std::shared_ptr<environment> env)
+        : registered(config.name, std::move(env)), label_(config.name), config_(std::move(config)) {}
+
+    std::string_view kind() const noexcept override { return policy_kind; }
+    policy_snapshot snapshot() const override {
+        const auto s = stats();
+        return {std::string(policy_kind),
+                s.name,
+                {{"calls", s.calls},
+                 {"timed_out", s.timed_out},
+                 {"cancelled", s.cancelled},
+                 {"rejected", s.rejected},
+                 {"late_results", s.late_results},
+                 {"abandoned_running", s.abandoned_running}}};
+    }
+    abandoning_timeout_stats stats() const {
+        const auto read = [](const auto& count) { return count.load(std::memory_order_relaxed); };
+        // The gauge first: whoever sees a call gone counts its late result too.
+        const std::uint64_t running = abandoned.value();
+        return {name(), read(calls), read(timed_out), read(cancelled), read(rejected), read(late_results), running};
+    }
+    const config_cell<abandoning_timeout_config>& config() const noexcept { return config_; }
+    const detail::name& label() const noexcept { return label_; }
+    void update(abandoning_timeout_config config) {
+        require_valid(validate(config));
+        if (config.name != name()) {
+            raise(std::invalid_argument("abandoning_timeout_config.name is '" + config.name +
+                                        "'; the name of a timeout is fixed: '" + name() + "'"));
+        }
+        {
+            const lock_guard lock(mutex_);
+            config_.replace(std::move(config));
+        }
+        tell_updated();
+    }
+    /// `at`: when it happened, which a waiting thread learns a little later.
+    void tell(event_kind what, const failure& why, duration limit, time_point at, const call_context& ctx) const {
+        if (!env_->has_listeners()) return;
+        event e{.kind = what, .policy_kind = policy_kind, .policy = name(), .operation = std::string(ctx.operation())};
+        e.attempt = ctx.attempt();
+        e.retry_depth = ctx.retry_depth();
+        e.delay = limit;
+        e.error_type = why.type_name();
+        e.error = why.message();
+        e.at = at;
+        using wall = std::chrono::system_clock::duration;
+        const auto& clock = env_->clock();
+        e.wall = clock.wall_now() - std::chrono::duration_cast<wall>(elapsed_between(at, clock.now()));
+        env_->publish(std::move(e));
+    }
+
+    // Only ever added to; relaxed: a count orders nothing. A call of this kind costs two thread switches,
+    // so that stripes would not be noticed.
+    atomic<std::uint64_t> calls{0};
+    atomic<std::uint64_t> timed_out{0};
+    atomic<std::uint64_t> cancelled{0};
+    atomic<std::uint64_t> rejected{0};
+    atomic<std::uint64_t> late_results{0};
+    abandoned_gauge abandoned;
+
+private:
+    const detail::name label_;
+    config_cell<abandoning_timeout_config> config_;
+    mutex mutex_; // of updates, against each other
+};
+
+/// One attempt on a worker, with all that the worker touches: it co-owns the policy, and through it the
+/// environment. The caller waits for it to end, in one of three ways, of which the first to come counts.
+class abandonable_run : public worker_pool::job {
+public:
+    enum class end : std::uint8_t { none, finished, limit, stopped };
+
+    abandonable_run(std::shared_ptr<abandoning_timeout_core> core, const call_context& caller, time_point until)
+        : core_(std::move(core)), operation_(caller.operation()), attempt_(caller.attempt()), retry_depth_(caller.retry_depth()) {
+        options_.deadline = until;
+        options_.stop_token = stop_.get_token();
+        options_.idempotency = caller.idempotency();
+    }
+
+    /// The one claim: true for whoever comes first. One that leaves the work running asks it to stop, here
+    /// and now: callbacks of the callable's stop token run on this thread.
+    bool end_as(end how) noexcept {
+        {
+            const lock_guard lock(mutex_);
+            if (end_ != end::none) return false;
+            if (how != end::finished) core_->abandoned.add();
+            end_ = how;
+        }
+        ended_.notify_one();
+        if (how != end::finished) stop_.request_stop();
+        return true;
+    }
+    /// Blocks until it has ended, which it does at `until` (on std::chrono::steady_clock) at the latest.
+    end wait(time_point until) {
+        unique_lock lock(mutex_);
+        while (end_ == end::none) {
+            if (until == time_point::max()) {
+                ended_.wait(lock);
+            } else if (ended_.wait_until(lock, until) == std::cv_status::timeout) {
+                lock.unlock();
+                end_as(end::limit);
+                lock.lock();
+            }
+        }
+        return end_;
+    }
+    /// The work has ended, or was never begun. Nobody waits for an abandoned one: its outcome goes here.
+    void over() noexcept {
+        drop_work();
+        if (end_as(end::finished)) return;
+        if (drop_outcome()) core_->late_results.fetch_add(1, std::memory_order_relaxed);
+        core_->abandoned.remove();
+    }
+    void run() final {
+        struct at_the_end {
+            abandonable_run& run;
+            ~at_the_end() { run.over(); } // also where the thread is ended inside the callable
+        };
+        const at_the_end over{*this};
+        {
+            const lock_guard lock(mutex_);
+            if (end_ != end::none) return; // nobody waits any more: not begun
+        }
+        call_context ctx(core_->env()->clock(), core_->env().get());
+        ctx.set_operation(operation_);
+        ctx.set_attempt(attempt_);
+        ctx.set_retry_depth(retry_depth_);
+        ctx.apply(options_);
+        ctx.deadline_stops();
+        const enclosing_call here(ctx);
+        work(ctx);
+    }
+
+protected:
+    virtual void work(call_context& ctx) = 0;
+    virtual void drop_work() noexcept = 0;
+    /// False if there was none.
+    virtual bool drop_outcome() noexcept = 0;
+
+private:
+    const std::shared_ptr<abandoning_timeout_core> core_;
+    const std::string operation_;
+    const unsigned attempt_;
+    const unsigned retry_depth_;
+    std::stop_source stop_;
+    call_options options_;
+    mutex mutex_;
+    condition_variable ended_;
+    end end_ = end::none; // guarded by mutex_
+};
+
+/// `Make` gives the work, made in place: what cannot be moved twice need not be.
+template <class R, class Make>
+class typed_run final : public abandonable_run {
+public:
+    typed_run(std::shared_ptr<abandoning_timeout_core> core, const call_context& caller, time_point until, const Make& make)
+        : abandonable_run(std::move(core), caller, until), work_(std::in_place, made{make}) {}
+
+    /// For the caller, once it has finished.
+    void take(outcome<R>& out) {
+        out = std::move(out_);
+        out_.clear();
+    }
+
+private:
+    using owned = std::invoke_result_t<const Make&>;
+    struct made {
+        const Make& make;
+        operator owned() const { return make(); } // NOLINT(google-explicit-constructor): stands for what it makes
+    };
+
+    void work(call_context& ctx) override {
+        // Until the callable has left something: what the caller gets if the thread is ended inside of it.
+        out_.fail(rejection{.code = errc::cancelled, .reason = "the callable ended its thread"});
+#if RESILIENCE_EXCEPTIONS
+        try {
+            (*work_)(out_, ctx);
+        } catch (abi::__forced_unwind&) {
+            throw;
+        } catch (...) { // of a policy, not of the callable
+            out_.fail(failure(std::current_exception()));
+        }
+#else
+        (*work_)(out_, ctx);
+#endif
+    }
+    void drop_work() noexcept override { work_.reset(); }
+    bool drop_outcome() noexcept override {
+        const bool any = out_.has_value() || out_.has_failure();
+        out_.clear();
+        return any;
+    }
+
+    std::optional<owned> work_;
+    outcome<R> out_; // the worker's until the run has ended as finished, the caller's from then on
+};
+
+} // namespace resilience::inline RESILIENCE_ABI::detail

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <resilience/call_context.hpp>
+#include <resilience/pipeline.hpp>
+#include <resilience/retry.hpp>
+#include <resilience/timeout.hpp>
+
+#include "support/catch.hpp"
+#include "support/world.hpp"
+
+#include <chrono>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+namespace rs = resilience;
+using namespace std::chrono_literals;
+using support::world;
+
+TEST_CASE("a context without limits says so", "[call_context]") {
+    world w;
+    rs::call_context ctx(w.clock);
+
+    CHECK(ctx.attempt() == 1);
+    CHECK(ctx.deadline() == rs::time_point::max());
+    CHECK(ctx.remaining() == rs::duration::max());
+    CHECK(ctx.operation().empty());
+    CHECK(ctx.idempotency() == rs::idempotency::safe);
+    CHECK(ctx.retry_depth() == 0);
+    CHECK_FALSE(ctx.stop_requested());
+    CHECK_FALSE(ctx.stop_token().stop_possible());
+    CHECK(w.clock.now_reads() == 0);
+}
+
+TEST_CASE("remaining is never negative", "[call_context]") {
+    world w;
+    rs::call_context ctx(w.clock);
+    ctx.apply({.deadline = w.clock.now() + 1s});
+
+    w.clock.advance(1s - 1ns);
+    CHECK(ctx.remaining() == 1ns);
+    w.clock.advance(1ns);
+    CHECK(ctx.remaining() == 0s);
+    w.clock.advance(1h);
+    CHECK(ctx.remaining() == 0s);
+}
+
+TEST_CASE("attempts are numbered and calls are named", "[call_context]") {
+    world w;
+    const rs::retry retry{support::at_once(3), w.reg};
+    std::vector<std::string> seen;
+
+    (void)retry.named("search").try_call([&](rs::call_context& ctx) {
+        seen.push_back(std::string(ctx.operation()) + std::to_string(ctx.attempt()));
+        throw std::runtime_error("down");
+    });
+
+    CHECK(seen == std::vector<std::string>{"search1", "search2", "search3"});
+}
+
+TEST_CASE("the caller's wishes reach the callable, on every way through the driver", "[call_context]") {
+    world w;
+    const rs::retry retry{support::at_once(2), w.reg};
+    const auto deadline = w.clock.now() + 5s;
+    std::stop_source stop;
+    unsigned calls = 0;
+
+    (void)retry
+        .with({.deadline = deadline, .stop_token = stop.get_token(), .idempotency = rs::idempotency::unsafe})
+        .named("create")
+        .try_call([&](rs::call_context& ctx) {
+            ++calls;
+            CHECK(ctx.deadline() == deadline);
+            CHECK(ctx.remaining() == 5s);
+            CHECK(ctx.operation() == "create");
+            CHECK(ctx.idempotency() == rs::idempotency::unsafe);
+            CHECK(ctx.retry_depth() == 1);
+            CHECK(ctx.stop_token().stop_possible());
+            throw std::system_error(std::make_error_code(std::errc::connection_refused));
+        });
+
+    CHECK(calls == 2);
+}
+
+TEST_CASE("the context's clock is its registry's", "[call_context]") {
+    world w;
+
+    rs::retry(support::plain(), w.reg)([&](rs::call_context& ctx) { CHECK(&ctx.clock() == &w.clock); });
+}
+
+TEST_CASE("calls on one thread inherit the deadline of the call around them", "[call_context]") {
+    world w;
+    const rs::retry inner{support::plain(3), w.reg};
+    const auto began = w.clock.now();
+
+    rs::timeout(5s, w.reg)([&] {
+        inner([&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 5s); });
+        inner.with({.deadline = began + 9s})([&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 5s); });
+        inner.with({.deadline = began + 2s})([&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 2s); });
+        (inner | rs::timeout(1s, w.reg))([&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 1s); });
+        (inner | rs::timeout(9s, w.reg))([&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 5s); });
+    });
+    inner([&](rs::call_context& ctx) { CHECK(ctx.deadline() == rs::time_point::max()); });
+}
+
+TEST_CASE("an inherited deadline ends the inner retries", "[call_context][H-RT-11]") {
+    for (const auto& [limit, calls] : {std::pair{rs::duration{1s + 1ns}, 2U}, std::pair{rs::duration{1s}, 1U}}) {
+        world w;
+        const rs::retry inner{support::plain(2), w.reg};
+        unsigned made = 0;
+
+        (void)rs::timeout(limit, w.reg).try_call([&] {
+            (void)inner.try_call([&] {
+                ++made;
+                throw std::runtime_error("down");
+            });
+        });
+
+        CHECK(made == calls);
+    }
+}
+
+TEST_CASE("a call inside of one whose time is up is not begun, with or without a context of its own", "[call_context][H-TO-07]") {
+    world w;
+    const rs::retry inner{support::plain(3), w.reg};
+    int ran = 0;
+
+    (void)rs::timeout(1s, w.reg).try_call([&] {
+        w.clock.advance(1s);
+        CHECK(inner.try_call([&] { ++ran; }).error().code() == rs::errc::timed_out);
+        CHECK(inner.try_call([&](rs::call_context&) { ++ran; }).error().code() == rs::errc::timed_out);
+    });
+
+    CHECK(ran == 0);
+}
+
+TEST_CASE("a call inside of one that was stopped is cancelled", "[call_context][H-RT-12]") {
+    world w;
+    const rs::retry outer{support::plain(1), w.reg};
+    const rs::retry inner{support::plain(3), w.reg};
+    std::stop_source stop;
+    int ran = 0;
+
+    outer.with({.stop_token = stop.get_token()})([&] {
+        inner([&] { ++ran; });
+        stop.request_stop();
+        CHECK(inner.try_call([&] { ++ran; }).error().code() == rs::errc::cancelled);
+        CHECK(inner.try_call([&](rs::call_context&) { ++ran; }).error().code() == rs::errc::cancelled);
+    });
+
+    CHECK(ran == 1);
+}
+
+TEST_CASE("an inherited stop request wakes the inner sleep", "[call_context][H-RT-12]") {
+    world w;
+    const rs::retry outer{support::plain(1), w.reg};
+    const rs::retry inner{support::plain(3), w.reg};
+    std::stop_source stop;
+    const auto began = w.clock.now();
+    const auto timer = w.clock.call_at(began + 300ms, [&] { stop.request_stop(); });
+
+    (void)outer.with({.stop_token = stop.get_token()}).try_call([&] { inner([] { throw std::runtime_error("down"); }); });
+
+    CHECK(w.clock.now() - began == 300ms);
+}
+
+TEST_CASE("a stop token of its own does not cut a call off from the one around it", "[call_context][H-RT-12]") {
+    for (const bool outer_stops : {true, false}) {
+        world w;
+        const rs::retry outer{support::plain(1), w.reg};
+        const rs::retry inner{support::plain(3), w.reg};
+        std::stop_source outer_stop;
+        std::stop_source inner_stop;
+        const auto began = w.clock.now();
+        const auto timer = w.clock.call_at(began + 300ms, [&] { (outer_stops ? outer_stop : inner_stop).request_stop(); });
+
+        (void)outer.with({.stop_token = outer_stop.get_token()}).try_call([&] {
+            inner.with({.stop_token = inner_stop.get_token()})([] { throw std::runtime_error("down"); });
+        });
+
+        CHECK(w.clock.now() - began == 300ms);
+    }
+}
+
+TEST_CASE("a context can be handed on to a call on another thread", "[call_context]") {
+    world w;
+    const rs::retry outer{support::plain(1), w.reg};
+    const rs::retry inner{support::plain(3), w.reg};
+    std::stop_source stop;
+    const auto deadline = w.clock.now() + 5s;
+
+    outer.with({.deadline = deadline, .stop_token = stop.get_token()})([&](rs::call_context& ctx) {
+        std::thread([&] {
+            inner([&](rs::call_context& alone) { CHECK(alone.deadline() == rs::time_point::max()); });
+            inner.with(ctx)([&](rs::call_context& handed) {
+                CHECK(handed.deadline() == deadline);
+                CHECK(handed.retry_depth() == 2);
+                CHECK(handed.stop_token().stop_possible());
+            });
+        }).join();
+    });
+}
+
+TEST_CASE("current() is the call that runs on this thread, and none after it", "[call_context]") {
+    world w;
+    const auto guard = rs::retry(support::plain(1), w.reg) | rs::timeout(5s, w.reg);
+
+    CHECK(rs::call_context::current() == nullptr);
+    guard([&](rs::call_context& ctx) {
+        CHECK(rs::call_context::current() == &ctx);
+        (void)guard.try_call([&](rs::call_context& nested) {
+            CHECK(rs::call_context::current() == &nested);
+            throw std::runtime_error("down");
+        });
+        CHECK(rs::call_context::current() == &ctx);
+    });
+    CHECK(rs::call_context::current() == nullptr);
+    (void)guard.try_call([] { throw 42; });
+    CHECK(rs::call_context::current() == nullptr);
+}
+
+TEST_CASE("of a call around it on another clock, the time that is left is inherited", "[call_context]") {
+    world outer;
+    world inner;
+    inner.clock.advance(24h * 365);
+    const auto inner_began = inner.clock.now();
+
+    rs::timeout(5s, outer.reg)([&] {
+        outer.clock.advance(2s);
+        rs::retry(support::plain(), inner.reg)([&](rs::call_context& ctx) { CHECK(ctx.deadline() == inner_began + 3s); });
+    });
+}
+
+TEST_CASE("what narrow replaced can be put back", "[call_context]") {
+    world w;
+    rs::call_context ctx(w.clock);
+    const auto began = w.clock.now();
+
+    auto wide = ctx.narrow(began + 9s);
+    (void)ctx.stop_token();
+    CHECK(w.clock.pending_timers() == 1);
+    auto tight = ctx.narrow(began + 1s);
+    CHECK(ctx.deadline() == began + 1s);
+    auto later = ctx.narrow(began + 5s);
+    CHECK(ctx.deadline() == began + 1s);
+
+    ctx.restore(std::move(later));
+    ctx.restore(std::move(tight));
+    CHECK(ctx.deadline() == began + 9s);
+    ctx.restore(std::move(wide));
+    CHECK(ctx.deadline() == rs::time_point::max());
+    CHECK(w.clock.pending_timers() == 0);
+}
+
+} // namespace

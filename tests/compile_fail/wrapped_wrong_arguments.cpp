@@ -1,0 +1,12 @@
+// expect: resilience: the callable cannot be called with these arguments as lvalues
+#include <resilience/retry.hpp>
+
+int main() {
+    const resilience::retry retry;
+    auto add = retry.wrap([](int a, int b) { return a + b; });
+#ifdef CONTROL
+    return add(1, 2);
+#else
+    return add(1);
+#endif
+}

@@ -1,0 +1,12 @@
+// expect: circuit_breaker_config
+#include <resilience/circuit_breaker.hpp>
+#include <resilience/retry.hpp>
+
+int main() {
+#ifdef CONTROL
+    const resilience::retry_config config;
+#else
+    const resilience::circuit_breaker_config config;
+#endif
+    const resilience::retry retry(config);
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// What calls allocate: nothing, on the paths that are promised. Counts every operator new of the program.
+#include <resilience/any_pipeline.hpp>
+#include <resilience/circuit_breaker.hpp>
+#include <resilience/pipeline.hpp>
+#include <resilience/retry.hpp>
+#include <resilience/timeout.hpp>
+
+#include "support/catch.hpp"
+#include "support/world.hpp"
+
+#include <tl/expected.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <system_error>
+
+namespace {
+
+thread_local std::size_t allocations_of_this_thread = 0;
+
+void* allocate(std::size_t size) {
+    ++allocations_of_this_thread;
+    if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
+    throw std::bad_alloc();
+}
+
+} // namespace
+
+void* operator new(std::size_t size) { return allocate(size); }
+void* operator new[](std::size_t size) { return allocate(size); }
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+
+namespace {
+
+namespace rs = resilience;
+using namespace std::chrono_literals;
+using support::world;
+
+/// Allocations of the second of two runs: the first may make what a thread needs once.
+template <class F>
+std::size_t allocations_of(F f) {
+    f();
+    const std::size_t before = allocations_of_this_thread;
+    f();
+    return allocations_of_this_thread - before;
+}
+
+struct policies {
+    world w;
+    rs::retry retry{{.name = "a name that is too long for the small string optimisation"}, w.reg};
+    rs::circuit_breaker breaker{{.name = "a name that is too long for the small string optimisation"}, w.reg};
+    rs::timeout timeout{{.name = "a name that is too long for the small string optimisation", .limit = 1s}, w.reg};
+};
+
+TEST_CASE("the counting works", "[composition][allocations]") {
+    CHECK(allocations_of([] { delete new int; }) == 1);
+}
+
+TEST_CASE("a call that succeeds allocates nothing", "[composition][allocations][H-CPP-21]") {
+    const policies p;
+    const auto guard = p.retry | p.breaker | p.timeout;
+    const rs::any_pipeline any(guard);
+    const auto f = [](int n) { return n; };
+    const auto with_context = [](rs::call_context& ctx) { return ctx.remaining(); };
+
+    CHECK(allocations_of([&] { p.retry(f, 1); }) == 0);
+    CHECK(allocations_of([&] { p.breaker(f, 1); }) == 0);
+    CHECK(allocations_of([&] { p.timeout(f, 1); }) == 0);
+    CHECK(allocations_of([&] { guard(f, 1); }) == 0);
+    CHECK(allocations_of([&] { guard(with_context); }) == 0);
+    CHECK(allocations_of([&] { (void)guard.try_call(f, 1); }) == 0);
+    CHECK(allocations_of([&] { guard.named("an operation name that is too long to be stored inline")(f, 1); }) == 0);
+    CHECK(allocations_of([&] { guard.with({.deadline = p.w.clock.now() + 1s})(f, 1); }) == 0);
+    CHECK(allocations_of([&] { any(f, 1); }) == 0);
+    CHECK(allocations_of([&] { any(with_context); }) == 0);
+    CHECK(allocations_of([&] { any.with({.deadline = p.w.clock.now() + 1s})(f, 1); }) == 0);
+}
+
+TEST_CASE("a call inside of another allocates nothing", "[composition][allocations][H-CPP-21]") {
+    const policies p;
+    const auto guard = p.retry | p.breaker | p.timeout;
+
+    CHECK(allocations_of([&] { guard([&] { guard([] {}); }); }) == 0);
+    CHECK(allocations_of([&] { p.retry([&](rs::call_context& ctx) { p.breaker.with(ctx)([] {}); }); }) == 0);
+}
+
+TEST_CASE("hooks of the user's are not copied for a call", "[composition][allocations][H-CPP-21]") {
+    world w;
+    const std::string large(100, 'x');
+    const rs::retry retry{{.retry_if = [large](const rs::failure& f) { return !f.is_rejection() && !large.empty(); },
+                           .delay_override = [large](unsigned, const rs::failure&) -> std::optional<rs::duration> { return 0ns; }},
+                          w.reg};
+    const rs::circuit_breaker breaker{{.record_if = [large](const rs::failure&) { return !large.empty(); }}, w.reg};
+    const rs::timeout timeout{{.limit = 1s, .make_exception = [large](const rs::failure&) { return std::exception_ptr(); }}, w.reg};
+
+    CHECK(allocations_of([&] { (retry | breaker | timeout)([] {}); }) == 0);
+}
+
+TEST_CASE("a rejection by value allocates nothing", "[composition][allocations]") {
+    const policies p;
+    const auto guard = p.retry | p.breaker | p.timeout;
+    const rs::any_pipeline any(guard);
+    p.breaker.force_open();
+    using result = tl::expected<int, std::error_code>;
+
+    CHECK(allocations_of([&] { (void)p.breaker.try_call([] {}); }) == 0);
+    CHECK(allocations_of([&] { (void)p.breaker([] { return result(1); }); }) == 0);
+    CHECK(allocations_of([&] { (void)guard.try_call([] {}); }) == 0);
+    CHECK(allocations_of([&] { (void)guard([] { return result(1); }); }) == 0);
+    CHECK(allocations_of([&] { (void)any.try_call([] {}); }) == 0);
+}
+
+TEST_CASE("retries of failing values allocate nothing", "[composition][allocations]") {
+    world w;
+    const rs::retry retry{support::at_once(3), w.reg};
+    const auto guard = retry | rs::timeout(1s, w.reg);
+    int n = 0;
+    const auto third_succeeds = [&] { return ++n % 3 == 0 ? std::error_code() : std::make_error_code(std::errc::io_error); };
+
+    CHECK(allocations_of([&] { (void)retry.try_call(third_succeeds); }) == 0);
+    n = 0;
+    CHECK(allocations_of([&] { (void)guard.try_call(third_succeeds); }) == 0);
+}
+
+TEST_CASE("calls under one long-lived stop token leave nothing with it", "[composition][allocations][H-TO-10]") {
+    const policies p;
+    const auto guard = p.retry | p.timeout;
+    std::stop_source stop;
+    const auto call = [&] { guard.with({.stop_token = stop.get_token()})([](rs::call_context& ctx) { (void)ctx.stop_token(); }); };
+
+    const std::size_t each = allocations_of(call); // a timer for the deadline, and its link to the token
+    for (int i = 0; i < 1'000; ++i) call();
+
+    CHECK(allocations_of(call) == each);
+    CHECK(each <= 10);
+    CHECK(p.w.clock.pending_timers() == 0);
+}
+
+} // namespace

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Projects of users: by find_package after an installation, add_subdirectory, FetchContent and pkg-config.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+if [[ ! -e $root/include/resilience/resilience.hpp ]]; then
+    echo "consumers: no resilience.hpp to include yet"
+    exit 0
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# quietly <name> <command>...: the output is shown where the command fails.
+quietly() {
+    local name=$1
+    shift
+    if "$@" >"$work/log" 2>&1; then return 0; fi
+    echo "consumers: $name: failed: $*"
+    tail -n 40 "$work/log"
+    return 1
+}
+
+# Every flag on the compiler's command line that is ours must not be there.
+no_flags_of_ours() {
+    if grep -nE -- '-W(error|all|extra|pedantic|shadow|conversion)|-fsanitize|-fno-exceptions' "$1"; then
+        echo "consumers: flags of ours in $1"
+        return 1
+    fi
+}
+
+runs() {
+    local name=$1 folder=$2 program
+    for program in consumer text_consumer; do
+        [[ ! -x $folder/$program ]] || quietly "$name" "$folder/$program" || return 1
+    done
+}
+
+cmake_consumer() {
+    local name=$1
+    shift
+    quietly "$name" cmake -G Ninja -S "$here/$name" -B "$work/$name" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON \
+        -DCMAKE_BUILD_TYPE=Debug "-DRESILIENCE_SOURCE=$root" "$@" &&
+        quietly "$name" cmake --build "$work/$name" &&
+        no_flags_of_ours "$work/$name/compile_commands.json" &&
+        runs "$name" "$work/$name"
+}
+
+install_library() {
+    quietly install cmake -G Ninja -S "$root" -B "$work/build" -DRESILIENCE_BUILD_TESTS=OFF \
+        -DRESILIENCE_BUILD_EXAMPLES=OFF -DRESILIENCE_BUILD_BENCHMARKS=OFF &&
+        quietly install cmake --install "$work/build" --prefix "$work/prefix.first" &&
+        # Moved after the installation: nothing in it may know where it was built.
+        mv "$work/prefix.first" "$work/prefix" &&
+        if grep -rlE "$work|$root" "$work/prefix"; then
+            echo "consumers: install: the files above name folders of the build"
+            return 1
+        fi
+}
+
+pkg_config_consumer() {
+    export PKG_CONFIG_PATH=$work/prefix/share/pkgconfig
+    local flags
+    flags=$(pkg-config --cflags --libs resilience-core) || return 1
+    echo "$flags" >"$work/flags"
+    no_flags_of_ours "$work/flags" || return 1
+    mkdir -p "$work/pkg_config"
+    # shellcheck disable=SC2086
+    quietly pkg_config "${CXX:-c++}" -std=c++20 "$here/main.cpp" -o "$work/pkg_config/consumer" $flags &&
+        runs pkg_config "$work/pkg_config" &&
+        quietly pkg_config pkg-config --cflags --libs resilience
+}
+
+check() {
+    if "$@"; then echo "consumers: ${*:1:2}: passed"; else failed=$((failed + 1)); fi
+}
+
+check install_library
+check cmake_consumer find_package "-DCMAKE_PREFIX_PATH=$work/prefix"
+check cmake_consumer add_subdirectory
+check cmake_consumer fetch_content "-DFETCHCONTENT_SOURCE_DIR_RESILIENCE=$root"
+check pkg_config_consumer
+echo "consumers: $failed failed"
+((failed == 0))

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <resilience/detail/striped_counters.hpp>
+
+#include <resilience/detail/config_cell.hpp>
+#include <resilience/detail/striped_buckets.hpp>
+
+#include "support/catch.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <latch>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+namespace rs = resilience;
+using rs::detail::exclusive_stripes;
+using rs::detail::shared_stripes;
+
+/// Runs `f(i)` on that many threads, all alive at once.
+template <class F>
+void on_threads(std::size_t count, F f) {
+    std::latch all_are_here(static_cast<std::ptrdiff_t>(count));
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < count; ++i) {
+        threads.emplace_back([&, i] {
+            all_are_here.arrive_and_wait();
+            f(i);
+        });
+    }
+    for (auto& t : threads) t.join();
+}
+
+TEST_CASE("a counter sums what one thread added", "[striped_counters]") {
+    rs::detail::striped_counters<3> counters;
+
+    for (int i = 0; i < 1000; ++i) counters.add(0);
+    counters.add(2);
+
+    CHECK(counters.sum(0) == 1000);
+    CHECK(counters.sum(1) == 0);
+    CHECK(counters.sum(2) == 1);
+}
+
+TEST_CASE("sums are exact for more threads than there are stripes", "[striped_counters]") {
+    rs::detail::striped_counters<2> counters;
+    constexpr std::size_t threads = exclusive_stripes + 3 * shared_stripes;
+
+    on_threads(threads, [&](std::size_t) {
+        for (int i = 0; i < 1000; ++i) counters.add(1);
+    });
+
+    CHECK(counters.sum(1) == threads * 1000);
+    CHECK(counters.sum(0) == 0);
+}
+
+TEST_CASE("a stripe that a thread leaves goes to a later one, with its counts", "[striped_counters]") {
+    rs::detail::striped_counters<1> counters;
+    std::vector<std::uint32_t> stripes;
+    std::vector<bool> exclusive;
+
+    for (int i = 0; i < 100; ++i) {
+        std::thread([&] {
+            counters.add(0);
+            const auto mine = rs::detail::this_threads_stripe;
+            stripes.push_back(mine.index);
+            exclusive.push_back(mine.owner == &rs::detail::stripe_owners::instance());
+        }).join();
+    }
+
+    CHECK(counters.sum(0) == 100);
+    for (std::size_t i = 0; i < stripes.size(); ++i) {
+        CHECK(exclusive[i]);
+        CHECK(stripes[i] == stripes[0]);
+    }
+}
+
+TEST_CASE("a thread that came when all stripes were taken shares one for good", "[striped_counters]") {
+    rs::detail::striped_counters<1> counters;
+    std::atomic<std::size_t> exclusive{0};
+    std::atomic<std::size_t> sharing{0};
+    constexpr std::size_t threads = exclusive_stripes + 4;
+    std::latch all_have_counted(threads);
+
+    on_threads(threads, [&](std::size_t) {
+        counters.add(0);
+        all_have_counted.arrive_and_wait();
+        const auto mine = rs::detail::this_threads_stripe;
+        if (mine.owner == &rs::detail::stripe_owners::instance()) ++exclusive;
+        else ++sharing;
+        if (mine.owner != &rs::detail::stripe_owners::instance()) counters.add(0);
+    });
+
+    CHECK(exclusive <= exclusive_stripes);
+    CHECK(sharing >= 4);
+    CHECK(counters.sum(0) == threads + sharing);
+}
+
+TEST_CASE("no two counters of different threads share a cache line", "[striped_counters][H-CPP-13]") {
+    using counters = rs::detail::striped_counters<8>;
+
+    CHECK(alignof(counters) == 64);
+    CHECK(sizeof(counters) == 64 * (exclusive_stripes + shared_stripes) + 64);
+}
+
+TEST_CASE("a bucket counts until its end, and then has to be asked for", "[striped_buckets]") {
+    rs::detail::striped_buckets<10> buckets;
+    rs::detail::striped_counters<1>{}.add(0); // this thread has a stripe
+    REQUIRE(buckets.is_mine());
+
+    CHECK_FALSE(buckets.add(0));
+    buckets.enter(7, 100);
+    CHECK(buckets.add(50));
+    CHECK(buckets.add(99));
+    CHECK_FALSE(buckets.add(100));
+    buckets.enter(8, 200);
+
+    CHECK(buckets.sum(7, 7) == 3);
+    CHECK(buckets.sum(7, 8) == 4);
+    CHECK(buckets.sum(8, 8) == 1);
+}
+
+TEST_CASE("ten buckets make a window, none of them from before the first", "[striped_buckets]") {
+    rs::detail::striped_buckets<10> buckets;
+    rs::detail::striped_counters<1>{}.add(0);
+    for (std::uint32_t epoch = 0; epoch < 30; ++epoch) buckets.enter(epoch, 10 * (epoch + 1));
+
+    CHECK(buckets.sum(0, 29) == 10);
+    CHECK(buckets.sum(25, 29) == 5);
+    CHECK(buckets.sum(0, 34) == 5);
+    CHECK(buckets.sum(0, 1000) == 0);
+}
+
+TEST_CASE("epochs of buckets may wrap", "[striped_buckets][H-WIN-05]") {
+    rs::detail::striped_buckets<10> buckets;
+    rs::detail::striped_counters<1>{}.add(0);
+    const std::uint32_t last = 3;
+    for (std::uint32_t age = 10; age-- > 0;) buckets.enter(last - age, 0);
+
+    CHECK(buckets.sum(last - 9, last) == 10);
+    CHECK(buckets.sum(last - 4, last) == 5);
+}
+
+TEST_CASE("after renumber every thread asks for its bucket again", "[striped_buckets]") {
+    rs::detail::striped_buckets<10> buckets;
+    rs::detail::striped_counters<1>{}.add(0);
+    buckets.enter(7, 100);
+    REQUIRE(buckets.add(50));
+
+    buckets.renumber();
+    CHECK_FALSE(buckets.add(50));
+    buckets.enter(20, 100);
+    CHECK(buckets.add(50));
+
+    CHECK(buckets.sum(20, 20) == 2);
+}
+
+TEST_CASE("a config cell keeps every config that was in force", "[config_cell]") {
+    rs::detail::config_cell<std::string> cell{"first"};
+    const std::string& first = cell.get();
+    cell.replace("second");
+    const std::string& second = cell.get();
+    cell.replace("third");
+
+    CHECK(first == "first");
+    CHECK(second == "second");
+    CHECK(cell.get() == "third");
+    CHECK(cell.declared() == "first");
+    CHECK(cell.version() == 2);
+    CHECK(cell.of_version(0) == "first");
+    CHECK(cell.of_version(1) == "second");
+    CHECK(cell.of_version(2) == "third");
+}
+
+TEST_CASE("the versions of a config wrap, and mean the youngest that had the number", "[config_cell]") {
+    rs::detail::config_cell<int> cell{0};
+    for (int i = 1; i <= 65'540; ++i) cell.replace(i);
+
+    CHECK(cell.version() == 4);
+    CHECK(cell.of_version(4) == 65'540);
+    CHECK(cell.of_version(3) == 65'539);
+    CHECK(cell.of_version(5) == 5);
+    CHECK(cell.declared() == 0);
+}
+
+} // namespace

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Names that the library's headers must not use, with the few files that may. Comments do not count."""
+import pathlib
+import re
+import sys
+
+include = pathlib.Path(__file__).resolve().parent.parent.parent / "include"
+
+# pattern, the headers that may use it, why nobody else may
+RULES = [
+    (r"\b(steady|system)_clock::now\b", {"system_time.hpp"}, "time is an argument: ask the time_source"),
+    (r"\bclock_gettime\b|\bgettimeofday\b", {"system_time.hpp"}, "time is an argument: ask the time_source"),
+    (r"\bwait_for\s*\(", {"system_time.hpp"}, "wait_for(duration::max()) returns at once: wait until a deadline"),
+    (r"\bthis_thread::sleep_(for|until)\b|\b(nano|u)sleep\s*\(", {"system_time.hpp"}, "sleep on the time_source"),
+    # The timer's thread and the workers of abandoning_timeout are never joined: the process ends with them.
+    (r"\bdetach\s*\(\s*\)", {"system_time.hpp", "detail/worker_pool.hpp"}, "a thread must not outlive what it references"),
+    (r"\bstd::async\b", set(), "its future blocks in the destructor"),
+    (r"\balarm\s*\(|\bsetitimer\b|\bpthread_cancel\b", set(), "an attempt is never cut off by force"),
+    (
+        r"\bstd::(atomic\w*|(recursive_|shared_|timed_)?mutex|condition_variable\w*|j?thread|lock_guard|"
+        r"unique_lock|scoped_lock|shared_lock)\b",
+        {"detail/sync.hpp"},
+        "detail/sync.hpp is the one place that names them, so that a test build can swap them",
+    ),
+    (r"\bassert\s*\(", set(), "NDEBUG must not change what a header means"),
+    (r"\bNDEBUG\b", set(), "NDEBUG must not change what a header means"),
+    (r"\bstd::(cout|cerr|clog)\b|\bprintf\s*\(", set(), "a library does not print"),
+]
+
+
+def without_comments_and_strings(text):
+    def blank(match):
+        kept = "" if match[0].startswith("/") else '""'
+        return kept + "\n" * match[0].count("\n")
+
+    return re.sub(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', blank, text, flags=re.S)
+
+
+def main():
+    library = include / "resilience"
+    headers = sorted(library.rglob("*.hpp"))
+    found = 0
+    for path in headers:
+        name = path.relative_to(library).as_posix()
+        for number, line in enumerate(without_comments_and_strings(path.read_text()).splitlines(), 1):
+            for pattern, allowed, reason in RULES:
+                if name not in allowed and (match := re.search(pattern, line)):
+                    print(f"include/resilience/{name}:{number}: {match[0].strip()}: {reason}")
+                    found += 1
+    print(f"forbidden names: {len(headers)} headers, {found} found")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

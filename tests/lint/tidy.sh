@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# clang-tidy (.clang-tidy) over every public header, seen through one file that includes them all, and over
+# the examples and benchmarks.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+find include/resilience -name '*.hpp' | sort | sed 's,include/\(.*\),#include <\1>,' >"$work/all_headers.cpp"
+mapfile -t programs < <(find examples benchmarks -name '*.cpp' | sort)
+httplib_flags=$(pkg-config --cflags cpp-httplib 2>/dev/null || true)
+export httplib_flags
+
+# tidy <file>: what is found in headers is told once, for the file of all headers; a program may end by an exception.
+tidy() {
+    local own=()
+    [[ $1 == */all_headers.cpp ]] || own=('--header-filter=^$' '--checks=-bugprone-exception-escape')
+    # shellcheck disable=SC2086
+    clang-tidy-19 --quiet --config-file=.clang-tidy "${own[@]}" "$1" -- -std=c++20 -Iinclude $httplib_flags 2>&1 |
+        { grep -vE '^[0-9]+ warnings? (and|generated)|^Suppressed|^Use -header-filter|^$' || true; }
+}
+export -f tidy
+
+# As many at once as there are processors.
+tidied=0
+printf '%s\0' "$work/all_headers.cpp" "${programs[@]}" |
+    # shellcheck disable=SC2016
+    xargs -0 -P "$(nproc)" -I{} bash -o pipefail -c 'tidy "$1"' - {} | tee "$work/findings" || tidied=1
+problems=$(grep -cE ': (warning|error): ' "$work/findings" || true)
+echo "clang-tidy: every header and ${#programs[@]} programs, $problems findings"
+((problems == 0 && tidied == 0))

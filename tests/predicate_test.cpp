@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <resilience/outcome.hpp>
+#include <resilience/predicate.hpp>
+
+#include "support/catch.hpp"
+
+#include <concepts>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+
+namespace {
+
+namespace rs = resilience;
+
+rs::failure thrown(auto e) { return rs::failure(std::make_exception_ptr(std::move(e))); }
+rs::failure returned(const auto& value) { return rs::detail::describe(value); }
+
+static_assert(!std::convertible_to<rs::predicate, bool> && !std::constructible_from<bool, rs::predicate>);
+static_assert(!std::constructible_from<rs::predicate, int>);
+static_assert(std::constructible_from<rs::predicate, bool (*)(const rs::failure&)>);
+
+TEST_CASE("a predicate is empty until it is given a question", "[predicate]") {
+    CHECK_FALSE(rs::predicate().has_value());
+    CHECK(rs::predicate([](const rs::failure&) { return true; }).has_value());
+    CHECK(rs::on<int>().has_value());
+}
+
+TEST_CASE("on asks for a type of exception, derived ones included", "[predicate]") {
+    const auto p = rs::on<std::runtime_error>();
+
+    CHECK(p(thrown(std::runtime_error("x"))));
+    CHECK(p(thrown(std::range_error("x"))));
+    CHECK_FALSE(p(thrown(std::logic_error("x"))));
+    CHECK_FALSE(p(thrown(42)));
+    CHECK_FALSE(p(rs::rejection{.code = rs::errc::circuit_open}));
+    CHECK(rs::on<int>()(thrown(42)));
+}
+
+TEST_CASE("on with a question asks it of the exception", "[predicate]") {
+    const auto p = rs::on<std::runtime_error>([](const std::runtime_error& e) { return std::string(e.what()) == "yes"; });
+
+    CHECK(p(thrown(std::runtime_error("yes"))));
+    CHECK_FALSE(p(thrown(std::runtime_error("no"))));
+    CHECK_FALSE(p(thrown(std::logic_error("yes"))));
+}
+
+TEST_CASE("not_on is the opposite of on", "[predicate]") {
+    CHECK_FALSE(rs::not_on<std::runtime_error>()(thrown(std::range_error("x"))));
+    CHECK(rs::not_on<std::runtime_error>()(thrown(std::logic_error("x"))));
+    CHECK(rs::not_on<std::runtime_error>()(thrown(42)));
+}
+
+TEST_CASE("on and not_on of an error type of ours mean rejections too", "[predicate]") {
+    const rs::failure open = rs::rejection{.code = rs::errc::circuit_open};
+
+    CHECK(rs::on<rs::circuit_open_error>()(open));
+    CHECK(rs::on<rs::error>()(open));
+    CHECK_FALSE(rs::on<rs::timeout_error>()(open));
+    CHECK_FALSE(rs::not_on<rs::circuit_open_error>()(open));
+    CHECK(rs::not_on<rs::timeout_error>()(open));
+    CHECK_FALSE(rs::on<std::system_error>()(open));
+    CHECK(rs::on<rs::circuit_open_error>()(thrown(rs::circuit_open_error(rs::errc::circuit_open, "", ""))));
+}
+
+TEST_CASE("on_result asks of values of exactly its type and shows that it examines values", "[predicate]") {
+    const auto p = rs::on_result<std::errc>([](const std::errc& e) { return e == std::errc::io_error; });
+    const auto io = std::errc::io_error;
+    const auto other = std::errc::bad_message;
+    const std::error_code code = std::make_error_code(io);
+
+    CHECK(p.examines_values());
+    CHECK(p(returned(io)));
+    CHECK_FALSE(p(returned(other)));
+    CHECK_FALSE(p(returned(code)));
+    CHECK_FALSE(p(thrown(std::errc::io_error)));
+    CHECK_FALSE(rs::on<int>().examines_values());
+}
+
+TEST_CASE("&&, || and ! combine answers and whether values are examined", "[predicate]") {
+    const rs::predicate yes = [](const rs::failure&) { return true; };
+    const rs::predicate no = [](const rs::failure&) { return false; };
+    const auto value = rs::on_result<int>([](int) { return true; });
+    const auto f = thrown(1);
+
+    CHECK((yes && yes)(f));
+    CHECK_FALSE((yes && no)(f));
+    CHECK_FALSE((no && yes)(f));
+    CHECK((yes || no)(f));
+    CHECK((no || yes)(f));
+    CHECK_FALSE((no || no)(f));
+    CHECK((!no)(f));
+    CHECK_FALSE((!yes)(f));
+    CHECK((yes && value).examines_values());
+    CHECK((value || yes).examines_values());
+    CHECK((!value).examines_values());
+    CHECK_FALSE((yes || !no).examines_values());
+}
+
+TEST_CASE("&& and || ask the second only where the first leaves it open", "[predicate]") {
+    int asked = 0;
+    const rs::predicate counts = [&](const rs::failure&) {
+        ++asked;
+        return true;
+    };
+    const rs::predicate yes = [](const rs::failure&) { return true; };
+    const auto f = thrown(1);
+
+    CHECK((yes || counts)(f));
+    CHECK_FALSE((!yes && counts)(f));
+    CHECK(asked == 0);
+}
+
+} // namespace

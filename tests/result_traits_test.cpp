@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <resilience/outcome.hpp>
+#include <resilience/result_traits.hpp>
+
+#include "support/catch.hpp"
+#include "support/world.hpp"
+
+#include <tl/expected.hpp>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <system_error>
+
+/// ok() says whether it is; known to the library by one line.
+struct my_status {
+    bool good;
+    bool ok() const { return good; }
+};
+/// The same without the line.
+struct unknown_status {
+    bool good;
+    bool ok() const { return good; }
+};
+template <>
+inline constexpr bool resilience::enable_status_like<my_status> = true;
+
+/// Known by a specialisation.
+struct my_answer {
+    int n;
+};
+template <>
+struct resilience::result_traits<my_answer> {
+    static constexpr bool can_fail = true;
+    static verdict judge(const my_answer& a) { return a.n < 0 ? verdict::failure : verdict::success; }
+    static std::error_code code(const my_answer& a) noexcept { return {-a.n, std::generic_category()}; }
+    static std::string message(const my_answer& a) { return "answer " + std::to_string(a.n); }
+};
+
+namespace {
+
+namespace rs = resilience;
+using namespace std::chrono_literals;
+using support::http_answer;
+
+template <class R>
+rs::verdict judged(const R& r) {
+    return rs::result_traits<R>::judge(r);
+}
+
+/// As boost::outcome has it: no unexpected_type, made from an error code.
+struct code_result {
+    code_result(int v) : value_(v) {}                // NOLINT(google-explicit-constructor)
+    code_result(std::error_code c) : code_(c) {}     // NOLINT(google-explicit-constructor)
+    bool has_value() const { return value_.has_value(); }
+    const std::error_code& error() const { return code_; }
+    std::optional<int> value_;
+    std::error_code code_;
+};
+
+static_assert(!rs::result_traits<int>::can_fail);
+static_assert(!rs::result_traits<bool>::can_fail);
+static_assert(!rs::result_traits<std::string>::can_fail);
+static_assert(!rs::result_traits<std::optional<int>>::can_fail);
+static_assert(!rs::result_traits<unknown_status>::can_fail);
+static_assert(rs::result_traits<my_status>::can_fail);
+static_assert(rs::result_traits<tl::expected<int, std::string>>::can_fail);
+static_assert(rs::result_traits<tl::expected<void, int>>::can_fail);
+static_assert(rs::result_traits<std::error_code>::can_fail);
+static_assert(rs::result_traits<std::errc>::can_fail);
+static_assert(rs::result_traits<http_answer>::can_fail);
+static_assert(rs::result_traits<code_result>::can_fail);
+
+static_assert(rs::detail::carries_errors<tl::expected<int, std::error_code>>);
+static_assert(rs::detail::carries_errors<tl::expected<int, rs::error>>);
+static_assert(rs::detail::carries_errors<code_result>);
+static_assert(rs::detail::carries_errors<std::error_code>);
+static_assert(!rs::detail::carries_errors<tl::expected<int, std::string>>);
+static_assert(!rs::detail::carries_errors<tl::expected<int, int>>);
+static_assert(!rs::detail::carries_errors<int>);
+
+TEST_CASE("any value of an ordinary type is a success", "[result_traits]") {
+    CHECK(judged(0) == rs::verdict::success);
+    CHECK(judged(false) == rs::verdict::success);
+    CHECK(judged(std::optional<int>{}) == rs::verdict::success);
+    CHECK(judged(unknown_status{false}) == rs::verdict::success);
+}
+
+TEST_CASE("an expected-like without a value is a failure", "[result_traits]") {
+    using result = tl::expected<int, std::string>;
+    const result bad = tl::unexpected<std::string>("no");
+
+    CHECK(judged(result(0)) == rs::verdict::success);
+    CHECK(judged(bad) == rs::verdict::failure);
+    CHECK(rs::result_traits<result>::message(bad) == "no");
+    CHECK_FALSE(rs::result_traits<result>::code(bad));
+    CHECK(judged(code_result(1)) == rs::verdict::success);
+    CHECK(judged(code_result(std::make_error_code(std::errc::io_error))) == rs::verdict::failure);
+}
+
+TEST_CASE("the error inside an expected-like gives code and message", "[result_traits]") {
+    const auto io = std::make_error_code(std::errc::io_error);
+    const tl::expected<int, std::error_code> of_code = tl::unexpected(io);
+    const tl::expected<int, rs::error> of_error = tl::unexpected(rs::error(rs::errc::timed_out, "jira", "late"));
+    struct plain {};
+    const tl::expected<int, plain> of_plain = tl::unexpected(plain{});
+
+    CHECK(rs::detail::describe(of_code).code() == io);
+    CHECK(rs::detail::describe(of_code).message() == io.message());
+    CHECK(rs::detail::describe(of_error).code() == rs::errc::timed_out);
+    CHECK(rs::detail::describe(of_error).message() == "late");
+    CHECK_THAT(rs::detail::describe(of_plain).message(), Catch::Matchers::Contains("plain"));
+}
+
+TEST_CASE("error codes are failures where they are not zero", "[result_traits]") {
+    CHECK(judged(std::error_code()) == rs::verdict::success);
+    CHECK(judged(std::make_error_code(std::errc::io_error)) == rs::verdict::failure);
+    CHECK(judged(std::errc{}) == rs::verdict::success);
+    CHECK(judged(std::errc::io_error) == rs::verdict::failure);
+    CHECK(rs::result_traits<std::errc>::code(std::errc::io_error) == std::errc::io_error);
+}
+
+TEST_CASE("a status-like type that opted in fails where it is not ok()", "[result_traits]") {
+    CHECK(judged(my_status{true}) == rs::verdict::success);
+    CHECK(judged(my_status{false}) == rs::verdict::failure);
+}
+
+TEST_CASE("a specialisation decides for its type", "[result_traits]") {
+    const my_answer bad{-5};
+
+    CHECK(judged(my_answer{1}) == rs::verdict::success);
+    CHECK(judged(bad) == rs::verdict::failure);
+    CHECK(rs::detail::describe(bad).message() == "answer -5");
+    CHECK(rs::detail::describe(bad).code().value() == 5);
+}
+
+TEST_CASE("HTTP answers are judged by status, boundaries included", "[result_traits]") {
+    using rs::http_verdict;
+    for (const int bad : {408, 425, 429, 500, 503, 599, 600}) CHECK(http_verdict(bad) == rs::verdict::failure);
+    for (const int ours : {400, 401, 404, 407, 409, 424, 426, 428, 430, 499}) CHECK(http_verdict(ours) == rs::verdict::ignored);
+    for (const int good : {100, 200, 204, 301, 304, 399}) CHECK(http_verdict(good) == rs::verdict::success);
+    CHECK(http_verdict(std::nullopt) == rs::verdict::failure);
+    CHECK(judged(http_answer{0}) == rs::verdict::failure);
+    CHECK(judged(http_answer{404}) == rs::verdict::ignored);
+}
+
+TEST_CASE("a failing HTTP answer shows status, hint and text", "[result_traits]") {
+    const http_answer busy{503, 7s};
+    const http_answer none{0};
+    const http_answer odd{503, -7s};
+
+    CHECK(rs::detail::describe(busy).http_status() == 503);
+    CHECK(rs::detail::describe(busy).retry_after() == rs::duration{7s});
+    CHECK(rs::detail::describe(busy).message() == "HTTP 503");
+    CHECK_FALSE(rs::detail::describe(none).http_status());
+    CHECK(rs::detail::describe(none).message() == "no HTTP answer");
+    CHECK_FALSE(rs::detail::describe(odd).retry_after());
+}
+
+TEST_CASE("a rejection becomes a value of the types that can carry it", "[result_traits]") {
+    const rs::failure late(rs::rejection{.code = rs::errc::timed_out, .policy = rs::detail::name("jira"), .retry_after = 2s});
+
+    CHECK(rs::detail::carry<tl::expected<int, std::error_code>>(late).error() == rs::errc::timed_out);
+    CHECK(rs::detail::carry<code_result>(late).error() == rs::errc::timed_out);
+    CHECK(rs::detail::carry<std::error_code>(late) == rs::errc::timed_out);
+    CHECK(rs::detail::carry<std::errc>(late) == std::errc::timed_out);
+    const auto full = rs::detail::carry<tl::expected<int, rs::error>>(late);
+    CHECK(full.error().code() == rs::errc::timed_out);
+    CHECK(full.error().policy() == "jira");
+    CHECK(full.error().retry_after() == rs::duration{2s});
+}
+
+} // namespace

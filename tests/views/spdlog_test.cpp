@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/catch.hpp"
+
+#include <resilience/circuit_breaker.hpp>
+#include <resilience/fallback.hpp>
+#include <resilience/pipeline.hpp>
+#include <resilience/retry.hpp>
+#include <resilience/spdlog.hpp>
+#include <resilience/testing/virtual_clock.hpp>
+#include <resilience/timeout.hpp>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <spdlog/sinks/base_sink.h>
+
+namespace {
+
+namespace rs = resilience;
+using namespace std::chrono_literals;
+namespace level = spdlog::level;
+
+/// Keeps lines as `level|text`.
+class memory_sink : public spdlog::sinks::base_sink<std::mutex> {
+public:
+    std::vector<std::string> lines;
+    std::function<void()> on_line;
+
+protected:
+    void sink_it_(const spdlog::details::log_msg& msg) override {
+        const auto name = level::to_string_view(msg.level);
+        lines.push_back(std::string(name.data(), name.size()) + "|" +
+                        std::string(msg.payload.data(), msg.payload.size()));
+        if (on_line) on_line();
+    }
+    void flush_() override {}
+};
+
+struct fixture {
+    rs::testing::virtual_clock clock;
+    rs::registry reg{clock};
+    std::shared_ptr<memory_sink> sink = std::make_shared<memory_sink>();
+    std::shared_ptr<spdlog::logger> logger = std::make_shared<spdlog::logger>("test", sink);
+
+    fixture() { logger->set_level(level::info); }
+    rs::event stamped(rs::event e) const {
+        e.wall = rs::testing::virtual_clock::start_wall_time;
+        return e;
+    }
+    /// The line for an event that no policy of ours has to cause.
+    std::string line(const rs::event& e, rs::log_options options = {}) {
+        logger->set_level(level::trace);
+        const auto logging = rs::log_events(reg, logger, std::move(options));
+        reg.env()->publish(e);
+        return sink->lines.empty() ? "" : sink->lines.back();
+    }
+};
+
+rs::event failed(std::string error) {
+    rs::event e{.kind = rs::event_kind::attempt_failed,
+                .policy_kind = "retry",
+                .policy = "jira_api",
+                .operation = "search_issues"};
+    e.attempt = 1;
+    e.max_attempts = 3;
+    e.delay = 1s;
+    e.error_type = "std::runtime_error";
+    e.error = std::move(error);
+    return e;
+}
+
+TEST_CASE("failed attempts, recovery and exhaustion are logged with the words and keys that people grep for",
+          "[spdlog]") {
+    fixture f;
+    const rs::retry retry{{.name = "jira_api", .base_delay = 1s, .jitter = rs::jitter::none}, f.reg};
+    const auto logging = rs::log_events(f.reg, f.logger);
+    int calls = 0;
+
+    retry.named("search_issues")([&] {
+        if (++calls < 2) throw std::runtime_error("server is down");
+    });
+    CHECK_THROWS(retry.named("get_issue")([]() -> int { throw std::runtime_error("down"); }));
+
+    CHECK(
+        f.sink->lines ==
+        std::vector<std::string>{
+            R"(warning|Attempt 1/3 failed function=search_issues error_type=std::runtime_error retry_delay=1s policy=jira_api error="server is down")",
+            R"(info|Attempt 2/3 succeeded function=search_issues policy=jira_api)",
+            R"(warning|Attempt 1/3 failed function=get_issue error_type=std::runtime_error retry_delay=1s policy=jira_api error=down)",
+            R"(warning|Attempt 2/3 failed function=get_issue error_type=std::runtime_error retry_delay=2s policy=jira_api error=down)",
+            R"(warning|Attempt 3/3 failed function=get_issue error_type=std::runtime_error retry_delay=none policy=jira_api error=down reason=max_attempts)",
+            R"(error|All 3 attempts failed function=get_issue error_type=std::runtime_error policy=jira_api last_error=down reason=max_attempts)"});
+}
+
+TEST_CASE("a circuit is logged through trip, probe and recovery", "[spdlog]") {
+    fixture f;
+    const rs::circuit_breaker breaker{
+        {.name = "jira_api", .failure_threshold = 2, .success_threshold = 1, .recovery_timeout = 30s}, f.reg};
+    const auto logging = rs::log_events(f.reg, f.logger);
+    const auto fail = []() -> int { throw std::runtime_error("HTTP 503"); };
+
+    CHECK_THROWS(breaker(fail));
+    CHECK_THROWS(breaker(fail));
+    CHECK_THROWS_AS(breaker(fail), rs::circuit_open_error);
+    f.clock.advance(30s);
+    breaker([] {});
+    breaker.force_open("maintenance");
+
+    REQUIRE(f.sink->lines.size() == 4);
+    CHECK(f.sink->lines[0].starts_with(
+        R"(warning|Circuit breaker 'jira_api' opened circuit_name=jira_api failure_count=2 last_error="HTTP 503" error_type=std::runtime_error from=closed to=open recovery_timeout=30s)"));
+    CHECK(f.sink->lines[1].starts_with(
+        "info|Circuit breaker 'jira_api' half-opened circuit_name=jira_api failure_count=2"));
+    CHECK(f.sink->lines[2].starts_with("info|Circuit breaker 'jira_api' closed circuit_name=jira_api"));
+    CHECK(
+        f.sink->lines[3].starts_with("warning|Circuit breaker 'jira_api' forced open circuit_name=jira_api"));
+    CHECK(f.sink->lines[3].find("reason=maintenance") != std::string::npos);
+}
+
+TEST_CASE("every other kind of event has its line and level", "[spdlog]") {
+    fixture f;
+    const auto line = [&](rs::event e) { return f.line(e); };
+    using kind = rs::event_kind;
+
+    auto scheduled = failed("down");
+    scheduled.kind = kind::retry_scheduled;
+    scheduled.attempt = 2;
+    CHECK(line(scheduled).starts_with(
+        "debug|Attempt 2/3 scheduled function=search_issues error_type=std::runtime_error retry_delay=1s"));
+
+    auto budget = failed("down");
+    budget.kind = kind::budget_exhausted;
+    CHECK(
+        line(budget).starts_with("warning|Retry budget exhausted after attempt 1/3 function=search_issues"));
+
+    CHECK(line({.kind = kind::would_have_tripped, .policy_kind = "circuit_breaker", .policy = "jira_api"})
+              .starts_with("warning|Circuit breaker 'jira_api' would have opened circuit_name=jira_api "
+                           "failure_count=0"));
+
+    CHECK(line({.kind = kind::call_rejected,
+                .policy_kind = "circuit_breaker",
+                .policy = "jira_api",
+                .operation = "get",
+                .delay = 2400ms}) ==
+          "debug|Call rejected by circuit_breaker 'jira_api' function=get policy_kind=circuit_breaker "
+          "policy=jira_api retry_after=2.4s");
+    CHECK(line({.kind = kind::call_rejected, .policy_kind = "bulkhead"}) ==
+          "debug|Call rejected by bulkhead policy_kind=bulkhead retry_after=none");
+
+    CHECK(line({.kind = kind::timed_out,
+                .policy_kind = "timeout",
+                .policy = "t",
+                .operation = "get",
+                .delay = 2s}) == "warning|Call timed out function=get policy_kind=timeout policy=t limit=2s");
+    CHECK(line({.kind = kind::call_abandoned, .policy_kind = "abandoning_timeout"})
+              .starts_with("warning|Call abandoned, it is still running"));
+    CHECK(line({.kind = kind::fallback_used, .policy_kind = "fallback", .error = "down"}) ==
+          "info|Fallback used policy_kind=fallback error=down");
+    CHECK(line({.kind = kind::policy_updated, .policy_kind = "retry", .policy = "jira_api"}) ==
+          "info|Config of retry 'jira_api' updated function=jira_api policy_kind=retry policy=jira_api");
+}
+
+TEST_CASE("no text forges a line, a field or a terminal command", "[spdlog][H-MON-01]") {
+    fixture f;
+    auto e = failed(
+        "a\nAttempt 9/9 failed\r\x1b[2J\" error_type=x \x7f \xC2\x9B \xE2\x80\xAE \xE2\x80\xA8 \xFF \\");
+    e.operation = "f error=x\n";
+    e.policy = "p\"q";
+
+    const std::string line = f.line(e);
+
+    CHECK(
+        line ==
+        R"(warning|Attempt 1/3 failed function="f error=x\n" error_type=std::runtime_error retry_delay=1s policy="p\"q")"
+        R"( error="a\nAttempt 9/9 failed\r\u001b[2J\" error_type=x \u007f \u009b \u202e \u2028 )"
+        "\xEF\xBF\xBD"
+        R"( \\")");
+
+    rs::event circuit{
+        .kind = rs::event_kind::state_changed, .policy_kind = "circuit_breaker", .policy = "x' opened\ny"};
+    circuit.to = rs::circuit_state::open;
+    CHECK(f.line(circuit).starts_with(
+        R"(warning|Circuit breaker 'x\' opened\ny' opened circuit_name="x' opened\ny" )"));
+    CHECK(f.line(failed("")).find("error=") == std::string::npos);
+    CHECK(f.line(failed("{} {0} %v")).ends_with(R"(error="{} {0} %v")"));
+}
+
+TEST_CASE("long texts are cut", "[spdlog][H-CB-37]") {
+    fixture f;
+
+    CHECK(f.line(failed(std::string(1'000'000, 'x'))).size() < 700);
+    CHECK(f.line(failed("12345678"), {.longest_text = 4}).ends_with(R"(error="1234...")"));
+    CHECK(f.line(failed("1234"), {.longest_text = 4}).ends_with("error=1234"));
+    auto e = failed("x");
+    e.kind = rs::event_kind::call_rejected;
+    e.policy = std::string(1'000'000, 'p');
+    CHECK(f.line(e).size() < 2'000);
+}
+
+TEST_CASE("redact sees the whole text of every error before it is written", "[spdlog][H-CB-37]") {
+    fixture f;
+    std::string seen;
+    const rs::log_options options{.redact =
+                                      [&](std::string_view text) {
+                                          seen = text;
+                                          return std::string("token=***");
+                                      },
+                                  .longest_text = 100};
+    const std::string secret = std::string(200, ' ') + "token=abc";
+
+    CHECK(f.line(failed(secret), options).ends_with(R"(error="token=***")"));
+    CHECK(seen == secret);
+
+    rs::event e{.kind = rs::event_kind::state_changed,
+                .policy_kind = "circuit_breaker",
+                .policy = "x",
+                .error = secret};
+    e.to = rs::circuit_state::open;
+    CHECK(f.line(e, options).find(R"(last_error="token=***")") != std::string::npos);
+}
+
+TEST_CASE("a redact that throws hides the text and disturbs nobody", "[spdlog][H-EV-02]") {
+    fixture f;
+    const rs::log_options options{.redact = [](std::string_view) -> std::string { throw 42; }};
+
+    const std::string line = f.line(failed("token=abc"), options);
+
+    CHECK(line.ends_with(R"(error="[the redaction failed]")"));
+    CHECK(line.find("abc") == std::string::npos);
+    CHECK(f.reg.listener_errors() == 0);
+}
+
+TEST_CASE("a sink that throws disturbs no call", "[spdlog][H-EV-02]") {
+    fixture f;
+    f.logger->set_error_handler([](const std::string&) {});
+    const rs::retry retry{{.base_delay = 1s}, f.reg};
+    const auto logging = rs::log_events(f.reg, f.logger);
+    const auto second_time_lucky = [&] {
+        int calls = 0;
+        return retry([&] {
+            if (++calls < 2) throw std::runtime_error("down");
+            return calls;
+        });
+    };
+
+    f.sink->on_line = [] { throw std::runtime_error("disk full"); };
+    CHECK(second_time_lucky() == 2);
+    CHECK(f.sink->lines.size() == 2);
+
+    f.sink->on_line = [] { throw 42; };
+    CHECK(second_time_lucky() == 2);
+    CHECK(f.sink->lines.size() == 4);
+    f.sink->on_line = nullptr;
+    CHECK(second_time_lucky() == 2);
+    CHECK(f.sink->lines.size() == 6);
+}
+
+TEST_CASE("a sink that uses the registry's own policies does not wait for itself", "[spdlog][H-EV-01]") {
+    fixture f;
+    const rs::circuit_breaker breaker{{.name = "log_server", .failure_threshold = 1}, f.reg};
+    const auto logging = rs::log_events(f.reg, f.logger);
+    f.sink->on_line = [&] { // under the sink's lock
+        if (auto permit = breaker.try_acquire()) permit->failure();
+    };
+
+    f.reg.env()->publish(failed("down"));
+
+    CHECK(breaker.state() == rs::circuit_state::open);
+    CHECK(f.sink->lines.size() == 1);
+}
+
+TEST_CASE("a line below the logger's level is not even made", "[spdlog]") {
+    fixture f;
+    f.logger->set_level(level::err);
+    int redacted = 0;
+    const auto logging = rs::log_events(f.reg, f.logger, {.redact = [&](std::string_view text) {
+                                            ++redacted;
+                                            return std::string(text);
+                                        }});
+
+    f.reg.env()->publish(failed("down"));
+
+    CHECK(f.sink->lines.empty());
+    CHECK(redacted == 0);
+}
+
+TEST_CASE("logging ends with the subscription, and needs a logger", "[spdlog]") {
+    fixture f;
+    { const auto logging = rs::log_events(f.reg, f.logger); }
+
+    f.reg.env()->publish(failed("down"));
+
+    CHECK(f.sink->lines.empty());
+    CHECK_THROWS_AS(rs::log_events(f.reg, nullptr), std::invalid_argument);
+}
+
+} // namespace
