@@ -29,17 +29,18 @@ __attribute__((noinline)) int work(int x) noexcept;
 /// One row: `run(n)` makes n calls.
 struct row {
     std::string name;
-    double bound;      ///< nanoseconds over a bare call; 0: only shown
+    double bound;        ///< nanoseconds over a bare call; 0: only shown
     std::uint64_t calls; ///< in one batch
     std::function<void(std::uint64_t)> run;
-    std::string group{};            ///< rows of a group are compared with one another, not with a bound
+    std::string group{}; ///< rows of a group are compared with one another, not with a bound
     bool may_allocate = false;
-    std::vector<double> samples{};  ///< ns a call, one for each repetition
+    std::vector<double> samples{}; ///< ns a call, one for each repetition
     double allocations_per_call = 0;
 
     double median() const {
         auto sorted = samples;
-        std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2), sorted.end());
+        std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2),
+                         sorted.end());
         return sorted[sorted.size() / 2];
     }
     double best() const { return *std::min_element(samples.begin(), samples.end()); }

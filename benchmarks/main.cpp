@@ -37,7 +37,8 @@ struct subjects {
     rs::retry at_once{{.base_delay = 0s, .budget = rs::retry_budget::unlimited()}, reg};
     rs::pipeline<rs::retry, rs::circuit_breaker> two = retry | breaker;
     rs::pipeline<rs::retry, rs::circuit_breaker, rs::timeout> three = retry | breaker | rs::timeout(2s, reg);
-    rs::pipeline<rs::retry, rs::circuit_breaker, rs::timeout> short_limit = retry | breaker | rs::timeout(100ms, reg);
+    rs::pipeline<rs::retry, rs::circuit_breaker, rs::timeout> short_limit =
+        retry | breaker | rs::timeout(100ms, reg);
     rs::any_pipeline any{retry, breaker, rs::timeout(2s, reg)};
     rs::backoff_schedule schedule{};
     int x = 1;
@@ -60,47 +61,59 @@ std::vector<row> make_rows(subjects& s) {
     rows.push_back(repeat("bare call", 0, [&s] { keep(work(s.x)); }));
     rows.push_back(repeat("  steady clock read", 0, [&s] { keep(s.reg.clock().now()); }));
     rows.push_back(repeat("  coarse clock read", 0, [&s] { keep(s.reg.clock().coarse_now()); }));
-    rows.push_back(repeat("  throw and catch", 0, [] {
-        try {
-            throw std::runtime_error("no");
-        } catch (const std::exception& e) {
-            keep(e);
-        }
-    }, 500));
+    rows.push_back(repeat(
+        "  throw and catch", 0,
+        [] {
+            try {
+                throw std::runtime_error("no");
+            } catch (const std::exception& e) {
+                keep(e);
+            }
+        },
+        500));
     rows.push_back(repeat("closed breaker, success", 2, [&s, call] { keep(s.breaker(call)); }));
     rows.push_back(repeat("closed breaker, with an argument", 4, [&s] { keep(s.breaker(work, s.x)); }));
     rows.push_back(repeat("closed breaker, try_call", 4, [&s, call] { keep(s.breaker.try_call(call)); }));
     rows.push_back(repeat("closed breaker, failures in a row", 2, [&s, call] { keep(s.in_a_row(call)); }));
-    rows.push_back(repeat("closed breaker, rate in a time window", 10, [&s, call] { keep(s.by_time(call)); }));
-    rows.push_back(repeat("closed breaker, rate in the last 100", 12, [&s, call] { keep(s.by_count(call)); }));
+    rows.push_back(
+        repeat("closed breaker, rate in a time window", 10, [&s, call] { keep(s.by_time(call)); }));
+    rows.push_back(
+        repeat("closed breaker, rate in the last 100", 12, [&s, call] { keep(s.by_count(call)); }));
     rows.push_back(repeat("retry, first attempt succeeds", 2, [&s, call] { keep(s.retry(call)); }));
-    rows.push_back(repeat("retry, 2 failing values then success", 15, [&s, f = fails_twice]() mutable { keep(s.at_once(f)); }));
-    rows.push_back(repeat("retry, 2 exceptions then success", 1400, [&s, f = throws_twice]() mutable { keep(s.at_once(f)); }, 300));
+    rows.push_back(repeat("retry, 2 failing values then success", 15,
+                          [&s, f = fails_twice]() mutable { keep(s.at_once(f)); }));
+    rows.push_back(repeat(
+        "retry, 2 exceptions then success", 1400, [&s, f = throws_twice]() mutable { keep(s.at_once(f)); },
+        300));
     rows.push_back(repeat("retry | breaker", 4, [&s, call] { keep(s.two(call)); }));
     rows.push_back(repeat("retry | breaker | timeout(2s)", 15, [&s, call] { keep(s.three(call)); }));
     rows.push_back(repeat("  the same, named", 0, [&s, call] { keep(s.three.named("op")(call)); }));
-    rows.push_back(repeat("  the same, callable takes call_context&", 0, [&s] {
-        keep(s.three([&s](rs::call_context&) { return work(s.x); }));
-    }));
+    rows.push_back(repeat("  the same, callable takes call_context&", 0,
+                          [&s] { keep(s.three([&s](rs::call_context&) { return work(s.x); })); }));
     rows.push_back(repeat("  the same as any_pipeline", 0, [&s, call] { keep(s.any(call)); }));
-    rows.push_back(repeat("retry | breaker | timeout(100ms), two clock reads", 0, [&s, call] { keep(s.short_limit(call)); }, 5'000));
-    rows.push_back(repeat("open breaker, rejection as a value", 8, [&s] {
-        keep(s.open.try_call([&s]() -> result { return work(s.x); }));
-    }));
-    rows.push_back(repeat("open breaker, rejection in the result", 8, [&s] { keep(s.open([&s]() -> result { return work(s.x); })); }));
-    rows.push_back(repeat("open breaker, rejection thrown", 1200, [&s, call] {
-        try {
-            keep(s.open(call));
-        } catch (const rs::circuit_open_error& e) {
-            keep(e);
-        }
-    }, 300));
+    rows.push_back(repeat(
+        "retry | breaker | timeout(100ms), two clock reads", 0, [&s, call] { keep(s.short_limit(call)); },
+        5'000));
+    rows.push_back(repeat("open breaker, rejection as a value", 8,
+                          [&s] { keep(s.open.try_call([&s]() -> result { return work(s.x); })); }));
+    rows.push_back(repeat("open breaker, rejection in the result", 8,
+                          [&s] { keep(s.open([&s]() -> result { return work(s.x); })); }));
+    rows.push_back(repeat(
+        "open breaker, rejection thrown", 1200,
+        [&s, call] {
+            try {
+                keep(s.open(call));
+            } catch (const rs::circuit_open_error& e) {
+                keep(e);
+            }
+        },
+        300));
     rows.back().may_allocate = true;
-    rows.push_back(repeat("full-jitter delay", 5, [&s] {
-        keep(rs::delay_of(s.schedule, 3, 0s, s.reg.random().uniform()));
-    }));
+    rows.push_back(repeat("full-jitter delay", 5,
+                          [&s] { keep(rs::delay_of(s.schedule, 3, 0s, s.reg.random().uniform())); }));
     for (auto& r : rows) {
-        if (r.name.find("exceptions") != std::string::npos || r.name.find("throw and") != std::string::npos) r.may_allocate = true;
+        if (r.name.find("exceptions") != std::string::npos || r.name.find("throw and") != std::string::npos)
+            r.may_allocate = true;
     }
     return rows;
 }
@@ -122,11 +135,12 @@ void show(const row& r, double bare, double bound, verdict& v) {
     if (allocates) ++v.missed_far;
     char limit[16] = "";
     if (bound > 0) std::snprintf(limit, sizeof limit, "%.0f", bound);
-    std::printf("%-50s %9.2f %9.2f %8.2f %7s %7.2f  %s%s\n", r.name.c_str(), r.median(), over, r.median() / bare, limit,
-                r.allocations_per_call, word, allocates ? " ALLOCATES" : "");
+    std::printf("%-50s %9.2f %9.2f %8.2f %7s %7.2f  %s%s\n", r.name.c_str(), r.median(), over,
+                r.median() / bare, limit, r.allocations_per_call, word, allocates ? " ALLOCATES" : "");
 }
 
-double ratio_of_two_threads(const rs::circuit_breaker& breaker, const char* name, int repetitions, verdict& v) {
+double ratio_of_two_threads(const rs::circuit_breaker& breaker, const char* name, int repetitions,
+                            verdict& v) {
     const auto call = [&breaker] { keep(breaker([] { return work(1); })); };
     std::vector<row> rows;
     rows.push_back(repeat("1 thread", 0, call, 400'000));
@@ -137,7 +151,8 @@ double ratio_of_two_threads(const rs::circuit_breaker& breaker, const char* name
     const char* word = ratio <= 1.3 ? "met" : ratio <= 2.6 ? "missed, within 2x" : "MISSED BY MORE THAN 2x";
     if (ratio > 2.6) ++v.missed_far;
     else if (ratio > 1.3) ++v.missed;
-    std::printf("%-50s %9.2f %9.2f %7.2fx %7s          %s\n", name, rows[0].best(), rows[1].best(), ratio, "1.3x", word);
+    std::printf("%-50s %9.2f %9.2f %7.2fx %7s          %s\n", name, rows[0].best(), rows[1].best(), ratio,
+                "1.3x", word);
     return ratio;
 }
 
@@ -147,7 +162,8 @@ int main(int argc, char** argv) {
     int repetitions = 21;
     if (argc == 3 && std::strcmp(argv[1], "--repetitions") == 0) repetitions = std::atoi(argv[2]);
     if (repetitions < 9) {
-        std::fprintf(stderr, "usage: resilience_bench [--repetitions N]   (N of at least 9; 21 if not given)\n");
+        std::fprintf(stderr,
+                     "usage: resilience_bench [--repetitions N]   (N of at least 9; 21 if not given)\n");
         return 2;
     }
     subjects s;
@@ -156,16 +172,19 @@ int main(int argc, char** argv) {
 
     verdict v;
     const double bare = rows.front().median();
-    std::printf("medians of %d interleaved repetitions, nanoseconds; `over` is over the bare call\n\n", repetitions);
+    std::printf("medians of %d interleaved repetitions, nanoseconds; `over` is over the bare call\n\n",
+                repetitions);
     std::printf("%-50s %9s %9s %8s %7s %7s\n", "", "total", "over", "ratio", "bound", "allocs");
     for (const auto& r : rows) show(r, bare, r.bound, v);
 
-    std::printf("\n%-50s %9s %9s %8s %7s\n", "one breaker shared by threads", "1 thread", "2 threads", "ratio", "bound");
+    std::printf("\n%-50s %9s %9s %8s %7s\n", "one breaker shared by threads", "1 thread", "2 threads",
+                "ratio", "bound");
     ratio_of_two_threads(s.breaker, "closed breaker", repetitions, v);
     ratio_of_two_threads(s.by_time, "closed breaker, rate in a time window", repetitions, v);
 
     const std::size_t size = sizeof(rs::detail::breaker_core);
-    std::printf("\nmemory of one breaker, default config: %zu bytes, bound 4096: %s\n", size, size <= 4096 ? "met" : "MISSED");
+    std::printf("\nmemory of one breaker, default config: %zu bytes, bound 4096: %s\n", size,
+                size <= 4096 ? "met" : "MISSED");
     if (size > 4096) ++v.missed_far;
 
     std::printf("\n%d missed by more than 2x, %d within 2x\n", v.missed_far, v.missed);

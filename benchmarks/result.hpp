@@ -14,8 +14,8 @@ public:
         std::error_code code;
         explicit unexpected_type(std::error_code c) : code(c) {}
     };
-    result(int value) : value_(value) {}                            // NOLINT(google-explicit-constructor)
-    result(unexpected_type u) : value_(0), code_(u.code) {}         // NOLINT(google-explicit-constructor)
+    result(int value) : value_(value) {}                    // NOLINT(google-explicit-constructor)
+    result(unexpected_type u) : value_(0), code_(u.code) {} // NOLINT(google-explicit-constructor)
 
     bool has_value() const noexcept { return !code_; }
     int value() const noexcept { return value_; }

@@ -83,7 +83,8 @@ TEST_CASE("the callable runs on a worker and its result comes back", "[abandonin
     const auto there = timeout([] { return std::this_thread::get_id(); });
 
     CHECK(there != here);
-    CHECK(timeout([](int a, const std::string& b) { return b + std::to_string(a); }, 3, std::string("x")) == "x3");
+    CHECK(timeout([](int a, const std::string& b) { return b + std::to_string(a); }, 3, std::string("x")) ==
+          "x3");
     CHECK(w.passed() == 0s);
     CHECK(timeout.stats().calls == 2);
     CHECK(timeout.stats().timed_out == 0);
@@ -191,7 +192,8 @@ TEST_CASE("the callable's context knows the call", "[abandoning_timeout]") {
     CHECK(seen.get_future().get() == "a name that is too long to be kept in place");
 }
 
-TEST_CASE("work that finished first wins over the limit, exceptions included", "[abandoning_timeout][H-TO-04]") {
+TEST_CASE("work that finished first wins over the limit, exceptions included",
+          "[abandoning_timeout][H-TO-04]") {
     world w;
     const auto timeout = w.timeout(2s);
 
@@ -210,15 +212,20 @@ TEST_CASE("work that finished first wins over the limit, exceptions included", "
 /// A run without a caller, to play all orders of its ends.
 template <class F>
 auto run_of(world& w, F& f) {
-    auto core = std::make_shared<rs::detail::abandoning_timeout_core>(rs::abandoning_timeout_config{.limit = 2s}, w.reg.env());
+    auto core = std::make_shared<rs::detail::abandoning_timeout_core>(
+        rs::abandoning_timeout_config{.limit = 2s}, w.reg.env());
     const rs::call_context caller(w.clock, w.reg.env().get());
-    const auto make = [&f] { return [f](rs::outcome<int>& out, rs::call_context& ctx) { out.capture([&] { return f(ctx); }); }; };
-    auto run = std::make_shared<rs::detail::typed_run<int, decltype(make)>>(core, caller, w.clock.now() + 2s, make);
+    const auto make = [&f] {
+        return [f](rs::outcome<int>& out, rs::call_context& ctx) { out.capture([&] { return f(ctx); }); };
+    };
+    auto run =
+        std::make_shared<rs::detail::typed_run<int, decltype(make)>>(core, caller, w.clock.now() + 2s, make);
     return std::pair(core, run);
 }
 using run_end = rs::detail::abandonable_run::end;
 
-TEST_CASE("whoever comes first ends the call, the other one is silent", "[abandoning_timeout][H-TO-03][H-TO-04]") {
+TEST_CASE("whoever comes first ends the call, the other one is silent",
+          "[abandoning_timeout][H-TO-03][H-TO-04]") {
     world w;
     auto f = [](rs::call_context&) -> int { throw std::runtime_error("the real error"); };
     const auto other = GENERATE(run_end::limit, run_end::stopped);
@@ -260,7 +267,8 @@ TEST_CASE("whoever comes first ends the call, the other one is silent", "[abando
     }
 }
 
-TEST_CASE("work that was given up before its worker came to it is not begun", "[abandoning_timeout][H-TO-07]") {
+TEST_CASE("work that was given up before its worker came to it is not begun",
+          "[abandoning_timeout][H-TO-07]") {
     world w;
     int runs = 0;
     auto f = [&](rs::call_context&) { return ++runs; };
@@ -286,7 +294,8 @@ struct slow_start {
     }
 };
 
-TEST_CASE("an attempt whose deadline has passed times out without a worker", "[abandoning_timeout][H-TO-07]") {
+TEST_CASE("an attempt whose deadline has passed times out without a worker",
+          "[abandoning_timeout][H-TO-07]") {
     world w;
     rs::testing::recorder events(w.reg);
     const auto timeout = w.timeout(2s);
@@ -340,7 +349,8 @@ TEST_CASE("an earlier deadline of the call ends the wait", "[abandoning_timeout]
         CHECK(events.events().at(0).at == virtual_clock::start_time + 2s);
     }
     SECTION("of an enclosing call on the same thread") {
-        const auto late = rs::timeout(2s, w.reg).try_call([&] { return timeout.try_call(work).error().code(); });
+        const auto late =
+            rs::timeout(2s, w.reg).try_call([&] { return timeout.try_call(work).error().code(); });
 
         CHECK_FALSE(late.has_value()); // the outer one judges its own lateness
         CHECK(timeout.stats().timed_out == 1);
@@ -355,7 +365,8 @@ TEST_CASE("calls inside of the work inherit its deadline and its stop token", "[
     std::promise<std::error_code> seen;
     const hanging work{.clock = &w.clock, .length = 3s};
 
-    const auto late = outer.try_call([&seen, inner, work] { seen.set_value(inner.try_call(work).error().code()); });
+    const auto late =
+        outer.try_call([&seen, inner, work] { seen.set_value(inner.try_call(work).error().code()); });
 
     CHECK(late.error().code() == rs::errc::timed_out);
     const auto code = seen.get_future().get();
@@ -363,7 +374,8 @@ TEST_CASE("calls inside of the work inherit its deadline and its stop token", "[
     work.go_on->count_down();
 }
 
-TEST_CASE("the caller's stop request ends the wait at once and reaches the callable", "[abandoning_timeout]") {
+TEST_CASE("the caller's stop request ends the wait at once and reaches the callable",
+          "[abandoning_timeout]") {
     world w;
     rs::testing::recorder events(w.reg);
     const auto timeout = w.timeout(2s);
@@ -384,7 +396,8 @@ TEST_CASE("the caller's stop request ends the wait at once and reaches the calla
     CHECK(events.kinds() == std::vector{rs::event_kind::call_abandoned});
     w.wait_for_workers();
     CHECK(timeout.stats().late_results == 1);
-    CHECK(timeout.with({.stop_token = stop.get_token()}).try_call([] { return 1; }).error().code() == rs::errc::cancelled);
+    CHECK(timeout.with({.stop_token = stop.get_token()}).try_call([] { return 1; }).error().code() ==
+          rs::errc::cancelled);
 }
 
 TEST_CASE("no more calls than max_abandoned run past their limit", "[abandoning_timeout][H-TO-09]") {
@@ -407,7 +420,8 @@ TEST_CASE("no more calls than max_abandoned run past their limit", "[abandoning_
     CHECK(timeout.stats().abandoned_running == 8);
     CHECK(events.count(rs::event_kind::call_rejected) == 9'992);
     CHECK_THROWS_AS(timeout(work), rs::workers_exhausted_error);
-    CHECK(timeout.try_call(work).error().message() == "timeout has too many abandoned calls still running (8 at most)");
+    CHECK(timeout.try_call(work).error().message() ==
+          "timeout has too many abandoned calls still running (8 at most)");
 
     work.go_on->count_down();
     w.wait_for_workers();
@@ -453,7 +467,8 @@ TEST_CASE("when a call returns in time nothing of its copies is left", "[abandon
 TEST_CASE("every attempt has copies of its own", "[abandoning_timeout][H-TO-01]") {
     world w;
     const auto timeout = w.timeout(2s);
-    const auto retried = rs::retry({.max_attempts = 3, .base_delay = 1s, .jitter = rs::jitter::none}, w.reg) | timeout;
+    const auto retried =
+        rs::retry({.max_attempts = 3, .base_delay = 1s, .jitter = rs::jitter::none}, w.reg) | timeout;
     std::atomic<int> attempts{0};
     std::string argument = "abc";
     std::vector<int> counts;
@@ -494,7 +509,8 @@ TEST_CASE("the shapes of callables and arguments", "[abandoning_timeout]") {
         CHECK(f(text) == "abcabc");
     }
     SECTION("with a policy further out, rvalues are copied") {
-        const auto twice = rs::retry({.max_attempts = 2, .base_delay = 0s, .jitter = rs::jitter::none}, w.reg) | timeout;
+        const auto twice =
+            rs::retry({.max_attempts = 2, .base_delay = 0s, .jitter = rs::jitter::none}, w.reg) | timeout;
         std::atomic<int> attempts{0};
         const auto result = twice(
             [&attempts, text = std::string("abc")](std::string& s) {
@@ -512,7 +528,8 @@ TEST_CASE("the shapes of callables and arguments", "[abandoning_timeout]") {
         CHECK(timeout(&client::base, std::ref(c)) == 1);
         CHECK(timeout([](const char(&text)[4]) { return std::string(text); }, "abc") == "abc");
         char buffer[4] = "def";
-        CHECK(timeout([&buffer](char* text) { return text != buffer && std::string_view(text) == "def"; }, buffer));
+        CHECK(timeout([&buffer](char* text) { return text != buffer && std::string_view(text) == "def"; },
+                      buffer));
         int out = 0;
         timeout([](int& to) { to = 9; }, std::ref(out));
         CHECK(out == 9);
@@ -530,8 +547,9 @@ TEST_CASE("the shapes of callables and arguments", "[abandoning_timeout]") {
         CHECK(plus(client{5}, 1) == 6);
         CHECK(counting() == 1);
         CHECK(counting() == 1); // every call runs a copy
-        CHECK((rs::fallback(0) | timeout).wrap([](std::unique_ptr<int>& p) { return p ? 1 : 0; })(
-                  std::ref(*std::make_unique<std::unique_ptr<int>>())) == 0);
+        CHECK((rs::fallback(0) | timeout).wrap([](std::unique_ptr<int>& p) {
+            return p ? 1 : 0;
+        })(std::ref(*std::make_unique<std::unique_ptr<int>>())) == 0);
     }
 }
 
@@ -546,7 +564,8 @@ TEST_CASE("policies further in run on the worker, those further out on the calle
     };
 
     SECTION("a retry inside sleeps there, and stops when it is abandoned") {
-        const rs::retry retry({.max_attempts = 100, .base_delay = 4s, .max_delay = 4s, .jitter = rs::jitter::none}, w.reg);
+        const rs::retry retry(
+            {.max_attempts = 100, .base_delay = 4s, .max_delay = 4s, .jitter = rs::jitter::none}, w.reg);
 
         const auto late = (timeout | retry).try_call(fails);
 
@@ -572,7 +591,8 @@ TEST_CASE("policies further in run on the worker, those further out on the calle
         CHECK(w.passed() == 10s + 1s + 10s + 2s + 10s);
     }
     SECTION("a breaker outside counts timeouts, one inside the late outcome") {
-        const rs::circuit_breaker outside({.failure_threshold = 5}, w.reg), inside({.failure_threshold = 5}, w.reg);
+        const rs::circuit_breaker outside({.failure_threshold = 5}, w.reg),
+            inside({.failure_threshold = 5}, w.reg);
 
         const auto late = (outside | timeout | inside).try_call(takes(w.clock, 11s));
         w.wait_for_workers();
@@ -602,9 +622,9 @@ TEST_CASE("a policy may be let go of by its own callable", "[abandoning_timeout]
 
     SECTION("in time") {
         CHECK((*timeout)([&] {
-            timeout.reset();
-            return 4;
-        }) == 4);
+                  timeout.reset();
+                  return 4;
+              }) == 4);
     }
     SECTION("late") {
         const auto late = timeout->try_call([&] {
@@ -622,7 +642,8 @@ TEST_CASE("make_exception says what is thrown", "[abandoning_timeout]") {
     const rs::abandoning_timeout timeout(
         {.name = "slow",
          .limit = 2s,
-         .make_exception = [](const rs::failure& why) { return std::make_exception_ptr(std::logic_error(why.message())); }},
+         .make_exception =
+             [](const rs::failure& why) { return std::make_exception_ptr(std::logic_error(why.message())); }},
         w.reg);
 
     CHECK_THROWS_WITH(timeout(takes(w.clock, 2s)), "timeout 'slow': no result within 2s");
@@ -633,7 +654,9 @@ TEST_CASE("make_exception says what is thrown", "[abandoning_timeout]") {
 TEST_CASE("a make_exception that throws leaves it at a timeout_error", "[abandoning_timeout]") {
     world w;
     const rs::abandoning_timeout timeout(
-        {.limit = 2s, .make_exception = [](const rs::failure&) -> std::exception_ptr { throw std::logic_error("no"); }}, w.reg);
+        {.limit = 2s,
+         .make_exception = [](const rs::failure&) -> std::exception_ptr { throw std::logic_error("no"); }},
+        w.reg);
 
     CHECK_THROWS_AS(timeout(takes(w.clock, 3s)), rs::timeout_error);
     while (timeout.stats().abandoned_running > 0) std::this_thread::yield();
@@ -642,7 +665,8 @@ TEST_CASE("a make_exception that throws leaves it at a timeout_error", "[abandon
 TEST_CASE("a bad config is refused, naming field, value and range", "[abandoning_timeout]") {
     world w;
 
-    CHECK_THROWS_WITH(rs::abandoning_timeout(0s, w.reg), "abandoning_timeout_config.limit is 0ns; it must be more than 0");
+    CHECK_THROWS_WITH(rs::abandoning_timeout(0s, w.reg),
+                      "abandoning_timeout_config.limit is 0ns; it must be more than 0");
     CHECK_THROWS_AS(rs::abandoning_timeout(-1ns, w.reg), std::invalid_argument);
     CHECK_THROWS_WITH(rs::abandoning_timeout({.limit = 1s, .max_abandoned = 0}, w.reg),
                       "abandoning_timeout_config.max_abandoned is 0; it must be at least 1");

@@ -33,7 +33,8 @@ using delays = std::vector<rs::duration>;
 
 scripted<int> always_failing() { return scripted<int>{throws(std::runtime_error("down"))}.repeat_last(); }
 
-TEST_CASE("an any_pipeline put together at run time runs its policies, the first outermost", "[any_pipeline]") {
+TEST_CASE("an any_pipeline put together at run time runs its policies, the first outermost",
+          "[any_pipeline]") {
     world w;
     const rs::circuit_breaker breaker{{}, w.reg};
     rs::any_pipeline guard(rs::retry(support::plain(3), w.reg));
@@ -63,7 +64,8 @@ TEST_CASE("one any_pipeline serves calls of any result type", "[any_pipeline]") 
 
 TEST_CASE("a pipeline given to an any_pipeline is taken apart", "[any_pipeline]") {
     world w;
-    const rs::any_pipeline guard(rs::retry(support::plain(), w.reg) | rs::timeout(1s, w.reg), rs::circuit_breaker({}, w.reg));
+    const rs::any_pipeline guard(rs::retry(support::plain(), w.reg) | rs::timeout(1s, w.reg),
+                                 rs::circuit_breaker({}, w.reg));
 
     CHECK(guard.size() == 3);
 }
@@ -88,10 +90,16 @@ TEST_CASE("an any_pipeline and a pipeline of the same policies behave alike", "[
         const rs::circuit_breaker breaker{{.failure_threshold = 3, .recovery_timeout = 5s}, w.reg};
         const rs::timeout timeout{2s, w.reg};
         const scripted<int> f = script(w);
-        const auto run = [&](const auto& guard) { return guard.with({.deadline = w.clock.now() + 60s}).try_call(f); };
-        const auto result = any ? run(rs::any_pipeline(retry, breaker, timeout)) : run(retry | breaker | timeout);
-        std::string told = result.has_value() ? std::to_string(*const_cast<rs::outcome<int>&>(result)) : result.error().message();
-        for (const auto& e : h.events) told += "\n" + std::string(to_string(e.kind)) + " " + std::to_string(e.attempt) + e.error + e.reason;
+        const auto run = [&](const auto& guard) {
+            return guard.with({.deadline = w.clock.now() + 60s}).try_call(f);
+        };
+        const auto result =
+            any ? run(rs::any_pipeline(retry, breaker, timeout)) : run(retry | breaker | timeout);
+        std::string told = result.has_value() ? std::to_string(*const_cast<rs::outcome<int>&>(result))
+                                              : result.error().message();
+        for (const auto& e : h.events)
+            told +=
+                "\n" + std::string(to_string(e.kind)) + " " + std::to_string(e.attempt) + e.error + e.reason;
         for (const auto d : w.clock.slept()) told += "\n" + std::to_string(d.count());
         told += "\n" + std::to_string(f.calls()) + " " + std::to_string(breaker.stats().failures);
         return told;
@@ -101,13 +109,17 @@ TEST_CASE("an any_pipeline and a pipeline of the same policies behave alike", "[
     compare([](world&) { return scripted<int>{1}; });
     compare([](world&) { return scripted<int>{throws(std::runtime_error("1")), 2}; });
     compare([](world&) { return always_failing(); });
-    compare([](world& w) { return scripted<int>{w.clock, {after(3s, 1), throws(std::runtime_error("2")), 3}}; });
-    compare([](world& w) { return scripted<int>{w.clock, {after(3s, 1), after(3s, 2), after(3s, 3), after(3s, 4)}}; });
+    compare(
+        [](world& w) { return scripted<int>{w.clock, {after(3s, 1), throws(std::runtime_error("2")), 3}}; });
+    compare([](world& w) {
+        return scripted<int>{w.clock, {after(3s, 1), after(3s, 2), after(3s, 3), after(3s, 4)}};
+    });
     compare([](world&) { return scripted<int>{throws(std::bad_alloc())}; });
     compare([](world&) { return scripted<int>{throws(support::http_error(404))}; });
 }
 
-TEST_CASE("in an any_pipeline too the trip that nothing can pass ends the call with the real failure", "[any_pipeline]") {
+TEST_CASE("in an any_pipeline too the trip that nothing can pass ends the call with the real failure",
+          "[any_pipeline]") {
     world w;
     const rs::circuit_breaker breaker{{.failure_threshold = 2, .recovery_timeout = 30s}, w.reg};
     const rs::any_pipeline guard(rs::retry(support::plain(5), w.reg), breaker);
@@ -119,7 +131,8 @@ TEST_CASE("in an any_pipeline too the trip that nothing can pass ends the call w
     CHECK(w.clock.slept() == delays{1s});
 }
 
-TEST_CASE("in an any_pipeline a rejection that ends a retried call carries the last real failure", "[any_pipeline]") {
+TEST_CASE("in an any_pipeline a rejection that ends a retried call carries the last real failure",
+          "[any_pipeline]") {
     world w;
     const rs::circuit_breaker breaker{{}, w.reg};
     auto c = support::at_once(3);
@@ -136,7 +149,8 @@ TEST_CASE("in an any_pipeline a rejection that ends a retried call carries the l
     CHECK(result.error().cause()->message() == "down");
 }
 
-TEST_CASE("in an any_pipeline a stop request ends the sleep and keeps the last outcome", "[any_pipeline][H-RT-12]") {
+TEST_CASE("in an any_pipeline a stop request ends the sleep and keeps the last outcome",
+          "[any_pipeline][H-RT-12]") {
     world w;
     const rs::any_pipeline guard(rs::retry(support::plain(3), w.reg), rs::timeout(2s, w.reg));
     std::stop_source stop;
@@ -164,7 +178,8 @@ TEST_CASE("a surrounding policy may stand anywhere in an any_pipeline", "[any_pi
     CHECK(breaker.stats().failures == 4);
 }
 
-TEST_CASE("an any_pipeline keeps what it was made of, and copies share it", "[any_pipeline][H-CPP-20][H-CPP-23]") {
+TEST_CASE("an any_pipeline keeps what it was made of, and copies share it",
+          "[any_pipeline][H-CPP-20][H-CPP-23]") {
     rs::testing::virtual_clock clock;
     std::optional<rs::any_pipeline> guard;
     {

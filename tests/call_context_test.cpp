@@ -98,8 +98,10 @@ TEST_CASE("calls on one thread inherit the deadline of the call around them", "[
 
     rs::timeout(5s, w.reg)([&] {
         inner([&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 5s); });
-        inner.with({.deadline = began + 9s})([&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 5s); });
-        inner.with({.deadline = began + 2s})([&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 2s); });
+        inner.with({.deadline = began + 9s})(
+            [&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 5s); });
+        inner.with({.deadline = began + 2s})(
+            [&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 2s); });
         (inner | rs::timeout(1s, w.reg))([&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 1s); });
         (inner | rs::timeout(9s, w.reg))([&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 5s); });
     });
@@ -107,7 +109,8 @@ TEST_CASE("calls on one thread inherit the deadline of the call around them", "[
 }
 
 TEST_CASE("an inherited deadline ends the inner retries", "[call_context][H-RT-11]") {
-    for (const auto& [limit, calls] : {std::pair{rs::duration{1s + 1ns}, 2U}, std::pair{rs::duration{1s}, 1U}}) {
+    for (const auto& [limit, calls] :
+         {std::pair{rs::duration{1s + 1ns}, 2U}, std::pair{rs::duration{1s}, 1U}}) {
         world w;
         const rs::retry inner{support::plain(2), w.reg};
         unsigned made = 0;
@@ -123,7 +126,8 @@ TEST_CASE("an inherited deadline ends the inner retries", "[call_context][H-RT-1
     }
 }
 
-TEST_CASE("a call inside of one whose time is up is not begun, with or without a context of its own", "[call_context][H-TO-07]") {
+TEST_CASE("a call inside of one whose time is up is not begun, with or without a context of its own",
+          "[call_context][H-TO-07]") {
     world w;
     const rs::retry inner{support::plain(3), w.reg};
     int ran = 0;
@@ -162,12 +166,15 @@ TEST_CASE("an inherited stop request wakes the inner sleep", "[call_context][H-R
     const auto began = w.clock.now();
     const auto timer = w.clock.call_at(began + 300ms, [&] { stop.request_stop(); });
 
-    (void)outer.with({.stop_token = stop.get_token()}).try_call([&] { inner([] { throw std::runtime_error("down"); }); });
+    (void)outer.with({.stop_token = stop.get_token()}).try_call([&] {
+        inner([] { throw std::runtime_error("down"); });
+    });
 
     CHECK(w.clock.now() - began == 300ms);
 }
 
-TEST_CASE("a stop token of its own does not cut a call off from the one around it", "[call_context][H-RT-12]") {
+TEST_CASE("a stop token of its own does not cut a call off from the one around it",
+          "[call_context][H-RT-12]") {
     for (const bool outer_stops : {true, false}) {
         world w;
         const rs::retry outer{support::plain(1), w.reg};
@@ -175,7 +182,8 @@ TEST_CASE("a stop token of its own does not cut a call off from the one around i
         std::stop_source outer_stop;
         std::stop_source inner_stop;
         const auto began = w.clock.now();
-        const auto timer = w.clock.call_at(began + 300ms, [&] { (outer_stops ? outer_stop : inner_stop).request_stop(); });
+        const auto timer =
+            w.clock.call_at(began + 300ms, [&] { (outer_stops ? outer_stop : inner_stop).request_stop(); });
 
         (void)outer.with({.stop_token = outer_stop.get_token()}).try_call([&] {
             inner.with({.stop_token = inner_stop.get_token()})([] { throw std::runtime_error("down"); });
@@ -230,7 +238,8 @@ TEST_CASE("of a call around it on another clock, the time that is left is inheri
 
     rs::timeout(5s, outer.reg)([&] {
         outer.clock.advance(2s);
-        rs::retry(support::plain(), inner.reg)([&](rs::call_context& ctx) { CHECK(ctx.deadline() == inner_began + 3s); });
+        rs::retry(support::plain(),
+                  inner.reg)([&](rs::call_context& ctx) { CHECK(ctx.deadline() == inner_began + 3s); });
     });
 }
 

@@ -24,7 +24,10 @@ using namespace std::chrono_literals;
 
 TEST_CASE("reset closes from every state and clears the window", "[circuit_breaker]") {
     world w;
-    const auto breaker = w.make({.failure_threshold = 2, .consecutive_failures = 2, .failure_rate_threshold = 1.0, .minimum_calls = 2});
+    const auto breaker = w.make({.failure_threshold = 2,
+                                 .consecutive_failures = 2,
+                                 .failure_rate_threshold = 1.0,
+                                 .minimum_calls = 2});
 
     SECTION("closed") { fail(breaker); }
     SECTION("open") { fail(breaker, 2); }
@@ -108,7 +111,8 @@ TEST_CASE("what happens while disabled enters no window", "[circuit_breaker][H-C
     CHECK_FALSE(breaker.stats().last_error);
 }
 
-TEST_CASE("metrics_only admits everything, counts, and says where it would have tripped", "[circuit_breaker]") {
+TEST_CASE("metrics_only admits everything, counts, and says where it would have tripped",
+          "[circuit_breaker]") {
     world w;
     rs::testing::recorder log(w.reg);
     const auto breaker = w.make({.name = "db", .failure_threshold = 3});
@@ -224,7 +228,8 @@ TEST_CASE("a command outlasts the probes of before", "[circuit_breaker][H-CB-21]
 
 TEST_CASE("reset in half_open gives all places back", "[circuit_breaker][H-CB-04]") {
     world w;
-    const auto breaker = w.make_ready({.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 5s});
+    const auto breaker =
+        w.make_ready({.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 5s});
     auto probe = breaker.try_acquire();
     REQUIRE(probe);
     breaker.reset();
@@ -296,7 +301,8 @@ TEST_CASE("an invalid update changes nothing and throws", "[circuit_breaker]") {
     CHECK(breaker.state() == circuit_state::open);
 }
 
-TEST_CASE("an update in half_open that asks for less than has passed closes the circuit", "[circuit_breaker][H-CB-10]") {
+TEST_CASE("an update in half_open that asks for less than has passed closes the circuit",
+          "[circuit_breaker][H-CB-10]") {
     world w;
     const auto breaker = w.make_ready({.success_threshold = 3, .recovery_timeout = 5s});
     succeed(breaker, 2);
@@ -312,7 +318,8 @@ TEST_CASE("an update in half_open that asks for less than has passed closes the 
 TEST_CASE("an update changes the rate window and keeps what it can", "[circuit_breaker]") {
     world w;
     const auto with = [](auto window, double share = 0.5) {
-        return rs::circuit_breaker_config{.failure_rate_threshold = share, .window = window, .minimum_calls = 5};
+        return rs::circuit_breaker_config{
+            .failure_rate_threshold = share, .window = window, .minimum_calls = 5};
     };
 
     SECTION("a time window of another length keeps successes like failures") {
@@ -360,7 +367,8 @@ TEST_CASE("a call in flight is judged by the config that it began under", "[circ
                                  .slow_call_duration = 1s,
                                  .slow_call_rate_threshold = 1.0,
                                  .record_if = rs::on<std::logic_error>()});
-    const rs::circuit_breaker_config next{.name = "db", .failure_threshold = 9, .record_if = rs::on<std::runtime_error>()};
+    const rs::circuit_breaker_config next{
+        .name = "db", .failure_threshold = 9, .record_if = rs::on<std::runtime_error>()};
 
     (void)breaker.try_call([&] {
         breaker.update(next);

@@ -53,9 +53,13 @@ TEST_CASE("every number of a config has its range", "[circuit_breaker_config]") 
         {"success_threshold", {.success_threshold = 1}, {.success_threshold = 0}},
         {"success_threshold", {.success_threshold = 65'536}, {.success_threshold = 65'537}},
         {"recovery_timeout", {.recovery_timeout = 0ns}, {.recovery_timeout = -1ns}},
-        {"recovery_timeout", {.recovery_timeout = rs::duration::max()}, {.recovery_timeout = rs::duration::min()}},
+        {"recovery_timeout",
+         {.recovery_timeout = rs::duration::max()},
+         {.recovery_timeout = rs::duration::min()}},
         {"failure_window", {.failure_window = 1ns}, {.failure_window = 0ns}},
-        {"half_open_max_calls", {.success_threshold = 3, .half_open_max_calls = 1}, {.half_open_max_calls = 0}},
+        {"half_open_max_calls",
+         {.success_threshold = 3, .half_open_max_calls = 1},
+         {.half_open_max_calls = 0}},
         {"half_open_max_calls",
          {.success_threshold = 3, .half_open_max_calls = 3},
          {.success_threshold = 3, .half_open_max_calls = 4}},
@@ -104,7 +108,8 @@ TEST_CASE("a complaint names field, value and range", "[circuit_breaker_config]"
           "circuit_breaker_config.recovery_timeout is -250ms; it must be 0 or more");
 }
 
-TEST_CASE("the same name and an equal config is the same circuit, untouched", "[circuit_breaker_config][H-CB-27]") {
+TEST_CASE("the same name and an equal config is the same circuit, untouched",
+          "[circuit_breaker_config][H-CB-27]") {
     world w;
     const auto first = w.make_open({.name = "db", .recovery_timeout = 5s});
     w.clock.advance(4s);
@@ -118,7 +123,8 @@ TEST_CASE("the same name and an equal config is the same circuit, untouched", "[
     CHECK(first.state() == rs::circuit_state::closed);
 }
 
-TEST_CASE("the same name and another config is refused, and the field named", "[circuit_breaker_config][H-REG-03]") {
+TEST_CASE("the same name and another config is refused, and the field named",
+          "[circuit_breaker_config][H-REG-03]") {
     world w;
     const config base{.name = "db"};
     const auto first = w.make(base);
@@ -141,7 +147,10 @@ TEST_CASE("the same name and another config is refused, and the field named", "[
         {"recovery_backoff", [](config& c) { c.recovery_backoff.emplace(); }},
         {"record_if", [](config& c) { c.record_if = rs::on<std::logic_error>(); }},
         {"ignore_if", [](config& c) { c.ignore_if = rs::on<std::logic_error>(); }},
-        {"break_duration_of", [](config& c) { c.break_duration_of = [](const rs::failure&) { return std::optional<rs::duration>(); }; }},
+        {"break_duration_of",
+         [](config& c) {
+             c.break_duration_of = [](const rs::failure&) { return std::optional<rs::duration>(); };
+         }},
         {"on_state_change", [](config& c) { c.on_state_change = [](const rs::event&) {}; }},
     };
 
@@ -151,12 +160,14 @@ TEST_CASE("the same name and another config is refused, and the field named", "[
         change(other);
         REQUIRE(rs::validate(other).empty());
         CHECK(rs::detail::difference(base, other) == field);
-        CHECK_THROWS_WITH(w.make(other), "circuit_breaker 'db' exists already with another " + std::string(field));
+        CHECK_THROWS_WITH(w.make(other),
+                          "circuit_breaker 'db' exists already with another " + std::string(field));
     }
     CHECK(w.reg.circuit_breakers().size() == 1);
 }
 
-TEST_CASE("configs are compared with the one declared, not with later updates", "[circuit_breaker_config][H-REG-03]") {
+TEST_CASE("configs are compared with the one declared, not with later updates",
+          "[circuit_breaker_config][H-REG-03]") {
     world w;
     const auto first = w.make({.name = "db", .failure_threshold = 3});
     first.update({.name = "db", .failure_threshold = 4});

@@ -62,7 +62,8 @@ TEST_CASE("no more probes are admitted than could still be needed", "[circuit_br
     CHECK_FALSE(breaker.try_acquire());
 }
 
-TEST_CASE("a rejection in half_open says that the places are taken and not when one is free", "[circuit_breaker]") {
+TEST_CASE("a rejection in half_open says that the places are taken and not when one is free",
+          "[circuit_breaker]") {
     world w;
     const auto breaker = w.make_ready({.name = "db", .half_open_max_calls = 1});
     const auto probe = breaker.try_acquire();
@@ -142,8 +143,7 @@ TEST_CASE("a call abandoned by its driver gives its place back", "[circuit_break
 TEST_CASE("a probe that hangs fails when its lease is over, and never wedges the circuit",
           "[circuit_breaker][H-CB-02]") {
     world w;
-    const auto breaker =
-        w.make_ready({.success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 60s});
+    const auto breaker = w.make_ready({.success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 60s});
     auto hung = breaker.try_acquire();
     REQUIRE(hung);
     const auto generation = breaker.stats().generation;
@@ -169,8 +169,7 @@ TEST_CASE("a probe that hangs fails when its lease is over, and never wedges the
 
 TEST_CASE("after a lease that ended long ago the call that comes is a probe", "[circuit_breaker][H-CB-02]") {
     world w;
-    const auto breaker =
-        w.make_ready({.success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 60s});
+    const auto breaker = w.make_ready({.success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 60s});
     const auto hung = breaker.try_acquire();
     const auto generation = breaker.stats().generation;
 
@@ -182,8 +181,7 @@ TEST_CASE("after a lease that ended long ago the call that comes is a probe", "[
 
 TEST_CASE("a probe is judged by its lease even if nobody called meanwhile", "[circuit_breaker][H-CB-02]") {
     world w;
-    const auto breaker =
-        w.make_ready({.success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 60s});
+    const auto breaker = w.make_ready({.success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 60s});
     auto probe = breaker.try_acquire();
     REQUIRE(probe);
 
@@ -218,8 +216,7 @@ TEST_CASE("a probe is judged by its lease even if nobody called meanwhile", "[ci
 
 TEST_CASE("a probe's lease lasts until its own deadline if that is later", "[circuit_breaker][H-CB-14]") {
     world w;
-    const auto breaker =
-        w.make_ready({.success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 10s});
+    const auto breaker = w.make_ready({.success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 10s});
     const auto settle_after = [&](rs::duration deadline, rs::duration lasts) {
         breaker.with({.deadline = w.clock.now() + deadline})([&] { w.clock.advance(lasts); });
         return breaker.state();
@@ -253,8 +250,11 @@ TEST_CASE("a classifier that throws on a probe neither leaks its place nor chang
 
 TEST_CASE("minimum_calls has no say in half_open", "[circuit_breaker][H-CB-10]") {
     world w;
-    const auto breaker = w.make_ready(
-        {.failure_threshold = 1, .success_threshold = 2, .recovery_timeout = 5s, .failure_rate_threshold = 0.5, .minimum_calls = 100});
+    const auto breaker = w.make_ready({.failure_threshold = 1,
+                                       .success_threshold = 2,
+                                       .recovery_timeout = 5s,
+                                       .failure_rate_threshold = 0.5,
+                                       .minimum_calls = 100});
 
     SECTION("for a success") {
         succeed(breaker, 2);
@@ -266,7 +266,8 @@ TEST_CASE("minimum_calls has no say in half_open", "[circuit_breaker][H-CB-10]")
     }
 }
 
-TEST_CASE("a probe that an inner policy refuses gives its place back", "[circuit_breaker][H-CB-12][H-CB-33]") {
+TEST_CASE("a probe that an inner policy refuses gives its place back",
+          "[circuit_breaker][H-CB-12][H-CB-33]") {
     world w;
     const auto outer = w.make_ready({.name = "outer", .success_threshold = 1, .recovery_timeout = 5s});
     const auto inner = w.make({.name = "inner"});
@@ -285,11 +286,13 @@ TEST_CASE("a probe that an inner policy refuses gives its place back", "[circuit
     CHECK(outer.state() == circuit_state::closed);
 }
 
-TEST_CASE("of a failing and a succeeding probe the failure wins, in either order", "[circuit_breaker][H-CB-17]") {
+TEST_CASE("of a failing and a succeeding probe the failure wins, in either order",
+          "[circuit_breaker][H-CB-17]") {
     world w;
-    const auto breaker = w.make_ready({.success_threshold = 2,
-                                       .recovery_timeout = 5s,
-                                       .recovery_backoff = rs::recovery_backoff{.multiplier = 2.0, .cap = 1h}});
+    const auto breaker =
+        w.make_ready({.success_threshold = 2,
+                      .recovery_timeout = 5s,
+                      .recovery_backoff = rs::recovery_backoff{.multiplier = 2.0, .cap = 1h}});
     auto good = breaker.try_acquire();
     auto bad = breaker.try_acquire();
     REQUIRE(good);
@@ -351,7 +354,8 @@ TEST_CASE("results of calls from before the trip change totals and nothing else"
 
 TEST_CASE("a late result counts in no later window", "[circuit_breaker][H-CB-15]") {
     world w;
-    const auto breaker = w.make({.consecutive_failures = 2, .failure_rate_threshold = 1.0, .minimum_calls = 2});
+    const auto breaker =
+        w.make({.consecutive_failures = 2, .failure_rate_threshold = 1.0, .minimum_calls = 2});
     auto good = breaker.try_acquire();
     auto bad = breaker.try_acquire();
     REQUIRE(good);

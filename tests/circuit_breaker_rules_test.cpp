@@ -134,7 +134,8 @@ TEST_CASE("a success that brings the window to minimum_calls can trip", "[circui
     CHECK(breaker.state() == circuit_state::open);
 }
 
-TEST_CASE("a count window forgets what more results than its size have followed", "[circuit_breaker][H-WIN-01]") {
+TEST_CASE("a count window forgets what more results than its size have followed",
+          "[circuit_breaker][H-WIN-01]") {
     world w;
     const auto breaker =
         w.make({.failure_rate_threshold = 0.5, .window = rs::count_window{4}, .minimum_calls = 4});
@@ -229,7 +230,8 @@ TEST_CASE("slow successes trip, and slow failures count as both", "[circuit_brea
     const bool by_time = GENERATE(false, true);
     const bool good = GENERATE(false, true);
     world w;
-    rs::circuit_breaker_config config{.slow_call_duration = 1s, .slow_call_rate_threshold = 0.5, .minimum_calls = 4};
+    rs::circuit_breaker_config config{
+        .slow_call_duration = 1s, .slow_call_rate_threshold = 0.5, .minimum_calls = 4};
     if (by_time) config.window = rs::time_window{60s};
     const auto breaker = w.make(config);
 
@@ -309,16 +311,19 @@ TEST_CASE("any rule that is on trips", "[circuit_breaker]") {
 
 TEST_CASE("a failure that asks for a break trips at once for that long", "[circuit_breaker]") {
     world w;
-    const auto breaker = w.make({.failure_threshold = 100,
-                                 .success_threshold = 1,
-                                 .recovery_timeout = 30s,
-                                 .break_duration_of = [](const rs::failure& f) -> std::optional<rs::duration> {
-                                     if (f.message() == "503") return 7s;
-                                     if (f.message() == "odd") throw std::logic_error("callback");
-                                     if (f.message() == "negative") return -7s;
-                                     return std::nullopt;
-                                 }});
-    const auto end_with = [&](const char* text) { (void)breaker.try_call([&] { throw std::runtime_error(text); }); };
+    const auto breaker =
+        w.make({.failure_threshold = 100,
+                .success_threshold = 1,
+                .recovery_timeout = 30s,
+                .break_duration_of = [](const rs::failure& f) -> std::optional<rs::duration> {
+                    if (f.message() == "503") return 7s;
+                    if (f.message() == "odd") throw std::logic_error("callback");
+                    if (f.message() == "negative") return -7s;
+                    return std::nullopt;
+                }});
+    const auto end_with = [&](const char* text) {
+        (void)breaker.try_call([&] { throw std::runtime_error(text); });
+    };
 
     end_with("500");
     end_with("odd");
@@ -341,7 +346,8 @@ TEST_CASE("a failure that asks for a break trips at once for that long", "[circu
     CHECK(breaker.state() == circuit_state::closed);
 }
 
-TEST_CASE("failures and successes of threads without order agree with a list of all results", "[circuit_breaker]") {
+TEST_CASE("failures and successes of threads without order agree with a list of all results",
+          "[circuit_breaker]") {
     world w;
     const auto breaker =
         w.make({.failure_rate_threshold = 1.0, .window = rs::count_window{50}, .minimum_calls = 1000});

@@ -36,7 +36,8 @@ TEST_CASE("a circuit with the default config trips at the fifth failure, not at 
     CHECK(succeed(breaker) == 0);
 }
 
-TEST_CASE("an open circuit rejects with an error that says who, why and when to come back", "[circuit_breaker]") {
+TEST_CASE("an open circuit rejects with an error that says who, why and when to come back",
+          "[circuit_breaker]") {
     world w;
     const auto breaker = w.make_open({.name = "jira_api", .recovery_timeout = 30s});
     w.clock.advance(27s + 600ms);
@@ -60,7 +61,8 @@ TEST_CASE("an open circuit rejects with an error that says who, why and when to 
     }
 }
 
-TEST_CASE("the rejections of an open circuit are objects of their own", "[circuit_breaker][H-CB-38][H-CPP-06]") {
+TEST_CASE("the rejections of an open circuit are objects of their own",
+          "[circuit_breaker][H-CB-38][H-CPP-06]") {
     world w;
     const auto breaker = w.make_open();
     const auto caught = [&]() -> std::exception_ptr {
@@ -79,7 +81,8 @@ TEST_CASE("the rejections of an open circuit are objects of their own", "[circui
     CHECK(first != second);
 }
 
-TEST_CASE("an open circuit admits a probe from recovery_timeout on and shows open until then", "[circuit_breaker]") {
+TEST_CASE("an open circuit admits a probe from recovery_timeout on and shows open until then",
+          "[circuit_breaker]") {
     world w;
     const auto breaker = w.make_open({.recovery_timeout = 5s});
 
@@ -93,7 +96,8 @@ TEST_CASE("an open circuit admits a probe from recovery_timeout on and shows ope
     CHECK(breaker.state() == circuit_state::half_open);
 }
 
-TEST_CASE("a call after recovery_timeout is the first probe, by any call form", "[circuit_breaker][H-CB-28]") {
+TEST_CASE("a call after recovery_timeout is the first probe, by any call form",
+          "[circuit_breaker][H-CB-28]") {
     world w;
     int runs = 0;
     const auto count = [&] { return ++runs; };
@@ -128,8 +132,8 @@ TEST_CASE("looking at a circuit changes nothing", "[circuit_breaker][H-CB-08]") 
 
 TEST_CASE("success_threshold successes close the circuit and clear the window", "[circuit_breaker]") {
     world w;
-    const auto breaker =
-        w.make_ready({.failure_threshold = 3, .success_threshold = 2, .recovery_timeout = 5s, .failure_window = 1h});
+    const auto breaker = w.make_ready(
+        {.failure_threshold = 3, .success_threshold = 2, .recovery_timeout = 5s, .failure_window = 1h});
 
     succeed(breaker);
     CHECK(breaker.state() == circuit_state::half_open);
@@ -246,7 +250,8 @@ TEST_CASE("an open circuit rejects by the coarse clock while it is more than a t
     CHECK(succeed(breaker) == 1);
 }
 
-TEST_CASE("the moment of the first probe is exact, whatever the phase of the coarse clock", "[circuit_breaker]") {
+TEST_CASE("the moment of the first probe is exact, whatever the phase of the coarse clock",
+          "[circuit_breaker]") {
     const auto phase = GENERATE(0ns, 1ns, 1ms, 3999999ns);
     rs::testing::virtual_clock clock;
     clock.set_coarse_resolution(4ms, phase);
@@ -261,11 +266,13 @@ TEST_CASE("the moment of the first probe is exact, whatever the phase of the coa
     CHECK(succeed(breaker) == 1);
 }
 
-TEST_CASE("recovery_backoff grows recovery_timeout until the circuit recovers", "[circuit_breaker][H-CB-24]") {
+TEST_CASE("recovery_backoff grows recovery_timeout until the circuit recovers",
+          "[circuit_breaker][H-CB-24]") {
     world w;
-    const auto breaker = w.make_open({.success_threshold = 1,
-                                      .recovery_timeout = 5s,
-                                      .recovery_backoff = rs::recovery_backoff{.multiplier = 3.0, .cap = 20s}});
+    const auto breaker =
+        w.make_open({.success_threshold = 1,
+                     .recovery_timeout = 5s,
+                     .recovery_backoff = rs::recovery_backoff{.multiplier = 3.0, .cap = 20s}});
 
     for (const rs::duration lasts : {5s, 15s, 20s, 20s}) {
         w.clock.advance(lasts - 1ns);
@@ -330,7 +337,8 @@ TEST_CASE("a callable may call the circuit that it runs under", "[circuit_breake
     CHECK(value == 7);
 }
 
-TEST_CASE("two threads are inside the callable at once, in every state that admits", "[circuit_breaker][H-CB-29]") {
+TEST_CASE("two threads are inside the callable at once, in every state that admits",
+          "[circuit_breaker][H-CB-29]") {
     const auto state = GENERATE(circuit_state::closed, circuit_state::half_open, circuit_state::disabled);
     world w;
     const auto breaker = w.make_ready({.success_threshold = 2, .recovery_timeout = 5s});

@@ -37,12 +37,14 @@ TEST_CASE("a new circuit's statistics are empty", "[circuit_breaker]") {
     CHECK_FALSE(s.last_failure_time);
     CHECK_FALSE(s.last_error);
     CHECK_FALSE(s.retry_after);
-    CHECK(s.calls + s.successes + s.failures + s.ignored + s.rejected + s.late_results + s.slow + s.trips == 0);
+    CHECK(s.calls + s.successes + s.failures + s.ignored + s.rejected + s.late_results + s.slow + s.trips ==
+          0);
 }
 
 TEST_CASE("failure_count is what the window holds, then what tripped it", "[circuit_breaker][H-WIN-09]") {
     world w;
-    const auto breaker = w.make({.failure_threshold = 3, .success_threshold = 2, .recovery_timeout = 5s, .failure_window = 10s});
+    const auto breaker = w.make(
+        {.failure_threshold = 3, .success_threshold = 2, .recovery_timeout = 5s, .failure_window = 10s});
     fail(breaker);
     w.clock.advance(5s);
     fail(breaker);
@@ -168,9 +170,11 @@ TEST_CASE("retry_after is the time to the next probe while open, and nothing els
     CHECK_FALSE(breaker.stats().retry_after);
 }
 
-TEST_CASE("the exception of a failure is not kept, its type and a bounded text are", "[circuit_breaker][H-CB-37]") {
+TEST_CASE("the exception of a failure is not kept, its type and a bounded text are",
+          "[circuit_breaker][H-CB-37]") {
     struct large : std::runtime_error {
-        explicit large(std::shared_ptr<int> p) : std::runtime_error(std::string(10'000, 'x')), payload(std::move(p)) {}
+        explicit large(std::shared_ptr<int> p)
+            : std::runtime_error(std::string(10'000, 'x')), payload(std::move(p)) {}
         std::shared_ptr<int> payload;
     };
     world w;

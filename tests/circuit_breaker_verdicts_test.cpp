@@ -29,7 +29,9 @@ using namespace std::chrono_literals;
 struct answer {
     int status;
 };
-std::optional<int> http_status_of(const answer& a) { return a.status == 0 ? std::nullopt : std::optional(a.status); }
+std::optional<int> http_status_of(const answer& a) {
+    return a.status == 0 ? std::nullopt : std::optional(a.status);
+}
 
 struct http_failure : std::runtime_error, rs::http_carrier {
     explicit http_failure(int status) : std::runtime_error("HTTP"), status_(status) {}
@@ -55,7 +57,8 @@ TEST_CASE("any exception is a failure, whatever its type", "[circuit_breaker][H-
     CHECK(breaker.state() == circuit_state::open);
 }
 
-TEST_CASE("cancellation is ignored, also by a circuit that records everything", "[circuit_breaker][H-CB-32]") {
+TEST_CASE("cancellation is ignored, also by a circuit that records everything",
+          "[circuit_breaker][H-CB-32]") {
     world w;
     rs::circuit_breaker_config config{.failure_threshold = 1};
     if (GENERATE(false, true)) config.record_if = rs::predicate([](const rs::failure&) { return true; });
@@ -141,8 +144,8 @@ TEST_CASE("failing values are failures", "[circuit_breaker]") {
 
 TEST_CASE("record_if decides what is a failure, the rest are successes", "[circuit_breaker]") {
     world w;
-    const auto breaker =
-        w.make({.failure_threshold = 2, .consecutive_failures = 2, .record_if = rs::on<std::invalid_argument>()});
+    const auto breaker = w.make(
+        {.failure_threshold = 2, .consecutive_failures = 2, .record_if = rs::on<std::invalid_argument>()});
 
     throw_in(breaker, std::invalid_argument("counts"));
     throw_in(breaker, std::runtime_error("does not"));
@@ -195,8 +198,8 @@ TEST_CASE("a predicate that throws makes a failure of a failure and leaves a suc
     CHECK(breaker.stats().successes == 1);
     CHECK(breaker.stats().predicate_errors == 1);
 
-    const auto throwing = w.make({.failure_threshold = 1,
-                                  .ignore_if = rs::predicate([](const rs::failure&) -> bool { throw 42; })});
+    const auto throwing = w.make(
+        {.failure_threshold = 1, .ignore_if = rs::predicate([](const rs::failure&) -> bool { throw 42; })});
     CHECK_THROWS_AS(throwing([] { throw circuits::service_down(); }), circuits::service_down);
     CHECK(throwing.state() == circuit_state::open);
     CHECK(throwing.stats().predicate_errors == 1);
@@ -249,7 +252,8 @@ TEST_CASE("permits settle as they are told", "[circuit_breaker]") {
     CHECK(breaker.stats().rejected == 1);
 }
 
-TEST_CASE("permit.failure() is a failure whatever the predicates say, settle() asks them", "[circuit_breaker]") {
+TEST_CASE("permit.failure() is a failure whatever the predicates say, settle() asks them",
+          "[circuit_breaker]") {
     world w;
     const auto breaker = w.make({.failure_threshold = 10,
                                  .record_if = rs::on<std::invalid_argument>(),
@@ -265,8 +269,9 @@ TEST_CASE("permit.failure() is a failure whatever the predicates say, settle() a
     breaker.try_acquire()->settle(
         rs::retry(rs::retry_config{.max_attempts = 1}, w.reg).try_call([] { throw std::bad_alloc(); }));
     CHECK(breaker.stats().ignored == 1);
-    breaker.try_acquire()->settle(
-        rs::retry(rs::retry_config{.max_attempts = 1}, w.reg).try_call([] { throw std::invalid_argument("x"); }));
+    breaker.try_acquire()->settle(rs::retry(rs::retry_config{.max_attempts = 1}, w.reg).try_call([] {
+        throw std::invalid_argument("x");
+    }));
     CHECK(breaker.stats().failures == 3);
 }
 
@@ -293,12 +298,14 @@ TEST_CASE("a permit keeps its circuit alive", "[circuit_breaker][H-CPP-23][H-REG
     other.reset();
 }
 
-TEST_CASE("one call inside of a circuit is one result, however many attempts it took", "[circuit_breaker][H-CB-35]") {
+TEST_CASE("one call inside of a circuit is one result, however many attempts it took",
+          "[circuit_breaker][H-CB-35]") {
     world w;
     const auto outside = w.make();
     const auto inside = w.make({.failure_threshold = 100});
     const auto guard =
-        outside | rs::retry(rs::retry_config{.max_attempts = 3, .base_delay = 0s, .max_delay = 0s}, w.reg) | inside;
+        outside | rs::retry(rs::retry_config{.max_attempts = 3, .base_delay = 0s, .max_delay = 0s}, w.reg) |
+        inside;
 
     (void)guard.try_call([] { throw circuits::service_down(); });
 
@@ -324,7 +331,9 @@ TEST_CASE("the result that trips a circuit tells those outside when it will reop
     world w;
     const auto breaker = w.make({.failure_threshold = 2, .recovery_timeout = 30s});
     int runs = 0;
-    const auto guard = rs::retry(rs::retry_config{.max_attempts = 5, .base_delay = 1s, .jitter = rs::jitter::none}, w.reg) | breaker;
+    const auto guard =
+        rs::retry(rs::retry_config{.max_attempts = 5, .base_delay = 1s, .jitter = rs::jitter::none}, w.reg) |
+        breaker;
 
     CHECK_THROWS_AS(guard([&] {
                         ++runs;

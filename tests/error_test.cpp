@@ -16,11 +16,13 @@ namespace {
 namespace rs = resilience;
 using namespace std::chrono_literals;
 
-constexpr rs::errc all_codes[] = {rs::errc::circuit_open,   rs::errc::timed_out,         rs::errc::bulkhead_full,
-                                  rs::errc::rate_limited,   rs::errc::throttled,         rs::errc::limit_exceeded,
-                                  rs::errc::cancelled,      rs::errc::retries_exhausted, rs::errc::workers_exhausted};
+constexpr rs::errc all_codes[] = {
+    rs::errc::circuit_open, rs::errc::timed_out,         rs::errc::bulkhead_full,
+    rs::errc::rate_limited, rs::errc::throttled,         rs::errc::limit_exceeded,
+    rs::errc::cancelled,    rs::errc::retries_exhausted, rs::errc::workers_exhausted};
 
-static_assert(std::is_nothrow_copy_constructible_v<rs::error> && std::is_nothrow_copy_assignable_v<rs::error>);
+static_assert(std::is_nothrow_copy_constructible_v<rs::error> &&
+              std::is_nothrow_copy_assignable_v<rs::error>);
 static_assert(std::is_base_of_v<std::system_error, rs::error>);
 static_assert(std::is_error_code_enum_v<rs::errc>);
 
@@ -42,8 +44,8 @@ TEST_CASE("codes equal the conditions of std::errc that portable code asks for",
 
     CHECK(is(rs::errc::timed_out, std::errc::timed_out));
     CHECK(is(rs::errc::cancelled, std::errc::operation_canceled));
-    for (const rs::errc code : {rs::errc::circuit_open, rs::errc::bulkhead_full, rs::errc::rate_limited, rs::errc::throttled,
-                                rs::errc::limit_exceeded, rs::errc::workers_exhausted}) {
+    for (const rs::errc code : {rs::errc::circuit_open, rs::errc::bulkhead_full, rs::errc::rate_limited,
+                                rs::errc::throttled, rs::errc::limit_exceeded, rs::errc::workers_exhausted}) {
         CHECK(is(code, std::errc::resource_unavailable_try_again));
         CHECK_FALSE(is(code, std::errc::timed_out));
         CHECK_FALSE(is(code, std::errc::operation_canceled));
@@ -133,7 +135,8 @@ TEST_CASE("messages say which policy, why, and when to come back", "[error]") {
     CHECK(message({.code = rs::errc::circuit_open, .policy = jira, .retry_after = 2400ms}) ==
           "circuit 'jira_api' is open; next probe in 2.4s");
     CHECK(message({.code = rs::errc::circuit_open}) == "circuit is open");
-    CHECK(message({.code = rs::errc::circuit_open, .policy = jira, .reason = "is forced open"}) == "circuit 'jira_api' is forced open");
+    CHECK(message({.code = rs::errc::circuit_open, .policy = jira, .reason = "is forced open"}) ==
+          "circuit 'jira_api' is forced open");
     CHECK(message({.code = rs::errc::timed_out, .policy = jira, .amount = rs::duration{2s}.count()}) ==
           "timeout 'jira_api': no result within 2s");
     CHECK(message({.code = rs::errc::bulkhead_full, .policy = jira}) == "bulkhead 'jira_api' is full");
@@ -141,7 +144,8 @@ TEST_CASE("messages say which policy, why, and when to come back", "[error]") {
           "rate limiter 'jira_api' has no permit; next permit in 350ms");
     CHECK(message({.code = rs::errc::throttled}) == "throttle refuses this attempt");
     CHECK(message({.code = rs::errc::limit_exceeded}) == "limiter has no place");
-    CHECK(message({.code = rs::errc::retries_exhausted, .policy = jira, .amount = 3}) == "retry 'jira_api': all 3 attempts failed");
+    CHECK(message({.code = rs::errc::retries_exhausted, .policy = jira, .amount = 3}) ==
+          "retry 'jira_api': all 3 attempts failed");
     CHECK_THAT(message({.code = rs::errc::workers_exhausted, .policy = jira, .amount = 64}),
                Catch::Matchers::Contains("jira_api") && Catch::Matchers::Contains("64"));
     CHECK_FALSE(message({.code = rs::errc::cancelled}).empty());
@@ -150,7 +154,8 @@ TEST_CASE("messages say which policy, why, and when to come back", "[error]") {
 TEST_CASE("a thrown rejection carries policy, message and the time to come back", "[error]") {
     const rs::detail::name jira("jira_api");
     try {
-        rs::failure(rs::rejection{.code = rs::errc::circuit_open, .policy = jira, .retry_after = 2400ms}).rethrow();
+        rs::failure(rs::rejection{.code = rs::errc::circuit_open, .policy = jira, .retry_after = 2400ms})
+            .rethrow();
         FAIL("did not throw");
     } catch (const rs::circuit_open_error& e) {
         CHECK(e.policy() == "jira_api");

@@ -51,8 +51,11 @@ TEST_CASE("every kind of event and every state has a name of its own", "[event]"
 TEST_CASE("a change of state is told with the numbers of the state that ended", "[event][H-WIN-16]") {
     world w;
     rs::testing::recorder log(w.reg);
-    const auto breaker = w.make(
-        {.name = "db", .failure_threshold = 3, .success_threshold = 2, .recovery_timeout = 5s, .failure_window = 60s});
+    const auto breaker = w.make({.name = "db",
+                                 .failure_threshold = 3,
+                                 .success_threshold = 2,
+                                 .recovery_timeout = 5s,
+                                 .failure_window = 60s});
     succeed(breaker, 4);
     w.clock.advance(1s);
     fail(breaker, 3);
@@ -194,10 +197,11 @@ TEST_CASE("a listener that throws changes no outcome, is counted, and does not s
     const auto first = w.reg.subscribe([](const rs::event&) { throw std::runtime_error("listener"); });
     const auto second = w.reg.subscribe([](const rs::event&) { throw 42; });
     rs::testing::recorder log(w.reg);
-    const auto breaker = w.make({.failure_threshold = 1,
-                                 .success_threshold = 1,
-                                 .recovery_timeout = 5s,
-                                 .on_state_change = [](const rs::event&) { throw std::logic_error("callback"); }});
+    const auto breaker =
+        w.make({.failure_threshold = 1,
+                .success_threshold = 1,
+                .recovery_timeout = 5s,
+                .on_state_change = [](const rs::event&) { throw std::logic_error("callback"); }});
 
     CHECK_THROWS_AS(breaker([] { throw circuits::service_down(); }), circuits::service_down);
     CHECK(w.reg.listener_errors() == 3);
@@ -259,7 +263,10 @@ TEST_CASE("a listener may do anything to the circuit and the registry", "[event]
         {"remove", [&] { w.reg.remove("db"); }},
         {"subscribe", [&] { added.push_back(w.reg.subscribe([&](const rs::event&) { ++heard; })); }},
         {"unsubscribe itself", [&] { self.end(); }},
-        {"unsubscribe another", [&] { if (!added.empty()) added.pop_back(); }},
+        {"unsubscribe another",
+         [&] {
+             if (!added.empty()) added.pop_back();
+         }},
     };
 
     for (const auto& [name, verb] : verbs) {

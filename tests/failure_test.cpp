@@ -95,7 +95,8 @@ TEST_CASE("code() is the one inside a std::system_error", "[failure]") {
 }
 
 TEST_CASE("a rejection has a code, a policy and a time, but no exception and no value", "[failure]") {
-    const rs::failure f(rs::rejection{.code = rs::errc::circuit_open, .policy = rs::detail::name("jira"), .retry_after = 2s});
+    const rs::failure f(
+        rs::rejection{.code = rs::errc::circuit_open, .policy = rs::detail::name("jira"), .retry_after = 2s});
 
     CHECK(f.is_rejection());
     CHECK(f.code() == rs::errc::circuit_open);

@@ -39,7 +39,8 @@ TEST_CASE("a fallback's value takes a failure's place", "[fallback]") {
     CHECK(guard.stats().used == 1);
 }
 
-TEST_CASE("a fallback's callable is told the failure, and run only when it is needed", "[fallback][H-FB-02][H-FB-05]") {
+TEST_CASE("a fallback's callable is told the failure, and run only when it is needed",
+          "[fallback][H-FB-02][H-FB-05]") {
     int asked = 0;
     std::string told;
     const auto guard = rs::fallback([&](const rs::failure& why) {
@@ -65,10 +66,12 @@ TEST_CASE("a fallback around a retry sees the last failure, once", "[fallback][H
     world w;
     std::vector<std::string> told;
     const auto guard = rs::fallback([&](const rs::failure& why) {
-        told.push_back(why.message());
-        return -1;
-    }) | rs::retry(support::at_once(3), w.reg);
-    const scripted<int> f{throws(std::runtime_error("1")), throws(std::runtime_error("2")), throws(std::runtime_error("3"))};
+                           told.push_back(why.message());
+                           return -1;
+                       }) |
+                       rs::retry(support::at_once(3), w.reg);
+    const scripted<int> f{throws(std::runtime_error("1")), throws(std::runtime_error("2")),
+                          throws(std::runtime_error("3"))};
 
     CHECK(guard(f) == -1);
 
@@ -106,7 +109,8 @@ TEST_CASE("a fallback works for void, references, expected and error codes", "[f
 
 TEST_CASE("a fallback may answer with a failing value, which then is the outcome", "[fallback]") {
     using result = tl::expected<int, std::string>;
-    const auto guard = rs::fallback([](const rs::failure& why) { return result(tl::unexpected("still: " + why.message())); });
+    const auto guard = rs::fallback(
+        [](const rs::failure& why) { return result(tl::unexpected("still: " + why.message())); });
 
     const auto o = guard.try_call([]() -> result { return tl::unexpected<std::string>("no"); });
 
@@ -117,9 +121,8 @@ TEST_CASE("a fallback may answer with a failing value, which then is the outcome
 
 TEST_CASE("a fallback may look at the failing value while it answers", "[fallback]") {
     using result = tl::expected<int, std::string>;
-    const auto guard = rs::fallback([](const rs::failure& why) {
-        return result(static_cast<int>(why.value<result>()->error().size()));
-    });
+    const auto guard = rs::fallback(
+        [](const rs::failure& why) { return result(static_cast<int>(why.value<result>()->error().size())); });
 
     CHECK(guard([]() -> result { return tl::unexpected<std::string>("12345"); }).value() == 5);
 }
@@ -141,7 +144,8 @@ TEST_CASE("fallback_if with on_result replaces values that the type calls succes
 }
 
 TEST_CASE("a predicate that throws leaves the failure as it is, and is counted", "[fallback][H-RT-24]") {
-    const auto guard = rs::fallback_if([](const rs::failure&) -> bool { throw std::logic_error("predicate"); }, 7);
+    const auto guard =
+        rs::fallback_if([](const rs::failure&) -> bool { throw std::logic_error("predicate"); }, 7);
 
     CHECK_THROWS_WITH(guard([]() -> int { fail(); }), "down");
     CHECK(guard.stats().predicate_errors == 1);
@@ -155,13 +159,17 @@ TEST_CASE("cancellation is never swallowed", "[fallback][H-FB-01]") {
     stop.request_stop();
 
     CHECK_THROWS_AS(guard.with({.stop_token = stop.get_token()})([] { return 1; }), rs::cancelled_error);
-    CHECK_THROWS_AS(guard([]() -> int { throw rs::cancelled_error(rs::errc::cancelled, "", "stop"); }), rs::cancelled_error);
-    CHECK_THROWS_AS(guard([]() -> int { throw std::system_error(std::make_error_code(std::errc::operation_canceled)); }),
-                    std::system_error);
+    CHECK_THROWS_AS(guard([]() -> int { throw rs::cancelled_error(rs::errc::cancelled, "", "stop"); }),
+                    rs::cancelled_error);
+    CHECK_THROWS_AS(
+        guard([]() -> int { throw std::system_error(std::make_error_code(std::errc::operation_canceled)); }),
+        std::system_error);
     const auto any = rs::fallback_if([](const rs::failure&) { return true; }, 7);
-    CHECK_THROWS_AS(any([]() -> int { throw rs::cancelled_error(rs::errc::cancelled, "", "stop"); }), rs::cancelled_error);
+    CHECK_THROWS_AS(any([]() -> int { throw rs::cancelled_error(rs::errc::cancelled, "", "stop"); }),
+                    rs::cancelled_error);
     using result = tl::expected<int, std::error_code>;
-    const auto value = rs::fallback(7)([]() -> result { return tl::unexpected(std::make_error_code(std::errc::operation_canceled)); });
+    const auto value = rs::fallback(7)(
+        []() -> result { return tl::unexpected(std::make_error_code(std::errc::operation_canceled)); });
     CHECK(value.error() == std::errc::operation_canceled);
 }
 

@@ -138,8 +138,9 @@ TEST_CASE("a failing value is kept, and taken out as it is", "[outcome]") {
 
 TEST_CASE("a moved outcome refers to its own failing value", "[outcome]") {
     using result = tl::expected<int, std::string>;
-    auto first = std::make_unique<rs::outcome<result>>(
-        captured<result>([]() -> result { return tl::unexpected<std::string>("a text that is too long to be stored inline"); }));
+    auto first = std::make_unique<rs::outcome<result>>(captured<result>([]() -> result {
+        return tl::unexpected<std::string>("a text that is too long to be stored inline");
+    }));
     rs::outcome<result> second = std::move(*first);
     first.reset();
 

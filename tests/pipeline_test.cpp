@@ -36,9 +36,11 @@ static_assert(!can_pipe<rs::retry, int>);
 static_assert(!can_pipe<int, rs::retry>);
 static_assert(!can_pipe<rs::retry, std::string>);
 static_assert(std::copy_constructible<rs::pipeline<rs::retry, rs::timeout>>);
-static_assert(std::is_same_v<decltype(std::declval<rs::retry>() | std::declval<rs::circuit_breaker>() | std::declval<rs::timeout>()),
+static_assert(std::is_same_v<decltype(std::declval<rs::retry>() | std::declval<rs::circuit_breaker>() |
+                                      std::declval<rs::timeout>()),
                              rs::pipeline<rs::retry, rs::circuit_breaker, rs::timeout>>);
-static_assert(std::is_same_v<decltype(std::declval<rs::retry>() | (std::declval<rs::circuit_breaker>() | std::declval<rs::timeout>())),
+static_assert(std::is_same_v<decltype(std::declval<rs::retry>() |
+                                      (std::declval<rs::circuit_breaker>() | std::declval<rs::timeout>())),
                              rs::pipeline<rs::retry, rs::circuit_breaker, rs::timeout>>);
 
 TEST_CASE("the first policy listed is the outermost", "[pipeline]") {
@@ -88,12 +90,15 @@ TEST_CASE("a wrapped callable owns handles, name and options", "[pipeline][H-CPP
     world w;
     std::function<std::string(int)> wrapped;
     {
-        auto name = std::make_unique<std::string>("an operation name that is too long for the small string optimisation");
+        auto name = std::make_unique<std::string>(
+            "an operation name that is too long for the small string optimisation");
         const auto guard = rs::retry(support::at_once(1), w.reg) | rs::timeout(1s, w.reg);
-        wrapped = guard.named(*name).with({.deadline = w.clock.now() + 500ms}).wrap([&w](rs::call_context& ctx, int n) {
-            CHECK(ctx.remaining() == 500ms);
-            return std::string(ctx.operation()) + std::to_string(n);
-        });
+        wrapped = guard.named(*name)
+                      .with({.deadline = w.clock.now() + 500ms})
+                      .wrap([&w](rs::call_context& ctx, int n) {
+                          CHECK(ctx.remaining() == 500ms);
+                          return std::string(ctx.operation()) + std::to_string(n);
+                      });
         name->assign(name->size(), '#');
     }
 
@@ -170,7 +175,8 @@ TEST_CASE("copies of a pipeline share its policies", "[pipeline][H-CPP-20]") {
 
 TEST_CASE("a pipeline may be used inside of itself", "[pipeline][H-CB-29]") {
     world w;
-    const auto guard = rs::retry(support::at_once(2), w.reg) | rs::circuit_breaker({}, w.reg) | rs::timeout(1s, w.reg);
+    const auto guard =
+        rs::retry(support::at_once(2), w.reg) | rs::circuit_breaker({}, w.reg) | rs::timeout(1s, w.reg);
 
     CHECK(guard([&] { return guard([&] { return guard([] { return 3; }) + 1; }) + 1; }) == 5);
     CHECK(guard.get<1>().stats().successes == 3);
@@ -179,7 +185,8 @@ TEST_CASE("a pipeline may be used inside of itself", "[pipeline][H-CB-29]") {
 TEST_CASE("the callable runs exactly once for each admission", "[pipeline][H-CB-28]") {
     world w;
     const auto guard = rs::retry(support::at_once(3), w.reg) |
-                       rs::circuit_breaker({.failure_threshold = 1, .recovery_timeout = 1s}, w.reg) | rs::timeout(1s, w.reg);
+                       rs::circuit_breaker({.failure_threshold = 1, .recovery_timeout = 1s}, w.reg) |
+                       rs::timeout(1s, w.reg);
     int calls = 0;
 
     guard([&] { ++calls; });

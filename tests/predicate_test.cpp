@@ -38,7 +38,8 @@ TEST_CASE("on asks for a type of exception, derived ones included", "[predicate]
 }
 
 TEST_CASE("on with a question asks it of the exception", "[predicate]") {
-    const auto p = rs::on<std::runtime_error>([](const std::runtime_error& e) { return std::string(e.what()) == "yes"; });
+    const auto p = rs::on<std::runtime_error>(
+        [](const std::runtime_error& e) { return std::string(e.what()) == "yes"; });
 
     CHECK(p(thrown(std::runtime_error("yes"))));
     CHECK_FALSE(p(thrown(std::runtime_error("no"))));

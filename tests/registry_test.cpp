@@ -285,7 +285,8 @@ TEST_CASE("circuits may be used at the process's exit", "[registry][H-CPP-03]") 
 
     // What is checked comes later: in this handler and in the destructor above.
     REQUIRE(std::atexit([] {
-                if (succeed(breaker) != 1 || !rs::registry::global().remove("registry_test.atexit")) std::abort();
+                if (succeed(breaker) != 1 || !rs::registry::global().remove("registry_test.atexit"))
+                    std::abort();
             }) == 0);
 }
 

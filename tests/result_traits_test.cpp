@@ -50,8 +50,8 @@ rs::verdict judged(const R& r) {
 
 /// As boost::outcome has it: no unexpected_type, made from an error code.
 struct code_result {
-    code_result(int v) : value_(v) {}                // NOLINT(google-explicit-constructor)
-    code_result(std::error_code c) : code_(c) {}     // NOLINT(google-explicit-constructor)
+    code_result(int v) : value_(v) {}            // NOLINT(google-explicit-constructor)
+    code_result(std::error_code c) : code_(c) {} // NOLINT(google-explicit-constructor)
     bool has_value() const { return value_.has_value(); }
     const std::error_code& error() const { return code_; }
     std::optional<int> value_;
@@ -101,7 +101,8 @@ TEST_CASE("an expected-like without a value is a failure", "[result_traits]") {
 TEST_CASE("the error inside an expected-like gives code and message", "[result_traits]") {
     const auto io = std::make_error_code(std::errc::io_error);
     const tl::expected<int, std::error_code> of_code = tl::unexpected(io);
-    const tl::expected<int, rs::error> of_error = tl::unexpected(rs::error(rs::errc::timed_out, "jira", "late"));
+    const tl::expected<int, rs::error> of_error =
+        tl::unexpected(rs::error(rs::errc::timed_out, "jira", "late"));
     struct plain {};
     const tl::expected<int, plain> of_plain = tl::unexpected(plain{});
 
@@ -136,8 +137,10 @@ TEST_CASE("a specialisation decides for its type", "[result_traits]") {
 
 TEST_CASE("HTTP answers are judged by status, boundaries included", "[result_traits]") {
     using rs::http_verdict;
-    for (const int bad : {408, 425, 429, 500, 503, 599, 600}) CHECK(http_verdict(bad) == rs::verdict::failure);
-    for (const int ours : {400, 401, 404, 407, 409, 424, 426, 428, 430, 499}) CHECK(http_verdict(ours) == rs::verdict::ignored);
+    for (const int bad : {408, 425, 429, 500, 503, 599, 600})
+        CHECK(http_verdict(bad) == rs::verdict::failure);
+    for (const int ours : {400, 401, 404, 407, 409, 424, 426, 428, 430, 499})
+        CHECK(http_verdict(ours) == rs::verdict::ignored);
     for (const int good : {100, 200, 204, 301, 304, 399}) CHECK(http_verdict(good) == rs::verdict::success);
     CHECK(http_verdict(std::nullopt) == rs::verdict::failure);
     CHECK(judged(http_answer{0}) == rs::verdict::failure);
@@ -158,7 +161,8 @@ TEST_CASE("a failing HTTP answer shows status, hint and text", "[result_traits]"
 }
 
 TEST_CASE("a rejection becomes a value of the types that can carry it", "[result_traits]") {
-    const rs::failure late(rs::rejection{.code = rs::errc::timed_out, .policy = rs::detail::name("jira"), .retry_after = 2s});
+    const rs::failure late(
+        rs::rejection{.code = rs::errc::timed_out, .policy = rs::detail::name("jira"), .retry_after = 2s});
 
     CHECK(rs::detail::carry<tl::expected<int, std::error_code>>(late).error() == rs::errc::timed_out);
     CHECK(rs::detail::carry<code_result>(late).error() == rs::errc::timed_out);

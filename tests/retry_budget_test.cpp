@@ -38,7 +38,8 @@ std::uint64_t granted(const rs::retry& retry, unsigned calls) {
 }
 constexpr rs::percent_budget_config a_fifth{.ratio = 0.2, .minimum_per_second = 0};
 
-TEST_CASE("a retry without a budget of its own is paid by 20 % of its calls and a reserve of 100", "[retry][budget][H-RT-15]") {
+TEST_CASE("a retry without a budget of its own is paid by 20 % of its calls and a reserve of 100",
+          "[retry][budget][H-RT-15]") {
     world w;
     const rs::retry retry{paid_by({}), w.reg};
 
@@ -49,7 +50,8 @@ TEST_CASE("a retry without a budget of its own is paid by 20 % of its calls and 
 
 TEST_CASE("an empty budget stops retries, never the first attempt", "[retry][budget][H-RT-19]") {
     world w;
-    const rs::retry retry{paid_by(rs::retry_budget(rs::percent_budget_config{.ratio = 0, .minimum_per_second = 0}), 5), w.reg};
+    const rs::retry retry{
+        paid_by(rs::retry_budget(rs::percent_budget_config{.ratio = 0, .minimum_per_second = 0}), 5), w.reg};
     const heard h{w.reg};
     const auto f = always_failing();
 
@@ -76,7 +78,8 @@ TEST_CASE("calls that succeed pay for the retries of those that fail", "[retry][
 
 TEST_CASE("a budget refills with time from its reserve", "[retry][budget][H-RT-15]") {
     world w;
-    const rs::retry retry{paid_by(rs::retry_budget(rs::percent_budget_config{.ratio = 0, .minimum_per_second = 1})), w.reg};
+    const rs::retry retry{
+        paid_by(rs::retry_budget(rs::percent_budget_config{.ratio = 0, .minimum_per_second = 1})), w.reg};
 
     CHECK(granted(retry, 50) == 10);
     w.clock.advance(11s);
@@ -96,7 +99,8 @@ TEST_CASE("a budget after no traffic at all is a number", "[retry][budget][H-RT-
     CHECK(granted(retry, 1) == 1);
 }
 
-TEST_CASE("a retry is paid when it is scheduled, so that those in back-off count", "[retry][budget][H-RT-16]") {
+TEST_CASE("a retry is paid when it is scheduled, so that those in back-off count",
+          "[retry][budget][H-RT-16]") {
     world w;
     auto c = paid_by(rs::retry_budget(rs::percent_budget_config{.ratio = 0, .minimum_per_second = 0.1}));
     c.base_delay = 1s;
@@ -155,7 +159,8 @@ TEST_CASE("an unlimited budget pays for everything and has no number", "[retry][
 
 TEST_CASE("gRPC's form retries above half of its tokens only", "[retry][budget]") {
     world w;
-    const rs::retry retry{paid_by(rs::retry_budget(rs::token_budget_config{.max_tokens = 10, .token_ratio = 1})), w.reg};
+    const rs::retry retry{
+        paid_by(rs::retry_budget(rs::token_budget_config{.max_tokens = 10, .token_ratio = 1})), w.reg};
 
     // Attempts fail: 9 tokens, retry, 8; 7, retry, 6; 5: no retry.
     CHECK(granted(retry, 2) == 2);
@@ -168,7 +173,8 @@ TEST_CASE("gRPC's form retries above half of its tokens only", "[retry][budget]"
     CHECK(granted(retry, 1) == 1);
 }
 
-TEST_CASE("gRPC's form is charged for failures that could be retried, not for the caller's mistakes", "[retry][budget]") {
+TEST_CASE("gRPC's form is charged for failures that could be retried, not for the caller's mistakes",
+          "[retry][budget]") {
     world w;
     const rs::retry retry{paid_by(rs::retry_budget(rs::token_budget_config{.max_tokens = 10})), w.reg};
 
@@ -180,7 +186,8 @@ TEST_CASE("gRPC's form is charged for failures that could be retried, not for th
 
 TEST_CASE("gRPC's form counts in thousandths", "[retry][budget][H-RT-18]") {
     world w;
-    const rs::retry retry{paid_by(rs::retry_budget(rs::token_budget_config{.max_tokens = 100, .token_ratio = 0.1}), 1), w.reg};
+    const rs::retry retry{
+        paid_by(rs::retry_budget(rs::token_budget_config{.max_tokens = 100, .token_ratio = 0.1}), 1), w.reg};
 
     for (int i = 0; i < 10; ++i) (void)retry.try_call(always_failing());
     CHECK(*retry.stats().budget_left == 90.0);
@@ -195,11 +202,13 @@ TEST_CASE("a budget that is out of range is refused by field", "[retry][budget][
 
     CHECK_THROWS_WITH(rs::retry_budget(rs::percent_budget_config{.ratio = -0.1}), Contains("ratio"));
     CHECK_THROWS_WITH(rs::retry_budget(rs::percent_budget_config{.ratio = nan}), Contains("ratio"));
-    CHECK_THROWS_WITH(rs::retry_budget(rs::percent_budget_config{.minimum_per_second = -1}), Contains("minimum_per_second"));
+    CHECK_THROWS_WITH(rs::retry_budget(rs::percent_budget_config{.minimum_per_second = -1}),
+                      Contains("minimum_per_second"));
     CHECK_THROWS_WITH(rs::retry_budget(rs::percent_budget_config{.ttl = 99ms}), Contains("ttl"));
     CHECK_THROWS_WITH(rs::retry_budget(rs::token_budget_config{.max_tokens = 0}), Contains("max_tokens"));
     CHECK_THROWS_WITH(rs::retry_budget(rs::token_budget_config{.token_ratio = nan}), Contains("token_ratio"));
-    CHECK_NOTHROW(rs::retry_budget(rs::percent_budget_config{.ratio = 0, .minimum_per_second = 0, .ttl = 100ms}));
+    CHECK_NOTHROW(
+        rs::retry_budget(rs::percent_budget_config{.ratio = 0, .minimum_per_second = 0, .ttl = 100ms}));
 }
 
 TEST_CASE("an update keeps the default budget and what was spent of it", "[retry][budget]") {

@@ -61,7 +61,8 @@ TEST_CASE("an impossible retry_config is refused by field, value and range", "[r
         const auto c = changed(r.change);
         const std::string complaint = rs::validate(c);
 
-        CHECK_THAT(complaint, Contains("retry_config." + r.field) && Contains(r.value) && Contains("must be"));
+        CHECK_THAT(complaint,
+                   Contains("retry_config." + r.field) && Contains(r.value) && Contains("must be"));
         CHECK_THROWS_AS(rs::retry(c, w.reg), std::invalid_argument);
         CHECK_THROWS_WITH(rs::retry(c, w.reg), complaint);
     }
@@ -128,7 +129,10 @@ TEST_CASE("a name with an unequal config is refused, naming the field", "[retry]
         {"jitter_ratio", [](auto& c) { c.jitter_ratio = 0.1; }},
         {"max_elapsed", [](auto& c) { c.max_elapsed = 1s; }},
         {"retry_if", [](auto& c) { c.retry_if = rs::on<std::runtime_error>(); }},
-        {"delay_override", [](auto& c) { c.delay_override = [](unsigned, const rs::failure&) { return std::optional<rs::duration>{}; }; }},
+        {"delay_override",
+         [](auto& c) {
+             c.delay_override = [](unsigned, const rs::failure&) { return std::optional<rs::duration>{}; };
+         }},
         {"budget", [](auto& c) { c.budget = rs::retry_budget::unlimited(); }},
         {"respect_retry_after", [](auto& c) { c.respect_retry_after = false; }},
         {"max_retry_after", [](auto& c) { c.max_retry_after = 1s; }},

@@ -31,7 +31,8 @@ using delays = std::vector<rs::duration>;
 scripted<int> always_failing() { return scripted<int>{throws(std::runtime_error("down"))}.repeat_last(); }
 
 TEST_CASE("a delay that ends before the deadline is slept, one that ends at it is not", "[retry][H-RT-11]") {
-    for (const auto& [room, calls] : {std::pair{rs::duration{1s + 1ns}, 2U}, std::pair{rs::duration{1s}, 1U}}) {
+    for (const auto& [room, calls] :
+         {std::pair{rs::duration{1s + 1ns}, 2U}, std::pair{rs::duration{1s}, 1U}}) {
         world w;
         const rs::retry retry{plain(3), w.reg};
         const auto f = always_failing();
@@ -100,17 +101,20 @@ TEST_CASE("max_elapsed counts the time that attempts take, from the beginning of
     const rs::retry retry{c, w.reg};
 
     for (int call = 0; call < 2; ++call) {
-        const auto slow = scripted<int>{w.clock, {after(4s, throws(std::runtime_error("down")))}}.repeat_last();
+        const auto slow =
+            scripted<int>{w.clock, {after(4s, throws(std::runtime_error("down")))}}.repeat_last();
         (void)retry.try_call(slow);
         CHECK(slow.calls() == 1);
-        const auto quick = scripted<int>{w.clock, {after(1s, throws(std::runtime_error("down")))}}.repeat_last();
+        const auto quick =
+            scripted<int>{w.clock, {after(1s, throws(std::runtime_error("down")))}}.repeat_last();
         (void)retry.try_call(quick);
         CHECK(quick.calls() == 2);
         w.clock.advance(1h);
     }
 }
 
-TEST_CASE("a stop request wakes the sleep at once and the call ends with its last outcome", "[retry][H-RT-12]") {
+TEST_CASE("a stop request wakes the sleep at once and the call ends with its last outcome",
+          "[retry][H-RT-12]") {
     world w;
     auto c = plain(3);
     c.base_delay = 10s;
@@ -144,7 +148,8 @@ TEST_CASE("a stop request in a later sleep ends the call with that attempt's out
     CHECK(retry.stats().retries == 1);
 }
 
-TEST_CASE("after a stop request during an attempt there is neither a sleep nor another one", "[retry][H-RT-12]") {
+TEST_CASE("after a stop request during an attempt there is neither a sleep nor another one",
+          "[retry][H-RT-12]") {
     for (const rs::duration base : {rs::duration{0}, rs::duration{1s}}) {
         world w;
         auto c = plain(3);
@@ -223,10 +228,10 @@ TEST_CASE("a hint beyond max_retry_after stops retrying", "[retry][H-RT-08]") {
         rs::duration hint;
         bool retried;
     };
-    for (const auto& r : {row{{}, 60s, true}, row{{}, 60s + 1ns, false}, // max_delay
-                          row{5s, 5s, true}, row{5s, 5s + 1ns, false},
-                          row{2min, 2min, true}, row{2min, 2min + 1ns, false},
-                          row{0s, 1ns, false}, row{{}, rs::duration::max(), false}}) {
+    for (const auto& r :
+         {row{{}, 60s, true}, row{{}, 60s + 1ns, false}, // max_delay
+          row{5s, 5s, true}, row{5s, 5s + 1ns, false}, row{2min, 2min, true}, row{2min, 2min + 1ns, false},
+          row{0s, 1ns, false}, row{{}, rs::duration::max(), false}}) {
         world w;
         auto c = plain(2);
         c.max_retry_after = r.longest;
@@ -312,7 +317,9 @@ TEST_CASE("an unsafe operation is retried only after failures known as not sent"
         std::exception_ptr thrown;
         bool retried;
     };
-    const auto system = [](std::errc code) { return std::make_exception_ptr(std::system_error(std::make_error_code(code))); };
+    const auto system = [](std::errc code) {
+        return std::make_exception_ptr(std::system_error(std::make_error_code(code)));
+    };
     const std::vector<row> rows = {
         {std::make_exception_ptr(std::runtime_error("who knows")), false},
         {std::make_exception_ptr(42), false},
@@ -343,7 +350,9 @@ TEST_CASE("an unsafe operation is retried only after failures known as not sent"
 }
 
 TEST_CASE("of our own refusals, those that never ran the attempt are known as not sent", "[retry][H-RT-20]") {
-    const auto known = [](rs::errc code) { return rs::retry_traits::known_not_sent(rs::rejection{.code = code}); };
+    const auto known = [](rs::errc code) {
+        return rs::retry_traits::known_not_sent(rs::rejection{.code = code});
+    };
 
     CHECK(known(rs::errc::circuit_open));
     CHECK(known(rs::errc::bulkhead_full));

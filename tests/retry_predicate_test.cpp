@@ -85,20 +85,24 @@ TEST_CASE("by default our rejections and cancellation are not retried, time-outs
 }
 
 TEST_CASE("by default an exception that stands for an HTTP answer is judged by its status", "[retry]") {
-    for (const int status : {408, 425, 429, 500, 502, 503, 504, 599, 0}) CHECK(attempts_when(http_error(status)) == 3);
-    for (const int status : {400, 401, 403, 404, 409, 422, 499}) CHECK(attempts_when(http_error(status)) == 1);
+    for (const int status : {408, 425, 429, 500, 502, 503, 504, 599, 0})
+        CHECK(attempts_when(http_error(status)) == 3);
+    for (const int status : {400, 401, 403, 404, 409, 422, 499})
+        CHECK(attempts_when(http_error(status)) == 1);
 }
 
 TEST_CASE("by default a returned HTTP answer is judged by its status", "[retry]") {
     for (const int status : {408, 425, 429, 500, 503, 0}) CHECK(attempts_returning(http_answer{status}) == 3);
-    for (const int status : {200, 204, 302, 400, 404, 422, 499}) CHECK(attempts_returning(http_answer{status}) == 1);
+    for (const int status : {200, 204, 302, 400, 404, 422, 499})
+        CHECK(attempts_returning(http_answer{status}) == 1);
 }
 
 TEST_CASE("by default failing values are retried and the last goes out unchanged", "[retry]") {
     using result = tl::expected<int, std::string>;
     world w;
     const rs::retry retry{at_once(3), w.reg};
-    const scripted<result> f{tl::unexpected<std::string>("1"), tl::unexpected<std::string>("2"), tl::unexpected<std::string>("3")};
+    const scripted<result> f{tl::unexpected<std::string>("1"), tl::unexpected<std::string>("2"),
+                             tl::unexpected<std::string>("3")};
     const scripted<result> g{tl::unexpected<std::string>("1"), 7};
 
     CHECK(retry(f).error() == "3");
@@ -116,16 +120,22 @@ TEST_CASE("retry_if decides alone where it is set", "[retry]") {
     CHECK(attempts_when(std::logic_error("x"), rs::on<std::runtime_error>()) == 1);
     CHECK(attempts_when(std::logic_error("x"), rs::not_on<std::runtime_error>()) == 3);
     CHECK(attempts_when(http_error(404), [](const rs::failure& f) { return f.http_status() == 404; }) == 3);
-    CHECK(attempts_when(rs::circuit_open_error(rs::errc::circuit_open, "", ""), rs::on<rs::circuit_open_error>()) == 3);
+    CHECK(attempts_when(rs::circuit_open_error(rs::errc::circuit_open, "", ""),
+                        rs::on<rs::circuit_open_error>()) == 3);
 }
 
-TEST_CASE("retry_if names an exception of ours also where a policy of the same pipeline makes it", "[retry][H-RT-13]") {
+TEST_CASE("retry_if names an exception of ours also where a policy of the same pipeline makes it",
+          "[retry][H-RT-13]") {
     struct refuser {
         rs::errc code;
         struct call {
             rs::errc code;
-            rs::admission admit(rs::call_context&) { return rs::admission::reject(rs::rejection{.code = code}); }
-            rs::settlement settle(const rs::attempt_result&, rs::call_context&) { return rs::settlement::finish(); }
+            rs::admission admit(rs::call_context&) {
+                return rs::admission::reject(rs::rejection{.code = code});
+            }
+            rs::settlement settle(const rs::attempt_result&, rs::call_context&) {
+                return rs::settlement::finish();
+            }
         };
         call begin(rs::call_context&) const { return {code}; }
     };
@@ -144,8 +154,11 @@ TEST_CASE("retry_if names an exception of ours also where a policy of the same p
     CHECK(retried(rs::errc::timed_out, rs::on<rs::timeout_error>()));
     CHECK(retried(rs::errc::circuit_open, rs::on<rs::circuit_open_error>()));
     CHECK(retried(rs::errc::rate_limited, rs::on<rs::error>()));
-    CHECK(retried(rs::errc::rate_limited, rs::on<rs::error>([](const rs::error& e) { return e.code() == rs::errc::rate_limited; })));
-    CHECK_FALSE(retried(rs::errc::rate_limited, rs::on<rs::error>([](const rs::error& e) { return e.code() == rs::errc::throttled; })));
+    CHECK(retried(rs::errc::rate_limited,
+                  rs::on<rs::error>([](const rs::error& e) { return e.code() == rs::errc::rate_limited; })));
+    CHECK_FALSE(retried(rs::errc::rate_limited, rs::on<rs::error>([](const rs::error& e) {
+                            return e.code() == rs::errc::throttled;
+                        })));
     CHECK_FALSE(retried(rs::errc::circuit_open, rs::on<rs::timeout_error>()));
     CHECK_FALSE(retried(rs::errc::circuit_open, rs::not_on<rs::circuit_open_error>()));
     CHECK(retried(rs::errc::timed_out, rs::not_on<rs::circuit_open_error>()));

@@ -200,7 +200,8 @@ TEST_CASE("wrap_exhausted wraps nothing that was not worth another attempt", "[r
     CHECK_THROWS_AS(retry.with({.deadline = w.clock.now() + 1ms})(always_failing()), std::runtime_error);
 }
 
-TEST_CASE("an outer retry takes an inner one's retries_exhausted_error for a failed attempt", "[retry][H-RT-14]") {
+TEST_CASE("an outer retry takes an inner one's retries_exhausted_error for a failed attempt",
+          "[retry][H-RT-14]") {
     world w;
     auto inner = at_once(2);
     inner.wrap_exhausted = true;
@@ -222,11 +223,13 @@ struct nesting {
     unsigned calls = 0;
 
     nesting(rs::nested_retry mode, unsigned outer_attempts = 3, unsigned inner_attempts = 2)
-        : outer(at_once(outer_attempts), w.reg), inner([&] {
-              auto c = at_once(inner_attempts);
-              c.nested = mode;
-              return c;
-          }(), w.reg) {}
+        : outer(at_once(outer_attempts), w.reg), inner(
+                                                     [&] {
+                                                         auto c = at_once(inner_attempts);
+                                                         c.nested = mode;
+                                                         return c;
+                                                     }(),
+                                                     w.reg) {}
 
     void attempt() {
         ++calls;
@@ -246,7 +249,8 @@ void for_each_shape(rs::nested_retry mode, Check check) {
         (void)n.inner.try_call([&] { n.attempt(); });
         CHECK(n.calls - before == 2);
     };
-    run("calls inside calls", [](nesting& n) { (void)n.outer.try_call([&] { n.inner([&] { n.attempt(); }); }); });
+    run("calls inside calls",
+        [](nesting& n) { (void)n.outer.try_call([&] { n.inner([&] { n.attempt(); }); }); });
     run("with a context", [](nesting& n) {
         (void)n.outer.try_call([&](rs::call_context&) { n.inner([&](rs::call_context&) { n.attempt(); }); });
     });
@@ -268,7 +272,8 @@ void for_each_shape(rs::nested_retry mode, Check check) {
     run("one pipeline around a timeout", [](nesting& n) {
         (void)(n.outer | n.inner | rs::timeout(1s, n.w.reg)).try_call([&] { n.attempt(); });
     });
-    run("any_pipeline", [](nesting& n) { (void)rs::any_pipeline(n.outer, n.inner).try_call([&] { n.attempt(); }); });
+    run("any_pipeline",
+        [](nesting& n) { (void)rs::any_pipeline(n.outer, n.inner).try_call([&] { n.attempt(); }); });
 }
 
 TEST_CASE("nested retries multiply, and the inner one knows that it is nested", "[retry][H-RT-14]") {

@@ -60,7 +60,8 @@ TEST_CASE("a retry_config has the documented defaults", "[retry]") {
     CHECK_FALSE(c.wrap_exhausted);
 }
 
-TEST_CASE("a call that succeeds at once is one attempt, without a sleep or a look at the clock", "[retry][H-RT-10]") {
+TEST_CASE("a call that succeeds at once is one attempt, without a sleep or a look at the clock",
+          "[retry][H-RT-10]") {
     world w;
     const rs::retry retry{plain(), w.reg};
     const scripted<int> f{7};
@@ -204,7 +205,8 @@ TEST_CASE("decorrelated delays grow from the delay before, anew for every call",
 }
 
 TEST_CASE("thousands of attempts never overflow a delay", "[retry][H-RT-01]") {
-    for (const auto strategy : {rs::backoff::constant, rs::backoff::linear, rs::backoff::exponential, rs::backoff::decorrelated}) {
+    for (const auto strategy :
+         {rs::backoff::constant, rs::backoff::linear, rs::backoff::exponential, rs::backoff::decorrelated}) {
         for (const double multiplier : {2.0, 10.0, 1e6}) {
             auto c = plain(5'000);
             c.strategy = strategy;
@@ -241,7 +243,9 @@ TEST_CASE("a million rejected attempts without a delay take no stack", "[retry][
             rs::admission admit(rs::call_context&) {
                 return rs::admission::reject(rs::rejection{.code = rs::errc::throttled});
             }
-            rs::settlement settle(const rs::attempt_result&, rs::call_context&) { return rs::settlement::finish(); }
+            rs::settlement settle(const rs::attempt_result&, rs::call_context&) {
+                return rs::settlement::finish();
+            }
         };
         call begin(rs::call_context&) const { return {}; }
     };

@@ -95,7 +95,9 @@ TEST_CASE("a failure that comes late stays the failure that it is", "[timeout][H
     const rs::timeout timeout{2s, w.reg};
     using result = tl::expected<int, std::string>;
 
-    CHECK_THROWS_WITH(timeout(scripted<int>{w.clock, {after(3s, throws(std::runtime_error("the real one")))}}), "the real one");
+    CHECK_THROWS_WITH(
+        timeout(scripted<int>{w.clock, {after(3s, throws(std::runtime_error("the real one")))}}),
+        "the real one");
     const auto value = timeout([&]() -> result {
         w.clock.advance(3s);
         return tl::unexpected<std::string>("the real one");
@@ -147,7 +149,8 @@ TEST_CASE("each attempt has the whole limit of a timeout inside of the retry", "
 
 TEST_CASE("attempts share the limit of a timeout outside of the retry", "[timeout][H-TO-12]") {
     world w;
-    const auto guard = rs::timeout(4s, w.reg) | rs::retry(support::plain(5), w.reg); // attempts at 0s, 2s; the next at 5s
+    const auto guard =
+        rs::timeout(4s, w.reg) | rs::retry(support::plain(5), w.reg); // attempts at 0s, 2s; the next at 5s
     std::vector<rs::duration> remaining;
 
     const auto result = guard.try_call([&](rs::call_context& ctx) {
@@ -170,8 +173,10 @@ TEST_CASE("an inner deadline is never later than an outer one", "[timeout][H-TO-
 
     CHECK(deadline_under(rs::timeout(1s, w.reg) | rs::timeout(5s, w.reg)) == began + 1s);
     CHECK(deadline_under(rs::timeout(5s, w.reg) | rs::timeout(1s, w.reg)) == began + 1s);
-    CHECK(rs::timeout(5s, w.reg).with({.deadline = began + 1s})([](rs::call_context& ctx) { return ctx.deadline(); }) == began + 1s);
-    CHECK(rs::timeout(1s, w.reg).with({.deadline = began + 5s})([](rs::call_context& ctx) { return ctx.deadline(); }) == began + 1s);
+    CHECK(rs::timeout(5s, w.reg).with({.deadline = began + 1s})(
+              [](rs::call_context& ctx) { return ctx.deadline(); }) == began + 1s);
+    CHECK(rs::timeout(1s, w.reg).with({.deadline = began + 5s})(
+              [](rs::call_context& ctx) { return ctx.deadline(); }) == began + 1s);
 }
 
 TEST_CASE("of nested timeouts the one whose limit passed is reported", "[timeout][H-TO-12]") {
@@ -221,10 +226,12 @@ TEST_CASE("the stop token is requested at the deadline, not before", "[timeout]"
     });
 }
 
-TEST_CASE("the stop token is requested when the caller asks, and keeps to the tightest deadline", "[timeout]") {
+TEST_CASE("the stop token is requested when the caller asks, and keeps to the tightest deadline",
+          "[timeout]") {
     world w;
     std::stop_source stop;
-    const auto guard = rs::timeout({.limit = 1s, .keep_late = true}, w.reg) | rs::timeout({.limit = 5s, .keep_late = true}, w.reg);
+    const auto guard = rs::timeout({.limit = 1s, .keep_late = true}, w.reg) |
+                       rs::timeout({.limit = 5s, .keep_late = true}, w.reg);
 
     guard.with({.stop_token = stop.get_token()})([&](rs::call_context& ctx) {
         const auto token = ctx.stop_token();
@@ -359,8 +366,10 @@ TEST_CASE("make_exception decides what is thrown, told what happened", "[timeout
 
 TEST_CASE("a make_exception that gives nothing, or throws, leaves timeout_error", "[timeout][H-RT-24]") {
     world w;
-    const rs::timeout nothing{{.limit = 2s, .make_exception = [](const rs::failure&) { return std::exception_ptr(); }}, w.reg};
-    const rs::timeout throwing{{.limit = 2s, .make_exception = [](const rs::failure&) -> std::exception_ptr { throw 42; }}, w.reg};
+    const rs::timeout nothing{
+        {.limit = 2s, .make_exception = [](const rs::failure&) { return std::exception_ptr(); }}, w.reg};
+    const rs::timeout throwing{
+        {.limit = 2s, .make_exception = [](const rs::failure&) -> std::exception_ptr { throw 42; }}, w.reg};
 
     CHECK_THROWS_AS(nothing(slow(w, 3s)), rs::timeout_error);
     CHECK_THROWS_AS(throwing(slow(w, 3s)), rs::timeout_error);
@@ -387,7 +396,8 @@ TEST_CASE("a limit that is not positive is refused", "[timeout][H-RT-23]") {
     world w;
 
     CHECK_THROWS_AS(rs::timeout(0s, w.reg), std::invalid_argument);
-    CHECK_THROWS_WITH(rs::timeout(-1ns, w.reg), Contains("timeout_config.limit") && Contains("-1ns") && Contains("more than 0"));
+    CHECK_THROWS_WITH(rs::timeout(-1ns, w.reg),
+                      Contains("timeout_config.limit") && Contains("-1ns") && Contains("more than 0"));
     CHECK_THROWS_AS(rs::timeout(rs::timeout_config{}, w.reg), std::invalid_argument);
     CHECK_NOTHROW(rs::timeout(1ns, w.reg));
 }
@@ -405,7 +415,8 @@ TEST_CASE("timeouts of one name share their state, if their configs agree", "[ti
     CHECK(one.stats().calls == 3);
     CHECK(one.stats().name == "jira");
     CHECK_THROWS_WITH(rs::timeout({.name = "jira", .limit = 3s}, w.reg), Contains("limit"));
-    CHECK_THROWS_WITH(rs::timeout({.name = "jira", .limit = 2s, .keep_late = true}, w.reg), Contains("keep_late"));
+    CHECK_THROWS_WITH(rs::timeout({.name = "jira", .limit = 2s, .keep_late = true}, w.reg),
+                      Contains("keep_late"));
 }
 
 TEST_CASE("an update holds for later calls; one in flight keeps to its limit", "[timeout]") {
@@ -413,10 +424,10 @@ TEST_CASE("an update holds for later calls; one in flight keeps to its limit", "
     const rs::timeout timeout{{.name = "jira", .limit = 2s}, w.reg};
 
     CHECK(timeout([&] {
-        timeout.update({.name = "jira", .limit = 1s});
-        w.clock.advance(2s);
-        return 1;
-    }) == 1);
+              timeout.update({.name = "jira", .limit = 1s});
+              w.clock.advance(2s);
+              return 1;
+          }) == 1);
     CHECK_THROWS_WITH(timeout([&] {
                           timeout.update({.name = "jira", .limit = 9s, .keep_late = true});
                           w.clock.advance(3s);
@@ -449,10 +460,10 @@ TEST_CASE("a clock that goes backwards times nothing out", "[timeout]") {
     const rs::timeout timeout{2s, w.reg};
 
     CHECK(timeout([&](rs::call_context& ctx) {
-        w.clock.set_back(1h);
-        CHECK(ctx.remaining() == 1h + 2s);
-        return 1;
-    }) == 1);
+              w.clock.set_back(1h);
+              CHECK(ctx.remaining() == 1h + 2s);
+              return 1;
+          }) == 1);
 }
 
 } // namespace

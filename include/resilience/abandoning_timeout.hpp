@@ -43,8 +43,10 @@ public:
     static constexpr bool surrounds = true;
     static constexpr bool abandons = true;
 
-    explicit abandoning_timeout(duration limit) : abandoning_timeout(abandoning_timeout_config{.limit = limit}) {}
-    explicit abandoning_timeout(abandoning_timeout_config config) : abandoning_timeout(std::move(config), registry::global()) {}
+    explicit abandoning_timeout(duration limit)
+        : abandoning_timeout(abandoning_timeout_config{.limit = limit}) {}
+    explicit abandoning_timeout(abandoning_timeout_config config)
+        : abandoning_timeout(std::move(config), registry::global()) {}
     abandoning_timeout(duration limit, registry& where)
         : abandoning_timeout(abandoning_timeout_config{.limit = limit}, where) {}
     /// A name that the registry knows gives a handle to that policy, if the configs agree; otherwise
@@ -53,8 +55,8 @@ public:
         detail::require_valid(validate(config));
         core_ = where.enroll<core>(config.name, [&] { return std::make_shared<core>(config, where.env()); });
         if (const auto field = detail::difference(core_->config().declared(), config); !field.empty()) {
-            detail::raise(std::invalid_argument("abandoning_timeout '" + config.name + "' exists already with another " +
-                                                std::string(field)));
+            detail::raise(std::invalid_argument("abandoning_timeout '" + config.name +
+                                                "' exists already with another " + std::string(field)));
         }
     }
 
@@ -69,8 +71,9 @@ public:
 
     template <class R, class Copy>
     void around(outcome<R>& out, call_context& ctx, const Copy& copy) const {
-        static_assert(std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
-                      "resilience: an abandoning timeout needs a result that can move: it comes from another thread");
+        static_assert(
+            std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
+            "resilience: an abandoning timeout needs a result that can move: it comes from another thread");
         const auto policy = core_; // the callable may let go of this handle
         const auto begun = ctx.clock().now();
         const attempt_limits limits(policy->config().get(), begun, ctx.deadline());
@@ -115,7 +118,8 @@ private:
         duration length;
     };
 
-    static std::optional<failure> refusal(core& policy, const attempt_limits& limits, time_point begun, const call_context& ctx) {
+    static std::optional<failure> refusal(core& policy, const attempt_limits& limits, time_point begun,
+                                          const call_context& ctx) {
         if (policy.abandoned.value() >= limits.config->max_abandoned) {
             return rejected(policy, limits, ctx, nullptr);
         }
@@ -128,7 +132,8 @@ private:
         return std::nullopt;
     }
     /// `none` if there is no thread to run it on.
-    static end run_until(const std::shared_ptr<detail::abandonable_run>& run, time_point until, call_context& ctx) {
+    static end run_until(const std::shared_ptr<detail::abandonable_run>& run, time_point until,
+                         call_context& ctx) {
         detail::abandonable_run& r = *run;
         struct leaving {
             detail::abandonable_run& r;
@@ -145,7 +150,8 @@ private:
         timer at_limit;
         if (!steady && until != time_point::max()) {
             at_limit = ctx.clock().call_at(until, [&r] { r.end_as(end::limit); });
-            if (ctx.clock().now() >= until) r.end_as(end::limit); // it came in between: no timer fires for the past
+            if (ctx.clock().now() >= until)
+                r.end_as(end::limit); // it came in between: no timer fires for the past
         }
 #if RESILIENCE_EXCEPTIONS
         try {
@@ -160,9 +166,11 @@ private:
         return r.wait(steady ? until : time_point::max());
     }
 
-    RESILIENCE_COLD static failure late(core& policy, const attempt_limits& limits, const call_context& ctx, bool begun) {
+    RESILIENCE_COLD static failure late(core& policy, const attempt_limits& limits, const call_context& ctx,
+                                        bool begun) {
         policy.timed_out.fetch_add(1, std::memory_order_relaxed);
-        rejection why{.code = errc::timed_out, .policy = policy.label(), .amount = limits.config->limit.count()};
+        rejection why{
+            .code = errc::timed_out, .policy = policy.label(), .amount = limits.config->limit.count()};
         if (!begun) why.reason = "the call's deadline passed before the attempt began";
         else if (limits.is_of_the_call()) why.reason = "no result before the call's deadline";
         failure f(why);
@@ -182,14 +190,15 @@ private:
         }
 #endif
     }
-    RESILIENCE_COLD static failure stopped(core& policy, const attempt_limits& limits, const call_context& ctx) {
+    RESILIENCE_COLD static failure stopped(core& policy, const attempt_limits& limits,
+                                           const call_context& ctx) {
         policy.cancelled.fetch_add(1, std::memory_order_relaxed);
         failure f(rejection{.code = errc::cancelled, .policy = policy.label()});
         policy.tell(event_kind::call_abandoned, f, limits.length, ctx.clock().now(), ctx);
         return f;
     }
-    RESILIENCE_COLD static failure rejected(core& policy, const attempt_limits& limits, const call_context& ctx,
-                                            const char* reason) {
+    RESILIENCE_COLD static failure rejected(core& policy, const attempt_limits& limits,
+                                            const call_context& ctx, const char* reason) {
         policy.rejected.fetch_add(1, std::memory_order_relaxed);
         failure f(rejection{.code = errc::workers_exhausted,
                             .policy = policy.label(),
@@ -198,7 +207,8 @@ private:
         policy.tell(event_kind::call_rejected, f, limits.length, ctx.clock().now(), ctx);
         return f;
     }
-    RESILIENCE_COLD static failure no_worker(core& policy, const attempt_limits& limits, const call_context& ctx) {
+    RESILIENCE_COLD static failure no_worker(core& policy, const attempt_limits& limits,
+                                             const call_context& ctx) {
         policy.calls.fetch_sub(1, std::memory_order_relaxed);
         return rejected(policy, limits, ctx, "has no thread to run on: the system refuses another");
     }

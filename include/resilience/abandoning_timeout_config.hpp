@@ -30,7 +30,8 @@ struct abandoning_timeout_config {
 /// What is wrong with a config, naming field, value and range; empty if nothing is.
 inline std::string validate(const abandoning_timeout_config& c) {
     if (c.limit <= duration{0}) {
-        return "abandoning_timeout_config.limit is " + detail::duration_text(c.limit) + "; it must be more than 0";
+        return "abandoning_timeout_config.limit is " + detail::duration_text(c.limit) +
+               "; it must be more than 0";
     }
     if (c.max_abandoned == 0) return "abandoning_timeout_config.max_abandoned is 0; it must be at least 1";
     return {};

@@ -42,7 +42,8 @@ private:
         do {
             after = process() | static_cast<std::uint32_t>(static_cast<int>(count_in(before)) + by);
             // Release: pairs with value().
-        } while (!word_.compare_exchange_weak(before, after, std::memory_order_acq_rel, std::memory_order_relaxed));
+        } while (!word_.compare_exchange_weak(before, after, std::memory_order_acq_rel,
+                                              std::memory_order_relaxed));
     }
 
     // Invariant: the number of the process in the high half, the count in the low one; a count of another
@@ -73,7 +74,8 @@ public:
         const auto read = [](const auto& count) { return count.load(std::memory_order_relaxed); };
         // The gauge first: whoever sees a call gone counts its late result too.
         const std::uint64_t running = abandoned.value();
-        return {name(), read(calls), read(timed_out), read(cancelled), read(rejected), read(late_results), running};
+        return {name(),         read(calls),        read(timed_out), read(cancelled),
+                read(rejected), read(late_results), running};
     }
     const config_cell<abandoning_timeout_config>& config() const noexcept { return config_; }
     const detail::name& label() const noexcept { return label_; }
@@ -90,9 +92,13 @@ public:
         tell_updated();
     }
     /// `at`: when it happened, which a waiting thread learns a little later.
-    void tell(event_kind what, const failure& why, duration limit, time_point at, const call_context& ctx) const {
+    void tell(event_kind what, const failure& why, duration limit, time_point at,
+              const call_context& ctx) const {
         if (!env_->has_listeners()) return;
-        event e{.kind = what, .policy_kind = policy_kind, .policy = name(), .operation = std::string(ctx.operation())};
+        event e{.kind = what,
+                .policy_kind = policy_kind,
+                .policy = name(),
+                .operation = std::string(ctx.operation())};
         e.attempt = ctx.attempt();
         e.retry_depth = ctx.retry_depth();
         e.delay = limit;
@@ -126,8 +132,10 @@ class abandonable_run : public worker_pool::job {
 public:
     enum class end : std::uint8_t { none, finished, limit, stopped };
 
-    abandonable_run(std::shared_ptr<abandoning_timeout_core> core, const call_context& caller, time_point until)
-        : core_(std::move(core)), operation_(caller.operation()), attempt_(caller.attempt()), retry_depth_(caller.retry_depth()) {
+    abandonable_run(std::shared_ptr<abandoning_timeout_core> core, const call_context& caller,
+                    time_point until)
+        : core_(std::move(core)), operation_(caller.operation()), attempt_(caller.attempt()),
+          retry_depth_(caller.retry_depth()) {
         options_.deadline = until;
         options_.stop_token = stop_.get_token();
         options_.idempotency = caller.idempotency();
@@ -209,7 +217,8 @@ private:
 template <class R, class Make>
 class typed_run final : public abandonable_run {
 public:
-    typed_run(std::shared_ptr<abandoning_timeout_core> core, const call_context& caller, time_point until, const Make& make)
+    typed_run(std::shared_ptr<abandoning_timeout_core> core, const call_context& caller, time_point until,
+              const Make& make)
         : abandonable_run(std::move(core), caller, until), work_(std::in_place, made{make}) {}
 
     /// For the caller, once it has finished.
@@ -222,7 +231,9 @@ private:
     using owned = std::invoke_result_t<const Make&>;
     struct made {
         const Make& make;
-        operator owned() const { return make(); } // NOLINT(google-explicit-constructor): stands for what it makes
+        operator owned() const {
+            return make();
+        } // NOLINT(google-explicit-constructor): stands for what it makes
     };
 
     void work(call_context& ctx) override {

@@ -47,16 +47,21 @@ class erased_stepping final : public erased_policy {
     struct call final : erased_call {
         call(const P& policy, call_context& ctx) : inner(policy.begin(ctx)) {}
         admission admit(call_context& ctx) override { return inner.admit(ctx); }
-        settlement settle(const attempt_result& result, call_context& ctx) override { return inner.settle(result, ctx); }
+        settlement settle(const attempt_result& result, call_context& ctx) override {
+            return inner.settle(result, ctx);
+        }
         decltype(std::declval<const P&>().begin(std::declval<call_context&>())) inner;
     };
     static_assert(sizeof(call) <= erased_call_size && alignof(call) <= alignof(std::max_align_t),
-                  "resilience: the per-call object of this policy is too large for any_pipeline; keep it within 150 bytes");
+                  "resilience: the per-call object of this policy is too large for any_pipeline; keep it "
+                  "within 150 bytes");
 
 public:
     explicit erased_stepping(P policy) : policy_(std::move(policy)) {}
     const environment* env() const noexcept override { return environment_of(policy_); }
-    erased_call* begin(void* where, call_context& ctx) const override { return ::new (where) call(policy_, ctx); }
+    erased_call* begin(void* where, call_context& ctx) const override {
+        return ::new (where) call(policy_, ctx);
+    }
 
 private:
     P policy_;
@@ -105,8 +110,11 @@ public:
                 last_ = std::move(a.why());
                 replaced_ = true;
             }
-            settlement s = settle_before(next_, last_ ? attempt_result(*last_) : attempt_result(nullptr, nullptr, verdict::success), ctx);
-            if (s.what() != settlement::kind::retry) return replaced_ ? admission::reject(std::move(*last_)) : admission::stand();
+            settlement s = settle_before(
+                next_, last_ ? attempt_result(*last_) : attempt_result(nullptr, nullptr, verdict::success),
+                ctx);
+            if (s.what() != settlement::kind::retry)
+                return replaced_ ? admission::reject(std::move(*last_)) : admission::stand();
             if (s.delay() > duration{0}) return admission::wait(s.delay());
         }
         return admission::go();
@@ -149,8 +157,8 @@ private:
     place places_[most];
     erased_call* calls_[most];
     std::size_t count_ = 0;
-    std::size_t next_ = 0;         // the one to ask next
-    std::optional<failure> last_;  // the failure that policies further out see, once it is not the slot's
+    std::size_t next_ = 0;        // the one to ask next
+    std::optional<failure> last_; // the failure that policies further out see, once it is not the slot's
     bool replaced_ = false;
 };
 
@@ -173,7 +181,8 @@ public:
     static constexpr bool surrounds = true;
 
     template <class... P>
-        requires(sizeof...(P) > 0 && ((policy<P> || detail::is_pipeline<P>) && ...) && !(std::same_as<P, any_pipeline> && ...))
+        requires(sizeof...(P) > 0 && ((policy<P> || detail::is_pipeline<P>) && ...) &&
+                 !(std::same_as<P, any_pipeline> && ...))
     explicit any_pipeline(P... policies) {
         (add(std::move(policies)), ...);
     }
@@ -199,8 +208,9 @@ public:
     void around(outcome<R>& out, call_context& ctx, Rest&& rest) const {
         for (const auto& p : policies_) {
             if (const auto* given = p->given(); given != nullptr && *given != typeid(R)) {
-                detail::raise(std::invalid_argument("any_pipeline: its fallback gives " + detail::type_name(*given) +
-                                                    ", the call returns " + detail::type_name(typeid(R))));
+                detail::raise(std::invalid_argument("any_pipeline: its fallback gives " +
+                                                    detail::type_name(*given) + ", the call returns " +
+                                                    detail::type_name(typeid(R))));
             }
         }
         run_from(0, out, ctx, rest);
@@ -216,17 +226,21 @@ private:
         if constexpr (detail::stepping<P>) {
             return std::make_shared<detail::erased_stepping<P>>(std::move(policy));
         } else {
-            static_assert(requires { typename P::given_type; },
-                          "resilience: any_pipeline cannot hold this policy: it needs the callable or the result type at "
-                          "compile time. Use pipeline<...>.");
+            static_assert(
+                requires { typename P::given_type; },
+                "resilience: any_pipeline cannot hold this policy: it needs the callable or the result type "
+                "at "
+                "compile time. Use pipeline<...>.");
             return std::make_shared<detail::erased_surrounding<typename P::given_type, P>>(std::move(policy));
         }
     }
     void append(std::shared_ptr<const detail::erased_policy> p) {
-        if (policies_.size() == detail::erased_calls::most) detail::raise(std::length_error("any_pipeline: no more than twelve policies"));
+        if (policies_.size() == detail::erased_calls::most)
+            detail::raise(std::length_error("any_pipeline: no more than twelve policies"));
         if (const auto* next = p->env(); next != nullptr) {
             if (env_ != nullptr && env_ != next) {
-                detail::raise(std::invalid_argument("any_pipeline: its policies belong to different registries; make them all in one"));
+                detail::raise(std::invalid_argument(
+                    "any_pipeline: its policies belong to different registries; make them all in one"));
             }
             env_ = next;
         }

@@ -155,7 +155,8 @@ private:
     /// Two who may ask for the end: the enclosing call's and the caller's requests arrive at one token.
     struct joined_stop {
         joined_stop(const std::stop_token& one, const std::stop_token& other)
-            : one_link(one, stop_request{source}), other_link(other, stop_request{source}), token(source.get_token()) {}
+            : one_link(one, stop_request{source}), other_link(other, stop_request{source}),
+              token(source.get_token()) {}
 
         std::stop_source source;
         std::stop_callback<stop_request> one_link;
@@ -173,9 +174,10 @@ private:
     time_point deadline_ = time_point::max();
     std::string_view operation_;
     const std::stop_token* stop_ = nullptr; // the caller's, or the enclosing call's
-    time_point stopped_by_ = time_point::max(); // when stop_ is requested at the latest, without a timer of ours
+    time_point stopped_by_ =
+        time_point::max();                // when stop_ is requested at the latest, without a timer of ours
     std::unique_ptr<joined_stop> joined_; // what stop_ points to, if two can ask
-    std::unique_ptr<armed_stop> armed_; // for deadline_, once somebody asked
+    std::unique_ptr<armed_stop> armed_;   // for deadline_, once somebody asked
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
     resilience::idempotency idempotency_ = resilience::idempotency::safe;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <resilience/circuit_breaker_core.hpp>
+#include <resilience/circuit_breaker_epochs.hpp>
+#include <resilience/circuit_breaker_reading.hpp>
 #include <resilience/circuit_breaker_settling.hpp>
 #include <resilience/composable.hpp>
 
@@ -69,7 +71,8 @@ class circuit_breaker : public composable<circuit_breaker> {
 public:
     static constexpr std::string_view kind = detail::breaker_core::policy_kind;
 
-    explicit circuit_breaker(circuit_breaker_config config = {}) : circuit_breaker(std::move(config), registry::global()) {}
+    explicit circuit_breaker(circuit_breaker_config config = {})
+        : circuit_breaker(std::move(config), registry::global()) {}
     /// A name that the registry knows gives a handle to that circuit, if the configs agree; otherwise
     /// std::invalid_argument names the field. An invalid config is a std::invalid_argument too.
     circuit_breaker(circuit_breaker_config config, registry& where) {
@@ -77,8 +80,8 @@ public:
         core_ = where.enroll<detail::breaker_core>(
             config.name, [&] { return std::make_shared<detail::breaker_core>(config, where.env()); });
         if (const auto field = detail::difference(core_->config().declared(), config); !field.empty()) {
-            detail::raise(std::invalid_argument("circuit_breaker '" + config.name + "' exists already with another " +
-                                                std::string(field)));
+            detail::raise(std::invalid_argument("circuit_breaker '" + config.name +
+                                                "' exists already with another " + std::string(field)));
         }
     }
 
@@ -106,14 +109,21 @@ public:
     /// Closed.
     void reset(std::string_view reason = {}) const { core_->command(closed_state{}, reason); }
     /// All calls are rejected until another command.
-    void force_open(std::string_view reason = {}) const { core_->command(hand_state{circuit_state::forced_open}, reason); }
+    void force_open(std::string_view reason = {}) const {
+        core_->command(hand_state{circuit_state::forced_open}, reason);
+    }
     /// All calls pass, nothing is recorded but totals, until another command.
-    void disable(std::string_view reason = {}) const { core_->command(hand_state{circuit_state::disabled}, reason); }
+    void disable(std::string_view reason = {}) const {
+        core_->command(hand_state{circuit_state::disabled}, reason);
+    }
     /// All calls pass and are judged; an event says where it would have tripped. The dry run.
-    void metrics_only(std::string_view reason = {}) const { core_->command(hand_state{circuit_state::metrics_only}, reason); }
+    void metrics_only(std::string_view reason = {}) const {
+        core_->command(hand_state{circuit_state::metrics_only}, reason);
+    }
     /// Open for that long, then probes as after a trip. Throws std::invalid_argument if it is negative.
     void open_for(duration d, std::string_view reason = {}) const {
-        if (d < duration{0}) detail::raise(std::invalid_argument("circuit_breaker: open_for a negative duration"));
+        if (d < duration{0})
+            detail::raise(std::invalid_argument("circuit_breaker: open_for a negative duration"));
         core_->command(open_state{time_point{d}, 1}, reason);
     }
     /// New rules, for calls that begin from now on. Keeps state and counts, and judges what the window
@@ -124,7 +134,8 @@ public:
 
     class attempt_state {
     public:
-        explicit attempt_state(std::shared_ptr<detail::breaker_core> core) noexcept : core_(std::move(core)) {}
+        explicit attempt_state(std::shared_ptr<detail::breaker_core> core) noexcept
+            : core_(std::move(core)) {}
         attempt_state(std::shared_ptr<detail::breaker_core> core, const detail::breaker_permit& held) noexcept
             : core_(std::move(core)), held_(held), admitted_(true) {}
         attempt_state(const attempt_state&) = delete;
@@ -161,7 +172,8 @@ public:
     };
     RESILIENCE_INLINE ticket try_begin() const noexcept {
         const std::uint64_t word = core_->word();
-        if ((word & detail::breaker_word::timed) != 0) [[unlikely]] return {word, core_->now()};
+        if ((word & detail::breaker_word::timed) != 0) [[unlikely]]
+            return {word, core_->now()};
         return {word, time_point{}};
     }
     RESILIENCE_INLINE void succeed(const ticket& t) const noexcept { core_->succeed(t.word, t.start); }
@@ -169,7 +181,9 @@ public:
     void forget(const ticket&) const noexcept {}
     void abandon(const ticket& t) const noexcept { core_->ignore({t.word, t.start}); }
     attempt_state resume(const ticket& t, call_context&) const noexcept { return {core_, {t.word, t.start}}; }
-    bool try_reject(rejection& why) const noexcept { return !core_->env()->has_listeners() && core_->surely_open(why); }
+    bool try_reject(rejection& why) const noexcept {
+        return !core_->env()->has_listeners() && core_->surely_open(why);
+    }
 
     const detail::environment* env() const noexcept { return core_->env().get(); }
     static circuit_breaker from_registered(std::shared_ptr<detail::registered> found) {

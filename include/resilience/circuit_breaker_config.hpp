@@ -64,7 +64,8 @@ inline std::string validate(const circuit_breaker_config& c) {
         std::string text;
         if constexpr (std::same_as<decltype(value), duration>) text = detail::duration_text(value);
         else text = std::to_string(value);
-        return "circuit_breaker_config." + std::string(field) + " is " + text + "; it must be " + std::string(range);
+        return "circuit_breaker_config." + std::string(field) + " is " + text + "; it must be " +
+               std::string(range);
     };
     const auto share = [](double d) { return d > 0.0 && d <= 1.0; };
     constexpr duration none{0};
@@ -88,10 +89,13 @@ inline std::string validate(const circuit_breaker_config& c) {
     if (c.slow_call_rate_threshold && !share(*c.slow_call_rate_threshold))
         return bad("slow_call_rate_threshold", *c.slow_call_rate_threshold, "in (0, 1]");
     if (c.slow_call_duration.has_value() != c.slow_call_rate_threshold.has_value())
-        return "circuit_breaker_config.slow_call_duration and slow_call_rate_threshold go together; only one is set";
-    if (const auto* count = std::get_if<count_window>(&c.window); count != nullptr && (count->size < 1 || count->size > 1'000'000))
+        return "circuit_breaker_config.slow_call_duration and slow_call_rate_threshold go together; only one "
+               "is set";
+    if (const auto* count = std::get_if<count_window>(&c.window);
+        count != nullptr && (count->size < 1 || count->size > 1'000'000))
         return bad("window.size", count->size, "in 1..1000000");
-    if (const auto* time = std::get_if<time_window>(&c.window); time != nullptr && time->length < std::chrono::milliseconds{1})
+    if (const auto* time = std::get_if<time_window>(&c.window);
+        time != nullptr && time->length < std::chrono::milliseconds{1})
         return bad("window.length", time->length, "1ms or more");
     if (c.minimum_calls < 1) return bad("minimum_calls", c.minimum_calls, "1 or more");
     if (c.recovery_backoff) {
@@ -140,8 +144,13 @@ inline breaker_rules_config rules_of(const circuit_breaker_config& c) {
     const bool other = c.consecutive_failures || c.failure_rate_threshold || c.slow_call_rate_threshold;
     auto threshold = c.failure_threshold;
     if (!threshold && !other) threshold = 5;
-    return {threshold, c.failure_window, c.consecutive_failures, c.failure_rate_threshold,
-            c.slow_call_rate_threshold, c.window, c.minimum_calls};
+    return {threshold,
+            c.failure_window,
+            c.consecutive_failures,
+            c.failure_rate_threshold,
+            c.slow_call_rate_threshold,
+            c.window,
+            c.minimum_calls};
 }
 
 } // namespace detail

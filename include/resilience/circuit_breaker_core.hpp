@@ -64,7 +64,9 @@ public:
 
     /// Acquire: whoever sees a generation sees the windows as they were cleared for it.
     std::uint64_t word() const noexcept { return word_.load(std::memory_order_acquire); }
-    circuit_state state() const noexcept { return static_cast<circuit_state>(word() & breaker_word::state_mask); }
+    circuit_state state() const noexcept {
+        return static_cast<circuit_state>(word() & breaker_word::state_mask);
+    }
     RESILIENCE_COLD time_point now() const noexcept { return env_->clock().now(); }
 
     /// A permit, or why not.
@@ -76,7 +78,8 @@ public:
     RESILIENCE_INLINE void succeed(std::uint64_t permitted, time_point start) noexcept {
         // Relaxed: a late success is told by the generation alone, and nothing else hangs on it.
         const std::uint64_t word = word_.load(std::memory_order_relaxed);
-        if (word == permitted && (word & breaker_word::busy) == 0) [[likely]] counts_.add(success);
+        if (word == permitted && (word & breaker_word::busy) == 0) [[likely]]
+            counts_.add(success);
         else succeed_with_care({permitted, start});
     }
     void succeed(const breaker_permit& permit) noexcept { succeed_with_care(permit); }
@@ -97,23 +100,31 @@ private:
         return breaker_word::generation(permit.word) == machine_.generation();
     }
     double draw() const noexcept { return config_.get().recovery_backoff ? env_->random().uniform() : 0.0; }
-    std::uint64_t next_position() const noexcept { return position_.load(std::memory_order_relaxed) & position_mask; }
+    std::uint64_t next_position() const noexcept {
+        return position_.load(std::memory_order_relaxed) & position_mask;
+    }
 
     const circuit_breaker_config& config_of(const breaker_permit& permit) const noexcept;
     void succeed_with_care(breaker_permit permit) noexcept;
     bool count_in_window(const breaker_permit& permit) noexcept;
     bool count_in_time(const breaker_permit& permit) noexcept;
     void record_success(const breaker_permit& permit, bool slow, time_point now, wall_time wall);
-    void take_success(const breaker_permit& permit, bool slow, time_point now, wall_time wall, double uniform);
-    time_point record_failure(const breaker_permit& permit, const attempt_result& result, std::optional<duration> break_for);
+    void take_success(const breaker_permit& permit, bool slow, time_point now, wall_time wall,
+                      double uniform);
+    time_point record_failure(const breaker_permit& permit, const attempt_result& result,
+                              std::optional<duration> break_for);
     time_point take_failure(const breaker_permit& permit, bool slow, std::optional<duration> break_for,
-                            circuit_breaker_stats::error_text texts, time_point now, wall_time wall, double uniform);
+                            circuit_breaker_stats::error_text texts, time_point now, wall_time wall,
+                            double uniform);
     void expire_leases(time_point now, wall_time wall, double uniform);
-    std::pair<verdict, std::optional<duration>> judge(const attempt_result& result, const circuit_breaker_config& c) noexcept;
+    std::pair<verdict, std::optional<duration>> judge(const attempt_result& result,
+                                                      const circuit_breaker_config& c) noexcept;
     tally rates(time_point now) const;
     void judge_rules(time_point now, wall_time wall, std::optional<duration> break_for, double uniform);
-    void moved(const std::optional<transition>& change, time_point now, wall_time wall, std::string_view reason);
-    event event_of(const transition& change, std::uint64_t successes, time_point now, wall_time wall, std::string_view reason) const;
+    void moved(const std::optional<transition>& change, time_point now, wall_time wall,
+               std::string_view reason);
+    event event_of(const transition& change, std::uint64_t successes, time_point now, wall_time wall,
+                   std::string_view reason) const;
     void keep_striped_successes(const breaker_rules_config& next, time_point now);
     void prepare_stripes();
     void publish() noexcept;
@@ -136,19 +147,20 @@ private:
     // position in the sequence of results. Relaxed: the window itself is read under mutex_.
     alignas(64) atomic<std::uint64_t> position_{0};
     striped_counters<4> counts_;
-    std::unique_ptr<striped_buckets<time_buckets::bucket_count>> stripes_; // of a time window; set before it is published, then kept
+    std::unique_ptr<striped_buckets<time_buckets::bucket_count>>
+        stripes_; // of a time window; set before it is published, then kept
 
     mutable mutex mutex_;
-    breaker_machine machine_;              // guarded by mutex_, like all that follow
-    mutable breaker_rules rules_;          // reading moves it to the current bucket
+    breaker_machine machine_;     // guarded by mutex_, like all that follow
+    mutable breaker_rules rules_; // reading moves it to the current bucket
     breaker_journal journal_;
     std::uint64_t failures_ = 0;
     std::uint64_t late_results_ = 0;
     std::uint64_t slow_ = 0;
-    std::uint64_t tripping_count_ = 0;     // the failures that tripped it
-    std::uint64_t successes_before_ = 0;   // when the current state began
+    std::uint64_t tripping_count_ = 0;   // the failures that tripped it
+    std::uint64_t successes_before_ = 0; // when the current state began
     bool waits_for_calls_ = false;
-    atomic<std::uint64_t> predicate_errors_{0}; // only ever added to; relaxed: a count orders nothing
+    atomic<std::uint64_t> predicate_errors_{0};  // only ever added to; relaxed: a count orders nothing
     config_cell<circuit_breaker_config> config_; // replaced under mutex_
 };
 

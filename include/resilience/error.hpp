@@ -96,16 +96,34 @@ private:
 };
 
 // One type per code, for `catch`.
-struct RESILIENCE_VISIBLE circuit_open_error : error { using error::error; };
-struct RESILIENCE_VISIBLE timeout_error : error { using error::error; };
-struct RESILIENCE_VISIBLE bulkhead_full_error : error { using error::error; };
-struct RESILIENCE_VISIBLE rate_limited_error : error { using error::error; };
-struct RESILIENCE_VISIBLE throttled_error : error { using error::error; };
-struct RESILIENCE_VISIBLE limit_exceeded_error : error { using error::error; };
-struct RESILIENCE_VISIBLE cancelled_error : error { using error::error; };
-struct RESILIENCE_VISIBLE workers_exhausted_error : error { using error::error; };
+struct RESILIENCE_VISIBLE circuit_open_error : error {
+    using error::error;
+};
+struct RESILIENCE_VISIBLE timeout_error : error {
+    using error::error;
+};
+struct RESILIENCE_VISIBLE bulkhead_full_error : error {
+    using error::error;
+};
+struct RESILIENCE_VISIBLE rate_limited_error : error {
+    using error::error;
+};
+struct RESILIENCE_VISIBLE throttled_error : error {
+    using error::error;
+};
+struct RESILIENCE_VISIBLE limit_exceeded_error : error {
+    using error::error;
+};
+struct RESILIENCE_VISIBLE cancelled_error : error {
+    using error::error;
+};
+struct RESILIENCE_VISIBLE workers_exhausted_error : error {
+    using error::error;
+};
 /// The cause is nested: std::rethrow_if_nested gives the last attempt's exception.
-struct RESILIENCE_VISIBLE retries_exhausted_error : error, std::nested_exception { using error::error; };
+struct RESILIENCE_VISIBLE retries_exhausted_error : error, std::nested_exception {
+    using error::error;
+};
 
 namespace detail {
 

@@ -52,7 +52,8 @@ public:
     static consteval bool gives() {
         if constexpr (std::is_invocable_v<const Source&, const failure&>)
             return fits<R, std::invoke_result_t<const Source&, const failure&>>();
-        else if constexpr (std::is_invocable_v<const Source&>) return fits<R, std::invoke_result_t<const Source&>>();
+        else if constexpr (std::is_invocable_v<const Source&>)
+            return fits<R, std::invoke_result_t<const Source&>>();
         else return fits<R, const Source&>();
     }
 
@@ -66,7 +67,8 @@ public:
     /// Takes the failure's place in `out`, if there is one that it is for.
     template <class R>
     void replace(outcome<R>& out, const call_context& ctx) const {
-        static_assert(gives<R>(), "resilience: the fallback gives no value that the call's result can be made of");
+        static_assert(gives<R>(),
+                      "resilience: the fallback gives no value that the call's result can be made of");
         static_assert(std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
                       "resilience: a fallback needs a result that can move");
         if (!out.has_failure() && !when_.examines_values()) return;
@@ -78,7 +80,9 @@ public:
         const bool threw = other.has_failure() && other.error().exception() != nullptr;
         (threw ? counts_->failed : counts_->used).fetch_add(1, std::memory_order_relaxed);
         if (!threw && ctx.env() != nullptr && ctx.env()->has_listeners()) {
-            event e{.kind = event_kind::fallback_used, .policy_kind = "fallback", .operation = std::string(ctx.operation())};
+            event e{.kind = event_kind::fallback_used,
+                    .policy_kind = "fallback",
+                    .operation = std::string(ctx.operation())};
             e.error_type = why.type_name();
             e.error = why.message();
             ctx.env()->publish(std::move(e));

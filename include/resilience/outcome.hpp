@@ -27,7 +27,8 @@ public:
     /// A view of an accepted value as if it were a failure, for predicates built with on_result.
     failure as_failure() const {
         return why_ != nullptr ? *why_
-                               : failure(value_, ops_ != nullptr ? *ops_ : detail::ops_of<std::monostate>, {}, 0, duration{-1});
+                               : failure(value_, ops_ != nullptr ? *ops_ : detail::ops_of<std::monostate>, {},
+                                         0, duration{-1});
     }
     /// An inner policy will admit no attempt before this moment; time_point::min() if none said so.
     time_point not_before() const noexcept { return not_before_; }
@@ -226,7 +227,8 @@ private:
         if (content_ == content::value || content_ == content::failing_value) value_.~stored();
     }
     void require() const {
-        if (!has_value()) [[unlikely]] failure_.rethrow();
+        if (!has_value()) [[unlikely]]
+            failure_.rethrow();
     }
     std::add_lvalue_reference_t<R> access() noexcept {
         if constexpr (std::is_void_v<R>) return;

@@ -40,7 +40,8 @@ private:
     static void agree(const detail::environment*& one, const detail::environment* next) {
         if (next == nullptr) return;
         if (one != nullptr && one != next) {
-            detail::raise(std::invalid_argument("pipeline: its policies belong to different registries; make them all in one"));
+            detail::raise(std::invalid_argument(
+                "pipeline: its policies belong to different registries; make them all in one"));
         }
         one = next;
     }
@@ -59,7 +60,7 @@ template <class T>
 concept ours = std::derived_from<T, composable<T>>;
 /// What may stand beside `|`: one of ours on one side at least, so that nobody else's `|` is touched.
 template <class A, class B>
-concept composes = (ours<A> || ours<B>)&&(policy<A> || is_pipeline<A>)&&(policy<B> || is_pipeline<B>);
+concept composes = (ours<A> || ours<B>) && (policy<A> || is_pipeline<A>) && (policy<B> || is_pipeline<B>);
 
 template <class P>
 std::tuple<P> policies_in(P policy) {

@@ -138,7 +138,10 @@ concept quick_to_reject = requires(const P& p, rejection& why) {
 /// The registry's environment that a policy was made in; null for policies that belong to none.
 template <class P>
 const environment* environment_of(const P& p) noexcept {
-    if constexpr (requires { { p.env() } -> std::convertible_to<const environment*>; }) return p.env();
+    if constexpr (requires {
+                      { p.env() } -> std::convertible_to<const environment*>;
+                  })
+        return p.env();
     else return nullptr;
 }
 

@@ -76,7 +76,8 @@ bool ask_of_exception(const failure& why, const F& f) {
 /// The failure is an exception of type E, or derived from it; or a rejection, if E is its error type.
 template <class E>
 predicate on() {
-    return predicate([](const failure& why) { return detail::ask_of_exception<E>(why, [](const E&) { return true; }); });
+    return predicate(
+        [](const failure& why) { return detail::ask_of_exception<E>(why, [](const E&) { return true; }); });
 }
 /// The failure is an E for which f(const E&) is true.
 template <class E, class F>
@@ -93,7 +94,8 @@ predicate not_on() {
 /// type calls successes into failures for this policy.
 template <class R, class F>
 predicate on_result(F f) {
-    static_assert(std::is_invocable_r_v<bool, const F&, const R&>, "on_result<R>(f): f must take a const R& and return bool");
+    static_assert(std::is_invocable_r_v<bool, const F&, const R&>,
+                  "on_result<R>(f): f must take a const R& and return bool");
     return {[f = std::move(f)](const failure& why) {
                 const R* value = why.value<R>();
                 return value != nullptr && f(*value);

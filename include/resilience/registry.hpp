@@ -41,15 +41,18 @@ public:
         if (registry* adopted = global_slot().load(std::memory_order_acquire)) return *adopted;
         static registry& own = *new registry;
         registry* none = nullptr;
-        global_slot().compare_exchange_strong(none, &own, std::memory_order_acq_rel, std::memory_order_acquire);
+        global_slot().compare_exchange_strong(none, &own, std::memory_order_acq_rel,
+                                              std::memory_order_acquire);
         return *global_slot().load(std::memory_order_acquire);
     }
     /// Makes another's registry the global one of this linkage unit: for plugins loaded locally, to be
     /// called before they make a policy. Throws std::logic_error if a different one is in use already.
     static void adopt_global(registry& other) {
         registry* none = nullptr;
-        if (!global_slot().compare_exchange_strong(none, &other, std::memory_order_acq_rel) && none != &other) {
-            detail::raise(std::logic_error("registry: adopt_global must come before the first use of global()"));
+        if (!global_slot().compare_exchange_strong(none, &other, std::memory_order_acq_rel) &&
+            none != &other) {
+            detail::raise(
+                std::logic_error("registry: adopt_global must come before the first use of global()"));
         }
     }
 
@@ -125,12 +128,14 @@ public:
     template <class State, class Make>
     std::shared_ptr<State> enroll(std::string_view name, Make&& make) {
         if (name.empty()) return make();
-        if (auto found = lookup(State::policy_kind, name)) return std::static_pointer_cast<State>(std::move(found));
+        if (auto found = lookup(State::policy_kind, name))
+            return std::static_pointer_cast<State>(std::move(found));
         std::shared_ptr<State> made = make();
         const detail::lock_guard lock(mutex_);
         const key k{std::string(State::policy_kind), std::string(name)};
         if (const auto found = names_.find(k); found != names_.end()) {
-            return std::static_pointer_cast<State>(found->second); // `made` dies after the lock: it is declared first
+            return std::static_pointer_cast<State>(
+                found->second); // `made` dies after the lock: it is declared first
         }
         if (names_.size() >= capacity_) {
             detail::raise(std::length_error("registry: no more than " + std::to_string(capacity_) +

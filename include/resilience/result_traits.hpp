@@ -26,7 +26,8 @@ enum class verdict : std::uint8_t {
 /// HTTP by default: 408, 425, 429 and 5xx speak of the server's health and are retried; other 4xx are
 /// the caller's mistake. No status at all means that no answer came: a transport error.
 constexpr verdict http_verdict(std::optional<int> status) noexcept {
-    if (!status || *status == 408 || *status == 425 || *status == 429 || *status >= 500) return verdict::failure;
+    if (!status || *status == 408 || *status == 425 || *status == 429 || *status >= 500)
+        return verdict::failure;
     return *status >= 400 ? verdict::ignored : verdict::success;
 }
 
@@ -61,14 +62,23 @@ concept hint_like = requires(const R& r) {
 template <class E>
 std::error_code code_in(const E& e) noexcept {
     if constexpr (std::is_convertible_v<const E&, std::error_code>) return e;
-    else if constexpr (requires { { e.code() } -> std::convertible_to<std::error_code>; }) return e.code();
+    else if constexpr (requires {
+                           { e.code() } -> std::convertible_to<std::error_code>;
+                       })
+        return e.code();
     else return {};
 }
 template <class E>
 std::string text_in(const E& e) {
     if constexpr (std::is_convertible_v<const E&, std::string_view>) return std::string(std::string_view(e));
-    else if constexpr (requires { { e.what() } -> std::convertible_to<std::string>; }) return e.what();
-    else if constexpr (requires { { e.message() } -> std::convertible_to<std::string>; }) return e.message();
+    else if constexpr (requires {
+                           { e.what() } -> std::convertible_to<std::string>;
+                       })
+        return e.what();
+    else if constexpr (requires {
+                           { e.message() } -> std::convertible_to<std::string>;
+                       })
+        return e.message();
     else if (const auto code = code_in(e)) return code.message();
     else return "failing value of type " + type_name(typeid(E));
 }
@@ -96,7 +106,8 @@ struct result_traits {
     }
     static std::error_code code(const R& r) noexcept {
         if constexpr (detail::http_like<R>) return {};
-        else if constexpr (detail::expected_like<R>) return r.has_value() ? std::error_code{} : detail::code_in(r.error());
+        else if constexpr (detail::expected_like<R>)
+            return r.has_value() ? std::error_code{} : detail::code_in(r.error());
         else if constexpr (std::same_as<R, std::errc>) return std::make_error_code(r);
         else return detail::code_in(r);
     }
@@ -128,13 +139,13 @@ concept carries_unexpected = expected_like<R> && requires { typename R::unexpect
                              (std::is_constructible_v<typename error_of<R>::type, std::error_code> ||
                               std::is_constructible_v<typename error_of<R>::type, const error&>);
 template <class R>
-concept carries_code = expected_like<R> && !carries_unexpected<R> &&
-                       std::is_convertible_v<std::error_code, R>;
+concept carries_code =
+    expected_like<R> && !carries_unexpected<R> && std::is_convertible_v<std::error_code, R>;
 
 /// Whether a rejection can be returned in an R instead of being thrown.
 template <class R>
-inline constexpr bool carries_errors = carries_unexpected<R> || carries_code<R> || std::same_as<R, std::error_code> ||
-                                       std::same_as<R, std::errc>;
+inline constexpr bool carries_errors = carries_unexpected<R> || carries_code<R> ||
+                                       std::same_as<R, std::error_code> || std::same_as<R, std::errc>;
 
 /// A rejection as a value of R; only where carries_errors<R>.
 template <class R>
@@ -145,12 +156,13 @@ R carry(const failure& f) {
         if constexpr (std::is_constructible_v<E, std::error_code>) {
             return R(unexpected(E(f.code())));
         } else {
-            return R(unexpected(E(error(static_cast<errc>(f.code().value()), f.policy(), f.message(), f.retry_after()))));
+            return R(unexpected(
+                E(error(static_cast<errc>(f.code().value()), f.policy(), f.message(), f.retry_after()))));
         }
     } else if constexpr (std::same_as<R, std::errc>) {
         const auto condition = f.code().default_error_condition();
         return condition.category() == std::generic_category() ? static_cast<std::errc>(condition.value())
-                                                                : std::errc::io_error;
+                                                               : std::errc::io_error;
     } else {
         return f.code();
     }
@@ -202,7 +214,8 @@ inline verdict default_verdict(const failure& f) noexcept {
     if (code) {
         if (code.category() == error_category()) {
             const auto ours = static_cast<errc>(code.value());
-            return ours == errc::timed_out || ours == errc::retries_exhausted ? verdict::failure : verdict::ignored;
+            return ours == errc::timed_out || ours == errc::retries_exhausted ? verdict::failure
+                                                                              : verdict::ignored;
         }
         if (detail::is_cancellation(code)) return verdict::ignored;
     }

@@ -60,7 +60,9 @@ public:
         std::uint64_t successes;
     };
     /// Whether a failed attempt costs: in gRPC's form.
-    bool counts_failures() const noexcept { return shared_ && std::holds_alternative<token_budget>(shared_->form); }
+    bool counts_failures() const noexcept {
+        return shared_ && std::holds_alternative<token_budget>(shared_->form);
+    }
     /// Precondition: counts_failures().
     void attempt_failed(reported& mine, totals now_counted) const {
         const detail::lock_guard lock(shared_->mutex);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/text.hpp>
 #include <resilience/mechanism/backoff.hpp>
 #include <resilience/predicate.hpp>
 #include <resilience/retry_budget.hpp>
-#include <resilience/detail/text.hpp>
 
 #include <functional>
 #include <optional>
@@ -66,13 +66,18 @@ inline std::string validate(const retry_config& c) {
     };
     const auto text = [](duration d) { return detail::duration_text(d); };
     constexpr duration none{0};
-    if (c.max_attempts < 1) return bad("max_attempts", std::to_string(c.max_attempts), "1 or more (1: never retry)");
+    if (c.max_attempts < 1)
+        return bad("max_attempts", std::to_string(c.max_attempts), "1 or more (1: never retry)");
     if (c.base_delay < none) return bad("base_delay", text(c.base_delay), "0 or more");
     if (c.max_delay < none) return bad("max_delay", text(c.max_delay), "0 or more");
-    if (!(c.multiplier >= 1.0 && c.multiplier <= 1e6)) return bad("multiplier", std::to_string(c.multiplier), "in 1..1000000");
-    if (!(c.jitter_ratio >= 0.0 && c.jitter_ratio <= 1.0)) return bad("jitter_ratio", std::to_string(c.jitter_ratio), "in [0, 1]");
-    if (c.max_elapsed && *c.max_elapsed <= none) return bad("max_elapsed", text(*c.max_elapsed), "more than 0");
-    if (c.max_retry_after && *c.max_retry_after < none) return bad("max_retry_after", text(*c.max_retry_after), "0 or more");
+    if (!(c.multiplier >= 1.0 && c.multiplier <= 1e6))
+        return bad("multiplier", std::to_string(c.multiplier), "in 1..1000000");
+    if (!(c.jitter_ratio >= 0.0 && c.jitter_ratio <= 1.0))
+        return bad("jitter_ratio", std::to_string(c.jitter_ratio), "in [0, 1]");
+    if (c.max_elapsed && *c.max_elapsed <= none)
+        return bad("max_elapsed", text(*c.max_elapsed), "more than 0");
+    if (c.max_retry_after && *c.max_retry_after < none)
+        return bad("max_retry_after", text(*c.max_retry_after), "0 or more");
     return {};
 }
 

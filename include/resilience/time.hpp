@@ -27,8 +27,7 @@ constexpr time_point saturating_add(time_point at, duration by) noexcept {
 /// `to - from`, held at the ends of the range.
 constexpr duration saturating_sub(time_point to, time_point from) noexcept {
     duration::rep difference = 0;
-    if (__builtin_sub_overflow(to.time_since_epoch().count(), from.time_since_epoch().count(),
-                               &difference)) {
+    if (__builtin_sub_overflow(to.time_since_epoch().count(), from.time_since_epoch().count(), &difference)) {
         return to > from ? duration::max() : duration::min();
     }
     return duration{difference};

@@ -68,10 +68,19 @@ public:
         const timeout_stats s = stats();
         return {std::string(policy_kind),
                 s.name,
-                {{"calls", s.calls}, {"in_time", s.in_time}, {"timed_out", s.timed_out}, {"kept_late", s.kept_late}, {"failed", s.failed}}};
+                {{"calls", s.calls},
+                 {"in_time", s.in_time},
+                 {"timed_out", s.timed_out},
+                 {"kept_late", s.kept_late},
+                 {"failed", s.failed}}};
     }
     timeout_stats stats() const {
-        timeout_stats s{name(), 0, counts_.sum(in_time), counts_.sum(timed_out), counts_.sum(kept_late), counts_.sum(failed)};
+        timeout_stats s{name(),
+                        0,
+                        counts_.sum(in_time),
+                        counts_.sum(timed_out),
+                        counts_.sum(kept_late),
+                        counts_.sum(failed)};
         s.calls = s.in_time + s.timed_out + s.kept_late + s.failed;
         return s;
     }
@@ -80,7 +89,9 @@ public:
     const detail::name& label() const noexcept { return label_; }
     void update(timeout_config config) {
         require_valid(validate(config));
-        if (config.name != name()) raise(std::invalid_argument("timeout_config.name is '" + config.name + "'; the name of a timeout is fixed: '" + name() + "'"));
+        if (config.name != name())
+            raise(std::invalid_argument("timeout_config.name is '" + config.name +
+                                        "'; the name of a timeout is fixed: '" + name() + "'"));
         {
             const lock_guard lock(mutex_);
             config_.replace(std::move(config));
@@ -98,7 +109,8 @@ public:
     /// Whether an attempt is late by now, asking the exact clock only where the coarse one cannot tell.
     RESILIENCE_INLINE bool is_late(duration limit, time_point deadline) const noexcept {
         const time_source& clock = env_->clock();
-        if (coarse_from_ <= limit && saturating_add(clock.coarse_now(), tick_) <= deadline) [[likely]] return false;
+        if (coarse_from_ <= limit && saturating_add(clock.coarse_now(), tick_) <= deadline) [[likely]]
+            return false;
         return clock.now() > deadline;
     }
 
@@ -132,10 +144,11 @@ public:
     /// std::invalid_argument names the field. An invalid config is a std::invalid_argument too.
     timeout(timeout_config config, registry& where) {
         detail::require_valid(validate(config));
-        core_ = where.enroll<detail::timeout_core>(config.name,
-                                                   [&] { return std::make_shared<detail::timeout_core>(config, where.env()); });
+        core_ = where.enroll<detail::timeout_core>(
+            config.name, [&] { return std::make_shared<detail::timeout_core>(config, where.env()); });
         if (const auto field = detail::difference(core_->config().declared(), config); !field.empty()) {
-            detail::raise(std::invalid_argument("timeout '" + config.name + "' exists already with another " + std::string(field)));
+            detail::raise(std::invalid_argument("timeout '" + config.name + "' exists already with another " +
+                                                std::string(field)));
         }
     }
 
@@ -150,8 +163,10 @@ public:
 
     class attempt_state {
     public:
-        explicit attempt_state(detail::timeout_core& core) noexcept : core_(&core), config_(&core.config().get()) {}
-        attempt_state(detail::timeout_core& core, const timeout_config& config, time_point deadline, time_point outer) noexcept
+        explicit attempt_state(detail::timeout_core& core) noexcept
+            : core_(&core), config_(&core.config().get()) {}
+        attempt_state(detail::timeout_core& core, const timeout_config& config, time_point deadline,
+                      time_point outer) noexcept
             : core_(&core), config_(&config), deadline_(deadline), outer_{outer, nullptr} {}
         attempt_state(const attempt_state&) = delete;
         attempt_state& operator=(const attempt_state&) = delete;
@@ -174,7 +189,8 @@ public:
             }
             core_->count(config_->keep_late ? core::kept_late : core::timed_out);
             if (config_->keep_late) return settlement::finish();
-            failure late(rejection{.code = errc::timed_out, .policy = core_->label(), .amount = config_->limit.count()});
+            failure late(rejection{
+                .code = errc::timed_out, .policy = core_->label(), .amount = config_->limit.count()});
             if (core_->env()->has_listeners()) tell(late, ctx);
             if (config_->make_exception) customise(late);
             return settlement::replace(std::move(late));
@@ -193,7 +209,10 @@ public:
         }
         void tell(const failure& late, const call_context& ctx) {
             const auto keep = core_->shared_from_this();
-            event e{.kind = event_kind::timed_out, .policy_kind = kind, .policy = core_->name(), .operation = std::string(ctx.operation())};
+            event e{.kind = event_kind::timed_out,
+                    .policy_kind = kind,
+                    .policy = core_->name(),
+                    .operation = std::string(ctx.operation())};
             e.attempt = ctx.attempt();
             e.delay = config_->limit;
             e.error_type = late.type_name();
@@ -221,10 +240,16 @@ public:
         ctx.tighten(deadline);
         return {&config, deadline, outer};
     }
-    RESILIENCE_INLINE bool in_time(const ticket& t) const noexcept { return !core_->is_late(t.config->limit, t.deadline); }
-    RESILIENCE_INLINE void succeed(const ticket&) const noexcept { core_->count(detail::timeout_core::in_time); }
+    RESILIENCE_INLINE bool in_time(const ticket& t) const noexcept {
+        return !core_->is_late(t.config->limit, t.deadline);
+    }
+    RESILIENCE_INLINE void succeed(const ticket&) const noexcept {
+        core_->count(detail::timeout_core::in_time);
+    }
     void abandon(const ticket&) const noexcept {}
-    attempt_state resume(const ticket& t, call_context&) const noexcept { return {*core_, *t.config, t.deadline, t.outer}; }
+    attempt_state resume(const ticket& t, call_context&) const noexcept {
+        return {*core_, *t.config, t.deadline, t.outer};
+    }
 
     const detail::environment* env() const noexcept { return core_->env().get(); }
     static timeout from_registered(std::shared_ptr<detail::registered> found) {

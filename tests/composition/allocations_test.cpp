@@ -59,7 +59,8 @@ struct policies {
     world w;
     rs::retry retry{{.name = "a name that is too long for the small string optimisation"}, w.reg};
     rs::circuit_breaker breaker{{.name = "a name that is too long for the small string optimisation"}, w.reg};
-    rs::timeout timeout{{.name = "a name that is too long for the small string optimisation", .limit = 1s}, w.reg};
+    rs::timeout timeout{{.name = "a name that is too long for the small string optimisation", .limit = 1s},
+                        w.reg};
 };
 
 TEST_CASE("the counting works", "[composition][allocations]") {
@@ -79,7 +80,8 @@ TEST_CASE("a call that succeeds allocates nothing", "[composition][allocations][
     CHECK(allocations_of([&] { guard(f, 1); }) == 0);
     CHECK(allocations_of([&] { guard(with_context); }) == 0);
     CHECK(allocations_of([&] { (void)guard.try_call(f, 1); }) == 0);
-    CHECK(allocations_of([&] { guard.named("an operation name that is too long to be stored inline")(f, 1); }) == 0);
+    CHECK(allocations_of(
+              [&] { guard.named("an operation name that is too long to be stored inline")(f, 1); }) == 0);
     CHECK(allocations_of([&] { guard.with({.deadline = p.w.clock.now() + 1s})(f, 1); }) == 0);
     CHECK(allocations_of([&] { any(f, 1); }) == 0);
     CHECK(allocations_of([&] { any(with_context); }) == 0);
@@ -97,11 +99,16 @@ TEST_CASE("a call inside of another allocates nothing", "[composition][allocatio
 TEST_CASE("hooks of the user's are not copied for a call", "[composition][allocations][H-CPP-21]") {
     world w;
     const std::string large(100, 'x');
-    const rs::retry retry{{.retry_if = [large](const rs::failure& f) { return !f.is_rejection() && !large.empty(); },
-                           .delay_override = [large](unsigned, const rs::failure&) -> std::optional<rs::duration> { return 0ns; }},
-                          w.reg};
-    const rs::circuit_breaker breaker{{.record_if = [large](const rs::failure&) { return !large.empty(); }}, w.reg};
-    const rs::timeout timeout{{.limit = 1s, .make_exception = [large](const rs::failure&) { return std::exception_ptr(); }}, w.reg};
+    const rs::retry retry{
+        {.retry_if = [large](const rs::failure& f) { return !f.is_rejection() && !large.empty(); },
+         .delay_override = [large](unsigned, const rs::failure&) -> std::optional<rs::duration> {
+             return 0ns;
+         }},
+        w.reg};
+    const rs::circuit_breaker breaker{{.record_if = [large](const rs::failure&) { return !large.empty(); }},
+                                      w.reg};
+    const rs::timeout timeout{
+        {.limit = 1s, .make_exception = [large](const rs::failure&) { return std::exception_ptr(); }}, w.reg};
 
     CHECK(allocations_of([&] { (retry | breaker | timeout)([] {}); }) == 0);
 }
@@ -125,18 +132,23 @@ TEST_CASE("retries of failing values allocate nothing", "[composition][allocatio
     const rs::retry retry{support::at_once(3), w.reg};
     const auto guard = retry | rs::timeout(1s, w.reg);
     int n = 0;
-    const auto third_succeeds = [&] { return ++n % 3 == 0 ? std::error_code() : std::make_error_code(std::errc::io_error); };
+    const auto third_succeeds = [&] {
+        return ++n % 3 == 0 ? std::error_code() : std::make_error_code(std::errc::io_error);
+    };
 
     CHECK(allocations_of([&] { (void)retry.try_call(third_succeeds); }) == 0);
     n = 0;
     CHECK(allocations_of([&] { (void)guard.try_call(third_succeeds); }) == 0);
 }
 
-TEST_CASE("calls under one long-lived stop token leave nothing with it", "[composition][allocations][H-TO-10]") {
+TEST_CASE("calls under one long-lived stop token leave nothing with it",
+          "[composition][allocations][H-TO-10]") {
     const policies p;
     const auto guard = p.retry | p.timeout;
     std::stop_source stop;
-    const auto call = [&] { guard.with({.stop_token = stop.get_token()})([](rs::call_context& ctx) { (void)ctx.stop_token(); }); };
+    const auto call = [&] {
+        guard.with({.stop_token = stop.get_token()})([](rs::call_context& ctx) { (void)ctx.stop_token(); });
+    };
 
     const std::size_t each = allocations_of(call); // a timer for the deadline, and its link to the token
     for (int i = 0; i < 1'000; ++i) call();

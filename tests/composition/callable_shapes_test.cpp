@@ -118,8 +118,10 @@ TEST_CASE("every policy takes every shape of callable", "[composition][H-CPP-07]
 TEST_CASE("every policy hands its context to those who ask for it first", "[composition][H-CPP-07]") {
     with_each([](const auto& guard) {
         CHECK(guard([](rs::call_context& ctx) { return ctx.attempt(); }) == 1);
-        CHECK(guard([](rs::call_context& ctx, int n) { return ctx.attempt() + static_cast<unsigned>(n); }, 1) == 2);
-        CHECK(guard([](auto&&... args) { return sizeof...(args); }, 1) == 1); // no context for those who take anything
+        CHECK(guard([](rs::call_context& ctx, int n) { return ctx.attempt() + static_cast<unsigned>(n); },
+                    1) == 2);
+        CHECK(guard([](auto&&... args) { return sizeof...(args); }, 1) ==
+              1); // no context for those who take anything
         CHECK(guard([n = 0](rs::call_context&) mutable { return ++n; }) == 1);
     });
 }
@@ -154,7 +156,8 @@ TEST_CASE("every policy wraps every shape of callable", "[composition][H-CPP-07]
     with_each([](const auto& guard) {
         CHECK(guard.wrap(plus_one)(1) == 2);
         CHECK(guard.wrap(&client::get)(client{}, 1) == 11);
-        CHECK(guard.wrap([](rs::call_context& ctx, int n) { return static_cast<int>(ctx.attempt()) + n; })(1) == 2);
+        CHECK(guard.wrap([](rs::call_context& ctx, int n) { return static_cast<int>(ctx.attempt()) + n; })(
+                  1) == 2);
         auto both = guard.wrap(overloaded{});
         CHECK(both(1) == 2);
         CHECK(both(std::string("a")) == "a1");
@@ -201,7 +204,8 @@ TEST_CASE("every attempt gets the same callable and the same arguments", "[compo
         if (seen.size() < 3) throw std::runtime_error("x");
     };
 
-    guard(use, std::make_unique<int>(7), token("a text that is too long to be stored inline"), std::string("b"));
+    guard(use, std::make_unique<int>(7), token("a text that is too long to be stored inline"),
+          std::string("b"));
 
     REQUIRE(seen.size() == 3);
     CHECK(seen[0] == "7a text that is too long to be stored inlineb");

@@ -58,7 +58,8 @@ TEST_CASE("a circuit breaker outside of a retry counts calls", "[composition][H-
     CHECK(breaker.stats().successes == 1);
 }
 
-TEST_CASE("a trip that nothing can pass ends the retried call at once, with the real failure", "[composition][H-RT-13]") {
+TEST_CASE("a trip that nothing can pass ends the retried call at once, with the real failure",
+          "[composition][H-RT-13]") {
     world w;
     const rs::circuit_breaker breaker{{.failure_threshold = 2, .recovery_timeout = 30s}, w.reg};
     const auto guard = rs::retry(plain(5), w.reg) | breaker;
@@ -74,10 +75,13 @@ TEST_CASE("a trip that nothing can pass ends the retried call at once, with the 
     CHECK(h.of(rs::event_kind::attempt_failed).back().reason == "circuit is open until later");
 }
 
-TEST_CASE("a retry goes on after a trip when its next attempt would be a probe, one tick decides", "[composition][H-RT-13]") {
-    for (const auto& [recovery, calls] : {std::pair{rs::duration{1s}, 2U}, std::pair{rs::duration{1s + 1ns}, 1U}}) {
+TEST_CASE("a retry goes on after a trip when its next attempt would be a probe, one tick decides",
+          "[composition][H-RT-13]") {
+    for (const auto& [recovery, calls] :
+         {std::pair{rs::duration{1s}, 2U}, std::pair{rs::duration{1s + 1ns}, 1U}}) {
         world w;
-        const rs::circuit_breaker breaker{{.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = recovery}, w.reg};
+        const rs::circuit_breaker breaker{
+            {.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = recovery}, w.reg};
         const auto guard = rs::retry(plain(2), w.reg) | breaker;
         const scripted<int> f{throws(std::runtime_error("down")), 1};
 
@@ -120,7 +124,8 @@ TEST_CASE("a rejection that ends a retried call carries the last real failure", 
     CHECK(result.error().cause()->as<std::runtime_error>() != nullptr);
 }
 
-TEST_CASE("the last real failure is carried past several rejections, a time-out is one", "[composition][H-RT-13]") {
+TEST_CASE("the last real failure is carried past several rejections, a time-out is one",
+          "[composition][H-RT-13]") {
     world w;
     const rs::circuit_breaker breaker{{}, w.reg};
     auto c = support::at_once(4);
@@ -146,7 +151,8 @@ TEST_CASE("a rejection of a call's first attempt has no cause", "[composition]")
     CHECK((rs::retry(plain(3), w.reg) | breaker).try_call([] {}).error().cause() == nullptr);
 }
 
-TEST_CASE("what a timeout inside of a breaker reports is a failure to it, what one outside does is not", "[composition]") {
+TEST_CASE("what a timeout inside of a breaker reports is a failure to it, what one outside does is not",
+          "[composition]") {
     world w;
     const rs::circuit_breaker inside{{}, w.reg};
     const rs::circuit_breaker outside{{}, w.reg};
@@ -158,9 +164,12 @@ TEST_CASE("what a timeout inside of a breaker reports is a failure to it, what o
     CHECK(inside.stats().successes == 1);
 }
 
-TEST_CASE("a timeout inside of a retry limits each attempt, one outside limits all of them", "[composition]") {
+TEST_CASE("a timeout inside of a retry limits each attempt, one outside limits all of them",
+          "[composition]") {
     world w;
-    const auto attempt = [&] { return scripted<int>{w.clock, {after(1500ms, throws(std::runtime_error("1"))), after(1500ms, 2)}}; };
+    const auto attempt = [&] {
+        return scripted<int>{w.clock, {after(1500ms, throws(std::runtime_error("1"))), after(1500ms, 2)}};
+    };
 
     CHECK((rs::retry(plain(3), w.reg) | rs::timeout(2s, w.reg))(attempt()) == 2);
     const auto outside = (rs::timeout(3s, w.reg) | rs::retry(plain(3), w.reg)).try_call(attempt());
@@ -169,7 +178,8 @@ TEST_CASE("a timeout inside of a retry limits each attempt, one outside limits a
 }
 
 TEST_CASE("a retry under a timeout does not sleep past it", "[composition][H-RT-11]") {
-    for (const auto& [limit, sleeps] : {std::pair{rs::duration{3s + 1ns}, 2U}, std::pair{rs::duration{3s}, 1U}}) {
+    for (const auto& [limit, sleeps] :
+         {std::pair{rs::duration{3s + 1ns}, 2U}, std::pair{rs::duration{3s}, 1U}}) {
         world w;
 
         (void)(rs::timeout(limit, w.reg) | rs::retry(plain(9), w.reg)).try_call(always_failing());
@@ -195,7 +205,8 @@ TEST_CASE("two breakers each count what they see", "[composition]") {
 
 TEST_CASE("breaker around a refusing policy: the probe gives its place back", "[composition][H-CB-12]") {
     world w;
-    const rs::circuit_breaker outer{{.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 1s}, w.reg};
+    const rs::circuit_breaker outer{{.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 1s},
+                                    w.reg};
     const rs::circuit_breaker inner{{}, w.reg};
     const auto guard = outer | inner;
     (void)outer.try_call([] { throw 42; });
@@ -210,7 +221,8 @@ TEST_CASE("breaker around a refusing policy: the probe gives its place back", "[
     CHECK(outer.state() == circuit_state::closed);
 }
 
-TEST_CASE("pipelines nested on one thread inherit deadline, stop token and retry depth", "[composition][H-RT-14]") {
+TEST_CASE("pipelines nested on one thread inherit deadline, stop token and retry depth",
+          "[composition][H-RT-14]") {
     world w;
     const auto outer = rs::retry(plain(1), w.reg) | rs::timeout(5s, w.reg);
     const auto inner = rs::retry(plain(1), w.reg) | rs::circuit_breaker({}, w.reg);
@@ -236,8 +248,9 @@ TEST_CASE("an exception passes any number of policies unchanged", "[composition]
         int number = 42;
     };
     world w;
-    const auto guard = rs::fallback_if(rs::on<std::logic_error>(), 7) | rs::retry(support::at_once(2), w.reg) |
-                       rs::circuit_breaker({}, w.reg) | rs::timeout(1s, w.reg);
+    const auto guard = rs::fallback_if(rs::on<std::logic_error>(), 7) |
+                       rs::retry(support::at_once(2), w.reg) | rs::circuit_breaker({}, w.reg) |
+                       rs::timeout(1s, w.reg);
     const void* thrown = nullptr;
 
     try {
@@ -258,7 +271,8 @@ TEST_CASE("an exception passes any number of policies unchanged", "[composition]
 
 TEST_CASE("a retry carries a call over a trip when its delays outlast recovery_timeout", "[composition]") {
     world w;
-    const rs::circuit_breaker breaker{{.failure_threshold = 3, .success_threshold = 1, .recovery_timeout = 4s}, w.reg};
+    const rs::circuit_breaker breaker{
+        {.failure_threshold = 3, .success_threshold = 1, .recovery_timeout = 4s}, w.reg};
     const auto guard = rs::retry(plain(5), w.reg) | breaker | rs::timeout(1s, w.reg);
     const scripted<int> f{throws(1), throws(2), throws(3), 4};
 

@@ -66,7 +66,9 @@ struct scripted_policy {
     struct call {
         const scripted_policy* policy;
         rs::admission admit(rs::call_context& ctx) { return policy->on_admit(ctx); }
-        rs::settlement settle(const rs::attempt_result& r, rs::call_context& ctx) { return policy->on_settle(r, ctx); }
+        rs::settlement settle(const rs::attempt_result& r, rs::call_context& ctx) {
+            return policy->on_settle(r, ctx);
+        }
     };
     call begin(rs::call_context&) const { return {this}; }
 };
@@ -80,7 +82,8 @@ scripted_policy<A, S> answering(A admit, S settle) {
 static_assert(rs::policy<witness>);
 static_assert(!rs::policy<int>);
 
-TEST_CASE("policies are asked inwards and told outwards, each of their calls ends once", "[composition][user_policy]") {
+TEST_CASE("policies are asked inwards and told outwards, each of their calls ends once",
+          "[composition][user_policy]") {
     diary d;
     const rs::pipeline guard{witness("a", d), witness("b", d)};
 
@@ -115,11 +118,12 @@ TEST_CASE("a policy of a user's works in an any_pipeline", "[composition][user_p
 
 TEST_CASE("only those that admitted are told of a rejection further in", "[composition][user_policy]") {
     diary d;
-    const auto refuses = answering([](rs::call_context&) { return rs::admission::reject(rs::rejection{.code = rs::errc::throttled}); },
-                                   [&](const rs::attempt_result&, rs::call_context&) {
-                                       d.push_back("never");
-                                       return rs::settlement::finish();
-                                   });
+    const auto refuses = answering(
+        [](rs::call_context&) { return rs::admission::reject(rs::rejection{.code = rs::errc::throttled}); },
+        [&](const rs::attempt_result&, rs::call_context&) {
+            d.push_back("never");
+            return rs::settlement::finish();
+        });
     const rs::pipeline guard{witness("a", d), refuses, witness("b", d)};
 
     CHECK_THROWS_AS(guard([&] { d.push_back("never"); }), rs::throttled_error);
@@ -131,7 +135,10 @@ TEST_CASE("a policy may make a call wait, and is asked again", "[composition][us
     world w;
     const auto opens = w.clock.now() + 3s;
     const auto waits = answering(
-        [&](rs::call_context& ctx) { return ctx.clock().now() < opens ? rs::admission::wait(2s) : rs::admission::go(); }, finishes);
+        [&](rs::call_context& ctx) {
+            return ctx.clock().now() < opens ? rs::admission::wait(2s) : rs::admission::go();
+        },
+        finishes);
     const auto guard = rs::retry(support::plain(), w.reg) | waits;
 
     CHECK(guard([] { return 1; }) == 1);
@@ -144,8 +151,9 @@ TEST_CASE("a policy may replace an outcome; those outside see what it made", "[c
     diary d;
     const auto refuses_values = answering(goes, [](const rs::attempt_result& r, rs::call_context&) {
         const auto* n = r.as_failure().value<int>();
-        return n != nullptr && *n < 0 ? rs::settlement::replace(rs::rejection{.code = rs::errc::limit_exceeded})
-                                      : rs::settlement::finish();
+        return n != nullptr && *n < 0
+                   ? rs::settlement::replace(rs::rejection{.code = rs::errc::limit_exceeded})
+                   : rs::settlement::finish();
     });
     const rs::pipeline guard{witness("a", d), refuses_values};
 
@@ -158,8 +166,9 @@ TEST_CASE("a policy may run attempts again, with or without a delay", "[composit
     world w;
     int again = 3;
     const auto repeats = answering(goes, [&](const rs::attempt_result& r, rs::call_context&) {
-        return !r.succeeded() && again-- > 0 ? rs::settlement::retry_after(again == 1 ? rs::duration{1s} : rs::duration{0})
-                                             : rs::settlement::finish();
+        return !r.succeeded() && again-- > 0
+                   ? rs::settlement::retry_after(again == 1 ? rs::duration{1s} : rs::duration{0})
+                   : rs::settlement::finish();
     });
     const rs::retry inner{support::at_once(2), w.reg};
     int calls = 0;
@@ -175,7 +184,8 @@ TEST_CASE("a policy may run attempts again, with or without a delay", "[composit
     CHECK(w.clock.slept() == delays{1s});
 }
 
-TEST_CASE("a policy that postpones the next attempt stops a retry that would come sooner", "[composition][user_policy]") {
+TEST_CASE("a policy that postpones the next attempt stops a retry that would come sooner",
+          "[composition][user_policy]") {
     for (const auto& [by, calls] : {std::pair{rs::duration{1s}, 2}, std::pair{rs::duration{1s + 1ns}, 1}}) {
         world w;
         const auto postpones = answering(goes, [by = by](const rs::attempt_result&, rs::call_context& ctx) {
@@ -192,18 +202,23 @@ TEST_CASE("a policy that postpones the next attempt stops a retry that would com
     }
 }
 
-TEST_CASE("a pipeline of nothing but a user's policies runs on the global registry's clock", "[composition][user_policy]") {
+TEST_CASE("a pipeline of nothing but a user's policies runs on the global registry's clock",
+          "[composition][user_policy]") {
     diary d;
 
-    rs::pipeline{witness("a", d)}([&](rs::call_context& ctx) { CHECK(&ctx.clock() == &rs::registry::global().clock()); });
+    rs::pipeline{witness("a", d)}(
+        [&](rs::call_context& ctx) { CHECK(&ctx.clock() == &rs::registry::global().clock()); });
 }
 
-TEST_CASE("a policy that throws unwinds the call: every other settles", "[composition][user_policy][H-CB-03]") {
+TEST_CASE("a policy that throws unwinds the call: every other settles",
+          "[composition][user_policy][H-CB-03]") {
     world w;
-    const rs::circuit_breaker breaker{{.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 1s}, w.reg};
+    const rs::circuit_breaker breaker{
+        {.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 1s}, w.reg};
     (void)breaker.try_call([] { throw 42; });
     w.clock.advance(1s);
-    const auto throwing = answering([](rs::call_context&) -> rs::admission { throw std::domain_error("policy"); }, finishes);
+    const auto throwing =
+        answering([](rs::call_context&) -> rs::admission { throw std::domain_error("policy"); }, finishes);
 
     CHECK_THROWS_AS((breaker | throwing)([] {}), std::domain_error);
 

@@ -49,7 +49,8 @@ static_assert(rs::ask(half(0, 0), limits).how == rs::entry::probe);
 static_assert(is_half(rs::ask(half(1, 0), limits).next, 2, 0));
 static_assert(rs::ask(half(2, 0), limits).how == rs::entry::refused); // in flight = half_open_max_calls
 static_assert(rs::ask(half(1, 1), limits).how == rs::entry::probe);
-static_assert(rs::ask(half(1, 2), limits).how == rs::entry::refused); // in flight + passed = success_threshold
+static_assert(rs::ask(half(1, 2), limits).how ==
+              rs::entry::refused); // in flight + passed = success_threshold
 static_assert(rs::ask(half(0, 2), limits).how == rs::entry::probe);
 static_assert(rs::ask(half(2, 0), limits).retry_after < 0s); // not known
 static_assert(rs::ask(rs::hand_state{rs::circuit_state::forced_open}).how == rs::entry::refused);
@@ -62,7 +63,8 @@ static_assert(is_half(rs::after(half(1, 1), rs::verdict::success, limits, at(1s)
 static_assert(is_closed(rs::after(half(1, 2), rs::verdict::success, limits, at(1s), {}, 0.0)));
 static_assert(is_half(rs::after(half(2, 1), rs::verdict::ignored, limits, at(1s), {}, 0.0), 1, 1));
 static_assert(is_open(rs::after(half(2, 2), rs::verdict::failure, limits, at(1s), {}, 0.0), at(31s), 2));
-static_assert(is_open(rs::after(half(1, 0), rs::verdict::failure, limits, at(1s), rs::duration{5s}, 0.0), at(6s), 2));
+static_assert(is_open(rs::after(half(1, 0), rs::verdict::failure, limits, at(1s), rs::duration{5s}, 0.0),
+                      at(6s), 2));
 
 // How long it opens for.
 static_assert(is_open(rs::opened(0, limits, at(1s), {}, 0.0), at(31s), 1));
@@ -98,7 +100,8 @@ TEST_CASE("a machine begins closed, in generation 1, and lets every call in", "[
     CHECK(machine.opens_until() == rs::time_point::max());
 }
 
-TEST_CASE("opening, the first probe and one change of state are a single step", "[breaker_machine][H-CB-07]") {
+TEST_CASE("opening, the first probe and one change of state are a single step",
+          "[breaker_machine][H-CB-07]") {
     rs::breaker_machine machine;
     const auto tripped = machine.trip(limits, at(0s), {}, 0.0);
     REQUIRE(tripped);
@@ -124,7 +127,8 @@ TEST_CASE("opening, the first probe and one change of state are a single step", 
     CHECK(machine.ask(limits, at(30s), rs::time_point::max()).how == rs::entry::refused);
 }
 
-TEST_CASE("a recovery_timeout of 0 makes the next call a probe, without recursion", "[breaker_machine][H-CB-22]") {
+TEST_CASE("a recovery_timeout of 0 makes the next call a probe, without recursion",
+          "[breaker_machine][H-CB-22]") {
     rs::breaker_limits none = limits;
     none.recovery_timeout = 0s;
     rs::breaker_machine machine;
@@ -251,7 +255,8 @@ TEST_CASE("a settled probe's lease never expires, another one's does", "[breaker
     CHECK(machine.expire(limits, second.lease_end, 0.0));
 }
 
-TEST_CASE("a command begins a new generation, even into the state that it was in", "[breaker_machine][H-CB-18]") {
+TEST_CASE("a command begins a new generation, even into the state that it was in",
+          "[breaker_machine][H-CB-18]") {
     rs::breaker_machine machine;
 
     CHECK(machine.command(rs::closed_state{}).generation == 2);
@@ -263,8 +268,8 @@ TEST_CASE("a command begins a new generation, even into the state that it was in
 }
 
 TEST_CASE("states set by hand are left by hand only", "[breaker_machine][H-CB-21][H-CB-26]") {
-    const auto which =
-        GENERATE(rs::circuit_state::forced_open, rs::circuit_state::disabled, rs::circuit_state::metrics_only);
+    const auto which = GENERATE(rs::circuit_state::forced_open, rs::circuit_state::disabled,
+                                rs::circuit_state::metrics_only);
     rs::breaker_machine::permission probe;
     rs::breaker_machine machine = half_open_at(at(100s), probe);
     machine.command(rs::hand_state{which});
@@ -276,7 +281,8 @@ TEST_CASE("states set by hand are left by hand only", "[breaker_machine][H-CB-21
     CHECK(machine.state() == which);
 }
 
-TEST_CASE("a new success_threshold that has been reached already closes the circuit", "[breaker_machine][H-CB-10]") {
+TEST_CASE("a new success_threshold that has been reached already closes the circuit",
+          "[breaker_machine][H-CB-10]") {
     rs::breaker_machine::permission probe;
     rs::breaker_machine machine = half_open_at(at(100s), probe);
     machine.settle(rs::verdict::success, probe.lease_end, limits, at(100s), {}, 0.0);

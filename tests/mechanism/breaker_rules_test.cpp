@@ -48,7 +48,8 @@ TEST_CASE("a share is reached exactly where the integers say so, for every perce
         for (std::uint64_t percent = 1; percent <= 100; ++percent) {
             const std::uint64_t needed = (percent * total + 99) / 100; // rounded up
             const double share = static_cast<double>(percent) / 100.0;
-            if (!rs::reaches(needed, total, share)) FAIL(needed << " of " << total << " at " << percent << "%");
+            if (!rs::reaches(needed, total, share))
+                FAIL(needed << " of " << total << " at " << percent << "%");
             if (needed > 0 && rs::reaches(needed - 1, total, share))
                 FAIL(needed - 1 << " of " << total << " at " << percent << "%");
         }
@@ -156,7 +157,8 @@ TEST_CASE("clear forgets everything that could trip", "[breaker_rules]") {
     CHECK(rules.last_results(1) == rs::tally{});
 }
 
-TEST_CASE("an update keeps what the windows remember and judges it by the new thresholds", "[breaker_rules]") {
+TEST_CASE("an update keeps what the windows remember and judges it by the new thresholds",
+          "[breaker_rules]") {
     rs::breaker_rules rules{failures_in(5, 10s)};
     for (std::uint64_t i = 0; i < 3; ++i) rules.record(true, false, at(0s), i, 0);
 

@@ -74,16 +74,22 @@ void spin(rs::duration length) {
 class another_clock : public rs::time_source {
 public:
     rs::time_point now() const noexcept override { return rs::system_time().now(); }
-    std::chrono::system_clock::time_point wall_now() const noexcept override { return rs::system_time().wall_now(); }
-    bool sleep_until(rs::time_point until, std::stop_token stop) override { return rs::system_time().sleep_until(until, stop); }
-    rs::timer call_at(rs::time_point at, std::function<void()> f) override { return rs::system_time().call_at(at, std::move(f)); }
+    std::chrono::system_clock::time_point wall_now() const noexcept override {
+        return rs::system_time().wall_now();
+    }
+    bool sleep_until(rs::time_point until, std::stop_token stop) override {
+        return rs::system_time().sleep_until(until, stop);
+    }
+    rs::timer call_at(rs::time_point at, std::function<void()> f) override {
+        return rs::system_time().call_at(at, std::move(f));
+    }
 };
 
 TEST_CASE("work that goes on ten times longer than the limit touches nothing of the caller",
           "[abandoning_timeout][H-TO-01]") {
     const rs::abandoning_timeout timeout(10ms);
-    const auto retried =
-        rs::retry({.max_attempts = 2, .base_delay = 1ms}) | timeout | rs::retry({.max_attempts = 2, .base_delay = 1ms});
+    const auto retried = rs::retry({.max_attempts = 2, .base_delay = 1ms}) | timeout |
+                         rs::retry({.max_attempts = 2, .base_delay = 1ms});
     std::atomic<std::uint64_t> begun{0}, finished{0}; // a worker that comes too late does not begin
 
     for (int round = 0; round < 6; ++round) {
@@ -92,7 +98,8 @@ TEST_CASE("work that goes on ten times longer than the limit touches nothing of 
             const std::string callers_text(100, 'a');
             const std::vector<int> callers_numbers(100, 1);
             char callers_buffer[] = "a text in the frame of the caller";
-            auto f = [&begun, &finished, text = callers_text](const std::vector<int>& numbers, char* buffer, rs::duration length) {
+            auto f = [&begun, &finished, text = callers_text](const std::vector<int>& numbers, char* buffer,
+                                                              rs::duration length) {
                 ++begun;
                 std::size_t sum = 0;
                 for (const auto end = clock_type::now() + length; clock_type::now() < end;) {
@@ -127,7 +134,8 @@ TEST_CASE("the caller is back at the limit, not at the end of the work", "[aband
     const auto begin = clock_type::now();
 
     const auto late = timeout.try_call([&go_on] {
-        for (const auto end = clock_type::now() + 60s; !go_on && clock_type::now() < end;) std::this_thread::sleep_for(1ms);
+        for (const auto end = clock_type::now() + 60s; !go_on && clock_type::now() < end;)
+            std::this_thread::sleep_for(1ms);
     });
 
     const auto took = clock_type::now() - begin;
@@ -139,7 +147,8 @@ TEST_CASE("the caller is back at the limit, not at the end of the work", "[aband
 }
 
 TEST_CASE("limits that the machine can hardly keep leak nothing", "[abandoning_timeout][H-TO-06][H-TO-07]") {
-    const auto limit = GENERATE(rs::duration{1ns}, rs::duration{999ns}, rs::duration{20us}, rs::duration{999us});
+    const auto limit =
+        GENERATE(rs::duration{1ns}, rs::duration{999ns}, rs::duration{20us}, rs::duration{999us});
     const rs::abandoning_timeout timeout({.limit = limit, .max_abandoned = 100'000});
     std::atomic<std::uint64_t> begun{0}, values{0};
 
@@ -154,8 +163,10 @@ TEST_CASE("limits that the machine can hardly keep leak nothing", "[abandoning_t
     CHECK(begun == values + stats.late_results);
 }
 
-TEST_CASE("a limit without end is waited for without using the processor", "[abandoning_timeout][H-TO-05][H-CPP-01]") {
-    const rs::abandoning_timeout timeout(GENERATE(rs::duration::max(), rs::duration::max() - 1ns, rs::duration{24h * 365 * 200}));
+TEST_CASE("a limit without end is waited for without using the processor",
+          "[abandoning_timeout][H-TO-05][H-CPP-01]") {
+    const rs::abandoning_timeout timeout(
+        GENERATE(rs::duration::max(), rs::duration::max() - 1ns, rs::duration{24h * 365 * 200}));
     const auto used = [] {
         timespec spent{};
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
@@ -188,7 +199,8 @@ TEST_CASE("when work, limit and stop request come together each call has one end
     const bool steady = GENERATE(true, false);
     rs::registry reg{steady ? rs::system_time() : static_cast<rs::time_source&>(other)};
     const rs::abandoning_timeout timeout({.limit = 60us, .max_abandoned = 100'000}, reg);
-    std::atomic<std::uint64_t> values{0}, timed_out{0}, cancelled{0}, failed{0}, others{0}, begun{0}, rethrown{0};
+    std::atomic<std::uint64_t> values{0}, timed_out{0}, cancelled{0}, failed{0}, others{0}, begun{0},
+        rethrown{0};
     constexpr int threads = 3, rounds = 1500;
     counted::made = 0;
 
@@ -201,13 +213,14 @@ TEST_CASE("when work, limit and stop request come together each call has one end
                 const bool stops = i % 8 == 0;
                 if (stops) stopper = std::thread([&stop] { stop.request_stop(); });
                 const auto length = 1us * ((i * 7 + t * 13) % 100);
-                const auto out = timeout.with({.stop_token = stop.get_token()}).try_call([&begun, length, i](rs::call_context& ctx) {
-                    ++begun;
-                    const std::stop_callback told(ctx.stop_token(), [] {});
-                    spin(length);
-                    if (i % 5 == 0) throw std::runtime_error("the work's own");
-                    return counted{};
-                });
+                const auto out = timeout.with({.stop_token = stop.get_token()})
+                                     .try_call([&begun, length, i](rs::call_context& ctx) {
+                                         ++begun;
+                                         const std::stop_callback told(ctx.stop_token(), [] {});
+                                         spin(length);
+                                         if (i % 5 == 0) throw std::runtime_error("the work's own");
+                                         return counted{};
+                                     });
                 if (out) ++values;
                 else if (out.error().code() == rs::errc::timed_out) ++timed_out;
                 else if (out.error().code() == rs::errc::cancelled) ++cancelled;
@@ -224,7 +237,8 @@ TEST_CASE("when work, limit and stop request come together each call has one end
     CHECK(others == 0);
     CHECK(values + timed_out + cancelled + failed == threads * rounds);
     CHECK(stats.timed_out == timed_out);
-    CHECK(stats.cancelled <= cancelled); // a call that was stopped before it began does not come to the policy
+    CHECK(stats.cancelled <=
+          cancelled); // a call that was stopped before it began does not come to the policy
     CHECK(stats.calls - stats.cancelled == threads * rounds - cancelled);
     CHECK(begun == values + failed + stats.late_results);
     CHECK(counted::alive == 0);
@@ -239,7 +253,8 @@ std::size_t threads_of_this_process() {
     return count;
 }
 
-TEST_CASE("workers are used again, and hanging ones are no more than allowed", "[abandoning_timeout][H-TO-09]") {
+TEST_CASE("workers are used again, and hanging ones are no more than allowed",
+          "[abandoning_timeout][H-TO-09]") {
     const rs::abandoning_timeout timeout({.limit = 10s, .max_abandoned = 5});
     std::set<std::thread::id> workers;
     for (int i = 0; i < 1000; ++i) workers.insert(timeout([] { return std::this_thread::get_id(); }));
@@ -367,7 +382,8 @@ struct late_user {
 };
 const late_user used_by_a_static_destructor; // of this program too, so its end is also a test
 
-TEST_CASE("it can be used at the very end of the program, while work runs on", "[abandoning_timeout][H-CPP-03]") {
+TEST_CASE("it can be used at the very end of the program, while work runs on",
+          "[abandoning_timeout][H-CPP-03]") {
     const rs::abandoning_timeout outlives(1ms);
     CHECK(good_in_child([&] {
         last.in_child = true;

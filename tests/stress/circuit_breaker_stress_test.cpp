@@ -80,8 +80,8 @@ private:
 
 bool adds_up(const rs::circuit_breaker_stats& s) {
     const auto share = [](double d) { return d == -1.0 || (d >= 0.0 && d <= 1.0); };
-    return s.calls == s.successes + s.failures + s.ignored && share(s.failure_rate) && share(s.slow_call_rate) &&
-           s.late_results <= s.calls;
+    return s.calls == s.successes + s.failures + s.ignored && share(s.failure_rate) &&
+           share(s.slow_call_rate) && s.late_results <= s.calls;
 }
 
 TEST_CASE("no count is lost while a circuit trips, is commanded, updated and removed",
@@ -218,7 +218,8 @@ TEST_CASE("of many callers that race for the first probe exactly the allowed num
     CHECK(chain.is_unbroken());
 }
 
-TEST_CASE("never more probes are in flight than allowed, whatever becomes of them", "[stress][H-CB-06][H-CB-13]") {
+TEST_CASE("never more probes are in flight than allowed, whatever becomes of them",
+          "[stress][H-CB-06][H-CB-13]") {
     constexpr unsigned allowed = 3;
     rs::registry reg;
     const rs::circuit_breaker breaker({.failure_threshold = 1,
@@ -304,7 +305,8 @@ TEST_CASE("the counts of ten thousand short-lived threads are exact, and their s
                 for (int i = 0; i < 3; ++i) (void)plain.try_call([] {});
                 (void)timed.try_call([] {});
                 if (t % 10 == 0) (void)plain.try_call([] { return std::errc::io_error; });
-                if (rs::detail::this_threads_stripe.owner == &rs::detail::stripe_owners::instance()) ++exclusive;
+                if (rs::detail::this_threads_stripe.owner == &rs::detail::stripe_owners::instance())
+                    ++exclusive;
             });
         }
         for (auto& t : threads) t.join();
@@ -317,7 +319,8 @@ TEST_CASE("the counts of ten thousand short-lived threads are exact, and their s
     CHECK(exclusive == all);
 }
 
-TEST_CASE("names may be made, found, updated and removed by many threads at once", "[stress][H-REG-01][H-REG-06]") {
+TEST_CASE("names may be made, found, updated and removed by many threads at once",
+          "[stress][H-REG-01][H-REG-06]") {
     rs::registry reg;
     std::atomic<bool> sound{true};
     std::vector<std::thread> threads;

@@ -35,12 +35,16 @@ rs::retry_config at_once(rs::retry_budget budget) {
 TEST_CASE("threads never overdraw a budget", "[stress][retry][H-RT-18]") {
     // The reserve and the calls of an hour: nothing is forgotten while the test runs.
     rs::registry reg;
-    const rs::retry retry{at_once(rs::retry_budget(rs::percent_budget_config{.ratio = 0.1, .minimum_per_second = 0.05, .ttl = 1h})), reg};
+    const rs::retry retry{at_once(rs::retry_budget(rs::percent_budget_config{
+                              .ratio = 0.1, .minimum_per_second = 0.05, .ttl = 1h})),
+                          reg};
     constexpr unsigned threads = 8;
     constexpr unsigned calls = 2'000;
 
     on_threads(threads, [&] {
-        for (unsigned i = 0; i < calls; ++i) (void)retry.try_call([]() -> std::error_code { return std::make_error_code(std::errc::io_error); });
+        for (unsigned i = 0; i < calls; ++i)
+            (void)retry.try_call(
+                []() -> std::error_code { return std::make_error_code(std::errc::io_error); });
     });
 
     const auto s = retry.stats();
@@ -59,7 +63,8 @@ TEST_CASE("threads never overdraw a budget that several policies share", "[stres
     on_threads(8, [&] {
         for (unsigned i = 0; i < 2'000; ++i) {
             (void)one.try_call([]() -> std::error_code { return std::make_error_code(std::errc::io_error); });
-            (void)other.try_call([]() -> std::error_code { return std::make_error_code(std::errc::io_error); });
+            (void)other.try_call(
+                []() -> std::error_code { return std::make_error_code(std::errc::io_error); });
         }
     });
 
@@ -126,7 +131,8 @@ TEST_CASE("a stop request from another thread wakes a sleep at once", "[stress][
         stop.request_stop();
     });
 
-    const auto result = retry.with({.stop_token = stop.get_token()}).try_call([] { throw std::runtime_error("down"); });
+    const auto result =
+        retry.with({.stop_token = stop.get_token()}).try_call([] { throw std::runtime_error("down"); });
 
     CHECK(result.error().message() == "down");
     CHECK(std::chrono::steady_clock::now() - began < 10s);
@@ -136,7 +142,8 @@ TEST_CASE("a stop request from another thread wakes a sleep at once", "[stress][
 struct cancelled_call {
     rs::registry reg;
     rs::retry retry{{.base_delay = 0ns, .budget = rs::retry_budget::unlimited()}, reg};
-    rs::circuit_breaker breaker{{.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 0ns}, reg};
+    rs::circuit_breaker breaker{{.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 0ns},
+                                reg};
     std::atomic<unsigned> calls{0};
     std::atomic<bool> inside{false};
     bool with_context = false;
@@ -164,7 +171,8 @@ struct cancelled_call {
     }
 };
 
-TEST_CASE("a cancelled thread unwinds through every policy and leaves nothing held", "[stress][H-TO-08][H-CPP-11][H-CB-03]") {
+TEST_CASE("a cancelled thread unwinds through every policy and leaves nothing held",
+          "[stress][H-TO-08][H-CPP-11][H-CB-03]") {
     for (const bool with_context : {false, true}) {
         for (const bool probing : {false, true}) {
             cancelled_call c;

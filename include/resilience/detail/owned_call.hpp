@@ -51,7 +51,8 @@ template <bool Once, class T>
 inline constexpr bool can_be_held = [] {
     using object = std::remove_reference_t<T>;
     if constexpr (std::is_function_v<object>) return true;
-    else if constexpr (std::is_array_v<object>) return std::is_copy_constructible_v<std::remove_extent_t<object>>;
+    else if constexpr (std::is_array_v<object>)
+        return std::is_copy_constructible_v<std::remove_extent_t<object>>;
     else if constexpr (Once && !std::is_lvalue_reference_v<T>)
         return std::is_move_constructible_v<std::remove_cv_t<object>>;
     else return std::is_copy_constructible_v<std::remove_cv_t<object>>;
@@ -62,31 +63,41 @@ inline constexpr bool can_be_held = [] {
 /// moved; else everything is copied, since another attempt may need it while this one still runs.
 template <bool Once, class F, class... A>
 class owned_call {
-    static_assert(can_be_held<Once, F>,
-                  "resilience: an abandoning timeout runs a copy of the callable, since the caller may be gone before "
-                  "it ends, and this callable cannot be copied. Keep what cannot be copied in a std::shared_ptr; or "
-                  "make the abandoning timeout the outermost policy and pass the callable as an rvalue: it is moved then.");
-    static_assert((can_be_held<Once, A> && ...),
-                  "resilience: an abandoning timeout runs on copies of the arguments, since the caller may be gone before "
-                  "it ends, and one of them cannot be copied. Pass std::ref of something that outlives the work, or a "
-                  "std::shared_ptr; or make the abandoning timeout the outermost policy and pass an rvalue: it is moved then.");
+    static_assert(
+        can_be_held<Once, F>,
+        "resilience: an abandoning timeout runs a copy of the callable, since the caller may be gone before "
+        "it ends, and this callable cannot be copied. Keep what cannot be copied in a std::shared_ptr; or "
+        "make the abandoning timeout the outermost policy and pass the callable as an rvalue: it is moved "
+        "then.");
+    static_assert(
+        (can_be_held<Once, A> && ...),
+        "resilience: an abandoning timeout runs on copies of the arguments, since the caller may be gone "
+        "before "
+        "it ends, and one of them cannot be copied. Pass std::ref of something that outlives the work, or a "
+        "std::shared_ptr; or make the abandoning timeout the outermost policy and pass an rvalue: it is "
+        "moved then.");
 
 public:
     owned_call(std::remove_reference_t<F>& f, std::tuple<std::remove_reference_t<A>&...> args)
         : f_(handed_over<F>(f)),
-          args_(std::apply([](auto&... a) { return std::tuple<held<std::remove_reference_t<A>>...>(handed_over<A>(a)...); },
-                           args)) {}
+          args_(std::apply(
+              [](auto&... a) {
+                  return std::tuple<held<std::remove_reference_t<A>>...>(handed_over<A>(a)...);
+              },
+              args)) {}
 
     std::remove_reference_t<F>& callable() noexcept { return f_.get(); }
     std::tuple<std::remove_reference_t<A>&...> arguments() noexcept {
-        return std::apply([](auto&... a) { return std::tuple<std::remove_reference_t<A>&...>(a.get()...); }, args_);
+        return std::apply([](auto&... a) { return std::tuple<std::remove_reference_t<A>&...>(a.get()...); },
+                          args_);
     }
 
 private:
     template <class T>
     static decltype(auto) handed_over(std::remove_reference_t<T>& t) noexcept {
         using object = std::remove_reference_t<T>;
-        if constexpr (Once && !std::is_lvalue_reference_v<T> && !std::is_array_v<object> && !std::is_function_v<object>)
+        if constexpr (Once && !std::is_lvalue_reference_v<T> && !std::is_array_v<object> &&
+                      !std::is_function_v<object>)
             return std::move(t);
         else return (t);
     }

@@ -37,7 +37,9 @@ public:
         bump(s);
     }
     /// All threads ask for their bucket again. Under the owner's lock.
-    void renumber() noexcept { era_.store(era_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+    void renumber() noexcept {
+        era_.store(era_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
 
     /// Successes in the Buckets buckets that end with `epoch`, none of before `first`. Epochs may wrap.
     std::uint64_t sum(std::uint32_t first, std::uint32_t epoch) const noexcept {
@@ -53,7 +55,8 @@ public:
     }
 
 private:
-    static constexpr std::size_t slots = std::bit_ceil(Buckets); // so that they go on in order when epochs wrap
+    static constexpr std::size_t slots =
+        std::bit_ceil(Buckets); // so that they go on in order when epochs wrap
 
     struct alignas(64) stripe {
         std::int64_t end = INT64_MIN; // of the bucket that the owning thread counts in; its own

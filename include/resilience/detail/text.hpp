@@ -3,10 +3,10 @@
 
 #include <resilience/config.hpp>
 
+#include <cxxabi.h>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
-#include <cxxabi.h>
 #include <string>
 #include <string_view>
 #include <typeinfo>

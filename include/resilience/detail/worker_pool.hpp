@@ -42,7 +42,8 @@ public:
             prepared_.store(true, std::memory_order_release);
         }
         auto* const fresh = new worker_pool(parents_);
-        if (slot_.compare_exchange_strong(current, fresh, std::memory_order_acq_rel, std::memory_order_acquire)) {
+        if (slot_.compare_exchange_strong(current, fresh, std::memory_order_acq_rel,
+                                          std::memory_order_acquire)) {
             return *fresh;
         }
         delete fresh;
@@ -119,8 +120,8 @@ private:
     }
 
     mutable mutex mutex_;
-    std::vector<std::shared_ptr<worker>> idle_;                 // guarded by mutex_, a stack
-    [[maybe_unused]] const worker_pool* const parents_pool_;    // keeps it reachable for leak checkers
+    std::vector<std::shared_ptr<worker>> idle_;              // guarded by mutex_, a stack
+    [[maybe_unused]] const worker_pool* const parents_pool_; // keeps it reachable for leak checkers
 
     // Null until first needed, and again in a forked child; one pool until then.
     static inline atomic<worker_pool*> slot_{nullptr};

@@ -89,7 +89,8 @@ struct entry_answer {
 constexpr entry_answer ask(closed_state s) noexcept { return {s, entry::free}; }
 constexpr entry_answer ask(open_state s, time_point now) noexcept {
     if (now < s.until) return {s, entry::refused, elapsed_between(now, s.until)};
-    return {half_open_state{1, 0, s.openings}, entry::probe}; // the call that finds the time over is the first probe
+    return {half_open_state{1, 0, s.openings},
+            entry::probe}; // the call that finds the time over is the first probe
 }
 constexpr entry_answer ask(half_open_state s, const breaker_limits& limits) noexcept {
     if (s.in_flight >= limits.half_open_max_calls || s.in_flight + s.passed >= limits.success_threshold) {
@@ -163,11 +164,13 @@ public:
         const entry_answer answer = std::visit(
             [&](const auto& s) {
                 if constexpr (requires { resilience::ask(s, now); }) return resilience::ask(s, now);
-                else if constexpr (requires { resilience::ask(s, limits); }) return resilience::ask(s, limits);
+                else if constexpr (requires { resilience::ask(s, limits); })
+                    return resilience::ask(s, limits);
                 else return resilience::ask(s);
             },
             state_);
-        if (answer.how == entry::probe) leases_.reserve(leases_.size() + 1); // may throw: before anything changes
+        if (answer.how == entry::probe)
+            leases_.reserve(leases_.size() + 1); // may throw: before anything changes
         permission given{answer.how, answer.retry_after, time_point::max(), go(answer.next)};
         if (answer.how == entry::probe) {
             given.lease_end = saturating_add(now, limits.probe_lease);
@@ -187,8 +190,8 @@ public:
         return go(after(*half, v, limits, now, break_for, uniform));
     }
     /// A rule was met while closed.
-    std::optional<transition> trip(const breaker_limits& limits, time_point now, std::optional<duration> break_for,
-                                   double uniform) {
+    std::optional<transition> trip(const breaker_limits& limits, time_point now,
+                                   std::optional<duration> break_for, double uniform) {
         return go(opened(0, limits, now, break_for, uniform));
     }
     /// The limits are others now. Probes that have passed may be enough by the new ones; without this, a

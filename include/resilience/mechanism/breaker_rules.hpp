@@ -67,14 +67,16 @@ public:
 
     /// A failed or slow result. `position`: its place in the sequence (count window).
     /// `successes_so_far`: a running count; if it moved since the last failure, the row is broken.
-    void record(bool failed, bool slow, time_point now, std::uint64_t position, std::uint64_t successes_so_far) {
+    void record(bool failed, bool slow, time_point now, std::uint64_t position,
+                std::uint64_t successes_so_far) {
         if (failed) {
             if (config_.failure_threshold) failures_.record(now);
             consecutive_ = successes_so_far == successes_at_last_failure_ ? consecutive_ + 1 : 1;
             successes_at_last_failure_ = successes_so_far;
         }
         if (!config_.has_rates()) return;
-        if (config_.has_time_window()) buckets_.record(bucket_at(now), failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0);
+        if (config_.has_time_window())
+            buckets_.record(bucket_at(now), failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0);
         else counted_.record(position, failed, slow);
     }
     /// A success that no stripe counts (time window only).
@@ -90,23 +92,28 @@ public:
     time_point end_of_bucket(std::uint32_t epoch) const noexcept { return buckets_.end_of(epoch); }
 
     tripped_by judge(time_point now, const tally& rates) const {
-        if (config_.failure_threshold && failures_.count(now) >= *config_.failure_threshold) return "failure_threshold";
-        if (config_.consecutive_failures && consecutive_ >= *config_.consecutive_failures) return "consecutive_failures";
+        if (config_.failure_threshold && failures_.count(now) >= *config_.failure_threshold)
+            return "failure_threshold";
+        if (config_.consecutive_failures && consecutive_ >= *config_.consecutive_failures)
+            return "consecutive_failures";
         return judge_rates(rates);
     }
     tripped_by judge_rates(const tally& rates) const {
         if (rates.total < config_.calls_to_judge()) return nullptr;
-        if (config_.failure_rate_threshold && reaches(rates.failed, rates.total, *config_.failure_rate_threshold)) {
+        if (config_.failure_rate_threshold &&
+            reaches(rates.failed, rates.total, *config_.failure_rate_threshold)) {
             return "failure_rate_threshold";
         }
-        if (config_.slow_call_rate_threshold && reaches(rates.slow, rates.total, *config_.slow_call_rate_threshold)) {
+        if (config_.slow_call_rate_threshold &&
+            reaches(rates.slow, rates.total, *config_.slow_call_rate_threshold)) {
             return "slow_call_rate_threshold";
         }
         return nullptr;
     }
     /// True while bad results wait for the window to reach minimum_calls: then a success can trip.
     bool waits_for_calls(const tally& rates) const noexcept {
-        return config_.has_rates() && rates.total < config_.calls_to_judge() && (rates.failed > 0 || rates.slow > 0);
+        return config_.has_rates() && rates.total < config_.calls_to_judge() &&
+               (rates.failed > 0 || rates.slow > 0);
     }
 
     /// The rate window; for a window over time without the successes that stripes count.
@@ -126,13 +133,18 @@ public:
         first_bucket_.reset();
     }
     /// Whether update() would begin new time buckets, which successes counted elsewhere do not follow.
-    bool would_renumber(const breaker_rules_config& config) const { return length_of(config) != length_of(config_); }
+    bool would_renumber(const breaker_rules_config& config) const {
+        return length_of(config) != length_of(config_);
+    }
     /// Successes of a bucket that were counted elsewhere so far.
-    void take_over(std::uint32_t bucket, std::uint64_t successes) { buckets_.record(bucket, successes, 0, 0); }
+    void take_over(std::uint32_t bucket, std::uint64_t successes) {
+        buckets_.record(bucket, successes, 0, 0);
+    }
     /// New thresholds; what the windows remember is kept as far as they still hold it.
     void update(const breaker_rules_config& config, std::uint64_t next_position, time_point now) {
         failures_.resize(config.failure_threshold.value_or(1), config.failure_window);
-        if (!config_.has_rates() || config_.has_time_window()) counted_.clear(next_position); // it was not kept
+        if (!config_.has_rates() || config_.has_time_window())
+            counted_.clear(next_position); // it was not kept
         if (size_of(config) != size_of(config_)) counted_.resize(size_of(config), next_position);
         if (length_of(config) != length_of(config_)) {
             buckets_.resize(length_of(config), now);

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What a circuit shows of itself.
+
+#include <resilience/circuit_breaker_core.hpp>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+inline circuit_breaker_stats breaker_core::stats() const {
+    const time_point at = now();
+    circuit_breaker_stats s;
+    s.name = name();
+    s.ignored = counts_.sum(ignored);
+    s.rejected = counts_.sum(rejected);
+    s.predicate_errors = predicate_errors_.load(std::memory_order_relaxed);
+    const lock_guard lock(mutex_);
+    const auto& rules = rules_.config();
+    const tally in_window = rates(at);
+    s.state = machine_.state();
+    s.generation = machine_.generation();
+    const std::uint64_t successes = counts_.sum(success);
+    s.successes = successes + counts_.sum(late_success);
+    const bool counts = s.state == circuit_state::closed || s.state == circuit_state::metrics_only ||
+                        s.state == circuit_state::disabled;
+    s.failure_count = counts ? rules_.failures(at, in_window) : tripping_count_;
+    s.failure_threshold = rules.failure_threshold.value_or(rules.consecutive_failures.value_or(0));
+    s.success_count = counts ? successes - successes_before_ : machine_.probes_passed();
+    s.success_threshold = config_.get().success_threshold;
+    s.opened_at = journal_.opened_at;
+    s.last_failure_time = journal_.last_failure_at;
+    s.state_since = journal_.state_since;
+    if (rules.failure_rate_threshold) s.failure_rate = in_window.failure_rate();
+    if (rules.slow_call_rate_threshold) s.slow_call_rate = in_window.slow_rate();
+    if (s.state == circuit_state::open) s.retry_after = elapsed_between(at, machine_.opens_until());
+    s.failures = failures_;
+    s.late_results = late_results_;
+    s.slow = slow_;
+    s.trips = journal_.trips;
+    s.calls = s.successes + s.failures + s.ignored;
+    s.last_error = journal_.last_error;
+    s.reason = journal_.reason;
+    return s;
+}
+
+inline policy_snapshot breaker_core::snapshot() const {
+    const circuit_breaker_stats s = stats();
+    return {std::string(policy_kind),
+            s.name,
+            {{"state", std::string(to_string(s.state))},
+             {"failure_count", s.failure_count},
+             {"failure_threshold", std::uint64_t{s.failure_threshold}},
+             {"success_count", s.success_count},
+             {"success_threshold", std::uint64_t{s.success_threshold}},
+             {"generation", s.generation},
+             {"failure_rate", s.failure_rate},
+             {"slow_call_rate", s.slow_call_rate},
+             {"calls", s.calls},
+             {"successes", s.successes},
+             {"failures", s.failures},
+             {"ignored", s.ignored},
+             {"rejected", s.rejected},
+             {"late_results", s.late_results},
+             {"slow", s.slow},
+             {"trips", s.trips},
+             {"predicate_errors", s.predicate_errors}}};
+}
+
+} // namespace resilience::inline RESILIENCE_ABI::detail

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/callable.hpp>
+#include <resilience/driver.hpp>
+
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// What a view adds to a call.
+struct call_request {
+    std::string_view operation{};
+    const call_options* options = nullptr;
+    const call_context* parent = nullptr;
+};
+
+/// Where a call happens: the registry of its policies; the global one if none of them has one.
+template <class... P>
+RESILIENCE_INLINE const environment& environment_around(const P&... policies) {
+    const environment* env = nullptr;
+    ((env = env != nullptr ? env : environment_of(policies)), ...);
+    return env != nullptr ? *env : *registry::global().env();
+}
+
+RESILIENCE_INLINE void prepare(call_context& ctx, const call_request& request) {
+    ctx.set_operation(request.operation);
+    const thread_calls& around = this_threads_calls;
+    ctx.set_retry_depth(around.retry_depth);
+    if (request.parent != nullptr) [[unlikely]]
+        ctx.inherit(*request.parent);
+    if (around.current != nullptr) [[unlikely]]
+        ctx.inherit(*around.current);
+    if (request.options != nullptr) ctx.apply(*request.options);
+}
+
+template <class P, class R>
+void replace_outcome([[maybe_unused]] const P& policy, [[maybe_unused]] outcome<R>& out,
+                     [[maybe_unused]] call_context& ctx) {
+    if constexpr (requires { policy.replace(out, ctx); }) policy.replace(out, ctx);
+}
+
+template <class R, class Call, class... P>
+__attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_request& request,
+                                        const P&... policies) {
+    const environment& env = environment_around(policies...);
+    call_context ctx(env.clock(), &env);
+    prepare(ctx, request);
+    call_leaf<R, Call> leaf{call};
+    typed_attempt<R, call_leaf<R, Call>> whole(out, leaf);
+    if (over_before_it_began(whole, ctx)) {
+        (replace_outcome(policies, out, ctx), ...); // a fallback is for this failure too
+        return;
+    }
+    run_nested<0>(out, ctx, leaf, std::tuple<const P&...>(policies...));
+}
+
+/// The first attempt has run the quick way and left a failure, a value of doubful health, or a late one.
+template <class R, class Call, class... P>
+__attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, call_context& ctx,
+                                        tickets_of<P...> tickets, const P&... policies) {
+    call_leaf<R, Call> leaf{call};
+    typed_attempt<R, call_leaf<R, Call>> attempt(out, leaf);
+    run_on(attempt, ctx, tickets, policies...);
+}
+template <class R, class Call, class... P>
+__attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, const call_request& request,
+                                        tickets_of<P...> tickets, const P&... policies) {
+    const environment& env = environment_around(policies...);
+    call_context ctx(env.clock(), &env);
+    prepare(ctx, request);
+    run_rest(out, call, ctx, tickets, policies...);
+}
+
+template <class R>
+bool healthy(const outcome<R>& out) {
+    if constexpr (std::is_void_v<R> || std::is_reference_v<R>) return out.has_value();
+    else if constexpr (!result_traits<R>::can_fail) return out.has_value();
+    else return out.has_value() && out.result().judged() == verdict::success;
+}
+
+/// A policy that repeats at once, if it is the only one, needs no per-call object for that either. True if
+/// a later attempt succeeded; otherwise `out` and the ticket are as after the first.
+template <class R, class Call, class P>
+__attribute__((noinline)) bool repeat_at_once(outcome<R>& out, Call& call, const P& policy,
+                                              typename P::ticket& t) {
+    while (out.has_failure() && policy.again(t, out.error())) {
+        out.clear();
+#if RESILIENCE_EXCEPTIONS
+        try {
+            out.capture([&]() -> R { return call(); });
+        } catch (...) { // only a forced unwind comes through
+            policy.abandon(t);
+            throw;
+        }
+#else
+        out.capture([&]() -> R { return call(); });
+#endif
+        if (healthy(out)) {
+            policy.succeed_again(t);
+            return true;
+        }
+    }
+    return false;
+}
+template <class P>
+concept repeating = requires(const P& p, typename P::ticket& t, const failure& why) { p.again(t, why); };
+
+template <class P>
+RESILIENCE_INLINE typename P::ticket begin_quickly(const P& policy,
+                                                   [[maybe_unused]] call_context* ctx) noexcept {
+    if constexpr (narrowing<P>) return policy.try_begin(*ctx);
+    else return policy.try_begin();
+}
+/// The attempt has not run, since another policy's ticket is false.
+template <class P>
+RESILIENCE_INLINE void forget(const P& policy, const typename P::ticket& t) noexcept {
+    if constexpr (requires { policy.forget(t); }) policy.forget(t);
+    else policy.abandon(t);
+}
+template <class P>
+RESILIENCE_INLINE bool in_time(const P& policy, const typename P::ticket& t) noexcept {
+    if constexpr (narrowing<P>) return policy.in_time(t);
+    else return true;
+}
+
+/// The quick way: a first attempt that succeeds passes policies that are all at ease, leaving nothing
+/// but counts. False if the long way must be taken, from the start. `where` is the context of the call
+/// if it has one, else what is needed to make one.
+template <class R, class Call, class Where, class... P>
+RESILIENCE_INLINE bool run_quick(outcome<R>& out, Call& call, Where& where, const P&... policies) {
+    constexpr bool has_context = std::is_same_v<Where, call_context>;
+    call_context* ctx = nullptr;
+    if constexpr (has_context) ctx = &where;
+    const tickets_of<P...> tickets{{begin_quickly(policies, ctx)}...};
+    return [&]<std::size_t... I>(std::index_sequence<I...>) RESILIENCE_INLINE_LAMBDA {
+        if (!(static_cast<bool>(ticket<I>(tickets)) && ...)) [[unlikely]] {
+            ((ticket<I>(tickets) ? forget(policies, ticket<I>(tickets)) : void()), ...);
+            return false;
+        }
+        const auto attempt = [&]() RESILIENCE_INLINE_LAMBDA {
+            if constexpr (has_context) {
+                ctx->set_retry_depth(this_threads_calls.retry_depth); // the retries among us included
+                const enclosing_call here(*ctx);
+                out.capture([&]() -> R { return call(*ctx); });
+            } else {
+                out.capture([&]() -> R { return call(); });
+            }
+        };
+#if RESILIENCE_EXCEPTIONS
+        try {
+            attempt();
+        } catch (...) { // only a forced unwind comes through
+            (policies.abandon(ticket<I>(tickets)), ...);
+            throw;
+        }
+#else
+        attempt();
+#endif
+        if (healthy(out) && (in_time(policies, ticket<I>(tickets)) && ...)) [[likely]] {
+            (policies.succeed(ticket<I>(tickets)), ...);
+        } else {
+            if constexpr (sizeof...(P) == 1 && (repeating<P> && ...) && !has_context) {
+                auto more = tickets;
+                if ((repeat_at_once(out, call, policies,
+                                    static_cast<kept_call<I, typename P::ticket>&>(more).call) &&
+                     ...))
+                    return true;
+                run_rest(out, call, where, more, policies...);
+            } else {
+                run_rest(out, call, where, tickets, policies...);
+            }
+        }
+        return true;
+    }(std::index_sequence_for<P...>{});
+}
+
+/// Whether no enclosing call on this thread limits this one: then nothing can be over before it begins.
+RESILIENCE_INLINE bool is_unlimited_around() noexcept {
+    const call_context* around = this_threads_calls.current;
+    return around == nullptr || !around->is_limited();
+}
+
+template <class R, class First>
+__attribute__((noinline)) bool reject_quickly(outcome<R>& out, const First& first) {
+    rejection why{.code = errc{}};
+    if (!first.try_reject(why)) return false;
+    out.fail(why);
+    return true;
+}
+
+template <class R, class Call, class First, class... P>
+RESILIENCE_INLINE void run_into(outcome<R>& out, Call& call, const call_request& request, const First& first,
+                                const P&... policies) {
+    if constexpr (quick<First> && (quick<P> && ...)) {
+        if (request.options == nullptr && request.parent == nullptr && is_unlimited_around()) [[likely]] {
+            if constexpr (Call::takes_context || narrowing<First> || (narrowing<P> || ...)) {
+                const environment& env = environment_around(first, policies...);
+                call_context ctx(env.clock(), &env);
+                prepare(ctx, request);
+                if (ctx.deadline() == time_point::max() && !ctx.stop_requested()) [[likely]] {
+                    if (run_quick(out, call, ctx, first, policies...)) [[likely]]
+                        return;
+                }
+            } else {
+                if (run_quick(out, call, request, first, policies...)) [[likely]]
+                    return;
+                if constexpr (quick_to_reject<First>) {
+                    if (reject_quickly(out, first)) return;
+                }
+            }
+        }
+    }
+    run_long(out, call, request, first, policies...);
+}
+
+/// Whether p(f) has to throw a rejection, which then is in `why`.
+template <class R>
+RESILIENCE_INLINE bool is_thrown_rejection(const outcome<R>& out, rejection& why) noexcept {
+    if (!out.has_failure() || carries_errors<R>) [[likely]]
+        return false;
+    const rejection* plain = out.error().plain_rejection();
+    if (plain != nullptr) why = *plain;
+    return plain != nullptr;
+}
+
+} // namespace resilience::inline RESILIENCE_ABI::detail
