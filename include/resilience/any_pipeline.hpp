@@ -181,8 +181,8 @@ public:
     static constexpr bool surrounds = true;
 
     template <class... P>
-        requires(sizeof...(P) > 0 && ((policy<P> || detail::is_pipeline<P>) && ...) &&
-                 !(std::same_as<P, any_pipeline> && ...))
+        requires(sizeof...(P) > 0 && !(std::same_as<P, any_pipeline> && ...) && // asked first: copying is not this
+                 ((policy<P> || detail::is_pipeline<P>) && ...))
     explicit any_pipeline(P... policies) {
         (add(std::move(policies)), ...);
     }

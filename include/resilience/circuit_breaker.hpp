@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/circuit_breaker_admission.hpp>
 #include <resilience/circuit_breaker_core.hpp>
 #include <resilience/circuit_breaker_epochs.hpp>
 #include <resilience/circuit_breaker_reading.hpp>

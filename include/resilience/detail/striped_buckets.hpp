@@ -55,7 +55,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t slots =
+    static constexpr std::size_t kept =
         std::bit_ceil(Buckets); // so that they go on in order when epochs wrap
 
     struct alignas(64) stripe {
@@ -64,11 +64,11 @@ private:
         std::uint32_t epoch = 0;      // its own
         // Invariant: written by the owning thread only; number in the upper half, count in the lower.
         // Relaxed: a count orders nothing, and each word is whole by itself.
-        std::array<atomic<std::uint64_t>, slots> buckets{};
+        std::array<atomic<std::uint64_t>, kept> buckets{};
     };
 
     static void bump(stripe& s) noexcept {
-        auto& bucket = s.buckets[s.epoch % slots];
+        auto& bucket = s.buckets[s.epoch % kept];
         const std::uint64_t word = bucket.load(std::memory_order_relaxed);
         const std::uint64_t fresh = static_cast<std::uint64_t>(s.epoch) << 32U;
         bucket.store((word >> 32U) == s.epoch ? word + 1 : fresh + 1, std::memory_order_relaxed);
