@@ -156,6 +156,64 @@ double ratio_of_two_threads(const rs::circuit_breaker& breaker, const char* name
     return ratio;
 }
 
+/// A hand-over to a thread that waits, and back: what any timeout that can leave its call behind must pay.
+class ping_pong {
+public:
+    ping_pong() : worker_([this] { serve(); }) {}
+    ~ping_pong() {
+        hand_over(2);
+        worker_.join();
+    }
+    void round_trip() {
+        hand_over(1);
+        std::unique_lock lock(mutex_);
+        back_.wait(lock, [this] { return asked_ == 0; });
+    }
+
+private:
+    void hand_over(int what) {
+        {
+            const std::lock_guard lock(mutex_);
+            asked_ = what;
+        }
+        there_.notify_one();
+    }
+    void serve() {
+        for (;;) {
+            std::unique_lock lock(mutex_);
+            there_.wait(lock, [this] { return asked_ != 0; });
+            if (asked_ == 2) return;
+            asked_ = 0;
+            lock.unlock();
+            back_.notify_one();
+        }
+    }
+
+    std::mutex mutex_;
+    std::condition_variable there_;
+    std::condition_variable back_;
+    int asked_ = 0; // guarded by mutex_: 1 a round trip, 2 the end
+    std::thread worker_;
+};
+
+void compare_abandoning(rs::registry& reg, int repetitions, verdict& v) {
+    ping_pong bare;
+    const rs::abandoning_timeout guard(2s, reg);
+    std::vector<row> rows;
+    rows.push_back(repeat("a thread's round trip", 0, [&bare] { bare.round_trip(); }, 500));
+    rows.push_back(repeat("abandoning timeout", 0, [&guard] { keep(guard([] { return work(1); })); }, 500));
+    bench::measure(rows, repetitions);
+    const double bound = rows[0].median() + 2000;
+    const double mine = rows[1].median();
+    const char* word = mine <= bound       ? "met"
+                       : mine <= 2 * bound ? "missed, within 2x"
+                                           : "MISSED BY MORE THAN 2x";
+    if (mine > 2 * bound) ++v.missed_far;
+    else if (mine > bound) ++v.missed;
+    std::printf("\n%-50s %9.0f\n%-50s %9.0f   bound: the round trip + 2000 = %.0f: %s\n",
+                rows[0].name.c_str(), rows[0].median(), rows[1].name.c_str(), mine, bound, word);
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -181,6 +239,8 @@ int main(int argc, char** argv) {
                 "ratio", "bound");
     ratio_of_two_threads(s.breaker, "closed breaker", repetitions, v);
     ratio_of_two_threads(s.by_time, "closed breaker, rate in a time window", repetitions, v);
+
+    compare_abandoning(s.reg, repetitions, v);
 
     const std::size_t size = sizeof(rs::detail::breaker_core);
     std::printf("\nmemory of one breaker, default config: %zu bytes, bound 4096: %s\n", size,

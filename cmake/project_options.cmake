@@ -13,9 +13,10 @@ target_compile_options(
     INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
               $<$<BOOL:${RESILIENCE_WARNINGS_AS_ERRORS}>:-Werror>)
 
+add_library(resilience_sanitizers INTERFACE)
+target_link_libraries(resilience_project_options INTERFACE resilience_sanitizers)
 if(RESILIENCE_SANITIZE)
-    set(resilience_sanitizers -fsanitize=${RESILIENCE_SANITIZE} -fno-sanitize-recover=all
-                              -fno-omit-frame-pointer)
-    target_compile_options(resilience_project_options INTERFACE ${resilience_sanitizers})
-    target_link_options(resilience_project_options INTERFACE ${resilience_sanitizers})
+    set(sanitizers -fsanitize=${RESILIENCE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_compile_options(resilience_sanitizers INTERFACE ${sanitizers})
+    target_link_options(resilience_sanitizers INTERFACE ${sanitizers})
 endif()

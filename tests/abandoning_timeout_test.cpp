@@ -709,6 +709,8 @@ TEST_CASE("a refusal says why", "[abandoning_timeout]") {
     CHECK(refused.message() == "timeout has no thread to run on");
 }
 
+// g++'s sanitizer takes the reference to a forced unwind, which has no object, for one to null.
+#if !defined(__SANITIZE_ADDRESS__)
 TEST_CASE("a callable that ends its worker's thread ends the call, too", "[abandoning_timeout][H-TO-08]") {
     world w;
     const auto timeout = w.timeout(2s);
@@ -720,6 +722,7 @@ TEST_CASE("a callable that ends its worker's thread ends the call, too", "[aband
     CHECK(timeout.stats().abandoned_running == 0);
     CHECK(timeout([] { return 2; }) == 2);
 }
+#endif
 
 struct thrower {
     static constexpr bool surrounds = true;

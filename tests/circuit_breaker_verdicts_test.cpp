@@ -188,15 +188,17 @@ TEST_CASE("on_result makes failures of values, and the caller still gets the val
     CHECK(breaker.stats().last_error->type == "int");
 }
 
-TEST_CASE("a predicate that throws makes a failure of a failure and leaves a success alone",
+TEST_CASE("a predicate that throws settles the attempt as a failure, whatever it was",
           "[circuit_breaker][H-CB-09]") {
     world w;
     const auto broken = rs::on_result<int>([](int) -> bool { throw std::logic_error("predicate"); });
     const auto breaker = w.make({.failure_threshold = 1, .record_if = broken || rs::on<std::logic_error>()});
 
     CHECK(breaker([] { return 3; }) == 3);
-    CHECK(breaker.stats().successes == 1);
+    CHECK(breaker.stats().successes == 0);
+    CHECK(breaker.stats().failures == 1);
     CHECK(breaker.stats().predicate_errors == 1);
+    CHECK(breaker.state() == circuit_state::open);
 
     const auto throwing = w.make(
         {.failure_threshold = 1, .ignore_if = rs::predicate([](const rs::failure&) -> bool { throw 42; })});

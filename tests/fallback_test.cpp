@@ -5,6 +5,7 @@
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>
 #include <resilience/testing/scripted.hpp>
+#include <resilience/timeout.hpp>
 
 #include "support/catch.hpp"
 #include "support/heard.hpp"
@@ -254,6 +255,18 @@ TEST_CASE("a fallback works in an any_pipeline for exactly its type", "[fallback
     CHECK(guard([]() -> std::string { throw 42; }) == "none");
     CHECK_THROWS_AS(guard([&] { return ++ran; }), std::invalid_argument);
     CHECK(ran == 0);
+}
+
+TEST_CASE("in a call that may not begin the inner fallback answers before the outer, in any pipeline",
+          "[fallback][any_pipeline]") {
+    rs::testing::virtual_clock clock;
+    rs::registry reg{clock};
+    const auto timed = rs::timeout(1s, reg);
+    const rs::call_options over{.deadline = clock.now() - 1s};
+
+    const auto two = rs::fallback(1) | rs::fallback(2) | timed;
+    CHECK(two.with(over)([] { return 3; }) == 2);
+    CHECK(rs::any_pipeline{rs::fallback(1), rs::fallback(2), timed}.with(over)([] { return 3; }) == 2);
 }
 
 } // namespace

@@ -199,4 +199,46 @@ TEST_CASE("an attempt_result keeps the latest moment that it was postponed to", 
     CHECK(r.not_before() == at);
 }
 
+TEST_CASE("an outcome that nobody filled says so", "[outcome]") {
+    rs::outcome<int> none;
+
+    CHECK_FALSE(none.has_value());
+    CHECK(none.error().message() == "no outcome");
+    CHECK_THROWS_AS(none.value(), std::logic_error);
+}
+
+namespace asked_once {
+struct answer {
+    int status;
+    unsigned* asked;
+};
+std::optional<int> http_status_of(const answer& a) {
+    ++*a.asked;
+    return a.status;
+}
+std::optional<rs::duration> retry_after_of(const answer&) { return std::chrono::seconds{5}; }
+} // namespace asked_once
+
+TEST_CASE("a value is judged once", "[outcome][result_traits]") {
+    unsigned asked = 0;
+    rs::outcome<asked_once::answer> o;
+
+    o.capture([&] { return asked_once::answer{404, &asked}; });
+
+    CHECK(o.result().judged() == rs::verdict::ignored);
+    CHECK(o.result().judged() == rs::verdict::ignored);
+    CHECK(asked == 1);
+}
+
+TEST_CASE("an accepted value shown as a failure keeps its status and its hint", "[outcome][H-RT-09]") {
+    unsigned asked = 0;
+    rs::outcome<asked_once::answer> o;
+    o.capture([&] { return asked_once::answer{202, &asked}; });
+
+    const rs::failure seen = o.result().as_failure();
+
+    CHECK(seen.http_status() == 202);
+    CHECK(seen.retry_after() == rs::duration{std::chrono::seconds{5}});
+}
+
 } // namespace

@@ -112,4 +112,13 @@ TEST_CASE("&& and || ask the second only where the first leaves it open", "[pred
     CHECK(asked == 0);
 }
 
+TEST_CASE("an empty predicate cannot be composed", "[predicate]") {
+    const rs::predicate empty;
+    const auto some = rs::on<std::runtime_error>();
+
+    CHECK_THROWS_AS(empty && some, std::invalid_argument);
+    CHECK_THROWS_AS(some || empty, std::invalid_argument);
+    CHECK_THROWS_AS(!empty, std::invalid_argument);
+}
+
 } // namespace

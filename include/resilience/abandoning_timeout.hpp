@@ -82,7 +82,10 @@ public:
             out.fail(std::move(*why));
             return;
         }
-        const auto run = std::make_shared<detail::typed_run<R, Copy>>(policy, ctx, limits.until, copy);
+        std::shared_ptr<detail::typed_run<R, Copy>> run;
+        out.capture_failure_of(
+            [&] { run = std::make_shared<detail::typed_run<R, Copy>>(policy, ctx, limits.until, copy); });
+        if (run == nullptr) return; // a copy could not be made: that is the call's outcome
         switch (run_until(run, limits.until, ctx)) {
         case end::finished: run->take(out); break;
         case end::none: out.fail(no_worker(*policy, limits, ctx)); break;

@@ -38,6 +38,8 @@ public:
 
     virtual const std::type_info* given() const noexcept { return nullptr; }
     virtual void around(void*, call_context&, function_ref<void(call_context&)>) const {}
+    /// Takes a failure's place in a call that may not begin.
+    virtual void replace(void*, call_context&) const {}
 };
 
 inline constexpr std::size_t erased_call_size = 160;
@@ -76,6 +78,11 @@ public:
     const std::type_info* given() const noexcept override { return &typeid(R); }
     void around(void* out, call_context& ctx, function_ref<void(call_context&)> rest) const override {
         policy_.around(*static_cast<outcome<R>*>(out), ctx, [&](outcome<R>&, call_context& c) { rest(c); });
+    }
+
+    void replace(void* out, call_context& ctx) const override {
+        if constexpr (requires(outcome<R>& o) { policy_.replace(o, ctx); })
+            policy_.replace(*static_cast<outcome<R>*>(out), ctx);
     }
 
 private:
@@ -181,7 +188,8 @@ public:
     static constexpr bool surrounds = true;
 
     template <class... P>
-        requires(sizeof...(P) > 0 && !(std::same_as<P, any_pipeline> && ...) && // asked first: copying is not this
+        requires(sizeof...(P) > 0 &&
+                 !(std::same_as<P, any_pipeline> && ...) && // asked first: copying is not this
                  ((policy<P> || detail::is_pipeline<P>) && ...))
     explicit any_pipeline(P... policies) {
         (add(std::move(policies)), ...);
@@ -206,14 +214,13 @@ public:
     const detail::environment* env() const noexcept { return env_; }
     template <class R, class Rest>
     void around(outcome<R>& out, call_context& ctx, Rest&& rest) const {
-        for (const auto& p : policies_) {
-            if (const auto* given = p->given(); given != nullptr && *given != typeid(R)) {
-                detail::raise(std::invalid_argument("any_pipeline: its fallback gives " +
-                                                    detail::type_name(*given) + ", the call returns " +
-                                                    detail::type_name(typeid(R))));
-            }
-        }
+        require_given<R>();
         run_from(0, out, ctx, rest);
+    }
+    template <class R>
+    void replace(outcome<R>& out, call_context& ctx) const {
+        require_given<R>();
+        for (auto p = policies_.rbegin(); p != policies_.rend(); ++p) (*p)->replace(&out, ctx);
     }
     template <class F>
     RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
@@ -245,6 +252,16 @@ private:
             env_ = next;
         }
         policies_.push_back(std::move(p));
+    }
+    template <class R>
+    void require_given() const {
+        for (const auto& p : policies_) {
+            if (const auto* given = p->given(); given != nullptr && *given != typeid(R)) {
+                detail::raise(std::invalid_argument("any_pipeline: its fallback gives " +
+                                                    detail::type_name(*given) + ", the call returns " +
+                                                    detail::type_name(typeid(R))));
+            }
+        }
     }
     template <class R, class Rest>
     void run_from(std::size_t begin, outcome<R>& out, call_context& ctx, Rest& rest) const {

@@ -3,6 +3,7 @@
 
 #include <resilience/time.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -56,7 +57,8 @@ public:
     time_point deadline() const noexcept { return deadline_; }
     /// Time left until the deadline, never negative; duration::max() without one.
     duration remaining() const noexcept {
-        return deadline_ == time_point::max() ? duration::max() : elapsed_between(clock_->now(), deadline_);
+        if (deadline_ == time_point::max()) return duration::max();
+        return std::min(elapsed_between(clock_->now(), deadline_), longest_);
     }
     /// Requested at the deadline, when the caller asks for it, or when the enclosing call is stopped.
     /// The first use under a deadline arms a timer, which may allocate; nobody else pays for it.
@@ -84,12 +86,16 @@ public:
 
     // What follows is for drivers and policies.
 
+    duration longest() const noexcept { return longest_; }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
     /// Takes the caller's wishes; `options` must outlive the context.
     void apply(const call_options& options) {
-        if (options.deadline && *options.deadline < deadline_) deadline_ = *options.deadline;
+        if (options.deadline && *options.deadline < deadline_) {
+            deadline_ = *options.deadline;
+            longest_ = duration::max();
+        }
         if (options.stop_token.stop_possible()) {
             if (stop_ != nullptr) {
                 join(options.stop_token);
@@ -100,13 +106,18 @@ public:
         idempotency_ = options.idempotency;
     }
     /// Takes what an enclosing call on this thread allows. Cold: most calls have none around them.
-    void inherit(const call_context& outer) noexcept {
+    void inherit(const call_context& outer) {
         // A moment on another clock means nothing here; the time that is left does.
         const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
                                      ? outer.deadline_
                                      : saturating_add(clock_->now(), outer.remaining());
-        if (limit < deadline_) deadline_ = limit;
-        if (stop_ == nullptr) {
+        if (limit < deadline_) {
+            deadline_ = limit;
+            longest_ = outer.longest_;
+        }
+        if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
+            join(*outer.stop_);
+        } else if (stop_ == nullptr) {
             stop_ = outer.stop_;
             if (outer.clock_ == clock_) stopped_by_ = outer.stopped_by_;
         }
@@ -135,36 +146,43 @@ public:
     /// What `narrow` replaced, to be put back when the narrowing policy settles.
     struct scope {
         time_point deadline;
+        duration longest;
         std::unique_ptr<armed_stop> armed;
     };
-    scope narrow(time_point deadline) noexcept {
-        scope outer{deadline_, std::move(armed_)};
-        tighten(deadline);
+    scope narrow(time_point deadline, duration limit = duration::max()) noexcept {
+        scope outer{deadline_, longest_, std::move(armed_)};
+        tighten(deadline, limit);
         return outer;
     }
     /// The same where nobody has asked for the stop token yet.
-    void tighten(time_point deadline) noexcept {
-        if (deadline < deadline_) deadline_ = deadline;
+    /// A deadline taken from the coarse clock is up to a tick later than `limit` from now: what the
+    /// callable is shown as remaining() never exceeds the limit all the same.
+    void tighten(time_point deadline, duration limit) noexcept {
+        if (deadline >= deadline_) return;
+        deadline_ = deadline;
+        longest_ = limit;
     }
     void restore(scope&& outer) noexcept {
         deadline_ = outer.deadline;
+        longest_ = outer.longest;
         armed_ = std::move(outer.armed);
     }
 
 private:
     /// Two who may ask for the end: the enclosing call's and the caller's requests arrive at one token.
     struct joined_stop {
-        joined_stop(const std::stop_token& one, const std::stop_token& other)
-            : one_link(one, stop_request{source}), other_link(other, stop_request{source}),
-              token(source.get_token()) {}
+        joined_stop(const std::stop_token& one, const std::stop_token& other, std::unique_ptr<joined_stop> e)
+            : earlier(std::move(e)), one_link(one, stop_request{source}),
+              other_link(other, stop_request{source}), token(source.get_token()) {}
 
+        std::unique_ptr<joined_stop> earlier; // whose token `one` may be
         std::stop_source source;
         std::stop_callback<stop_request> one_link;
         std::stop_callback<stop_request> other_link;
         std::stop_token token;
     };
     RESILIENCE_COLD void join(const std::stop_token& another) {
-        joined_ = std::make_unique<joined_stop>(*stop_, another);
+        joined_ = std::make_unique<joined_stop>(*stop_, another, std::move(joined_));
         stop_ = &joined_->token;
     }
     RESILIENCE_COLD void arm() { armed_ = std::make_unique<armed_stop>(*clock_, deadline_, outer_stop()); }
@@ -172,6 +190,7 @@ private:
     time_source* clock_;
     const detail::environment* env_;
     time_point deadline_ = time_point::max();
+    duration longest_ = duration::max(); // what remaining() may say at most
     std::string_view operation_;
     const std::stop_token* stop_ = nullptr; // the caller's, or the enclosing call's
     time_point stopped_by_ =

@@ -19,6 +19,8 @@ public:
     virtual void fail(failure why) noexcept = 0;
     /// The next attempt was refused: the failure of the one before, if there was one, is the cause.
     virtual void refuse(failure why) noexcept = 0;
+    /// The call keeps the outcome of the attempt before; one that never had any was cancelled.
+    virtual void stand() noexcept = 0;
 
 protected:
     ~attempt_slot() = default;
@@ -33,6 +35,9 @@ public:
     void run(call_context& ctx) override {
         out_->clear(); // a failing value that owns something is gone before the next attempt begins
         (*run_)(*out_, ctx);
+    }
+    void stand() noexcept override {
+        if (out_->is_empty()) out_->fail(rejection{.code = errc::cancelled});
     }
     attempt_result result() const override { return out_->result(); }
     void fail(failure why) noexcept override { out_->fail(std::move(why)); }
@@ -110,7 +115,7 @@ private:
             case admission::kind::go: return admit_from<I + 1>(attempt, ctx);
             case admission::kind::wait: return wait_at<I>(a.delay());
             case admission::kind::reject: attempt.refuse(std::move(a.why())); break;
-            case admission::kind::stand: break;
+            case admission::kind::stand: attempt.stand(); break;
             }
             return settle_from<I>(attempt.result(), attempt, ctx);
         }

@@ -182,7 +182,7 @@ public:
     void forget(const ticket&) const noexcept {}
     void abandon(const ticket& t) const noexcept { core_->ignore({t.word, t.start}); }
     attempt_state resume(const ticket& t, call_context&) const noexcept { return {core_, {t.word, t.start}}; }
-    bool try_reject(rejection& why) const noexcept {
+    RESILIENCE_INLINE bool try_reject(rejection& why) const noexcept {
         return !core_->env()->has_listeners() && core_->surely_open(why);
     }
 

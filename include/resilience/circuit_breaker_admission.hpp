@@ -48,17 +48,6 @@ RESILIENCE_COLD inline bool breaker_core::admit(breaker_permit& permit, rejectio
     return admitted;
 }
 
-inline bool breaker_core::surely_open(rejection& why) noexcept {
-    if ((word() & breaker_word::state_mask) != static_cast<std::uint64_t>(circuit_state::open)) return false;
-    const time_point coarse = env_->clock().coarse_now();
-    const time_point reopens{duration{reopens_at_.load(std::memory_order_relaxed)}};
-    const duration left = saturating_sub(reopens, coarse);
-    if (left <= tick_) return false; // the exact clock has to decide
-    why = {.code = errc::circuit_open, .policy = label_, .retry_after = left};
-    counts_.add(rejected);
-    return true;
-}
-
 RESILIENCE_COLD inline void breaker_core::tell_rejected(const rejection& why, std::string_view operation) {
     if (!env_->has_listeners()) return;
     event e{.kind = event_kind::call_rejected,

@@ -72,7 +72,17 @@ public:
     /// A permit, or why not.
     bool admit(breaker_permit& permit, rejection& why, time_point deadline);
     /// Refuses where the coarse clock alone is enough to be sure that the circuit stays open.
-    bool surely_open(rejection& why) noexcept;
+    RESILIENCE_INLINE bool surely_open(rejection& why) noexcept {
+        if ((word() & breaker_word::state_mask) != static_cast<std::uint64_t>(circuit_state::open))
+            return false;
+        const time_point coarse = env_->clock().coarse_now();
+        const time_point reopens{duration{reopens_at_.load(std::memory_order_relaxed)}};
+        const duration left = saturating_sub(reopens, coarse);
+        if (left <= tick_) return false; // the exact clock has to decide
+        why = {.code = errc::circuit_open, .policy = label_, .retry_after = left};
+        counts_.add(rejected);
+        return true;
+    }
     void tell_rejected(const rejection& why, std::string_view operation);
 
     RESILIENCE_INLINE void succeed(std::uint64_t permitted, time_point start) noexcept {

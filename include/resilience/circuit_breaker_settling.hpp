@@ -138,7 +138,7 @@ inline std::pair<verdict, std::optional<duration>> breaker_core::judge(
 #if RESILIENCE_EXCEPTIONS
     } catch (...) { // a predicate's trouble must not lose the permit: the attempt is settled as a failure
         predicate_errors_.fetch_add(1, std::memory_order_relaxed);
-        return {result.succeeded() ? result.judged() : verdict::failure, {}};
+        return {verdict::failure, {}};
     }
 #endif
 }

@@ -164,7 +164,7 @@ public:
         return policy_.composable<Policy>::template run<const F&, A...>(request(), f_, args...);
     }
     template <class... A>
-        requires(!callable_as_lvalue<const F, A...>)
+        requires(!callable_as_lvalue<const F, A...> && callable_as_lvalue<F, A...>)
     call_result<F, A...> operator()(A&&... args) {
         return policy_.composable<Policy>::template run<F&, A...>(request(), f_, args...);
     }

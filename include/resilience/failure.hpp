@@ -82,6 +82,7 @@ public:
     struct value_ops {
         const std::type_info* type;
         std::string (*message)(const void*);
+        failure (*describe)(const void*);
     };
     /// The rejection, if it is nothing but one: no cause, no exception instead. Else null.
     const rejection* plain_rejection() const noexcept {

@@ -26,9 +26,9 @@ public:
     verdict judged() const noexcept { return judged_; }
     /// A view of an accepted value as if it were a failure, for predicates built with on_result.
     failure as_failure() const {
-        return why_ != nullptr ? *why_
-                               : failure(value_, ops_ != nullptr ? *ops_ : detail::ops_of<std::monostate>, {},
-                                         0, duration{-1});
+        if (why_ != nullptr) return *why_;
+        return ops_ != nullptr ? ops_->describe(value_)
+                               : failure(nullptr, detail::ops_of<std::monostate>, {}, 0, duration{-1});
     }
     /// An inner policy will admit no attempt before this moment; time_point::min() if none said so.
     time_point not_before() const noexcept { return not_before_; }
@@ -71,7 +71,14 @@ protected:
         failure failure_; // alive if has_failure()
     };
     content content_ = content::nothing;
+    verdict judged_ = verdict::success; // of a value; asked of its type once
 };
+
+/// What an outcome that nobody filled says.
+RESILIENCE_COLD inline const failure& no_outcome() noexcept {
+    static const failure& none = *new failure;
+    return none;
+}
 
 struct fill_t {};
 inline constexpr fill_t fill{};
@@ -146,15 +153,25 @@ public:
         return std::addressof(value_);
     }
     /// Why there is no accepted value. Precondition: !has_value().
-    const failure& error() const noexcept { return failure_; }
+    const failure& error() const noexcept { return has_failure() ? failure_ : detail::no_outcome(); }
 
     // What follows is for drivers and policies.
 
     using detail::outcome_slot::has_failure;
+    /// What the type says of the value that is there.
+    verdict judged() const noexcept { return judged_; }
+    bool is_empty() const noexcept { return content_ == content::nothing; }
     void clear() noexcept {
         drop_value();
         if (has_failure()) failure_.~failure();
         content_ = content::nothing;
+        judged_ = verdict::success;
+    }
+    /// The same, made in place.
+    RESILIENCE_INLINE void fail(const rejection& why) noexcept {
+        clear();
+        ::new (static_cast<void*>(std::addressof(failure_))) failure(why);
+        content_ = content::failure;
     }
     void fail(failure why) noexcept {
         clear();
@@ -174,16 +191,22 @@ public:
             ::new (static_cast<void*>(std::addressof(value_))) stored(f());
             content_ = content::value;
             if constexpr (result_traits<R>::can_fail) {
-                if (result_traits<R>::judge(value_) == verdict::failure) mark_failing();
+                judged_ = result_traits<R>::judge(value_);
+                if (judged_ == verdict::failure) mark_failing();
             }
         }
     }
     /// Runs f() and keeps what it returns or throws.
     template <class F>
     RESILIENCE_INLINE void capture(F&& f) {
+        capture_failure_of([&]() RESILIENCE_INLINE_LAMBDA { keep(f); });
+    }
+    /// Runs f() and keeps what it throws, if it does.
+    template <class F>
+    RESILIENCE_INLINE void capture_failure_of(F&& f) {
 #if RESILIENCE_EXCEPTIONS
         try {
-            keep(f);
+            f();
         } catch (abi::__forced_unwind&) { // a cancelled thread: never swallowed
             throw;
         } catch (const std::exception& e) {
@@ -192,15 +215,13 @@ public:
             fail(failure(std::current_exception()));
         }
 #else
-        keep(f);
+        f();
 #endif
     }
     attempt_result result() const {
         if (has_failure()) return attempt_result(failure_);
         if constexpr (is_object) {
-            verdict judged = verdict::success;
-            if constexpr (result_traits<R>::can_fail) judged = result_traits<R>::judge(value_);
-            return attempt_result(std::addressof(value_), &detail::ops_of<R>, judged);
+            return attempt_result(std::addressof(value_), &detail::ops_of<R>, judged_);
         } else {
             return attempt_result(nullptr, nullptr, verdict::success);
         }
@@ -228,7 +249,7 @@ private:
     }
     void require() const {
         if (!has_value()) [[unlikely]]
-            failure_.rethrow();
+            error().rethrow();
     }
     std::add_lvalue_reference_t<R> access() noexcept {
         if constexpr (std::is_void_v<R>) return;
@@ -250,6 +271,7 @@ private:
             failure_.refer_to(std::addressof(value_));
         }
         content_ = other.content_;
+        judged_ = other.judged_;
     }
 
     union {

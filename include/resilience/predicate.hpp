@@ -5,6 +5,7 @@
 
 #include <concepts>
 #include <functional>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
@@ -27,15 +28,21 @@ public:
     /// True if it was built with on_result: accepted values are shown to it as well.
     bool examines_values() const noexcept { return examines_values_; }
 
+    /// Composing an empty predicate throws std::invalid_argument: it asks nothing by itself.
     friend predicate operator&&(predicate a, predicate b) {
+        require_set(a);
+        require_set(b);
         const bool values = a.examines_values_ || b.examines_values_;
         return {[a = std::move(a), b = std::move(b)](const failure& f) { return a(f) && b(f); }, values};
     }
     friend predicate operator||(predicate a, predicate b) {
+        require_set(a);
+        require_set(b);
         const bool values = a.examines_values_ || b.examines_values_;
         return {[a = std::move(a), b = std::move(b)](const failure& f) { return a(f) || b(f); }, values};
     }
     friend predicate operator!(predicate a) {
+        require_set(a);
         const bool values = a.examines_values_;
         return {[a = std::move(a)](const failure& f) { return !a(f); }, values};
     }
@@ -43,6 +50,10 @@ public:
     friend predicate on_result(F f);
 
 private:
+    static void require_set(const predicate& p) {
+        if (!p.has_value())
+            detail::raise(std::invalid_argument("predicate: an empty one cannot be part of &&, || or !"));
+    }
     predicate(std::function<bool(const failure&)> question, bool examines_values)
         : question_(std::move(question)), examines_values_(examines_values) {}
 

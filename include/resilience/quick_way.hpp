@@ -43,6 +43,13 @@ void replace_outcome([[maybe_unused]] const P& policy, [[maybe_unused]] outcome<
     if constexpr (requires { policy.replace(out, ctx); }) policy.replace(out, ctx);
 }
 
+/// From the inside out, as failures go.
+template <class R, class First, class... P>
+void replace_outwards(outcome<R>& out, call_context& ctx, const First& first, const P&... inner) {
+    if constexpr (sizeof...(P) > 0) replace_outwards(out, ctx, inner...);
+    replace_outcome(first, out, ctx);
+}
+
 template <class R, class Call, class... P>
 __attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_request& request,
                                         const P&... policies) {
@@ -52,7 +59,7 @@ __attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_
     call_leaf<R, Call> leaf{call};
     typed_attempt<R, call_leaf<R, Call>> whole(out, leaf);
     if (over_before_it_began(whole, ctx)) {
-        (replace_outcome(policies, out, ctx), ...); // a fallback is for this failure too
+        replace_outwards(out, ctx, policies...); // a fallback is for this failure too
         return;
     }
     run_nested<0>(out, ctx, leaf, std::tuple<const P&...>(policies...));
@@ -79,7 +86,7 @@ template <class R>
 bool healthy(const outcome<R>& out) {
     if constexpr (std::is_void_v<R> || std::is_reference_v<R>) return out.has_value();
     else if constexpr (!result_traits<R>::can_fail) return out.has_value();
-    else return out.has_value() && out.result().judged() == verdict::success;
+    else return out.has_value() && out.judged() == verdict::success;
 }
 
 /// A policy that repeats at once, if it is the only one, needs no per-call object for that either. True if

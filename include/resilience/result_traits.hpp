@@ -169,8 +169,12 @@ R carry(const failure& f) {
 }
 
 template <class R>
+failure describe(const R& r);
+
+template <class R>
 inline constexpr failure::value_ops ops_of{
-    &typeid(R), [](const void* value) { return result_traits<R>::message(*static_cast<const R*>(value)); }};
+    &typeid(R), [](const void* value) { return result_traits<R>::message(*static_cast<const R*>(value)); },
+    [](const void* value) { return describe(*static_cast<const R*>(value)); }};
 
 template <class R>
 duration hint_of(const R& r) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/config.hpp>
+#include <resilience/detail/signals_blocked.hpp>
 #include <resilience/detail/sync.hpp>
 #include <resilience/detail/timer_queue.hpp>
 #include <resilience/time.hpp>
@@ -145,7 +146,7 @@ private:
     }
 
     static void start_runner(timer_queue& queue) {
-        const asynchronous_signals_blocked inherited_by_the_thread;
+        const signals_blocked inherited_by_the_thread;
         thread([&queue] {
 #if defined(__linux__)
             pthread_setname_np(pthread_self(), "resilience");
@@ -153,26 +154,6 @@ private:
             queue.run(&steady_now);
         }).detach();
     }
-
-    /// The program's handlers must not be run on our thread, nor signals that it waits for end there.
-    class asynchronous_signals_blocked {
-    public:
-        asynchronous_signals_blocked() noexcept {
-            sigset_t blocked;
-            sigfillset(&blocked);
-            // What a fault of the thread itself raises stays open, so that crash handlers still see it.
-            for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) {
-                sigdelset(&blocked, fault);
-            }
-            pthread_sigmask(SIG_SETMASK, &blocked, &before_);
-        }
-        asynchronous_signals_blocked(const asynchronous_signals_blocked&) = delete;
-        asynchronous_signals_blocked& operator=(const asynchronous_signals_blocked&) = delete;
-        ~asynchronous_signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
-    private:
-        sigset_t before_;
-    };
 
     /// Runs in a forked child, on its only thread, before fork() returns there.
     static void forget_parents_timers() {

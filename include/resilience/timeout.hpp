@@ -166,14 +166,14 @@ public:
         explicit attempt_state(detail::timeout_core& core) noexcept
             : core_(&core), config_(&core.config().get()) {}
         attempt_state(detail::timeout_core& core, const timeout_config& config, time_point deadline,
-                      time_point outer) noexcept
-            : core_(&core), config_(&config), deadline_(deadline), outer_{outer, nullptr} {}
+                      time_point outer, duration outer_longest) noexcept
+            : core_(&core), config_(&config), deadline_(deadline), outer_{outer, outer_longest, nullptr} {}
         attempt_state(const attempt_state&) = delete;
         attempt_state& operator=(const attempt_state&) = delete;
 
         admission admit(call_context& ctx) {
             deadline_ = core_->deadline(config_->limit);
-            outer_ = ctx.narrow(deadline_);
+            outer_ = ctx.narrow(deadline_, config_->limit);
             return admission::go();
         }
         settlement settle(const attempt_result& result, call_context& ctx) {
@@ -231,14 +231,16 @@ public:
         const timeout_config* config; // the one that the call began with
         time_point deadline;
         time_point outer;
+        duration outer_longest;
         explicit operator bool() const noexcept { return true; }
     };
     RESILIENCE_INLINE ticket try_begin(call_context& ctx) const noexcept {
         const timeout_config& config = core_->config().get();
         const time_point outer = ctx.deadline();
         const time_point deadline = core_->deadline(config.limit);
-        ctx.tighten(deadline);
-        return {&config, deadline, outer};
+        const duration outer_longest = ctx.longest();
+        ctx.tighten(deadline, config.limit);
+        return {&config, deadline, outer, outer_longest};
     }
     RESILIENCE_INLINE bool in_time(const ticket& t) const noexcept {
         return !core_->is_late(t.config->limit, t.deadline);
@@ -248,7 +250,7 @@ public:
     }
     void abandon(const ticket&) const noexcept {}
     attempt_state resume(const ticket& t, call_context&) const noexcept {
-        return {*core_, *t.config, t.deadline, t.outer};
+        return {*core_, *t.config, t.deadline, t.outer, t.outer_longest};
     }
 
     const detail::environment* env() const noexcept { return core_->env().get(); }

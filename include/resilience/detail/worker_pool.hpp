@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/config.hpp>
+#include <resilience/detail/signals_blocked.hpp>
 #include <resilience/detail/sync.hpp>
 
 #include <pthread.h>
@@ -17,8 +18,8 @@ namespace resilience::inline RESILIENCE_ABI::detail {
 /// one, so that nothing ever waits behind work that hangs; how many there may be is the user's to bound.
 ///
 /// One pool per process, never destroyed, usable in static destructors. Its threads are never joined: the
-/// process ends with them. They have the signal mask of the thread whose job they were started for. A
-/// forked child begins with an empty pool; one forked inside a job must not return from it.
+/// process ends with them. The program's signals are blocked on them, but for those that a fault of their
+/// own raises. A forked child begins with an empty pool; one forked inside a job must not return from it.
 class RESILIENCE_VISIBLE worker_pool {
 public:
     /// Owns all that its work touches. Runs, and is let go of, on the worker, with no lock held.
@@ -71,6 +72,7 @@ public:
         fresh->work = std::move(work);
         // The one place where a thread of ours is let go: it refers to the pool, which is never destroyed,
         // and owns the rest.
+        const signals_blocked meanwhile; // the program's signals are for the program's own threads
         thread([this, fresh] { serve(*fresh); }).detach();
     }
 
