@@ -252,10 +252,10 @@ TEST_CASE("whoever comes first ends the call, the other one is silent",
             return 1;
         };
         const auto [core, run] = run_of(w, g);
-        during = [&, core = core.get(), run = run.get()] {
-            CHECK(run->end_as(other));
-            CHECK_FALSE(run->end_as(run_end::limit));
-            CHECK(core->stats().abandoned_running == 1);
+        during = [&, c = core.get(), r = run.get()] {
+            CHECK(r->end_as(other));
+            CHECK_FALSE(r->end_as(run_end::limit));
+            CHECK(c->stats().abandoned_running == 1);
         };
 
         run->run();

@@ -269,12 +269,14 @@ TEST_CASE("a listener may do anything to the circuit and the registry", "[event]
          }},
     };
 
-    for (const auto& [name, verb] : verbs) {
+    for (const auto& each : verbs) {
+        const auto& name = each.first;
+        const auto& verb = each.second;
         CAPTURE(name);
         w.reg.remove("db");
         breaker.emplace(w.make({.name = "db", .failure_threshold = 2}));
         heard = 0;
-        self = w.reg.subscribe([&, &verb = verb](const rs::event&) {
+        self = w.reg.subscribe([&](const rs::event&) {
             ++heard;
             if (depth > 0 || heard > 200) return;
             ++depth;

@@ -95,7 +95,7 @@ TEST_CASE("a wrapped callable owns handles, name and options", "[pipeline][H-CPP
         const auto guard = rs::retry(support::at_once(1), w.reg) | rs::timeout(1s, w.reg);
         wrapped = guard.named(*name)
                       .with({.deadline = w.clock.now() + 500ms})
-                      .wrap([&w](rs::call_context& ctx, int n) {
+                      .wrap([](rs::call_context& ctx, int n) {
                           CHECK(ctx.remaining() == 500ms);
                           return std::string(ctx.operation()) + std::to_string(n);
                       });

@@ -160,12 +160,14 @@ public:
 
     template <class... A>
         requires callable_as_lvalue<const F, A...>
-    call_result<const F, A...> operator()(A&&... args) const {
+    decltype(auto) operator()(
+        A&&... args) const { // deduced: a signature would be formed before it is asked for
+
         return policy_.composable<Policy>::template run<const F&, A...>(request(), f_, args...);
     }
     template <class... A>
-        requires(!callable_as_lvalue<const F, A...> && callable_as_lvalue<F, A...>)
-    call_result<F, A...> operator()(A&&... args) {
+        requires(!callable_as_lvalue<const F, A...>)
+    decltype(auto) operator()(A&&... args) {
         return policy_.composable<Policy>::template run<F&, A...>(request(), f_, args...);
     }
 

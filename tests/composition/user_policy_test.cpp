@@ -188,9 +188,10 @@ TEST_CASE("a policy that postpones the next attempt stops a retry that would com
           "[composition][user_policy]") {
     for (const auto& [by, calls] : {std::pair{rs::duration{1s}, 2}, std::pair{rs::duration{1s + 1ns}, 1}}) {
         world w;
-        const auto postpones = answering(goes, [by = by](const rs::attempt_result&, rs::call_context& ctx) {
-            return rs::settlement::finish_until(ctx.clock().now() + by);
-        });
+        const auto postpones =
+            answering(goes, [after = by](const rs::attempt_result&, rs::call_context& ctx) {
+                return rs::settlement::finish_until(ctx.clock().now() + after);
+            });
         int made = 0;
 
         (void)(rs::retry(support::plain(2), w.reg) | postpones).try_call([&] {

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <initializer_list>
 
 namespace resilience::inline RESILIENCE_ABI::detail {
 
