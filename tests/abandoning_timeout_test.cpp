@@ -234,7 +234,8 @@ TEST_CASE("whoever comes first ends the call, the other one is silent",
         const auto [core, run] = run_of(w, f);
 
         run->run();
-        CHECK_FALSE(run->end_as(other));
+        CHECK_FALSE(run->abandon_as(other));
+        run->tell();
 
         CHECK(run->wait(rs::time_point::max()) == run_end::finished);
         rs::outcome<int> out;
@@ -253,8 +254,8 @@ TEST_CASE("whoever comes first ends the call, the other one is silent",
         };
         const auto [core, run] = run_of(w, g);
         during = [&, c = core.get(), r = run.get()] {
-            CHECK(r->end_as(other));
-            CHECK_FALSE(r->end_as(run_end::limit));
+            CHECK(r->abandon_as(other));
+            CHECK_FALSE(r->abandon_as(run_end::limit));
             CHECK(c->stats().abandoned_running == 1);
         };
 
@@ -274,13 +275,27 @@ TEST_CASE("work that was given up before its worker came to it is not begun",
     auto f = [&](rs::call_context&) { return ++runs; };
     const auto [core, run] = run_of(w, f);
 
-    CHECK(run->end_as(run_end::limit));
+    CHECK(run->abandon_as(run_end::limit));
     CHECK(core->stats().abandoned_running == 1);
     run->run();
 
     CHECK(runs == 0);
     CHECK(core->stats().abandoned_running == 0);
     CHECK(core->stats().late_results == 0);
+}
+
+TEST_CASE("the worker of a call that has returned is idle", "[abandoning_timeout][H-TO-09]") {
+    world w;
+    const rs::abandoning_timeout timeout(2s, w.reg);
+    const auto& pool = rs::detail::worker_pool::instance();
+    CHECK(timeout([] { return 1; }) == 1);
+    const std::size_t idle = pool.idle();
+
+    // A worker that came late would make the next call begin a second one.
+    for (int call = 0; call < 1000; ++call) {
+        REQUIRE(timeout([&] { return pool.idle(); }) == idle - 1);
+        REQUIRE(pool.idle() == idle);
+    }
 }
 
 /// A policy that takes a second before it lets the attempt begin.

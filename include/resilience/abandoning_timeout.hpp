@@ -143,18 +143,18 @@ private:
             bool started = false;
             ~leaving() {
                 if (!started) r.over();
-                else r.end_as(end::stopped); // only where this thread is ended while it waits
+                else r.abandon_as(end::stopped); // only where this thread is ended while it waits
             }
         } leaving{r};
-        const auto stop = [&r] { r.end_as(end::stopped); };
+        const auto stop = [&r] { r.abandon_as(end::stopped); };
         const bool steady = ctx.clock().is_steady_clock();
         // Before the work begins, which may move a virtual clock. Once they are destroyed they do not run any more.
         const std::stop_callback on_stop(ctx.outer_stop(), stop);
         timer at_limit;
         if (!steady && until != time_point::max()) {
-            at_limit = ctx.clock().call_at(until, [&r] { r.end_as(end::limit); });
+            at_limit = ctx.clock().call_at(until, [&r] { r.abandon_as(end::limit); });
             if (ctx.clock().now() >= until)
-                r.end_as(end::limit); // it came in between: no timer fires for the past
+                r.abandon_as(end::limit); // it came in between: no timer fires for the past
         }
 #if RESILIENCE_EXCEPTIONS
         try {

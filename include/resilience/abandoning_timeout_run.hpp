@@ -141,28 +141,23 @@ public:
         options_.idempotency = caller.idempotency();
     }
 
-    /// The one claim: true for whoever comes first. One that leaves the work running asks it to stop, here
-    /// and now: callbacks of the callable's stop token run on this thread.
-    bool end_as(end how) noexcept {
-        {
-            const lock_guard lock(mutex_);
-            if (end_ != end::none) return false;
-            if (how != end::finished) core_->abandoned.add();
-            end_ = how;
-        }
+    /// Leaves the work running and asks it to stop, here and now: callbacks of the callable's stop token
+    /// run on this thread. False, and nothing is done, if it has ended already.
+    bool abandon_as(end how) noexcept {
+        if (!claim(how)) return false;
         ended_.notify_one();
-        if (how != end::finished) stop_.request_stop();
+        stop_.request_stop();
         return true;
     }
     /// Blocks until it has ended, which it does at `until` (on std::chrono::steady_clock) at the latest.
     end wait(time_point until) {
         unique_lock lock(mutex_);
-        while (end_ == end::none) {
-            if (until == time_point::max()) {
+        while (end_ == end::none || (end_ == end::finished && !told_)) {
+            if (until == time_point::max() || end_ == end::finished) {
                 ended_.wait(lock);
             } else if (ended_.wait_until(lock, until) == std::cv_status::timeout) {
                 lock.unlock();
-                end_as(end::limit);
+                abandon_as(end::limit);
                 lock.lock();
             }
         }
@@ -171,19 +166,23 @@ public:
     /// The work has ended, or was never begun. Nobody waits for an abandoned one: its outcome goes here.
     void over() noexcept {
         drop_work();
-        if (end_as(end::finished)) return;
+        if (claim(end::finished)) return;
         if (drop_outcome()) core_->late_results.fetch_add(1, std::memory_order_relaxed);
         core_->abandoned.remove();
     }
     void run() final {
         struct at_the_end {
             abandonable_run& run;
-            ~at_the_end() { run.over(); } // also where the thread is ended inside the callable
-        };
-        const at_the_end over{*this};
+            bool returned = false;
+            ~at_the_end() {
+                run.over();
+                if (!returned) run.tell(); // the thread is ended inside the callable: nobody else will
+            }
+        } at_the_end{*this};
         {
             const lock_guard lock(mutex_);
-            if (end_ != end::none) return; // nobody waits any more: not begun
+            at_the_end.returned = end_ != end::none;
+            if (at_the_end.returned) return; // nobody waits any more: not begun
         }
         call_context ctx(core_->env()->clock(), core_->env().get());
         ctx.set_operation(operation_);
@@ -193,6 +192,15 @@ public:
         ctx.deadline_stops();
         const enclosing_call here(ctx);
         work(ctx);
+        at_the_end.returned = true;
+    }
+    /// The caller finds the worker idle when it wakes: its next call needs no second one.
+    void tell() noexcept final {
+        {
+            const lock_guard lock(mutex_);
+            told_ = true;
+        }
+        ended_.notify_one();
     }
 
 protected:
@@ -200,9 +208,21 @@ protected:
     virtual void drop_work() noexcept = 0;
     /// False if there was none.
     virtual bool drop_outcome() noexcept = 0;
+    /// For the caller, once it has finished: if this was the last of the policy, it goes on the caller's
+    /// thread, not on a worker that counts as idle.
+    void let_go_of_policy() noexcept { core_.reset(); }
 
 private:
-    const std::shared_ptr<abandoning_timeout_core> core_;
+    /// The one claim: true for whoever comes first.
+    bool claim(end how) noexcept {
+        const lock_guard lock(mutex_);
+        if (end_ != end::none) return false;
+        if (how != end::finished) core_->abandoned.add();
+        end_ = how;
+        return true;
+    }
+
+    std::shared_ptr<abandoning_timeout_core> core_; // the worker's until it has finished, then the caller's
     const std::string operation_;
     const unsigned attempt_;
     const unsigned retry_depth_;
@@ -211,6 +231,7 @@ private:
     mutex mutex_;
     condition_variable ended_;
     end end_ = end::none; // guarded by mutex_
+    bool told_ = false;   // guarded by mutex_; that it has finished
 };
 
 /// `Make` gives the work, made in place: what cannot be moved twice need not be.
@@ -225,6 +246,7 @@ public:
     void take(outcome<R>& out) {
         out = std::move(out_);
         out_.clear();
+        let_go_of_policy();
     }
 
 private:

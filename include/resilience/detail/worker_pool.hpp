@@ -31,6 +31,9 @@ public:
         virtual ~job() = default;
         /// Lets nothing through but the unwinding of a thread that ends (pthread_exit, cancellation).
         virtual void run() = 0;
+        /// After run(), once the worker is among the idle ones: whoever learns of the end here finds it there.
+        /// Must be quick, and run no code of the user's: work given to the worker meanwhile waits for it.
+        virtual void tell() noexcept = 0;
     };
 
     static worker_pool& instance() {
@@ -88,7 +91,7 @@ private:
 
     struct worker : std::enable_shared_from_this<worker> {
         condition_variable has_work;
-        std::shared_ptr<job> work; // guarded by mutex_ while the worker is idle
+        std::shared_ptr<job> work; // guarded by the pool's mutex_ once the thread runs
     };
 
     explicit worker_pool(const worker_pool* parents) : parents_pool_(parents) { idle_.reserve(most_idle); }
@@ -98,18 +101,27 @@ private:
 #if defined(__linux__)
         pthread_setname_np(pthread_self(), "resilience-work");
 #endif
-        do {
-            const auto work = std::move(me.work);
+        auto work = std::move(me.work);
+        for (;;) {
             work->run();
-        } while (wait_for_work(me));
+            const bool stays = enlist(me);
+            work->tell();
+            work.reset();
+            if (!stays) return;
+            work = wait_for_work(me);
+        }
     }
-    /// False if enough threads wait already.
-    bool wait_for_work(worker& me) {
-        unique_lock lock(mutex_);
+    /// Work may come from now on. False if enough threads wait already.
+    bool enlist(worker& me) {
+        const lock_guard lock(mutex_);
         if (idle_.size() == most_idle) return false;
         idle_.push_back(me.shared_from_this()); // does not allocate
-        while (me.work == nullptr) me.has_work.wait(lock);
         return true;
+    }
+    std::shared_ptr<job> wait_for_work(worker& me) {
+        unique_lock lock(mutex_);
+        while (me.work == nullptr) me.has_work.wait(lock);
+        return std::move(me.work);
     }
 
     /// Runs in a forked child, on its only thread, before fork() returns there.
