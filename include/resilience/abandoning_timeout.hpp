@@ -4,8 +4,10 @@
 #include <resilience/abandoning_timeout_config.hpp>
 #include <resilience/abandoning_timeout_run.hpp>
 #include <resilience/composable.hpp>
+#include <resilience/detail/returned.hpp>
 
 #include <algorithm>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -184,14 +186,9 @@ private:
         return f;
     }
     static void customise(failure& f, const abandoning_timeout_config& config) {
-#if RESILIENCE_EXCEPTIONS
-        try {
-#endif
-            f.set_exception(config.make_exception(f));
-#if RESILIENCE_EXCEPTIONS
-        } catch (...) { // it then is a timeout_error
-        }
-#endif
+        std::exception_ptr made; // stays null, and it is a timeout_error, if that throws
+        detail::returned([&] { made = config.make_exception(f); });
+        f.set_exception(std::move(made));
     }
     RESILIENCE_COLD static failure stopped(core& policy, const attempt_limits& limits,
                                            const call_context& ctx) {

@@ -36,20 +36,23 @@ public:
         if (const auto core = std::move(core_)) core->succeed(held_);
     }
     /// A failure, whatever the predicates would say; break_duration_of is asked about `why`.
-    void failure() {
-        if (const auto core = std::move(core_)) core->fail(held_, nullptr);
-    }
-    void failure(const resilience::failure& why) {
-        if (const auto core = std::move(core_)) core->fail(held_, &why);
-    }
+    void failure() { condemn(nullptr); }
+    void failure(const resilience::failure& why) { condemn(&why); }
     /// Judges the outcome by the circuit's rules.
     template <class R>
     void settle(const outcome<R>& o) {
-        if (const auto core = std::move(core_)) core->settle(held_, o.result());
+        if (core_) settle_as(core_->judge(held_, o.result()));
     }
 
 private:
     friend class circuit_breaker;
+    void condemn(const resilience::failure* why) {
+        if (core_) settle_as(core_->condemn(held_, why));
+    }
+    void settle_as(detail::breaker_judgement j) {
+        const auto core = std::move(core_);
+        core->settle(held_, std::move(j));
+    }
     permit(std::shared_ptr<detail::breaker_core> core, const detail::breaker_permit& held) noexcept
         : core_(std::move(core)), held_(held) {}
     void release() noexcept {
@@ -153,8 +156,9 @@ public:
             return admission::reject(why);
         }
         settlement settle(const attempt_result& result, call_context&) {
+            auto judgement = core_->judge(held_, result); // a thread that ends in there gives the permit back
             admitted_ = false;
-            return settlement::finish_until(core_->settle(held_, result));
+            return settlement::finish_until(core_->settle(held_, std::move(judgement)));
         }
 
     private:

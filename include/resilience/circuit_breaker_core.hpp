@@ -42,6 +42,13 @@ struct breaker_permit {
     time_point lease_end = time_point::max(); // of a probe
 };
 
+/// What an admitted attempt's result means for the circuit.
+struct breaker_judgement {
+    verdict what;
+    std::optional<duration> break_for;       // of a failure: trips at once, for that long
+    circuit_breaker_stats::error_text texts; // of a failure
+};
+
 /// The shared state of a circuit breaker: lock, clock and notification around the pure machine and its
 /// rules. Successes while closed are settled by stripes alone; all else takes the mutex.
 class breaker_core final : public registered, public std::enable_shared_from_this<breaker_core> {
@@ -93,10 +100,12 @@ public:
         else succeed_with_care({permitted, start});
     }
     void succeed(const breaker_permit& permit) noexcept { succeed_with_care(permit); }
-    /// The moment before which nothing is admitted, if this result left the circuit open; else min().
-    time_point settle(const breaker_permit& permit, const attempt_result& result);
+    /// What the result means for the circuit. Runs code of the user's: the permit is still to be settled.
+    breaker_judgement judge(const breaker_permit& permit, const attempt_result& result);
     /// A failure, whatever the predicates would say of it.
-    time_point fail(const breaker_permit& permit, const failure* why);
+    breaker_judgement condemn(const breaker_permit& permit, const failure* why);
+    /// The moment before which nothing is admitted, if this result left the circuit open; else min().
+    time_point settle(const breaker_permit& permit, breaker_judgement j);
     void ignore(const breaker_permit& permit) noexcept;
 
     void command(breaker_state next, std::string_view reason);
@@ -121,14 +130,11 @@ private:
     void record_success(const breaker_permit& permit, bool slow, time_point now, wall_time wall);
     void take_success(const breaker_permit& permit, bool slow, time_point now, wall_time wall,
                       double uniform);
-    time_point record_failure(const breaker_permit& permit, const attempt_result& result,
-                              std::optional<duration> break_for);
-    time_point take_failure(const breaker_permit& permit, bool slow, std::optional<duration> break_for,
-                            circuit_breaker_stats::error_text texts, time_point now, wall_time wall,
-                            double uniform);
+    time_point record_failure(const breaker_permit& permit, breaker_judgement j);
+    time_point take_failure(const breaker_permit& permit, bool slow, breaker_judgement j, time_point now,
+                            wall_time wall, double uniform);
     void expire_leases(time_point now, wall_time wall, double uniform);
-    std::pair<verdict, std::optional<duration>> judge(const attempt_result& result,
-                                                      const circuit_breaker_config& c) noexcept;
+    static verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c);
     tally rates(time_point now) const;
     void judge_rules(time_point now, wall_time wall, std::optional<duration> break_for, double uniform);
     void moved(const std::optional<transition>& change, time_point now, wall_time wall,

@@ -3,6 +3,7 @@
 
 #include <resilience/circuit_breaker_config.hpp>
 #include <resilience/detail/config_cell.hpp>
+#include <resilience/detail/returned.hpp>
 #include <resilience/environment.hpp>
 #include <resilience/outcome.hpp>
 
@@ -48,14 +49,13 @@ public:
     void deliver(mutex& guard, environment& env, const config_cell<circuit_breaker_config>& config) {
         unique_lock lock(guard);
         if (delivering_) return;
-        delivering_ = true;
+        const at_it here(*this, lock);
         while (!events_.empty()) {
             const auto batch = std::exchange(events_, {});
             lock.unlock();
             for (const event& e : batch) tell(e, env, config.get());
             lock.lock();
         }
-        delivering_ = false;
     }
     bool has_events() const noexcept { return !events_.empty(); }
 
@@ -68,19 +68,28 @@ public:
     std::uint64_t lost = 0;
 
 private:
+    /// Ends also where the thread is ended inside a listener: the next one delivers what comes then.
+    class at_it {
+    public:
+        at_it(breaker_journal& journal, unique_lock& lock) noexcept : journal_(&journal), lock_(&lock) {
+            journal.delivering_ = true;
+        }
+        at_it(const at_it&) = delete;
+        at_it& operator=(const at_it&) = delete;
+        ~at_it() {
+            if (!lock_->owns_lock()) lock_->lock();
+            journal_->delivering_ = false;
+        }
+
+    private:
+        breaker_journal* journal_;
+        unique_lock* lock_;
+    };
+
     static void tell(const event& e, environment& env, const circuit_breaker_config& config) {
         const auto& callback = config.on_state_change;
-        if (callback && e.kind == event_kind::state_changed) {
-#if RESILIENCE_EXCEPTIONS
-            try {
-                callback(e);
-            } catch (...) { // a listener's trouble is not the caller's
-                env.hub.count_error();
-            }
-#else
-            callback(e);
-#endif
-        }
+        if (callback && e.kind == event_kind::state_changed && !returned([&] { callback(e); }))
+            env.hub.count_error();
         if (env.has_listeners()) env.hub.deliver(e);
     }
 
@@ -91,18 +100,13 @@ private:
 /// Texts of a failure, made before any lock is taken: what() is the user's code.
 inline circuit_breaker_stats::error_text texts_of(const attempt_result& result) {
     constexpr std::size_t most = 256;
-#if RESILIENCE_EXCEPTIONS
-    try {
-#endif
+    circuit_breaker_stats::error_text text; // empty where there is no memory for it, or what() throws
+    returned([&] {
         const failure why = result.error() != nullptr ? *result.error() : result.as_failure();
-        circuit_breaker_stats::error_text text{why.type_name(), why.message()};
+        text = {why.type_name(), why.message()};
         if (text.message.size() > most) text.message.resize(most);
-        return text;
-#if RESILIENCE_EXCEPTIONS
-    } catch (...) { // no memory, or a what() that throws
-        return {};
-    }
-#endif
+    });
+    return text;
 }
 
 } // namespace resilience::inline RESILIENCE_ABI::detail

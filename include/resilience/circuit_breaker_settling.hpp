@@ -4,6 +4,7 @@
 // What a circuit breaker does away from the closed, successful path.
 
 #include <resilience/circuit_breaker_core.hpp>
+#include <resilience/detail/returned.hpp>
 
 namespace resilience::inline RESILIENCE_ABI::detail {
 
@@ -107,71 +108,67 @@ inline void breaker_core::take_success(const breaker_permit& permit, bool slow, 
     }
 }
 
-inline std::pair<verdict, std::optional<duration>> breaker_core::judge(
-    const attempt_result& result, const circuit_breaker_config& c) noexcept {
-    const failure* why = result.error();
-#if RESILIENCE_EXCEPTIONS
-    try {
-#endif
-        std::optional<failure> as_value;
-        if (why == nullptr) {
-            const bool asks = c.record_if.examines_values() || c.ignore_if.examines_values();
-            if (!asks) return {result.judged(), {}};
-            why = &as_value.emplace(result.as_failure());
-            if (c.ignore_if.examines_values() && c.ignore_if(*why)) return {verdict::ignored, {}};
-            if (!c.record_if.examines_values() || !c.record_if(*why)) return {result.judged(), {}};
-        } else {
-            const auto usual = default_verdict(*why);
-            const auto code = why->code();
-            const bool cancelled = code == std::errc::operation_canceled;
-            const bool refused =
-                usual == verdict::ignored &&
-                code.category() == resilience::error_category(); // detail has a class of that name
-            if (cancelled || refused) return {verdict::ignored, {}};
-            if (c.ignore_if.has_value() && c.ignore_if(*why)) return {verdict::ignored, {}};
-            const auto v = !c.record_if.has_value() ? usual
-                           : c.record_if(*why)      ? verdict::failure
-                                                    : verdict::success;
-            if (v != verdict::failure) return {v, {}};
-        }
-        return {verdict::failure, c.break_duration_of ? c.break_duration_of(*why) : std::nullopt};
-#if RESILIENCE_EXCEPTIONS
-    } catch (...) { // a predicate's trouble must not lose the permit: the attempt is settled as a failure
-        predicate_errors_.fetch_add(1, std::memory_order_relaxed);
-        return {verdict::failure, {}};
+/// What the config's predicates say of a result. They may throw.
+inline verdict breaker_core::verdict_on(const attempt_result& result, const circuit_breaker_config& c) {
+    if (result.succeeded()) {
+        const bool asks = c.record_if.examines_values() || c.ignore_if.examines_values();
+        if (!asks) return result.judged();
+        const failure value = result.as_failure();
+        if (c.ignore_if.examines_values() && c.ignore_if(value)) return verdict::ignored;
+        return c.record_if.examines_values() && c.record_if(value) ? verdict::failure : result.judged();
     }
-#endif
+    const failure& why = *result.error();
+    const auto usual = default_verdict(why);
+    const auto code = why.code();
+    const bool cancelled = code == std::errc::operation_canceled;
+    const bool refused = usual == verdict::ignored &&
+                         code.category() == resilience::error_category(); // detail has a class of that name
+    if (cancelled || refused) return verdict::ignored;
+    if (c.ignore_if.has_value() && c.ignore_if(why)) return verdict::ignored;
+    if (!c.record_if.has_value()) return usual;
+    return c.record_if(why) ? verdict::failure : verdict::success;
 }
 
-RESILIENCE_COLD inline time_point breaker_core::settle(const breaker_permit& permit,
-                                                       const attempt_result& result) {
-    const auto [judged, break_for] = judge(result, config_of(permit));
-    if (judged == verdict::success) {
-        succeed(permit);
-        return time_point::min();
+RESILIENCE_COLD inline breaker_judgement breaker_core::judge(const breaker_permit& permit,
+                                                             const attempt_result& result) {
+    const auto& c = config_of(permit);
+    breaker_judgement j{verdict::failure, {}, {}};
+    const bool answered = returned([&] {
+        j.what = verdict_on(result, c);
+        if (j.what == verdict::failure && c.break_duration_of) {
+            j.break_for = c.break_duration_of(result.succeeded() ? result.as_failure() : *result.error());
+        }
+    });
+    if (!answered) { // a predicate's trouble must not lose the permit: the attempt is settled as a failure
+        predicate_errors_.fetch_add(1, std::memory_order_relaxed);
+        j.what = verdict::failure;
     }
-    if (judged == verdict::ignored) {
-        ignore(permit);
-        return time_point::min();
+    if (j.what == verdict::failure) j.texts = texts_of(result);
+    return j;
+}
+
+RESILIENCE_COLD inline time_point breaker_core::settle(const breaker_permit& permit, breaker_judgement j) {
+    switch (j.what) {
+    case verdict::success: succeed(permit); break;
+    case verdict::ignored: ignore(permit); break;
+    case verdict::failure: return record_failure(permit, std::move(j));
     }
-    return record_failure(permit, result, break_for);
+    return time_point::min();
 }
 
 RESILIENCE_COLD inline time_point breaker_core::record_failure(const breaker_permit& permit,
-                                                               const attempt_result& result,
-                                                               std::optional<duration> break_for) {
+                                                               breaker_judgement j) {
     const auto& c = config_of(permit);
     const time_point at = now();
     const wall_time wall = env_->clock().wall_now();
     const double uniform = draw();
     const bool slow = (permit.word & breaker_word::timed) != 0 && c.slow_call_duration &&
                       elapsed_between(permit.start, at) > *c.slow_call_duration;
-    auto texts = texts_of(result);
     time_point not_before = time_point::min();
     bool news = false;
     {
         const lock_guard lock(mutex_);
-        not_before = take_failure(permit, slow, break_for, std::move(texts), at, wall, uniform);
+        not_before = take_failure(permit, slow, std::move(j), at, wall, uniform);
         news = journal_.has_events();
     }
     if (news) deliver();
@@ -179,10 +176,8 @@ RESILIENCE_COLD inline time_point breaker_core::record_failure(const breaker_per
 }
 
 /// With mutex_.
-inline time_point breaker_core::take_failure(const breaker_permit& permit, bool slow,
-                                             std::optional<duration> break_for,
-                                             circuit_breaker_stats::error_text texts, time_point at,
-                                             wall_time wall, double uniform) {
+inline time_point breaker_core::take_failure(const breaker_permit& permit, bool slow, breaker_judgement j,
+                                             time_point at, wall_time wall, double uniform) {
     ++failures_;
     if (slow) ++slow_;
     expire_leases(at, wall, uniform);
@@ -192,33 +187,27 @@ inline time_point breaker_core::take_failure(const breaker_permit& permit, bool 
     }
     if (machine_.state() == circuit_state::disabled) return time_point::min();
     journal_.last_failure_at = wall;
-    journal_.last_error = std::move(texts);
+    journal_.last_error = std::move(j.texts);
     if (machine_.state() == circuit_state::half_open) {
-        moved(machine_.settle(verdict::failure, permit.lease_end, limits_of(config_.get()), at, break_for,
+        moved(machine_.settle(verdict::failure, permit.lease_end, limits_of(config_.get()), at, j.break_for,
                               uniform),
               at, wall, "probe failed");
     } else {
         rules_.record(true, slow, at, position_.fetch_add(1, std::memory_order_relaxed) & position_mask,
                       counts_.sum(success));
-        judge_rules(at, wall, break_for, uniform);
+        judge_rules(at, wall, j.break_for, uniform);
     }
     return machine_.state() == circuit_state::open ? machine_.opens_until() : time_point::min();
 }
 
-inline time_point breaker_core::fail(const breaker_permit& permit, const failure* why) {
+inline breaker_judgement breaker_core::condemn(const breaker_permit& permit, const failure* why) {
     static const failure unknown;
     const auto& c = config_of(permit);
-    std::optional<duration> break_for;
-#if RESILIENCE_EXCEPTIONS
-    try {
-#endif
-        if (why != nullptr && c.break_duration_of) break_for = c.break_duration_of(*why);
-#if RESILIENCE_EXCEPTIONS
-    } catch (...) { // as in judge()
-        predicate_errors_.fetch_add(1, std::memory_order_relaxed);
-    }
-#endif
-    return record_failure(permit, attempt_result(why != nullptr ? *why : unknown), break_for);
+    breaker_judgement j{verdict::failure, {}, {}};
+    if (why != nullptr && c.break_duration_of && !returned([&] { j.break_for = c.break_duration_of(*why); }))
+        predicate_errors_.fetch_add(1, std::memory_order_relaxed); // as in judge()
+    j.texts = texts_of(attempt_result(why != nullptr ? *why : unknown));
+    return j;
 }
 
 RESILIENCE_COLD inline void breaker_core::ignore(const breaker_permit& permit) noexcept {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/circuit_state.hpp>
+#include <resilience/detail/returned.hpp>
 #include <resilience/detail/sync.hpp>
 #include <resilience/time.hpp>
 
@@ -88,28 +89,13 @@ public:
 
     /// False if the function threw.
     bool deliver(const event& e) {
-        running here{this, innermost_};
         {
             const lock_guard lock(mutex_);
             if (ended_) return true;
             ++running_;
         }
-        innermost_ = &here;
-        bool delivered = true;
-#if RESILIENCE_EXCEPTIONS
-        try {
-            function_(e);
-        } catch (...) { // a listener's trouble is not the caller's
-            delivered = false;
-        }
-#else
-        function_(e);
-#endif
-        innermost_ = here.outer;
-        const lock_guard lock(mutex_);
-        --running_;
-        idle_.notify_all();
-        return delivered;
+        const running here(*this);
+        return returned([&] { function_(e); });
     }
 
     /// Returns when no other thread is inside the function, and none will enter it any more.
@@ -122,9 +108,21 @@ public:
     }
 
 private:
-    struct running { // the deliveries that this thread is inside of, innermost first
-        const subscriber* who;
-        const running* outer;
+    /// A delivery that this thread is inside of.
+    class running {
+    public:
+        explicit running(subscriber& which) noexcept : who(&which), outer(innermost_) { innermost_ = this; }
+        running(const running&) = delete;
+        running& operator=(const running&) = delete;
+        ~running() {
+            innermost_ = outer;
+            const lock_guard lock(who->mutex_);
+            --who->running_;
+            who->idle_.notify_all();
+        }
+
+        subscriber* const who;
+        const running* const outer;
     };
     static inline thread_local constinit const running* innermost_ = nullptr;
 

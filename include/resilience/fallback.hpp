@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/composable.hpp>
+#include <resilience/detail/returned.hpp>
 #include <resilience/predicate.hpp>
 
 #include <concepts>
@@ -119,16 +120,12 @@ private:
             if (code == errc::cancelled || code == std::errc::operation_canceled) return false;
             if (!when_.has_value()) return true;
         }
-#if RESILIENCE_EXCEPTIONS
-        try {
-            return when_(out.result().as_failure());
-        } catch (...) {
+        bool is = false;
+        if (!detail::returned([&] { is = when_(out.result().as_failure()); })) {
             counts_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
             return false;
         }
-#else
-        return when_(out.result().as_failure());
-#endif
+        return is;
     }
 
     predicate when_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/returned.hpp>
 #include <resilience/policy.hpp>
 #include <resilience/retry_core.hpp>
 #include <resilience/retry_traits.hpp>
@@ -91,19 +92,15 @@ private:
     decision wants_retry(const attempt_result& result) {
         const auto& c = rules_->config;
         if (result.succeeded() && !c.retry_if.examines_values()) return {false};
-#if RESILIENCE_EXCEPTIONS
-        try {
-#endif
-            if (!c.retry_if.has_value())
-                return {default_verdict(*result.error()) == verdict::failure, "not retryable"};
-            return {result.succeeded() ? c.retry_if(result.as_failure()) : c.retry_if(*result.error()),
-                    "retry_if"};
-#if RESILIENCE_EXCEPTIONS
-        } catch (...) { // the original outcome wins
-            core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
-            return {false, "retry_if threw"};
-        }
-#endif
+        if (!c.retry_if.has_value())
+            return {default_verdict(*result.error()) == verdict::failure, "not retryable"};
+        bool retry = false;
+        const bool answered = returned([&] {
+            retry = result.succeeded() ? c.retry_if(result.as_failure()) : c.retry_if(*result.error());
+        });
+        if (answered) return {retry, "retry_if"};
+        core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
+        return {false, "retry_if threw"}; // the original outcome wins
     }
 
     /// Null if another attempt is due after `delay`; else why it is not.
@@ -141,16 +138,10 @@ private:
     duration delay_before(unsigned retry, const failure& why) {
         const auto& c = rules_->config;
         if (c.delay_override) {
-#if RESILIENCE_EXCEPTIONS
-            try {
-#endif
-                if (const auto asked = c.delay_override(retry, why); asked && *asked >= duration{0})
-                    return std::min(*asked, c.max_delay);
-#if RESILIENCE_EXCEPTIONS
-            } catch (...) {
+            std::optional<duration> asked;
+            if (!returned([&] { asked = c.delay_override(retry, why); }))
                 core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
-            }
-#endif
+            if (asked && *asked >= duration{0}) return std::min(*asked, c.max_delay);
         }
         if (c.base_delay == duration{0}) return c.base_delay;
         const bool random = c.jitter != jitter::none || c.strategy == backoff::decorrelated;

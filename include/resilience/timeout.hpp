@@ -3,6 +3,7 @@
 
 #include <resilience/composable.hpp>
 #include <resilience/detail/config_cell.hpp>
+#include <resilience/detail/returned.hpp>
 #include <resilience/detail/striped_counters.hpp>
 
 #include <exception>
@@ -198,14 +199,9 @@ public:
 
     private:
         void customise(failure& late) const {
-#if RESILIENCE_EXCEPTIONS
-            try {
-#endif
-                late.set_exception(config_->make_exception(late));
-#if RESILIENCE_EXCEPTIONS
-            } catch (...) { // it then is a timeout_error
-            }
-#endif
+            std::exception_ptr made; // stays null, and it is a timeout_error, if that throws
+            detail::returned([&] { made = config_->make_exception(late); });
+            late.set_exception(std::move(made));
         }
         void tell(const failure& late, const call_context& ctx) {
             const auto keep = core_->shared_from_this();

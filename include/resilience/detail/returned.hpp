@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/config.hpp>
+
+#if RESILIENCE_EXCEPTIONS
+#include <cxxabi.h>
+#endif
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// Runs code of the user's whose trouble is not the call's (a predicate, a listener): true if it returned,
+/// false if it threw. The unwinding of a thread that ends inside it (pthread_exit, cancellation) goes
+/// through: swallowed, it would end the program.
+template <class F>
+bool returned(F&& f) {
+#if RESILIENCE_EXCEPTIONS
+    try {
+        f();
+        return true;
+    } catch (abi::__forced_unwind&) {
+        throw;
+    } catch (...) {
+        return false;
+    }
+#else
+    f();
+    return true;
+#endif
+}
+
+} // namespace resilience::inline RESILIENCE_ABI::detail
