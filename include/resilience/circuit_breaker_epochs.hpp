@@ -38,9 +38,9 @@ inline void breaker_core::judge_rules(time_point at, wall_time wall, std::option
             e.from = e.to = machine_.state();
             e.failure_count = tripping_count_;
             e.reason = rule;
-            if (journal_.last_error) {
-                e.error_type = journal_.last_error->type;
-                e.error = journal_.last_error->message;
+            if (auto last = journal_.last_error()) {
+                e.error_type = std::move(last->type);
+                e.error = std::move(last->message);
             }
             e.at = at;
             e.wall = wall;
@@ -82,9 +82,9 @@ inline event breaker_core::event_of(const transition& change, std::uint64_t succ
     e.success_count = successes - successes_before_;
     if (change.to == circuit_state::open) {
         e.delay = elapsed_between(at, machine_.opens_until());
-        if (journal_.last_error) {
-            e.error_type = journal_.last_error->type;
-            e.error = journal_.last_error->message;
+        if (auto last = journal_.last_error()) {
+            e.error_type = std::move(last->type);
+            e.error = std::move(last->message);
         }
     }
     e.reason = reason;

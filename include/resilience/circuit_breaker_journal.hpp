@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -62,7 +63,13 @@ public:
     std::optional<wall_time> opened_at;
     std::optional<wall_time> last_failure_at;
     wall_time state_since;
-    std::optional<circuit_breaker_stats::error_text> last_error;
+    /// As people read it: the type's name is kept mangled, since few failures are ever looked at.
+    std::optional<circuit_breaker_stats::error_text> last_error() const {
+        if (!last_error_) return std::nullopt;
+        return circuit_breaker_stats::error_text{demangled(last_error_->type.c_str()), last_error_->message};
+    }
+    void keep(circuit_breaker_stats::error_text mangled) { last_error_ = std::move(mangled); }
+
     std::string reason; // given with the last command by hand
     std::uint64_t trips = 0;
     std::uint64_t lost = 0;
@@ -93,17 +100,19 @@ private:
         if (env.has_listeners()) env.hub.deliver(e);
     }
 
-    std::vector<event> events_; // a vector holds nothing while it is empty
+    std::optional<circuit_breaker_stats::error_text> last_error_; // mangled
+    std::vector<event> events_;                                   // a vector holds nothing while it is empty
     bool delivering_ = false;
 };
 
-/// Texts of a failure, made before any lock is taken: what() is the user's code.
+/// Texts of a failure, its type mangled; made before any lock is taken: what() is the user's code.
 inline circuit_breaker_stats::error_text texts_of(const attempt_result& result) {
     constexpr std::size_t most = 256;
     circuit_breaker_stats::error_text text; // empty where there is no memory for it, or what() throws
     returned([&] {
         const failure why = result.error() != nullptr ? *result.error() : result.as_failure();
-        text = {why.type_name(), why.message()};
+        const std::type_info* type = why.type();
+        text = {type != nullptr ? type->name() : "unknown", why.message()};
         if (text.message.size() > most) text.message.resize(most);
     });
     return text;

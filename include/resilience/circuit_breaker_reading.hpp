@@ -38,7 +38,7 @@ inline circuit_breaker_stats breaker_core::stats() const {
     s.slow = slow_;
     s.trips = journal_.trips;
     s.calls = s.successes + s.failures + s.ignored;
-    s.last_error = journal_.last_error;
+    s.last_error = journal_.last_error();
     s.reason = journal_.reason;
     return s;
 }

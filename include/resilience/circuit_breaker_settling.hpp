@@ -187,7 +187,7 @@ inline time_point breaker_core::take_failure(const breaker_permit& permit, bool 
     }
     if (machine_.state() == circuit_state::disabled) return time_point::min();
     journal_.last_failure_at = wall;
-    journal_.last_error = std::move(j.texts);
+    journal_.keep(std::move(j.texts));
     if (machine_.state() == circuit_state::half_open) {
         moved(machine_.settle(verdict::failure, permit.lease_end, limits_of(config_.get()), at, j.break_for,
                               uniform),

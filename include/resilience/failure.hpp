@@ -71,6 +71,8 @@ public:
     std::string message() const;
     /// The type of the exception, of our error, or of the failing value.
     std::string type_name() const;
+    /// The same, not made into text; null where the compiler does not tell.
+    const std::type_info* type() const noexcept;
     /// For a rejection that ended a call after real failures: the last of them. Null otherwise.
     const failure* cause() const noexcept { return cause_.get(); }
     /// The policy that rejected; empty for the user's own failures.
@@ -197,26 +199,31 @@ RESILIENCE_COLD inline std::string failure::message() const {
     return exception_ ? "an exception that is no std::exception" : "no outcome";
 }
 
-RESILIENCE_COLD inline std::string failure::type_name() const {
-    if (source_ == source::value) return detail::type_name(*ops_->type);
-    if (const auto* known = known_exception()) return detail::type_name(typeid(*known));
+inline std::string failure::type_name() const {
+    const std::type_info* known = type();
+    return known != nullptr ? detail::type_name(*known) : "unknown";
+}
+
+RESILIENCE_COLD inline const std::type_info* failure::type() const noexcept {
+    if (source_ == source::value) return ops_->type;
+    if (const auto* known = known_exception()) return &typeid(*known);
     if (source_ == source::rejection) {
         switch (rejection_.code) {
-        case errc::circuit_open: return detail::type_name(typeid(circuit_open_error));
-        case errc::timed_out: return detail::type_name(typeid(timeout_error));
-        case errc::bulkhead_full: return detail::type_name(typeid(bulkhead_full_error));
-        case errc::rate_limited: return detail::type_name(typeid(rate_limited_error));
-        case errc::throttled: return detail::type_name(typeid(throttled_error));
-        case errc::limit_exceeded: return detail::type_name(typeid(limit_exceeded_error));
-        case errc::cancelled: return detail::type_name(typeid(cancelled_error));
-        case errc::retries_exhausted: return detail::type_name(typeid(retries_exhausted_error));
-        case errc::workers_exhausted: return detail::type_name(typeid(workers_exhausted_error));
+        case errc::circuit_open: return &typeid(circuit_open_error);
+        case errc::timed_out: return &typeid(timeout_error);
+        case errc::bulkhead_full: return &typeid(bulkhead_full_error);
+        case errc::rate_limited: return &typeid(rate_limited_error);
+        case errc::throttled: return &typeid(throttled_error);
+        case errc::limit_exceeded: return &typeid(limit_exceeded_error);
+        case errc::cancelled: return &typeid(cancelled_error);
+        case errc::retries_exhausted: return &typeid(retries_exhausted_error);
+        case errc::workers_exhausted: return &typeid(workers_exhausted_error);
         }
     }
 #if defined(__GLIBCXX__)
-    if (exception_) return detail::type_name(*exception_.__cxa_exception_type());
+    if (exception_) return exception_.__cxa_exception_type();
 #endif
-    return "unknown";
+    return nullptr;
 }
 
 RESILIENCE_COLD inline void failure::rethrow() const {
