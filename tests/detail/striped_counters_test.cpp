@@ -6,6 +6,8 @@
 
 #include "support/catch.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -185,5 +187,47 @@ TEST_CASE("the versions of a config wrap, and mean the youngest that had the num
     CHECK(cell.of_version(5) == 5);
     CHECK(cell.declared() == 0);
 }
+
+// Sanitizers have threads and locks of their own that a forked child does not get whole.
+#if defined(__has_feature)
+#define HAS_FEATURE(x) __has_feature(x)
+#else
+#define HAS_FEATURE(x) 0
+#endif
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__) && !HAS_FEATURE(thread_sanitizer) && \
+    !HAS_FEATURE(address_sanitizer)
+
+TEST_CASE("a child forked while threads come and go counts on", "[striped_counters][H-CPP-04]") {
+    rs::detail::striped_counters<1> counter;
+    std::atomic<bool> end{false};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&] {
+            while (!end) std::thread([&] { counter.add(0); }).join();
+        });
+    }
+
+    for (int i = 0; i < 300; ++i) {
+        const pid_t child = fork();
+        if (child == 0) {
+            alarm(20); // ends a child that hangs
+            const auto before = counter.sum(0);
+            std::thread([&] { counter.add(0); }).join();
+            _exit(counter.sum(0) == before + 1 ? 0 : 1);
+        }
+        int status = -1;
+        waitpid(child, &status, 0);
+        if (status != 0) {
+            end = true;
+            for (auto& t : threads) t.join();
+        }
+        REQUIRE(status == 0);
+    }
+
+    end = true;
+    for (auto& t : threads) t.join();
+}
+
+#endif
 
 } // namespace

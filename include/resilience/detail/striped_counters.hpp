@@ -3,6 +3,7 @@
 
 #include <resilience/detail/sync.hpp>
 
+#include <pthread.h>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -49,7 +50,10 @@ public:
 private:
     stripe_owners() noexcept {
         for (std::uint32_t i = 0; i < exclusive_stripes; ++i) free_[i] = exclusive_stripes - 1 - i;
+        // A child must not be born with the mutex held by a thread that it does not have.
+        pthread_atfork([] { instance().mutex_.lock(); }, &unlock, &unlock);
     }
+    static void unlock() { instance().mutex_.unlock(); }
 
     struct leaver {
         std::uint32_t index = exclusive_stripes;
