@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/detail/function_ref.hpp>
 #include <resilience/pipeline.hpp>
 
 #include <cstddef>
@@ -23,80 +22,89 @@ class erased_call {
 public:
     virtual admission admit(call_context& ctx) = 0;
     virtual settlement settle(const attempt_result& result, call_context& ctx) = 0;
+    virtual settlement never_began(const attempt_result& result, call_context& ctx) = 0;
     virtual ~erased_call() = default;
-};
-
-/// A policy whose type is not known at compile time. Stepping ones make calls; surrounding ones enclose
-/// a call whose result type they know by its type_info.
-class erased_policy {
-public:
-    virtual ~erased_policy() = default;
-    virtual const environment* env() const noexcept = 0;
-    virtual bool is_surrounding() const noexcept { return false; }
-
-    virtual erased_call* begin(void*, call_context&) const { return nullptr; }
-
-    virtual const std::type_info* given() const noexcept { return nullptr; }
-    virtual void around(void*, call_context&, function_ref<void(call_context&)>) const {}
-    /// Takes a failure's place in a call that may not begin.
-    virtual void replace(void*, call_context&) const {}
 };
 
 inline constexpr std::size_t erased_call_size = 160;
 
-template <class P>
-class erased_stepping final : public erased_policy {
-    struct call final : erased_call {
-        call(const P& policy, call_context& ctx) : inner(policy.begin(ctx)) {}
-        admission admit(call_context& ctx) override { return inner.admit(ctx); }
-        settlement settle(const attempt_result& result, call_context& ctx) override {
-            return inner.settle(result, ctx);
-        }
-        decltype(std::declval<const P&>().begin(std::declval<call_context&>())) inner;
-    };
-    static_assert(sizeof(call) <= erased_call_size && alignof(call) <= alignof(std::max_align_t),
+template <class Call>
+class kept_erased final : public erased_call {
+    static_assert(sizeof(Call) <= erased_call_size - sizeof(void*) &&
+                      alignof(Call) <= alignof(std::max_align_t),
                   "resilience: the per-call object of this policy is too large for any_pipeline; keep it "
                   "within 150 bytes");
 
 public:
+    template <class Make>
+    explicit kept_erased(const Make& make) : inner_(make()) {}
+    admission admit(call_context& ctx) override { return inner_.admit(ctx); }
+    settlement settle(const attempt_result& result, call_context& ctx) override {
+        return inner_.settle(result, ctx);
+    }
+    settlement never_began(const attempt_result& result, call_context& ctx) override {
+        return call_never_began(inner_, result, ctx);
+    }
+
+private:
+    Call inner_;
+};
+
+/// A policy whose type is not known at compile time.
+class erased_policy {
+public:
+    virtual ~erased_policy() = default;
+    virtual const environment* env() const noexcept = 0;
+    /// Makes the per-call object at `where`. Throws std::invalid_argument if this policy is for calls
+    /// with another result.
+    virtual erased_call* begin(void* where, call_context& ctx, call_slot& slot) const = 0;
+};
+
+template <class P>
+class erased_stepping final : public erased_policy {
+public:
     explicit erased_stepping(P policy) : policy_(std::move(policy)) {}
     const environment* env() const noexcept override { return environment_of(policy_); }
-    erased_call* begin(void* where, call_context& ctx) const override {
-        return ::new (where) call(policy_, ctx);
+    erased_call* begin(void* where, call_context& ctx, call_slot&) const override {
+        return ::new (where) kept_erased<decltype(policy_.begin(ctx))>([&] { return policy_.begin(ctx); });
     }
 
 private:
     P policy_;
 };
 
+/// A policy that gives answers of type R.
 template <class R, class P>
-class erased_surrounding final : public erased_policy {
+class erased_answering final : public erased_policy {
 public:
-    explicit erased_surrounding(P policy) : policy_(std::move(policy)) {}
-    const environment* env() const noexcept override { return nullptr; }
-    bool is_surrounding() const noexcept override { return true; }
-    const std::type_info* given() const noexcept override { return &typeid(R); }
-    void around(void* out, call_context& ctx, function_ref<void(call_context&)> rest) const override {
-        policy_.around(*static_cast<outcome<R>*>(out), ctx, [&](outcome<R>&, call_context& c) { rest(c); });
-    }
-
-    void replace(void* out, call_context& ctx) const override {
-        if constexpr (requires(outcome<R>& o) { policy_.replace(o, ctx); })
-            policy_.replace(*static_cast<outcome<R>*>(out), ctx);
+    explicit erased_answering(P policy) : policy_(std::move(policy)) {}
+    const environment* env() const noexcept override { return environment_of(policy_); }
+    erased_call* begin(void* where, call_context& ctx, call_slot& slot) const override {
+        auto* const typed = static_cast<typed_slot<R>*>(slot.as(typeid(typed_slot<R>)));
+        if (typed == nullptr) {
+            raise(std::invalid_argument("any_pipeline: its fallback gives " + type_name(typeid(R)) +
+                                        ", the call returns " + type_name(slot.type())));
+        }
+        return ::new (where)
+            kept_erased<decltype(policy_.begin(ctx, *typed))>([&] { return policy_.begin(ctx, *typed); });
     }
 
 private:
     P policy_;
 };
 
-/// The per-call objects of a run of stepping policies, seen from outside as one. What they decide is
-/// what call_steps would let them decide: asked inwards, settled outwards.
+/// The per-call objects of policies that are known at run time only.
 class erased_calls {
 public:
     static constexpr std::size_t most = 12;
 
-    erased_calls(const std::shared_ptr<const erased_policy>* first, std::size_t count, call_context& ctx) {
-        for (; count_ < count; ++count_) calls_[count_] = first[count_]->begin(places_[count_].bytes, ctx);
+    erased_calls(const std::vector<std::shared_ptr<const erased_policy>>& policies, call_context& ctx,
+                 call_slot& slot)
+        : erased_calls() { // whole from here on: the destructor ends those that were made if one throws
+        for (const auto& p : policies) {
+            calls_[count_] = p->begin(places_[count_].bytes, ctx, slot);
+            ++count_;
+        }
     }
     erased_calls(const erased_calls&) = delete;
     erased_calls& operator=(const erased_calls&) = delete;
@@ -104,75 +112,68 @@ public:
         while (count_ > 0) calls_[--count_]->~erased_call();
     }
 
-    admission admit(call_context& ctx) {
-        while (next_ < count_) {
-            admission a = calls_[next_]->admit(ctx);
-            if (a.what() == admission::kind::go) {
-                ++next_;
-                continue;
-            }
-            if (a.what() == admission::kind::wait) return a;
-            if (a.what() == admission::kind::reject) {
-                if (last_) a.why().follow(*last_);
-                last_ = std::move(a.why());
-                replaced_ = true;
-            }
-            settlement s = settle_before(
-                next_, last_ ? attempt_result(*last_) : attempt_result(nullptr, nullptr, verdict::success),
-                ctx);
-            if (s.what() != settlement::kind::retry)
-                return replaced_ ? admission::reject(std::move(*last_)) : admission::stand();
-            if (s.delay() > duration{0}) return admission::wait(s.delay());
-        }
-        return admission::go();
+    std::size_t size() const noexcept { return count_; }
+    admission admit(std::size_t i, call_context& ctx) { return calls_[i]->admit(ctx); }
+    settlement settle(std::size_t i, const attempt_result& result, call_context& ctx) {
+        return calls_[i]->settle(result, ctx);
     }
-    settlement settle(const attempt_result& result, call_context& ctx) {
-        replaced_ = false;
-        return settle_before(count_, result, ctx);
+    settlement never_began(std::size_t i, const attempt_result& result, call_context& ctx) {
+        return calls_[i]->never_began(result, ctx);
     }
 
 private:
-    /// Settles the calls before `end`, outwards. On `retry`, next_ is where to go on asking.
-    settlement settle_before(std::size_t end, attempt_result result, call_context& ctx) {
-        for (std::size_t i = end; i > 0; --i) {
-            settlement s = calls_[i - 1]->settle(result, ctx);
-            switch (s.what()) {
-            case settlement::kind::finish: result.postpone(s.not_before()); break;
-            case settlement::kind::retry:
-                next_ = i - 1;
-                if (!replaced_) last_.reset();
-                if (const failure* why = result.error(); why != nullptr && !replaced_) last_ = *why;
-                return s;
-            case settlement::kind::replace: {
-                const time_point not_before = result.not_before();
-                last_ = std::move(s.why());
-                replaced_ = true;
-                result = attempt_result(*last_);
-                result.postpone(not_before);
-                break;
-            }
-            }
-        }
-        next_ = 0;
-        if (replaced_) return settlement::replace(*last_);
-        return settlement::finish_until(result.not_before());
-    }
-
     struct place {
         alignas(std::max_align_t) std::byte bytes[erased_call_size];
     };
+    erased_calls() noexcept {} // NOLINT(modernize-use-equals-default): the places stay as they are
+
     place places_[most];
     erased_call* calls_[most];
     std::size_t count_ = 0;
-    std::size_t next_ = 0;        // the one to ask next
-    std::optional<failure> last_; // the failure that policies further out see, once it is not the slot's
-    bool replaced_ = false;
 };
 
-struct erased_run {
-    const std::shared_ptr<const erased_policy>* first;
-    std::size_t count;
-    erased_calls begin(call_context& ctx) const { return {first, count, ctx}; }
+/// A whole walk, seen from outside as one policy's per-call object.
+class walk_as_call {
+public:
+    walk_as_call(const std::vector<std::shared_ptr<const erased_policy>>& policies, call_context& ctx,
+                 call_slot& slot)
+        : slot_(&slot), steps_(policies, ctx, slot) {}
+
+    admission admit(call_context& ctx) {
+        const step next =
+            std::exchange(waits_, false) ? steps_.resume(*slot_, ctx) : steps_.begin(*slot_, ctx);
+        switch (next) {
+        case step::wait: waits_ = true; return admission::wait(steps_.delay());
+        case step::done: return admission::stand(); // the slot says why
+        default: return admission::go();
+        }
+    }
+    settlement settle(const attempt_result&, call_context& ctx) {
+        return seen_outside(std::exchange(answers_, false) ? steps_.answered(*slot_, ctx)
+                                                           : steps_.settle(*slot_, ctx));
+    }
+    settlement never_began(const attempt_result&, call_context& ctx) {
+        return seen_outside(std::exchange(answers_, false) ? steps_.answered(*slot_, ctx)
+                                                           : steps_.never_began(*slot_, ctx));
+    }
+
+private:
+    settlement seen_outside(step next) {
+        if (next == step::answer) {
+            answers_ = true;
+            return settlement::answer();
+        }
+        if (next == step::wait) {
+            waits_ = true;
+            return settlement::retry_after(steps_.delay());
+        }
+        return settlement::revise_until(steps_.not_before());
+    }
+
+    call_slot* slot_;
+    call_steps<erased_calls> steps_;
+    bool waits_ = false;   // for a delay: then the walk goes on where it stopped
+    bool answers_ = false; // a task of a policy further in is awaited
 };
 
 } // namespace detail
@@ -185,7 +186,7 @@ struct erased_run {
 /// is for calls that return std::string; another call throws std::invalid_argument before it runs.
 class any_pipeline : public composable<any_pipeline> {
 public:
-    static constexpr bool surrounds = true;
+    static constexpr bool answers = true;
 
     template <class... P>
         requires(sizeof...(P) > 0 &&
@@ -212,15 +213,8 @@ public:
     // What follows is for drivers.
 
     const detail::environment* env() const noexcept { return env_; }
-    template <class R, class Rest>
-    void around(outcome<R>& out, call_context& ctx, Rest&& rest) const {
-        require_given<R>();
-        run_from(0, out, ctx, rest);
-    }
-    template <class R>
-    void replace(outcome<R>& out, call_context& ctx) const {
-        require_given<R>();
-        for (auto p = policies_.rbegin(); p != policies_.rend(); ++p) (*p)->replace(&out, ctx);
+    detail::walk_as_call begin(call_context& ctx, detail::call_slot& slot) const {
+        return {policies_, ctx, slot};
     }
     template <class F>
     RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
@@ -236,9 +230,8 @@ private:
             static_assert(
                 requires { typename P::given_type; },
                 "resilience: any_pipeline cannot hold this policy: it needs the callable or the result type "
-                "at "
-                "compile time. Use pipeline<...>.");
-            return std::make_shared<detail::erased_surrounding<typename P::given_type, P>>(std::move(policy));
+                "at compile time. Use pipeline<...>.");
+            return std::make_shared<detail::erased_answering<typename P::given_type, P>>(std::move(policy));
         }
     }
     void append(std::shared_ptr<const detail::erased_policy> p) {
@@ -253,36 +246,6 @@ private:
         }
         policies_.push_back(std::move(p));
     }
-    template <class R>
-    void require_given() const {
-        for (const auto& p : policies_) {
-            if (const auto* given = p->given(); given != nullptr && *given != typeid(R)) {
-                detail::raise(std::invalid_argument("any_pipeline: its fallback gives " +
-                                                    detail::type_name(*given) + ", the call returns " +
-                                                    detail::type_name(typeid(R))));
-            }
-        }
-    }
-    template <class R, class Rest>
-    void run_from(std::size_t begin, outcome<R>& out, call_context& ctx, Rest& rest) const {
-        std::size_t end = begin;
-        while (end < policies_.size() && !policies_[end]->is_surrounding()) ++end;
-        auto inside = [&](outcome<R>& o, call_context& c) {
-            if (end == policies_.size()) {
-                rest(o, c);
-                return;
-            }
-            auto further = [&](call_context& cc) { run_from(end + 1, o, cc, rest); };
-            policies_[end]->around(&o, c, further);
-        };
-        if (end == begin) {
-            inside(out, ctx);
-            return;
-        }
-        detail::typed_attempt<R, decltype(inside)> attempt(out, inside);
-        detail::run_steps(attempt, ctx, detail::erased_run{policies_.data() + begin, end - begin});
-    }
-
     std::vector<std::shared_ptr<const detail::erased_policy>> policies_;
     const detail::environment* env_ = nullptr;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call_slot.hpp>
 #include <resilience/policy.hpp>
 
 #include <cstddef>
@@ -10,58 +11,9 @@
 
 namespace resilience::inline RESILIENCE_ABI::detail {
 
-/// One run of the callable and its outcome, whatever their types: what a driver works on.
-class attempt_slot {
-public:
-    /// Drops the outcome before and runs the callable; exceptions become the outcome.
-    virtual void run(call_context& ctx) = 0;
-    virtual attempt_result result() const = 0;
-    virtual void fail(failure why) noexcept = 0;
-    /// The next attempt was refused: the failure of the one before, if there was one, is the cause.
-    virtual void refuse(failure why) noexcept = 0;
-    /// The call keeps the outcome of the attempt before; one that never had any was cancelled.
-    virtual void stand() noexcept = 0;
-
-protected:
-    ~attempt_slot() = default;
-};
-
-/// `Run` is called with (outcome<R>&, call_context&).
-template <class R, class Run>
-class typed_attempt final : public attempt_slot {
-public:
-    typed_attempt(outcome<R>& out, Run& run) noexcept : out_(&out), run_(&run) {}
-
-    void run(call_context& ctx) override {
-        out_->clear(); // a failing value that owns something is gone before the next attempt begins
-        (*run_)(*out_, ctx);
-    }
-    void stand() noexcept override {
-        if (out_->is_empty()) out_->fail(rejection{.code = errc::cancelled});
-    }
-    attempt_result result() const override { return out_->result(); }
-    void fail(failure why) noexcept override { out_->fail(std::move(why)); }
-    void refuse(failure why) noexcept override {
-        if (out_->has_failure()) why.follow(out_->error());
-        out_->fail(std::move(why));
-    }
-
-private:
-    outcome<R>* out_;
-    Run* run_;
-};
-
 template <std::size_t I, class Call>
 struct kept_call {
-    Call call;
-};
-template <class Indices, class... Call>
-struct call_list;
-/// A tuple whose elements are made in place, so that a per-call object need not be movable.
-template <std::size_t... I, class... Call>
-struct call_list<std::index_sequence<I...>, Call...> : kept_call<I, Call>... {
-    template <class... Make>
-    explicit call_list(Make&... make) : kept_call<I, Call>{make()}... {}
+    Call kept;
 };
 
 template <class Indices, class... T>
@@ -73,89 +25,133 @@ template <class... P>
 using tickets_of = ticket_list<std::index_sequence_for<P...>, typename P::ticket...>;
 template <std::size_t I, class T>
 RESILIENCE_INLINE const T& ticket(const kept_call<I, T>& list) noexcept {
-    return list.call;
+    return list.kept;
 }
 
-/// What a driver has to do next.
-enum class step : std::uint8_t { attempt, wait, done };
+/// The per-call object of a policy, in the way that the policy makes it.
+template <class P, class Slot>
+auto begin_call(const P& policy, call_context& ctx, Slot& slot) {
+    if constexpr (answering<P>) return policy.begin(ctx, slot);
+    else return policy.begin(ctx);
+}
+template <class P, class Slot>
+using call_of =
+    decltype(begin_call(std::declval<const P&>(), std::declval<call_context&>(), std::declval<Slot&>()));
 
-/// The per-call objects of a pipeline, asked inwards and settled outwards. It decides what comes next
-/// and never waits: how to wait is the driver's, so that one set of policies serves every driver.
+template <class Indices, class... Call>
+class call_list;
+/// The per-call objects of policies that are known at compile time. Made in place, so that they need not
+/// be movable.
+template <std::size_t... I, class... Call>
+class call_list<std::index_sequence<I...>, Call...> : kept_call<I, Call>... {
+public:
+    template <class... Make>
+    explicit call_list(Make&&... make) : kept_call<I, Call>{make()}... {}
+
+    static constexpr std::size_t size() noexcept { return sizeof...(Call); }
+    admission admit(std::size_t i, call_context& ctx) {
+        return visit<0>(i, [&](auto& call) { return call.admit(ctx); });
+    }
+    settlement settle(std::size_t i, const attempt_result& result, call_context& ctx) {
+        return visit<0>(i, [&](auto& call) { return call.settle(result, ctx); });
+    }
+    settlement never_began(std::size_t i, const attempt_result& result, call_context& ctx) {
+        return visit<0>(i, [&](auto& call) { return call_never_began(call, result, ctx); });
+    }
+
+private:
+    template <std::size_t At, class F>
+    auto visit(std::size_t i, const F& f) {
+        using mine = std::tuple_element_t<At, std::tuple<Call...>>;
+        if constexpr (At + 1 < sizeof...(Call)) {
+            if (i != At) return visit<At + 1>(i, f);
+        }
+        return f(static_cast<kept_call<At, mine>&>(*this).kept);
+    }
+};
 template <class... Call>
+using calls_of = call_list<std::index_sequence_for<Call...>, Call...>;
+
+/// What a driver has to do next.
+enum class step : std::uint8_t {
+    attempt, ///< run the callable
+    wait,    ///< for delay(), then resume
+    answer,  ///< await the task that a policy left in the slot, in the callable's place
+    done,
+};
+
+/// The walk through the per-call objects of a pipeline: asked inwards, settled outwards. It decides what
+/// comes next and never waits: how to wait is the driver's, so that one walk serves every driver, and both
+/// pipelines that are known at compile time and those that are put together at run time.
+template <class Calls>
 class call_steps {
 public:
     template <class... Make>
-    explicit call_steps(Make&&... make) : calls_(make...) {}
+    explicit call_steps(Make&&... make) : calls_(std::forward<Make>(make)...) {}
 
-    step begin(attempt_slot& attempt, call_context& ctx) { return admit_from<0>(attempt, ctx); }
-    /// After the attempt has run.
-    step settle(attempt_slot& attempt, call_context& ctx) {
-        return settle_from<count>(attempt.result(), attempt, ctx);
+    step begin(call_slot& slot, call_context& ctx) { return admit_from(0, slot, ctx); }
+    /// The call may not begin, and says so in the slot: those who would answer it are told, nobody else.
+    step never_began(call_slot& slot, call_context& ctx) {
+        began_ = false;
+        return settle_from(calls_.size(), slot, ctx);
     }
+    /// After the attempt has run.
+    step settle(call_slot& slot, call_context& ctx) { return settle_from(calls_.size(), slot, ctx); }
     /// After the wait: whoever asked for it is asked again.
-    step resume(attempt_slot& attempt, call_context& ctx) { return resume_at<0>(attempt, ctx); }
+    step resume(call_slot& slot, call_context& ctx) { return admit_from(waiting_, slot, ctx); }
+    /// After the answer has come: whoever gave it is told what became of it.
+    step answered(call_slot& slot, call_context& ctx) { return settle_from(waiting_ + 1, slot, ctx); }
+
     duration delay() const noexcept { return delay_; }
+    /// Once done: no attempt will be admitted before this moment.
+    time_point not_before() const noexcept { return not_before_; }
 
 private:
-    static constexpr std::size_t count = sizeof...(Call);
-
-    template <std::size_t I>
-    auto& at() noexcept {
-        using call = std::tuple_element_t<I, std::tuple<Call...>>;
-        return static_cast<kept_call<I, call>&>(calls_).call;
-    }
-
-    template <std::size_t I>
-    step admit_from(attempt_slot& attempt, call_context& ctx) {
-        if constexpr (I == count) {
-            return step::attempt;
-        } else {
-            admission a = at<I>().admit(ctx);
+    step admit_from(std::size_t i, call_slot& slot, call_context& ctx) {
+        for (; i < calls_.size(); ++i) {
+            admission a = calls_.admit(i, ctx);
             switch (a.what()) {
-            case admission::kind::go: return admit_from<I + 1>(attempt, ctx);
-            case admission::kind::wait: return wait_at<I>(a.delay());
-            case admission::kind::reject: attempt.refuse(std::move(a.why())); break;
-            case admission::kind::stand: attempt.stand(); break;
+            case admission::kind::go: continue;
+            case admission::kind::wait: return wait_at(i, a.delay());
+            case admission::kind::reject: slot.refuse(std::move(a.why())); break;
+            case admission::kind::stand: slot.stand(); break;
             }
-            return settle_from<I>(attempt.result(), attempt, ctx);
+            return settle_from(i, slot, ctx);
         }
+        return step::attempt;
     }
-    /// Settles the calls before I, from the inside outwards.
-    template <std::size_t I>
-    step settle_from(attempt_result result, attempt_slot& attempt, call_context& ctx) {
-        if constexpr (I == 0) {
-            return step::done;
-        } else {
-            settlement s = at<I - 1>().settle(result, ctx);
+    /// Settles the calls before `end`, from the inside outwards.
+    step settle_from(std::size_t end, call_slot& slot, call_context& ctx) {
+        attempt_result result = slot.result();
+        for (std::size_t i = end; i-- > 0;) {
+            settlement s = began_ ? calls_.settle(i, result, ctx) : calls_.never_began(i, result, ctx);
             switch (s.what()) {
-            case settlement::kind::finish: result.postpone(s.not_before()); break;
-            case settlement::kind::retry: return wait_at<I - 1>(s.delay());
-            case settlement::kind::replace: {
+            case settlement::kind::finish: break;
+            case settlement::kind::retry: return wait_at(i, s.delay());
+            case settlement::kind::answer: waiting_ = i; return step::answer;
+            case settlement::kind::replace: slot.fail(std::move(s.why())); [[fallthrough]];
+            case settlement::kind::revise: {
                 const time_point not_before = result.not_before();
-                attempt.fail(std::move(s.why()));
-                result = attempt.result();
+                result = slot.result();
                 result.postpone(not_before);
-                break;
             }
             }
-            return settle_from<I - 1>(result, attempt, ctx);
+            result.postpone(s.not_before());
         }
+        not_before_ = result.not_before();
+        return step::done;
     }
-    template <std::size_t I>
-    step wait_at(duration delay) noexcept {
+    step wait_at(std::size_t i, duration delay) noexcept {
         delay_ = delay; // none: asked again all the same, from the driver's loop, so that no stack grows
-        waiting_ = I;
+        waiting_ = i;
         return step::wait;
     }
-    template <std::size_t I>
-    step resume_at(attempt_slot& attempt, call_context& ctx) {
-        if constexpr (I == count) return step::done;
-        else return waiting_ == I ? admit_from<I>(attempt, ctx) : resume_at<I + 1>(attempt, ctx);
-    }
 
-    call_list<std::index_sequence_for<Call...>, Call...> calls_;
+    Calls calls_;
     duration delay_{0};
+    time_point not_before_ = time_point::min();
     std::size_t waiting_ = 0;
+    bool began_ = true;
 };
 
 } // namespace resilience::inline RESILIENCE_ABI::detail

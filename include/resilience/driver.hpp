@@ -35,8 +35,8 @@ private:
 };
 
 /// The blocking driver. `next` is what `steps` said last.
-template <class Steps>
-void drive(Steps& steps, step next, attempt_slot& attempt, call_context& ctx) {
+template <class Steps, class Attempt>
+void drive(Steps& steps, step next, Attempt& attempt, call_context& ctx) {
     for (;;) {
         switch (next) {
         case step::attempt: {
@@ -54,36 +54,41 @@ void drive(Steps& steps, step next, attempt_slot& attempt, call_context& ctx) {
             next = steps.resume(attempt, ctx);
             break;
         }
+        case step::answer: // tasks only
         case step::done: return;
         }
     }
 }
 
-/// A call that may not begin: its end was asked for, or its time is up. True if `out` was filled.
-inline bool over_before_it_began(attempt_slot& attempt, const call_context& ctx) {
+/// A call that may not begin: its end was asked for, or its time is up. True if the slot was filled.
+inline bool over_before_it_began(call_slot& slot, const call_context& ctx) {
     if (ctx.stop_requested()) {
-        attempt.fail(rejection{.code = errc::cancelled});
+        slot.fail(rejection{.code = errc::cancelled});
         return true;
     }
     if (ctx.deadline() != time_point::max() && ctx.remaining() == duration{0}) {
-        attempt.fail(rejection{.code = errc::timed_out, .reason = "deadline passed before the call began"});
+        slot.fail(rejection{.code = errc::timed_out, .reason = "deadline passed before the call began"});
         return true;
     }
     return false;
 }
 
-/// The long way for policies that step.
-template <class... P>
-__attribute__((noinline)) void run_steps(attempt_slot& attempt, call_context& ctx, const P&... policies) {
-    call_steps<decltype(policies.begin(ctx))...> steps([&] { return policies.begin(ctx); }...);
-    drive(steps, steps.begin(attempt, ctx), attempt, ctx);
+template <class Slot, class... P>
+using steps_of = call_steps<calls_of<call_of<P, Slot>...>>;
+
+/// The long way for policies that step. `began` is false for a call that ended before.
+template <class Attempt, class... P>
+__attribute__((noinline)) void run_steps(Attempt& attempt, call_context& ctx, bool began,
+                                         const P&... policies) {
+    steps_of<Attempt, P...> steps([&] { return begin_call(policies, ctx, attempt); }...);
+    drive(steps, began ? steps.begin(attempt, ctx) : steps.never_began(attempt, ctx), attempt, ctx);
 }
 /// The same for a call whose first attempt has run already, the quick way, and not succeeded.
-template <class... P>
-__attribute__((noinline)) void run_on(attempt_slot& attempt, call_context& ctx, tickets_of<P...> tickets,
+template <class Attempt, class... P>
+__attribute__((noinline)) void run_on(Attempt& attempt, call_context& ctx, tickets_of<P...> tickets,
                                       const P&... policies) {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
-        call_steps<decltype(policies.resume(ticket<I>(tickets), ctx))...> steps(
+        call_steps<calls_of<decltype(policies.resume(ticket<I>(tickets), ctx))...>> steps(
             [&] { return policies.resume(ticket<I>(tickets), ctx); }...);
         drive(steps, steps.settle(attempt, ctx), attempt, ctx);
     }(std::index_sequence_for<P...>{});
@@ -113,7 +118,8 @@ consteval std::size_t next_surrounding() {
 }
 
 template <std::size_t I, class R, class Leaf, class... P>
-void run_nested(outcome<R>& out, call_context& ctx, Leaf& leaf, const std::tuple<const P&...>& policies);
+void run_nested(outcome<R>& out, call_context& ctx, bool began, Leaf& leaf,
+                const std::tuple<const P&...>& policies);
 
 /// A maker of copies of what is inside of an abandoning policy, for a thread that outlives the call: the
 /// callable, its arguments, the policies from `From` on. `Once`: for a single attempt of the call.
@@ -127,7 +133,9 @@ auto copier(const call_leaf<R, Call>& leaf, const std::tuple<const P&...>& polic
                 typename Call::repeatable own{call.callable(), call.arguments()};
                 call_leaf<R, typename Call::repeatable> own_leaf{own};
                 std::apply(
-                    [&](const auto&... own_p) { run_nested<0>(out, ctx, own_leaf, std::tie(own_p...)); },
+                    [&](const auto&... own_p) {
+                        run_nested<0>(out, ctx, true, own_leaf, std::tie(own_p...));
+                    },
                     inner);
             };
         };
@@ -136,9 +144,10 @@ auto copier(const call_leaf<R, Call>& leaf, const std::tuple<const P&...>& polic
 }
 
 /// Runs the policies from I on around `leaf(out, ctx)`: stepping ones together, surrounding ones as
-/// frames of their own.
+/// frames of their own. `began` is false for a call that ended before.
 template <std::size_t I, class R, class Leaf, class... P>
-void run_nested(outcome<R>& out, call_context& ctx, Leaf& leaf, const std::tuple<const P&...>& policies) {
+void run_nested(outcome<R>& out, call_context& ctx, bool began, Leaf& leaf,
+                const std::tuple<const P&...>& policies) {
     constexpr std::size_t frame = next_surrounding<I, P...>();
     auto inside = [&](outcome<R>& o, call_context& c) {
         if constexpr (frame == sizeof...(P)) {
@@ -147,16 +156,19 @@ void run_nested(outcome<R>& out, call_context& ctx, Leaf& leaf, const std::tuple
             std::get<frame>(policies).around(o, c, copier < frame == 0, frame + 1, R > (leaf, policies));
         } else {
             auto rest = [&](outcome<R>& oo, call_context& cc) {
-                run_nested<frame + 1>(oo, cc, leaf, policies);
+                run_nested<frame + 1>(oo, cc, true, leaf, policies);
             };
             std::get<frame>(policies).around(o, c, rest);
         }
     };
+    if constexpr (frame < sizeof...(P)) {
+        if (!began) run_nested<frame + 1>(out, ctx, false, leaf, policies);
+    }
     if constexpr (frame == I) {
-        inside(out, ctx);
+        if (began) inside(out, ctx);
     } else {
         typed_attempt<R, decltype(inside)> attempt(out, inside);
-        with_policies<I, frame>([&](const auto&... p) { run_steps(attempt, ctx, p...); }, policies);
+        with_policies<I, frame>([&](const auto&... p) { run_steps(attempt, ctx, began, p...); }, policies);
     }
 }
 

@@ -30,7 +30,7 @@ struct fallback_stats {
 template <class Source>
 class fallback_policy : public composable<fallback_policy<Source>> {
 public:
-    static constexpr bool surrounds = true;
+    static constexpr bool answers = true;
     /// The type that the source gives, for compositions at run time.
     using given_type = typename decltype([] {
         if constexpr (std::is_invocable_v<const Source&, const failure&>)
@@ -60,20 +60,49 @@ public:
 
     // What follows is for drivers.
 
-    template <class R, class Rest>
-    void around(outcome<R>& out, call_context& ctx, Rest&& rest) const {
-        rest(out, ctx);
-        replace(out, ctx);
-    }
-    /// Takes the failure's place in `out`, if there is one that it is for.
     template <class R>
-    void replace(outcome<R>& out, const call_context& ctx) const {
+    class attempt_state {
+    public:
+        attempt_state(const fallback_policy& policy, detail::typed_slot<R>& slot) noexcept
+            : policy_(&policy), slot_(&slot) {}
+
+        admission admit(call_context&) { return admission::go(); }
+        settlement settle(const attempt_result&, call_context& ctx) {
+            return policy_->replace(slot_->out(), ctx) ? settlement::revise() : settlement::finish();
+        }
+        settlement never_began(const attempt_result& result, call_context& ctx) {
+            return settle(result, ctx);
+        }
+
+    private:
+        const fallback_policy* policy_;
+        detail::typed_slot<R>* slot_;
+    };
+    template <class R>
+    attempt_state<R> begin(call_context&, detail::typed_slot<R>& slot) const noexcept {
         static_assert(gives<R>(),
                       "resilience: the fallback gives no value that the call's result can be made of");
         static_assert(std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
                       "resilience: a fallback needs a result that can move");
-        if (!out.has_failure() && !when_.examines_values()) return;
-        if (!is_for(out)) return;
+        return {*this, slot};
+    }
+    template <class F>
+    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
+        return f(*this);
+    }
+
+private:
+    struct counts { // only ever added to; relaxed: a count orders nothing
+        detail::atomic<std::uint64_t> used{0};
+        detail::atomic<std::uint64_t> failed{0};
+        detail::atomic<std::uint64_t> predicate_errors{0};
+    };
+
+    /// Takes the failure's place in `out`, if there is one that it is for.
+    template <class R>
+    bool replace(outcome<R>& out, const call_context& ctx) const {
+        if (!out.has_failure() && !when_.examines_values()) return false;
+        if (!is_for(out)) return false;
 
         outcome<R> other;
         const failure why = out.result().as_failure();
@@ -89,19 +118,8 @@ public:
             ctx.env()->publish(std::move(e));
         }
         out = std::move(other);
+        return true;
     }
-    template <class F>
-    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
-        return f(*this);
-    }
-
-private:
-    struct counts { // only ever added to; relaxed: a count orders nothing
-        detail::atomic<std::uint64_t> used{0};
-        detail::atomic<std::uint64_t> failed{0};
-        detail::atomic<std::uint64_t> predicate_errors{0};
-    };
-
     template <class R, class Given>
     static consteval bool fits() {
         if constexpr (std::is_void_v<R>) return true;

@@ -48,7 +48,7 @@ private:
 /// What a policy does with the outcome of what it admitted.
 class [[nodiscard]] settlement {
 public:
-    enum class kind : std::uint8_t { finish, retry, replace };
+    enum class kind : std::uint8_t { finish, retry, replace, revise, answer };
 
     /// The outcome stands.
     static settlement finish() noexcept { return settlement(kind::finish); }
@@ -70,6 +70,18 @@ public:
         s.why_.emplace(std::move(why));
         return s;
     }
+
+    // What follows is for policies that are given the call's slot (detail::answering).
+
+    /// The policy has changed the outcome in the slot.
+    static settlement revise() noexcept { return settlement(kind::revise); }
+    static settlement revise_until(time_point moment) noexcept {
+        settlement s(kind::revise);
+        s.not_before_ = moment;
+        return s;
+    }
+    /// A task in the slot gives the outcome; then the policy is settled once more, with that.
+    static settlement answer() noexcept { return settlement(kind::answer); }
 
     kind what() const noexcept { return kind_; }
     duration delay() const noexcept { return delay_; }
@@ -95,9 +107,22 @@ concept policy_call = requires(S& call, const attempt_result& result, call_conte
 
 namespace detail {
 
-/// Policies that must enclose what is inside of them, since they need its result type (fallback) or run
-/// it in their own way (abandoning timeout): `around(out, ctx, rest)` is to leave the outcome in `out`,
-/// by calling rest(out, ctx) at most once or by other means.
+/// Policies that give another answer (fallback), or hold other policies (any_pipeline): their per-call
+/// object is made by `begin(ctx, slot)` and finds the outcome in the slot. It may have a
+/// `never_began(result, ctx)`, for calls that end before any policy is asked.
+template <class P>
+concept answering = requires { requires P::answers; };
+
+/// For a call that ended before it began: nothing was admitted, nothing is to be settled.
+template <class Call>
+settlement call_never_began(Call& call, const attempt_result& result, call_context& ctx) {
+    if constexpr (requires { call.never_began(result, ctx); }) return call.never_began(result, ctx);
+    else return settlement::finish();
+}
+
+/// Policies that must enclose what is inside of them, since they run it in their own way (abandoning
+/// timeout): `around(out, ctx, rest)` is to leave the outcome in `out`, by calling rest(out, ctx) at most
+/// once or by other means. Blocking calls only.
 template <class P>
 concept surrounding = requires { requires P::surrounds; };
 
@@ -151,6 +176,7 @@ const environment* environment_of(const P& p) noexcept {
 /// ours, or yours: `begin(ctx)` gives the per-call object (see policy_call). No base class is needed;
 /// a policy of yours joins with `pipeline{mine}` or on either side of `|` beside one of ours.
 template <class P>
-concept policy = std::copy_constructible<P> && (detail::stepping<P> || detail::surrounding<P>);
+concept policy =
+    std::copy_constructible<P> && (detail::stepping<P> || detail::answering<P> || detail::surrounding<P>);
 
 } // namespace resilience::inline RESILIENCE_ABI

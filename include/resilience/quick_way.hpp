@@ -37,19 +37,6 @@ RESILIENCE_INLINE void prepare(call_context& ctx, const call_request& request) {
     if (request.options != nullptr) ctx.apply(*request.options);
 }
 
-template <class P, class R>
-void replace_outcome([[maybe_unused]] const P& policy, [[maybe_unused]] outcome<R>& out,
-                     [[maybe_unused]] call_context& ctx) {
-    if constexpr (requires { policy.replace(out, ctx); }) policy.replace(out, ctx);
-}
-
-/// From the inside out, as failures go.
-template <class R, class First, class... P>
-void replace_outwards(outcome<R>& out, call_context& ctx, const First& first, const P&... inner) {
-    if constexpr (sizeof...(P) > 0) replace_outwards(out, ctx, inner...);
-    replace_outcome(first, out, ctx);
-}
-
 template <class R, class Call, class... P>
 __attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_request& request,
                                         const P&... policies) {
@@ -57,12 +44,9 @@ __attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_
     call_context ctx(env.clock(), &env);
     prepare(ctx, request);
     call_leaf<R, Call> leaf{call};
-    typed_attempt<R, call_leaf<R, Call>> whole(out, leaf);
-    if (over_before_it_began(whole, ctx)) {
-        replace_outwards(out, ctx, policies...); // a fallback is for this failure too
-        return;
-    }
-    run_nested<0>(out, ctx, leaf, std::tuple<const P&...>(policies...));
+    typed_attempt<R, call_leaf<R, Call>> slot(out, leaf);
+    const bool begins = !over_before_it_began(slot, ctx);
+    run_nested<0>(out, ctx, begins, leaf, std::tuple<const P&...>(policies...));
 }
 
 /// The first attempt has run the quick way and left a failure, a value of doubful health, or a late one.
@@ -173,7 +157,7 @@ RESILIENCE_INLINE bool run_quick(outcome<R>& out, Call& call, Where& where, cons
             if constexpr (sizeof...(P) == 1 && (repeating<P> && ...) && !has_context) {
                 auto more = tickets;
                 if ((repeat_at_once(out, call, policies,
-                                    static_cast<kept_call<I, typename P::ticket>&>(more).call) &&
+                                    static_cast<kept_call<I, typename P::ticket>&>(more).kept) &&
                      ...))
                     return true;
                 run_rest(out, call, where, more, policies...);

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/outcome.hpp>
+#include <resilience/rejection.hpp>
+
+#include <typeinfo>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// Where a call leaves its outcome, whatever its type.
+class call_slot {
+public:
+    virtual attempt_result result() const = 0;
+    virtual void fail(failure why) noexcept = 0;
+    /// The next attempt was refused: the failure of the one before, if there was one, is the cause.
+    virtual void refuse(failure why) noexcept = 0;
+    /// The call keeps the outcome of the attempt before; one that never had any was cancelled.
+    virtual void stand() noexcept = 0;
+    /// The slot as the type of that name (a typed_slot<R>, or what a task's driver adds), if it is one.
+    virtual void* as(const std::type_info& type) noexcept = 0;
+    /// The result's type, for messages.
+    virtual const std::type_info& type() const noexcept = 0;
+
+protected:
+    ~call_slot() = default;
+};
+
+/// The same for those who know the result's type.
+template <class R>
+class typed_slot : public call_slot {
+public:
+    explicit typed_slot(outcome<R>& out) noexcept : out_(&out) {}
+
+    outcome<R>& out() noexcept { return *out_; }
+
+    attempt_result result() const override { return out_->result(); }
+    void fail(failure why) noexcept override { out_->fail(std::move(why)); }
+    void refuse(failure why) noexcept override {
+        if (out_->has_failure()) why.follow(out_->error());
+        out_->fail(std::move(why));
+    }
+    void stand() noexcept override {
+        if (out_->is_empty()) out_->fail(rejection{.code = errc::cancelled});
+    }
+    void* as(const std::type_info& type) noexcept override {
+        return type == typeid(typed_slot<R>) ? this : nullptr;
+    }
+    const std::type_info& type() const noexcept override { return typeid(R); }
+
+protected:
+    ~typed_slot() = default;
+
+private:
+    outcome<R>* out_;
+};
+
+/// What a blocking driver works on. `Run` is called with (outcome<R>&, call_context&).
+template <class R, class Run>
+class typed_attempt final : public typed_slot<R> {
+public:
+    typed_attempt(outcome<R>& out, Run& run) noexcept : typed_slot<R>(out), run_(&run) {}
+
+    /// Drops the outcome before and runs the callable; exceptions become the outcome.
+    void run(call_context& ctx) {
+        this->out().clear(); // a failing value that owns something is gone before the next attempt begins
+        (*run_)(this->out(), ctx);
+    }
+
+private:
+    Run* run_;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI::detail
