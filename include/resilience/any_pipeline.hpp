@@ -60,6 +60,8 @@ public:
     virtual erased_call* begin(void* where, call_context& ctx, call_slot& slot) const = 0;
 };
 
+using erased_policies = std::vector<std::shared_ptr<const erased_policy>>;
+
 template <class P>
 class erased_stepping final : public erased_policy {
 public:
@@ -73,16 +75,21 @@ private:
     P policy_;
 };
 
-/// A policy that gives answers of type R.
-template <class R, class P>
+/// A policy that gives answers of type Given: for calls with that result, or that return that task.
+template <class Given, class P>
 class erased_answering final : public erased_policy {
+    using slot_type = typename decltype([] {
+        if constexpr (task<Given>) return std::type_identity<task_slot<Given>>{};
+        else return std::type_identity<typed_slot<Given>>{};
+    }())::type;
+
 public:
     explicit erased_answering(P policy) : policy_(std::move(policy)) {}
     const environment* env() const noexcept override { return environment_of(policy_); }
     erased_call* begin(void* where, call_context& ctx, call_slot& slot) const override {
-        auto* const typed = static_cast<typed_slot<R>*>(slot.as(typeid(typed_slot<R>)));
+        auto* const typed = static_cast<slot_type*>(slot.as(typeid(slot_type)));
         if (typed == nullptr) {
-            raise(std::invalid_argument("any_pipeline: its fallback gives " + type_name(typeid(R)) +
+            raise(std::invalid_argument("any_pipeline: its fallback gives " + type_name(typeid(Given)) +
                                         ", the call returns " + type_name(slot.type())));
         }
         return ::new (where)
@@ -98,7 +105,7 @@ class erased_calls {
 public:
     static constexpr std::size_t most = 12;
 
-    erased_calls(const std::vector<std::shared_ptr<const erased_policy>>& policies, call_context& ctx,
+    erased_calls(const erased_policies& policies, call_context& ctx,
                  call_slot& slot)
         : erased_calls() { // whole from here on: the destructor ends those that were made if one throws
         for (const auto& p : policies) {
@@ -135,8 +142,7 @@ private:
 /// A whole walk, seen from outside as one policy's per-call object.
 class walk_as_call {
 public:
-    walk_as_call(const std::vector<std::shared_ptr<const erased_policy>>& policies, call_context& ctx,
-                 call_slot& slot)
+    walk_as_call(const erased_policies& policies, call_context& ctx, call_slot& slot)
         : slot_(&slot), steps_(policies, ctx, slot) {}
 
     admission admit(call_context& ctx) {
@@ -145,8 +151,10 @@ public:
         switch (next) {
         case step::wait: waits_ = true; return admission::wait(steps_.delay());
         case step::done: return admission::stand(); // the slot says why
-        default: return admission::go();
+        case step::answer: answers_ = true; return admission::answer();
+        case step::attempt: break;
         }
+        return admission::go();
     }
     settlement settle(const attempt_result&, call_context& ctx) {
         return seen_outside(std::exchange(answers_, false) ? steps_.answered(*slot_, ctx)
@@ -208,13 +216,13 @@ public:
         }
         return *this;
     }
-    std::size_t size() const noexcept { return policies_.size(); }
+    std::size_t size() const noexcept { return policies_->size(); }
 
     // What follows is for drivers.
 
     const detail::environment* env() const noexcept { return env_; }
     detail::walk_as_call begin(call_context& ctx, detail::call_slot& slot) const {
-        return {policies_, ctx, slot};
+        return {*policies_, ctx, slot};
     }
     template <class F>
     RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
@@ -235,7 +243,7 @@ private:
         }
     }
     void append(std::shared_ptr<const detail::erased_policy> p) {
-        if (policies_.size() == detail::erased_calls::most)
+        if (policies_->size() == detail::erased_calls::most)
             detail::raise(std::length_error("any_pipeline: no more than twelve policies"));
         if (const auto* next = p->env(); next != nullptr) {
             if (env_ != nullptr && env_ != next) {
@@ -244,9 +252,12 @@ private:
             }
             env_ = next;
         }
-        policies_.push_back(std::move(p));
+        auto more = std::make_shared<detail::erased_policies>(*policies_);
+        more->push_back(std::move(p));
+        policies_ = std::move(more);
     }
-    std::vector<std::shared_ptr<const detail::erased_policy>> policies_;
+    // Replaced as a whole, never changed: copies share it.
+    std::shared_ptr<const detail::erased_policies> policies_ = std::make_shared<detail::erased_policies>();
     const detail::environment* env_ = nullptr;
 };
 

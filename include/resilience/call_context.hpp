@@ -70,7 +70,9 @@ public:
         return armed_->source.get_token();
     }
     /// The caller, or an enclosing call, has asked for the end. Says nothing of the deadline.
-    bool stop_requested() const noexcept { return stop_ != nullptr && stop_->stop_requested(); }
+    bool stop_requested() const noexcept {
+        return cancelled_ || (stop_ != nullptr && stop_->stop_requested());
+    }
     /// Has a deadline, or somebody who can ask for the end.
     bool is_limited() const noexcept { return deadline_ != time_point::max() || stop_ != nullptr; }
     /// The name given with `named`; empty if none.
@@ -90,6 +92,8 @@ public:
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
+    /// The task that this is the context of is cancelled.
+    void cancel() noexcept { cancelled_ = true; }
     /// Takes the caller's wishes; `options` must outlive the context.
     void apply(const call_options& options) {
         if (options.deadline && *options.deadline < deadline_) {
@@ -122,6 +126,7 @@ public:
             if (outer.clock_ == clock_) stopped_by_ = outer.stopped_by_;
         }
         if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
+        cancelled_ = cancelled_ || outer.cancelled_;
     }
     /// Whoever gave the stop token requests it at the deadline too: no timer is needed for that.
     void deadline_stops() noexcept { stopped_by_ = deadline_; }
@@ -200,6 +205,7 @@ private:
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
     resilience::idempotency idempotency_ = resilience::idempotency::safe;
+    bool cancelled_ = false;
 };
 
 } // namespace resilience::inline RESILIENCE_ABI

@@ -31,6 +31,8 @@ protected:
 template <class R>
 class typed_slot : public call_slot {
 public:
+    using result_type = R;
+
     explicit typed_slot(outcome<R>& out) noexcept : out_(&out) {}
 
     outcome<R>& out() noexcept { return *out_; }

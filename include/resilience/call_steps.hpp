@@ -115,6 +115,7 @@ private:
             case admission::kind::wait: return wait_at(i, a.delay());
             case admission::kind::reject: slot.refuse(std::move(a.why())); break;
             case admission::kind::stand: slot.stand(); break;
+            case admission::kind::answer: return answer_at(i);
             }
             return settle_from(i, slot, ctx);
         }
@@ -128,7 +129,7 @@ private:
             switch (s.what()) {
             case settlement::kind::finish: break;
             case settlement::kind::retry: return wait_at(i, s.delay());
-            case settlement::kind::answer: waiting_ = i; return step::answer;
+            case settlement::kind::answer: return answer_at(i);
             case settlement::kind::replace: slot.fail(std::move(s.why())); [[fallthrough]];
             case settlement::kind::revise: {
                 const time_point not_before = result.not_before();
@@ -145,6 +146,11 @@ private:
         delay_ = delay; // none: asked again all the same, from the driver's loop, so that no stack grows
         waiting_ = i;
         return step::wait;
+    }
+
+    step answer_at(std::size_t i) noexcept {
+        waiting_ = i;
+        return step::answer;
     }
 
     Calls calls_;

@@ -182,8 +182,6 @@ public:
         return {word, time_point{}};
     }
     RESILIENCE_INLINE void succeed(const ticket& t) const noexcept { core_->succeed(t.word, t.start); }
-    /// The attempt has not run: nothing was admitted.
-    void forget(const ticket&) const noexcept {}
     void abandon(const ticket& t) const noexcept { core_->ignore({t.word, t.start}); }
     attempt_state resume(const ticket& t, call_context&) const noexcept { return {core_, {t.word, t.start}}; }
     RESILIENCE_INLINE bool try_reject(rejection& why) const noexcept {

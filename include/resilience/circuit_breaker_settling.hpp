@@ -120,10 +120,9 @@ inline verdict breaker_core::verdict_on(const attempt_result& result, const circ
     const failure& why = *result.error();
     const auto usual = default_verdict(why);
     const auto code = why.code();
-    const bool cancelled = code == std::errc::operation_canceled;
     const bool refused = usual == verdict::ignored &&
                          code.category() == resilience::error_category(); // detail has a class of that name
-    if (cancelled || refused) return verdict::ignored;
+    if (why.is_cancellation() || refused) return verdict::ignored;
     if (c.ignore_if.has_value() && c.ignore_if(why)) return verdict::ignored;
     if (!c.record_if.has_value()) return usual;
     return c.record_if(why) ? verdict::failure : verdict::success;

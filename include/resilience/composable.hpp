@@ -4,6 +4,7 @@
 #include <resilience/callable.hpp>
 #include <resilience/driver.hpp>
 #include <resilience/quick_way.hpp>
+#include <resilience/task_driver.hpp>
 
 #include <functional>
 #include <string>
@@ -14,6 +15,18 @@
 
 namespace resilience::inline RESILIENCE_ABI {
 namespace detail {
+
+template <class R>
+struct tried {
+    using type = outcome<R>;
+};
+template <task R>
+struct tried<R> {
+    using type = typename as_outcome<R>::task_type;
+};
+/// What try_call gives: an outcome, or a task of one.
+template <class F, class... A>
+using try_result = typename tried<call_result<F, A...>>::type;
 
 /// A view of a policy for one call: a name, a deadline, a stop token. Borrows; callable as a temporary only.
 template <class Policy>
@@ -41,7 +54,7 @@ public:
     }
     /// The same, never throwing for a failure or a rejection.
     template <class F, class... A>
-    RESILIENCE_INLINE outcome<detail::call_result<F, A...>> try_call(F&& f, A&&... args) const {
+    RESILIENCE_INLINE detail::try_result<F, A...> try_call(F&& f, A&&... args) const {
         return try_run<F, A...>({}, f, args...);
     }
     /// A callable with f's call syntax that owns a copy of f and a handle of this policy.
@@ -77,28 +90,42 @@ private:
         using R = detail::call_result<F, A...>;
         static_assert(std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
                       "resilience: a result that cannot move is available through try_call only");
-        detail::bound_call<F, A...> bound{f, {args...}};
-        rejection refused{.code = errc{}};
-        {
-            outcome<R> out;
-            self().with_policies([&](const auto&... p) RESILIENCE_INLINE_LAMBDA {
-                detail::run_into(out, bound, request, p...);
-            });
-            if (!detail::is_thrown_rejection(out, refused)) [[likely]]
-                return out.take();
+        if constexpr (task<R>) {
+            return run_as_task<detail::as_value<R>, F, A...>(request, f, args...);
+        } else {
+            detail::bound_call<F, A...> bound{f, {args...}};
+            rejection refused{.code = errc{}};
+            {
+                outcome<R> out;
+                self().with_policies([&](const auto&... p) RESILIENCE_INLINE_LAMBDA {
+                    detail::run_into(out, bound, request, p...);
+                });
+                if (!detail::is_thrown_rejection(out, refused)) [[likely]]
+                    return out.take();
+            }
+            detail::raise_rejection(refused); // out of the outcome's scope: less to unwind
         }
-        detail::raise_rejection(refused); // out of the outcome's scope: less to unwind
     }
     template <class F, class... A>
     RESILIENCE_INLINE auto try_run(const detail::call_request& request, std::type_identity_t<F>& f,
-                                   std::type_identity_t<A>&... args) const
-        -> outcome<detail::call_result<F, A...>> {
+                                   std::type_identity_t<A>&... args) const -> detail::try_result<F, A...> {
         using R = detail::call_result<F, A...>;
-        detail::bound_call<F, A...> bound{f, {args...}};
-        return outcome<R>(detail::fill, [&](outcome<R>& out) RESILIENCE_INLINE_LAMBDA {
-            self().with_policies([&](const auto&... p) RESILIENCE_INLINE_LAMBDA {
-                detail::run_into(out, bound, request, p...);
+        if constexpr (task<R>) {
+            return run_as_task<detail::as_outcome<R>, F, A...>(request, f, args...);
+        } else {
+            detail::bound_call<F, A...> bound{f, {args...}};
+            return outcome<R>(detail::fill, [&](outcome<R>& out) RESILIENCE_INLINE_LAMBDA {
+                self().with_policies([&](const auto&... p) RESILIENCE_INLINE_LAMBDA {
+                    detail::run_into(out, bound, request, p...);
+                });
             });
+        }
+    }
+    template <class As, class F, class... A>
+    auto run_as_task(const detail::call_request& request, std::type_identity_t<F>& f,
+                     std::type_identity_t<A>&... args) const {
+        return self().with_policies([&](const auto&... p) {
+            return detail::make_task<As, F, A...>(request, f, std::tie(args...), p...);
         });
     }
 };
@@ -133,7 +160,7 @@ public:
         return policy_->composable<Policy>::template run<F, A...>(request(), f, args...);
     }
     template <class F, class... A>
-    RESILIENCE_INLINE outcome<call_result<F, A...>> try_call(F&& f, A&&... args) && {
+    RESILIENCE_INLINE try_result<F, A...> try_call(F&& f, A&&... args) && {
         return policy_->composable<Policy>::template try_run<F, A...>(request(), f, args...);
     }
     template <class F>

@@ -36,6 +36,11 @@ public:
     /// Any exception. `known` may point to the std::exception inside it, if the caller has it at hand.
     explicit failure(std::exception_ptr exception, const std::exception* known = nullptr) noexcept
         : source_(source::exception), object_(known), exception_(std::move(exception)) {}
+    /// The same, for an exception that carries a code without being a std::system_error.
+    failure(std::exception_ptr exception, const std::exception* known, std::error_code code) noexcept
+        : failure(std::move(exception), known) {
+        code_ = code;
+    }
     failure(const rejection& r) noexcept // NOLINT(google-explicit-constructor): a rejection is a failure
         : source_(source::rejection), rejection_(r), code_(make_error_code(r.code)) {}
 
@@ -63,6 +68,9 @@ public:
         return !is_rejection() || rejection_.code == errc::timed_out ||
                rejection_.code == errc::retries_exhausted;
     }
+    /// True if somebody asked for the end: our errc::cancelled, or any code that means
+    /// std::errc::operation_canceled.
+    bool is_cancellation() const noexcept { return code() == std::errc::operation_canceled; }
     /// The HTTP status that the exception or the value carries.
     std::optional<int> http_status() const noexcept;
     /// A server's hint, or for rejections the time until it makes sense to come back.

@@ -8,11 +8,23 @@
 #include <concepts>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
 
 namespace resilience::inline RESILIENCE_ABI {
+
+namespace detail {
+
+/// Whether a call with that slot is one of tasks, and the fallback gives such a task.
+template <class Given, class Slot>
+inline constexpr bool answered_by_task = false;
+template <class Given, class Slot>
+    requires std::same_as<Given, typename Slot::task_type>
+inline constexpr bool answered_by_task<Given, Slot> = true;
+
+} // namespace detail
 
 /// How often a fallback was asked; its answers are not the callable's, so they are counted apart.
 struct fallback_stats {
@@ -60,28 +72,53 @@ public:
 
     // What follows is for drivers.
 
-    template <class R>
+    /// `Slot` is the call's; one of tasks takes answers that are tasks.
+    template <class Slot>
     class attempt_state {
     public:
-        attempt_state(const fallback_policy& policy, detail::typed_slot<R>& slot) noexcept
-            : policy_(&policy), slot_(&slot) {}
+        attempt_state(const fallback_policy& policy, Slot& slot) noexcept : policy_(&policy), slot_(&slot) {}
 
         admission admit(call_context&) { return admission::go(); }
         settlement settle(const attempt_result&, call_context& ctx) {
-            return policy_->replace(slot_->out(), ctx) ? settlement::revise() : settlement::finish();
+            auto& out = slot_->out();
+            if constexpr (gives_task) {
+                if (why_) { // the answer has come
+                    policy_->count(out, *std::exchange(why_, std::nullopt), ctx);
+                    return settlement::finish();
+                }
+            }
+            if (!policy_->is_for(out)) return settlement::finish();
+            if constexpr (gives_task) {
+                why_ = out.result()
+                           .as_failure(); // stays until the answer has come, as does the value in the slot
+                outcome<void> asked;
+                asked.capture([&] { slot_->answer_with(policy_->template made<given_type>(*why_)); });
+                if (!asked.has_failure()) return settlement::answer();
+                const failure why = *std::exchange(why_, std::nullopt);
+                out.fail(asked.error());
+                policy_->count(out, why, ctx);
+            } else {
+                policy_->replace(out, ctx);
+            }
+            return settlement::revise();
         }
         settlement never_began(const attempt_result& result, call_context& ctx) {
             return settle(result, ctx);
         }
 
     private:
+        static constexpr bool gives_task = detail::answered_by_task<given_type, Slot>;
+
         const fallback_policy* policy_;
-        detail::typed_slot<R>* slot_;
+        Slot* slot_;
+        std::optional<failure> why_; // while a task answers
     };
-    template <class R>
-    attempt_state<R> begin(call_context&, detail::typed_slot<R>& slot) const noexcept {
-        static_assert(gives<R>(),
-                      "resilience: the fallback gives no value that the call's result can be made of");
+    template <class Slot>
+    attempt_state<Slot> begin(call_context&, Slot& slot) const noexcept {
+        using R = typename Slot::result_type;
+        static_assert(detail::answered_by_task<given_type, Slot> || gives<R>(),
+                      "resilience: the fallback gives no value that the call's result can be made of (and no "
+                      "task of the callable's type)");
         static_assert(std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
                       "resilience: a fallback needs a result that can move");
         return {*this, slot};
@@ -98,35 +135,35 @@ private:
         detail::atomic<std::uint64_t> predicate_errors{0};
     };
 
-    /// Takes the failure's place in `out`, if there is one that it is for.
+    /// Takes the place of what it is for.
     template <class R>
-    bool replace(outcome<R>& out, const call_context& ctx) const {
-        if (!out.has_failure() && !when_.examines_values()) return false;
-        if (!is_for(out)) return false;
-
+    void replace(outcome<R>& out, const call_context& ctx) const {
         outcome<R> other;
         const failure why = out.result().as_failure();
-        other.capture([&]() -> R { return answer<R>(why); });
-        const bool threw = other.has_failure() && other.error().exception() != nullptr;
-        (threw ? counts_->failed : counts_->used).fetch_add(1, std::memory_order_relaxed);
-        if (!threw && ctx.env() != nullptr && ctx.env()->has_listeners()) {
-            event e{.kind = event_kind::fallback_used,
-                    .policy_kind = "fallback",
-                    .operation = std::string(ctx.operation())};
-            e.error_type = why.type_name();
-            e.error = why.message();
-            ctx.env()->publish(std::move(e));
-        }
+        other.capture([&]() -> R { return made<R>(why); });
+        count(other, why, ctx);
         out = std::move(other);
-        return true;
     }
+    template <class R>
+    void count(const outcome<R>& answer, const failure& why, const call_context& ctx) const {
+        const bool threw = answer.has_failure() && answer.error().exception() != nullptr;
+        (threw ? counts_->failed : counts_->used).fetch_add(1, std::memory_order_relaxed);
+        if (threw || ctx.env() == nullptr || !ctx.env()->has_listeners()) return;
+        event e{.kind = event_kind::fallback_used,
+                .policy_kind = "fallback",
+                .operation = std::string(ctx.operation())};
+        e.error_type = why.type_name();
+        e.error = why.message();
+        ctx.env()->publish(std::move(e));
+    }
+
     template <class R, class Given>
     static consteval bool fits() {
         if constexpr (std::is_void_v<R>) return true;
         else return std::is_convertible_v<Given, R>;
     }
     template <class R>
-    R answer(const failure& why) const {
+    R made(const failure& why) const {
         if constexpr (std::is_invocable_v<const Source&, const failure&>) return static_cast<R>(source_(why));
         else if constexpr (std::is_invocable_v<const Source&>) return static_cast<R>(source_());
         else if constexpr (!std::is_void_v<R>) return source_;
@@ -134,9 +171,10 @@ private:
     template <class R>
     bool is_for(const outcome<R>& out) const {
         if (out.has_failure()) {
-            const auto code = out.error().code();
-            if (code == errc::cancelled || code == std::errc::operation_canceled) return false;
+            if (out.error().is_cancellation()) return false;
             if (!when_.has_value()) return true;
+        } else if (!when_.examines_values()) {
+            return false;
         }
         bool is = false;
         if (!detail::returned([&] { is = when_(out.result().as_failure()); })) {

@@ -35,12 +35,24 @@ public:
     void postpone(time_point moment) noexcept {
         if (moment > not_before_) not_before_ = moment;
     }
+    /// For an attempt that was raced with a deadline: whether it lost against that one. Empty if there was
+    /// no race: then the clock decides who is late.
+    std::optional<bool> overran(time_point deadline) const noexcept {
+        if (raced_until_ == time_point::min()) return std::nullopt;
+        return lost_ && deadline <= raced_until_;
+    }
+    void raced(time_point until, bool lost) noexcept {
+        raced_until_ = until;
+        lost_ = lost;
+    }
 
 private:
     const failure* why_ = nullptr;
     const void* value_ = nullptr;
     const failure::value_ops* ops_ = nullptr;
     time_point not_before_ = time_point::min();
+    time_point raced_until_ = time_point::min(); // no race
+    bool lost_ = false;
     verdict judged_;
 };
 

@@ -15,7 +15,7 @@ namespace resilience::inline RESILIENCE_ABI {
 /// A policy's answer to: may this attempt run?
 class [[nodiscard]] admission {
 public:
-    enum class kind : std::uint8_t { go, wait, reject, stand };
+    enum class kind : std::uint8_t { go, wait, reject, stand, answer };
 
     static admission go() noexcept { return admission(kind::go); }
     /// Ask again after this long. The wait may end early if a stop is requested.
@@ -32,6 +32,9 @@ public:
     }
     /// The attempt does not run; the call keeps the outcome of the attempt before.
     static admission stand() noexcept { return admission(kind::stand); }
+    /// For policies that are given the call's slot (detail::answering): the attempt does not run, a task in
+    /// the slot gives the outcome, with which this policy is settled then.
+    static admission answer() noexcept { return admission(kind::answer); }
 
     kind what() const noexcept { return kind_; }
     duration delay() const noexcept { return delay_; }
@@ -140,6 +143,10 @@ concept stepping = requires(const P& p, call_context& ctx) {
 /// Policies that change what the callable sees: they need a context, even for the quick way.
 template <class P>
 concept narrowing = requires { requires P::narrows; };
+
+/// Policies that run attempts again: those inside of them can be told how often.
+template <class P>
+concept repeating = requires { requires P::repeats; };
 
 /// Policies that can pass a first attempt that succeeds without a per-call object. `try_begin` gives a
 /// trivial ticket that is false where the long way must be taken; then `succeed` ends the call, `resume`

@@ -73,23 +73,32 @@ bool healthy(const outcome<R>& out) {
     else return out.has_value() && out.judged() == verdict::success;
 }
 
+/// Calls made on this thread meanwhile run inside of so many retries more.
+template <unsigned Retries>
+class deeper_calls {
+public:
+    RESILIENCE_INLINE deeper_calls() noexcept {
+        if constexpr (Retries > 0) this_threads_calls.retry_depth += Retries;
+    }
+    deeper_calls(const deeper_calls&) = delete;
+    deeper_calls& operator=(const deeper_calls&) = delete;
+    RESILIENCE_INLINE ~deeper_calls() {
+        if constexpr (Retries > 0) this_threads_calls.retry_depth -= Retries;
+    }
+};
+
 /// A policy that repeats at once, if it is the only one, needs no per-call object for that either. True if
 /// a later attempt succeeded; otherwise `out` and the ticket are as after the first.
 template <class R, class Call, class P>
 __attribute__((noinline)) bool repeat_at_once(outcome<R>& out, Call& call, const P& policy,
                                               typename P::ticket& t) {
+    if (this_threads_calls.retry_depth > 0) return false; // a nested one has more to tell
     while (out.has_failure() && policy.again(t, out.error())) {
         out.clear();
-#if RESILIENCE_EXCEPTIONS
-        try {
+        {
+            const deeper_calls<1> here;
             out.capture([&]() -> R { return call(); });
-        } catch (...) { // only a forced unwind comes through
-            policy.abandon(t);
-            throw;
         }
-#else
-        out.capture([&]() -> R { return call(); });
-#endif
         if (healthy(out)) {
             policy.succeed_again(t);
             return true;
@@ -98,19 +107,14 @@ __attribute__((noinline)) bool repeat_at_once(outcome<R>& out, Call& call, const
     return false;
 }
 template <class P>
-concept repeating = requires(const P& p, typename P::ticket& t, const failure& why) { p.again(t, why); };
+concept repeating_at_once =
+    requires(const P& p, typename P::ticket& t, const failure& why) { p.again(t, why); };
 
 template <class P>
 RESILIENCE_INLINE typename P::ticket begin_quickly(const P& policy,
                                                    [[maybe_unused]] call_context* ctx) noexcept {
     if constexpr (narrowing<P>) return policy.try_begin(*ctx);
     else return policy.try_begin();
-}
-/// The attempt has not run, since another policy's ticket is false.
-template <class P>
-RESILIENCE_INLINE void forget(const P& policy, const typename P::ticket& t) noexcept {
-    if constexpr (requires { policy.forget(t); }) policy.forget(t);
-    else policy.abandon(t);
 }
 template <class P>
 RESILIENCE_INLINE bool in_time(const P& policy, const typename P::ticket& t) noexcept {
@@ -128,16 +132,18 @@ RESILIENCE_INLINE bool run_quick(outcome<R>& out, Call& call, Where& where, cons
     if constexpr (has_context) ctx = &where;
     const tickets_of<P...> tickets{{begin_quickly(policies, ctx)}...};
     return [&]<std::size_t... I>(std::index_sequence<I...>) RESILIENCE_INLINE_LAMBDA {
-        if (!(static_cast<bool>(ticket<I>(tickets)) && ...)) [[unlikely]] {
-            ((ticket<I>(tickets) ? forget(policies, ticket<I>(tickets)) : void()), ...);
+        if (!(static_cast<bool>(ticket<I>(tickets)) && ...)) [[unlikely]]
             return false;
-        }
         const auto attempt = [&]() RESILIENCE_INLINE_LAMBDA {
+            constexpr unsigned retries = (0U + ... + (repeating<P> ? 1U : 0U));
             if constexpr (has_context) {
-                ctx->set_retry_depth(this_threads_calls.retry_depth); // the retries among us included
+                const unsigned outer = ctx->retry_depth();
+                ctx->set_retry_depth(outer + retries);
                 const enclosing_call here(*ctx);
                 out.capture([&]() -> R { return call(*ctx); });
+                ctx->set_retry_depth(outer);
             } else {
+                const deeper_calls<retries> here;
                 out.capture([&]() -> R { return call(); });
             }
         };
@@ -154,7 +160,7 @@ RESILIENCE_INLINE bool run_quick(outcome<R>& out, Call& call, Where& where, cons
         if (healthy(out) && (in_time(policies, ticket<I>(tickets)) && ...)) [[likely]] {
             (policies.succeed(ticket<I>(tickets)), ...);
         } else {
-            if constexpr (sizeof...(P) == 1 && (repeating<P> && ...) && !has_context) {
+            if constexpr (sizeof...(P) == 1 && (repeating_at_once<P> && ...) && !has_context) {
                 auto more = tickets;
                 if ((repeat_at_once(out, call, policies,
                                     static_cast<kept_call<I, typename P::ticket>&>(more).kept) &&

@@ -21,6 +21,7 @@ namespace resilience::inline RESILIENCE_ABI {
 class retry : public composable<retry> {
 public:
     static constexpr std::string_view kind = detail::retry_core::policy_kind;
+    static constexpr bool repeats = true;
 
     explicit retry(retry_config config = {}) : retry(std::move(config), registry::global()) {}
     /// A name that the registry knows gives a handle to that policy, if the configs agree; otherwise
@@ -49,7 +50,6 @@ public:
     }
 
     struct ticket {
-        unsigned depth;
         unsigned attempts;
         const detail::retry_rules* rules; // those that the call began with; null: the long way must be taken
         explicit operator bool() const noexcept { return rules != nullptr; }
@@ -57,24 +57,22 @@ public:
     RESILIENCE_INLINE ticket try_begin() const noexcept {
         const detail::retry_rules& rules = core_->rules();
         if (rules.takes_long_way) [[unlikely]]
-            return {0, 1, nullptr};
-        return {detail::this_threads_calls.retry_depth++, 1, &rules};
+            return {1, nullptr};
+        return {1, &rules};
     }
-    // One less, instead of back to t.depth: the tickets of several retries come back in any order.
     RESILIENCE_INLINE void succeed(const ticket&) const noexcept {
-        --detail::this_threads_calls.retry_depth;
         core_->count(detail::retry_core::at_once);
     }
-    void abandon(const ticket&) const noexcept { --detail::this_threads_calls.retry_depth; }
+    void abandon(const ticket&) const noexcept {}
     detail::retry_attempts resume(const ticket& t, call_context& ctx) const noexcept {
-        --detail::this_threads_calls.retry_depth;
-        ctx.set_retry_depth(t.depth + 1);
-        return {*core_, *t.rules, t.depth, t.attempts};
+        const unsigned depth = ctx.retry_depth();
+        ctx.set_retry_depth(depth + 1);
+        return {*core_, *t.rules, depth, t.attempts};
     }
     /// Whether another attempt is due at once and nobody needs to hear or to limit it.
     bool again(ticket& t, const failure& why) const noexcept {
         const detail::retry_rules& rules = *t.rules;
-        if (!rules.repeats_at_once || t.attempts >= rules.config.max_attempts || t.depth > 0) return false;
+        if (!rules.repeats_at_once || t.attempts >= rules.config.max_attempts) return false;
         if (core_->env()->has_listeners() || detail::this_threads_calls.current != nullptr) return false;
         if (default_verdict(why) != verdict::failure || why.retry_after()) return false;
         core_->count(detail::retry_core::failed_attempts);
@@ -82,10 +80,7 @@ public:
         ++t.attempts;
         return true;
     }
-    void succeed_again(const ticket&) const noexcept {
-        --detail::this_threads_calls.retry_depth;
-        core_->count(detail::retry_core::after_retry);
-    }
+    void succeed_again(const ticket&) const noexcept { core_->count(detail::retry_core::after_retry); }
 
     const detail::environment* env() const noexcept { return core_->env().get(); }
     static retry from_registered(std::shared_ptr<detail::registered> found) {

@@ -180,16 +180,21 @@ public:
         settlement settle(const attempt_result& result, call_context& ctx) {
             ctx.restore(std::move(outer_));
             using core = detail::timeout_core;
+            const auto raced =
+                result.overran(deadline_); // whoever won a race is in time, whatever the clock says
             if (!result.succeeded()) {
-                core_->count(core::failed);
-                return settlement::finish();
-            }
-            if (!core_->is_late(config_->limit, deadline_)) {
+                if (!raced.value_or(false) || result.error()->code() != errc::timed_out) {
+                    core_->count(core::failed);
+                    return settlement::finish();
+                }
+            } else if (!(raced ? *raced : core_->is_late(config_->limit, deadline_))) {
                 core_->count(core::in_time);
                 return settlement::finish();
+            } else if (config_->keep_late) {
+                core_->count(core::kept_late);
+                return settlement::finish();
             }
-            core_->count(config_->keep_late ? core::kept_late : core::timed_out);
-            if (config_->keep_late) return settlement::finish();
+            core_->count(core::timed_out);
             failure late(rejection{
                 .code = errc::timed_out, .policy = core_->label(), .amount = config_->limit.count()});
             if (core_->env()->has_listeners()) tell(late, ctx);

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The driver of coroutines: the loop of driver.hpp, awaiting instead of blocking.
+
+#include <resilience/callable.hpp>
+#include <resilience/driver.hpp>
+#include <resilience/quick_way.hpp>
+#include <resilience/task_traits.hpp>
+
+#include <cxxabi.h>
+#include <coroutine>
+#include <exception>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <tuple>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+template <class Task>
+using value_of_task = typename task_traits<Task>::value_type;
+
+/// Where a call of tasks leaves its outcome, and a fallback the task that answers for it.
+template <class Task>
+class task_slot final : public typed_slot<value_of_task<Task>> {
+public:
+    using result_type = value_of_task<Task>;
+    using task_type = Task;
+
+    task_slot() noexcept : typed_slot<result_type>(out_) {}
+
+    attempt_result result() const override {
+        attempt_result r = out_.result();
+        if (raced_until_ != time_point::min()) r.raced(raced_until_, lost_);
+        return r;
+    }
+    void fail(failure why) noexcept override {
+        raced_until_ = time_point::min(); // another outcome than that of the race
+        typed_slot<result_type>::fail(std::move(why));
+    }
+    void* as(const std::type_info& type) noexcept override {
+        return type == typeid(task_slot) ? this : typed_slot<result_type>::as(type);
+    }
+
+    /// The answer that is awaited next.
+    void answer_with(Task task) { answer_.emplace(std::move(task)); }
+    Task take_answer() {
+        Task task = std::move(*answer_);
+        answer_.reset();
+        return task;
+    }
+    /// Before an attempt: a failing value that owns something is gone before the next one begins.
+    void clear() noexcept {
+        out_.clear();
+        raced_until_ = time_point::min();
+    }
+    template <class... V>
+    void keep(V&&... value) {
+        clear(); // an answer may have been made of the failing value until now
+        out_.keep([&]() -> result_type { return static_cast<result_type>((std::forward<V>(value), ...)); });
+    }
+    /// Keeps the exception that is being handled. To be called in a catch block.
+    void keep_exception(const std::exception* known) noexcept {
+        clear();
+        std::error_code code;
+        if constexpr (requires { task_traits<Task>::code_of(*known); }) {
+            if (known != nullptr) code = task_traits<Task>::code_of(*known);
+        }
+        out_.fail(failure(std::current_exception(), known, code));
+    }
+    /// After an attempt that had a limit: what was asked to end because of its deadline has timed out.
+    void settle_race(const task_limit& limit) {
+        const bool lost = limit.how() == task_limit::end::deadline;
+        if (lost && out_.has_failure() && out_.error().is_cancellation())
+            out_.fail(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
+        if (limit.deadline() == time_point::max()) return;
+        raced_until_ = limit.deadline();
+        lost_ = lost;
+    }
+
+private:
+    outcome<result_type> out_;
+    std::optional<Task> answer_;
+    time_point raced_until_ = time_point::min(); // no race
+    bool lost_ = false;
+};
+
+/// Everything that a call keeps in its coroutine's frame: handles and rvalues by value, lvalues by reference.
+template <class Task, class F, class Arguments, class... P>
+struct task_job;
+template <class Task, class F, class... A, class... P>
+struct task_job<Task, F, std::tuple<A...>, P...> {
+    static_assert(!(surrounding<P> || ...),
+                  "resilience: an abandoning timeout is for callables that block; a coroutine can be "
+                  "cancelled: use timeout");
+    static constexpr bool is_quick = ((quick<P> && !narrowing<P>) && ...);
+
+    using call_type = bound_call<std::remove_reference_t<F>&, std::remove_reference_t<A>&...>;
+    using slot_type = task_slot<Task>;
+    using steps_type = steps_of<slot_type, P...>;
+
+    std::tuple<P...> policies;
+    F f;
+    std::tuple<A...> args;
+    std::string operation;
+    std::optional<call_options> options;
+    const call_context* parent;
+
+    const environment& env() const {
+        return std::apply([](const auto&... p) -> const environment& { return environment_around(p...); },
+                          policies);
+    }
+    void prepare(call_context& ctx) const {
+        ctx.set_operation(operation);
+        if (parent != nullptr) ctx.inherit(*parent);
+        if (options) ctx.apply(*options);
+    }
+    Task call(call_context& ctx) {
+        const call_type bound{f, std::apply([](auto&... a) { return std::tie(a...); }, args)};
+        return bound(ctx);
+    }
+};
+
+/// The walk of a call of tasks. First attempts pass with tickets where every policy gives one.
+template <class Job, class... P>
+class task_steps {
+public:
+    using slot_type = typename Job::slot_type;
+
+    task_steps(const Job& job, const std::tuple<P...>& policies, slot_type& slot, call_context& ctx) noexcept
+        : policies_(&policies), slot_(&slot), ctx_(&ctx) {
+        if constexpr (Job::is_quick) {
+            if (ctx.is_limited() || job.options || job.parent != nullptr) return;
+            std::apply([&](const auto&... p) { tickets_.emplace(tickets_of<P...>{{p.try_begin()}...}); },
+                       policies);
+            if (!all_given(std::index_sequence_for<P...>{})) tickets_.reset();
+            else depth_before_ = ctx.retry_depth(), ctx.set_retry_depth(depth_before_ + retries);
+        }
+    }
+    task_steps(const task_steps&) = delete;
+    task_steps& operator=(const task_steps&) = delete;
+    ~task_steps() {
+        if constexpr (Job::is_quick) {
+            if (tickets_) each_ticket([](const auto& policy, const auto& t) { policy.abandon(t); });
+        }
+    }
+
+    step begin() {
+        if (has_tickets()) return step::attempt;
+        make_steps();
+        return over_before_it_began(*slot_, *ctx_) ? steps_->never_began(*slot_, *ctx_)
+                                                   : steps_->begin(*slot_, *ctx_);
+    }
+    step settle() {
+        if constexpr (Job::is_quick) {
+            if (tickets_) {
+                if (healthy(slot_->out())) {
+                    each_ticket([](const auto& policy, const auto& t) { policy.succeed(t); });
+                    tickets_.reset();
+                    return step::done;
+                }
+                ctx_->set_retry_depth(depth_before_);
+                resume_steps(std::index_sequence_for<P...>{});
+                tickets_.reset();
+            }
+        }
+        return steps_->settle(*slot_, *ctx_);
+    }
+    step resume() { return steps_->resume(*slot_, *ctx_); }
+    step answered() { return steps_->answered(*slot_, *ctx_); }
+    duration delay() const noexcept { return steps_->delay(); }
+
+private:
+    static constexpr unsigned retries = (0U + ... + (repeating<P> ? 1U : 0U));
+    struct no_tickets {};
+    using tickets = typename decltype([] {
+        if constexpr (Job::is_quick) return std::type_identity<tickets_of<P...>>{};
+        else return std::type_identity<no_tickets>{};
+    }())::type;
+
+    bool has_tickets() const noexcept { return Job::is_quick && tickets_.has_value(); }
+    template <std::size_t... I>
+    bool all_given(std::index_sequence<I...>) const noexcept {
+        return (static_cast<bool>(ticket<I>(*tickets_)) && ...);
+    }
+    template <class F>
+    void each_ticket(F f) const {
+        [&]<std::size_t... I>(std::index_sequence<I...>) {
+            (f(std::get<I>(*policies_), ticket<I>(*tickets_)), ...);
+        }(std::index_sequence_for<P...>{});
+    }
+    void make_steps() {
+        std::apply([&](const auto&... p) { steps_.emplace([&] { return begin_call(p, *ctx_, *slot_); }...); },
+                   *policies_);
+    }
+    template <std::size_t... I>
+    void resume_steps(std::index_sequence<I...>) {
+        steps_.emplace([&] { return std::get<I>(*policies_).resume(ticket<I>(*tickets_), *ctx_); }...);
+    }
+
+    const std::tuple<P...>* policies_;
+    slot_type* slot_;
+    call_context* ctx_;
+    unsigned depth_before_ = 0;
+    std::optional<tickets> tickets_;                // until the first attempt is settled
+    std::optional<typename Job::steps_type> steps_; // from then on, or from the start
+};
+
+/// What p(f) gives, and what p.try_call(f) does.
+template <class Task>
+struct as_value {
+    using task_type = Task;
+    static decltype(auto) take(outcome<value_of_task<Task>>& out) { return out.take(); }
+};
+template <class Task>
+struct as_outcome {
+    using task_type = typename task_traits<Task>::template rebind<outcome<value_of_task<Task>>>;
+    static auto take(outcome<value_of_task<Task>>& out) { return std::move(out); }
+};
+
+/// The coroutine driver: one frame for the whole pipeline. Begins when it is awaited; destroyed while it
+/// is suspended it settles what was admitted as ignored.
+template <class As, class Task, class F, class Arguments, class... P>
+typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
+    using traits = task_traits<Task>;
+    using job_type = task_job<Task, F, Arguments, P...>;
+    constexpr bool gives_value = !std::is_void_v<value_of_task<Task>>;
+    constexpr bool can_be_cancelled = requires { traits::is_cancelled(); };
+
+    const environment& env = job.env();
+    call_context ctx(env.clock(), &env);
+    job.prepare(ctx);
+    task_slot<Task> slot;
+    task_steps<job_type, P...> steps(job, job.policies, slot, ctx);
+
+    step next = steps.begin();
+    while (next != step::done) {
+        const step now = next;
+        if (now == step::wait) {
+            if (steps.delay() > duration{0}) {
+                // Each awaited object has a name: g++ 12 may destroy a temporary of such an expression twice.
+                const time_point until = saturating_add(ctx.clock().now(), steps.delay());
+                auto sleep = traits::sleep_until(ctx.clock(), until, ctx.outer_stop());
+                co_await std::move(sleep);
+            }
+            if constexpr (can_be_cancelled) {
+                auto asked = traits::is_cancelled();
+                if (co_await std::move(asked)) ctx.cancel();
+            }
+            next = steps.resume();
+            continue;
+        }
+        if (now == step::attempt) slot.clear();
+        std::optional<task_limit> limit;
+        if (ctx.is_limited()) limit.emplace(ctx.clock(), ctx.deadline(), ctx.outer_stop());
+        try {
+            Task attempt = now == step::attempt ? job.call(ctx) : slot.take_answer();
+            if (limit) {
+                auto race = traits::race(std::move(attempt), *limit);
+                if constexpr (gives_value) {
+                    decltype(auto) value = co_await std::move(race);
+                    slot.keep(std::forward<decltype(value)>(value));
+                } else {
+                    co_await std::move(race);
+                    slot.keep();
+                }
+            } else if constexpr (gives_value) {
+                decltype(auto) value = co_await std::move(attempt);
+                slot.keep(std::forward<decltype(value)>(value));
+            } else {
+                co_await std::move(attempt);
+                slot.keep();
+            }
+        } catch (abi::__forced_unwind&) { // a cancelled thread: never swallowed
+            throw;
+        } catch (const std::exception& e) {
+            slot.keep_exception(&e);
+        } catch (...) {
+            slot.keep_exception(nullptr);
+        }
+        if (limit) {
+            limit->finish();
+            slot.settle_race(*limit);
+        }
+        if constexpr (can_be_cancelled) {
+            if (slot.out().has_failure()) {
+                auto asked = traits::is_cancelled();
+                if (co_await std::move(asked)) ctx.cancel();
+            }
+        }
+        next = now == step::attempt ? steps.settle() : steps.answered();
+    }
+    if constexpr (std::is_void_v<typename task_traits<typename As::task_type>::value_type>) {
+        As::take(slot.out());
+        co_return;
+    } else {
+        co_return As::take(slot.out());
+    }
+}
+
+/// The task of a call: copies handles and takes rvalues over, refers to lvalues.
+template <class As, class F, class... A, class... P>
+typename As::task_type make_task(const call_request& request, std::type_identity_t<F>& f,
+                                 std::tuple<std::remove_reference_t<A>&...> args, const P&... policies) {
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+        using job = task_job<call_result<F, A...>, F, std::tuple<A...>, P...>;
+        return drive_task<As>(
+            job{std::tuple<P...>(policies...), std::forward<F>(f),
+                std::tuple<A...>(std::forward<A>(std::get<I>(args))...), std::string(request.operation),
+                request.options != nullptr ? std::optional(*request.options) : std::nullopt, request.parent});
+    }(std::index_sequence_for<A...>{});
+}
+
+} // namespace resilience::inline RESILIENCE_ABI::detail

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call_context.hpp>
+#include <resilience/detail/sync.hpp>
+#include <resilience/time.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// How the library works with a task: what a coroutine returns and somebody awaits once. Specialised for
+/// a task type, `p(f)` is a coroutine of that type wherever f returns one. docs/coroutines.md shows one in
+/// thirty lines; `asio.hpp` and `boost_asio.hpp` bring those of their libraries. What it must have:
+///
+///     using value_type = T;                      // what awaiting the task gives
+///     template <class U> using rebind = ...;     // the same kind of task, giving U; a coroutine's return type
+///
+///     // To be awaited in such a coroutine; returns at that moment of the clock, and sooner once a stop is
+///     // requested or the awaiting coroutine is cancelled.
+///     static auto sleep_until(time_source&, time_point, std::stop_token);
+///     // To be awaited for the task's value. When the limit strikes (limit.strike(...) is true) the task is
+///     // asked to end; it is awaited in any case, so that nothing of it is left behind.
+///     static auto race(Task, task_limit&);
+///
+/// and what it may have:
+///
+///     // To be awaited for a bool: the awaiting coroutine's end was asked for from outside.
+///     static auto is_cancelled();
+///     // The code inside an exception of that library's own, where it is no std::system_error.
+///     static std::error_code code_of(const std::exception&);
+template <class Task>
+struct task_traits;
+
+/// A type that task_traits knows.
+template <class T>
+concept task = requires { typename task_traits<T>::value_type; };
+
+/// What may end an attempt that is a task before it ends by itself, and which of the two came first.
+/// Thread-safe.
+class task_limit {
+public:
+    enum class end : std::uint8_t { none, finished, deadline, stopped };
+
+    task_limit(time_source& clock, time_point deadline, std::stop_token stop) noexcept
+        : clock_(&clock), deadline_(deadline), stop_(std::move(stop)) {}
+    task_limit(const task_limit&) = delete;
+    task_limit& operator=(const task_limit&) = delete;
+
+    time_source& clock() const noexcept { return *clock_; }
+    /// time_point::max() if there is none.
+    time_point deadline() const noexcept { return deadline_; }
+    const std::stop_token& stop_token() const noexcept { return stop_; }
+
+    /// The deadline has come, or a stop is requested. True if the task had not finished before: it is to
+    /// be asked to end.
+    bool strike(end how) noexcept { return claim(how); }
+    /// The task has finished. False if the limit struck before.
+    bool finish() noexcept { return claim(end::finished); }
+    end how() const noexcept { return how_.load(std::memory_order_acquire); }
+
+private:
+    bool claim(end how) noexcept {
+        end none = end::none;
+        // Release: whoever sees who came first sees what that one did before.
+        return how_.compare_exchange_strong(none, how, std::memory_order_acq_rel, std::memory_order_acquire);
+    }
+
+    time_source* clock_;
+    time_point deadline_;
+    std::stop_token stop_;
+    detail::atomic<end> how_{end::none}; // none, then one of the others for ever
+};
+
+/// A limit as a stop token, for tasks that end by one. Requested on whatever thread the limit strikes, and
+/// when `cancelled` is: the token of the coroutine that runs the race, if it has one.
+class stop_at_limit {
+public:
+    explicit stop_at_limit(task_limit& limit, const std::stop_token& cancelled = {})
+        : on_cancel_(cancelled, request{source_}),
+          on_stop_(limit.stop_token(), strike{&limit, task_limit::end::stopped, source_}) {
+        if (limit.deadline() == time_point::max()) return;
+        strike at_deadline{&limit, task_limit::end::deadline, source_};
+        if (limit.clock().now() >= limit.deadline())
+            at_deadline(); // at once, not with the clock's next timer
+        else at_deadline_ = limit.clock().call_at(limit.deadline(), std::move(at_deadline));
+    }
+    stop_at_limit(const stop_at_limit&) = delete;
+    stop_at_limit& operator=(const stop_at_limit&) = delete;
+
+    std::stop_token get_token() const noexcept { return source_.get_token(); }
+
+private:
+    struct strike {
+        task_limit* limit;
+        task_limit::end how;
+        std::stop_source source;
+        void operator()() {
+            if (limit->strike(how)) source.request_stop();
+        }
+    };
+
+    struct request {
+        std::stop_source source;
+        void operator()() { source.request_stop(); }
+    };
+
+    std::stop_source source_;
+    std::stop_callback<request> on_cancel_;
+    std::stop_callback<strike> on_stop_;
+    timer at_deadline_;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI
