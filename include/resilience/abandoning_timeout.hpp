@@ -189,7 +189,7 @@ private:
 #endif
             f.set_exception(config.make_exception(f));
 #if RESILIENCE_EXCEPTIONS
-        } catch (...) { // it then is a timeout_error
+        } catch (...) { // NOLINT(bugprone-empty-catch): it then is a timeout_error
         }
 #endif
     }

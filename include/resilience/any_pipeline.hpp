@@ -117,7 +117,7 @@ public:
                 last_ = std::move(a.why());
                 replaced_ = true;
             }
-            settlement s = settle_before(
+            const settlement s = settle_before(
                 next_, last_ ? attempt_result(*last_) : attempt_result(nullptr, nullptr, verdict::success),
                 ctx);
             if (s.what() != settlement::kind::retry)

@@ -88,7 +88,7 @@ public:
 
     /// False if the function threw.
     bool deliver(const event& e) {
-        running here{this, innermost_};
+        const running here{this, innermost_};
         {
             const lock_guard lock(mutex_);
             if (ended_) return true;

@@ -203,7 +203,7 @@ public:
 #endif
                 late.set_exception(config_->make_exception(late));
 #if RESILIENCE_EXCEPTIONS
-            } catch (...) { // it then is a timeout_error
+            } catch (...) { // NOLINT(bugprone-empty-catch): it then is a timeout_error
             }
 #endif
         }
