@@ -127,6 +127,17 @@ TEST_CASE("every setting of a timeout can be given by a variable", "[env]") {
     CHECK(c.keep_late);
 }
 
+TEST_CASE("every setting of an abandoning timeout can be given by a variable", "[env]") {
+    const auto c = read<rs::abandoning_timeout_config>({{"JIRA_ABANDONING_TIMEOUT_LIMIT", "5s"},
+                                                        {"JIRA_ABANDONING_TIMEOUT_MAX_ABANDONED", "8"},
+                                                        {"JIRA_TIMEOUT_LIMIT", "of another kind"}},
+                                                       {.name = "jira_api"});
+
+    CHECK(c.name == "jira_api");
+    CHECK(c.limit == 5s);
+    CHECK(c.max_abandoned == 8);
+}
+
 TEST_CASE("a window is a number of calls or a time", "[env]") {
     const auto window = [](const std::string& text) {
         return read<rs::circuit_breaker_config>({{"JIRA_CIRCUIT_WINDOW", text}}).window;
@@ -253,6 +264,10 @@ TEST_CASE("the whole config is validated, and the complaint tells what came from
     CHECK(complaint<rs::circuit_breaker_config>({{"JIRA_CIRCUIT_SLOW_CALL_DURATION", "1s"}})
               .find("go together") != std::string::npos);
     CHECK(complaint<rs::timeout_config>({}) == "timeout_config.limit is 0ns; it must be more than 0");
+    CHECK(complaint<rs::abandoning_timeout_config>({{"JIRA_ABANDONING_TIMEOUT_MAX_ABANDONED", "0"}},
+                                                   {.limit = 1s}) ==
+          "abandoning_timeout_config.max_abandoned is 0; it must be at least 1 "
+          "(from the environment: JIRA_ABANDONING_TIMEOUT_MAX_ABANDONED='0')");
 }
 
 TEST_CASE("an empty prefix leaves the policy's word in front", "[env]") {

@@ -9,6 +9,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -121,6 +122,38 @@ TEST_CASE("a failing value is found by exactly its type and described by its tra
     CHECK(f.type_name() == "std::error_code");
     CHECK(f.exception() == nullptr);
     CHECK_FALSE(f.is_rejection());
+}
+
+/// Says what it is told to say, as an exception and as a value.
+struct careful_error : std::runtime_error, rs::not_sent_carrier {
+    explicit careful_error(bool not_sent) : std::runtime_error("careful"), not_sent_(not_sent) {}
+    bool not_sent() const noexcept override { return not_sent_; }
+    bool not_sent_;
+};
+struct careful_answer {
+    bool not_sent;
+    friend std::optional<int> http_status_of(const careful_answer&) { return std::nullopt; }
+    friend bool was_not_sent(const careful_answer& a) noexcept { return a.not_sent; }
+};
+
+TEST_CASE("not_sent() is what the exception or the value says itself", "[failure]") {
+    for (const bool word : {true, false}) {
+        const careful_answer answer{word};
+
+        CHECK(caught(careful_error(word)).not_sent() == word);
+        CHECK(rs::failure(std::make_exception_ptr(careful_error(word))).not_sent() == word);
+        CHECK(rs::detail::describe(answer).not_sent() == word);
+    }
+}
+
+TEST_CASE("not_sent() is empty where nobody says", "[failure]") {
+    const std::error_code refused = std::make_error_code(std::errc::connection_refused);
+
+    CHECK(caught(std::runtime_error("x")).not_sent() == std::nullopt);
+    CHECK(caught(42).not_sent() == std::nullopt);
+    CHECK(rs::detail::describe(refused).not_sent() == std::nullopt);
+    CHECK(rs::failure(rs::rejection{.code = rs::errc::circuit_open}).not_sent() == std::nullopt);
+    CHECK(rs::failure().not_sent() == std::nullopt);
 }
 
 TEST_CASE("a failing value is rethrown as a std::system_error with its code", "[failure]") {

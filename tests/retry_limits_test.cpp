@@ -8,10 +8,13 @@
 #include "support/world.hpp"
 
 #include <chrono>
+#include <cstddef>
+#include <exception>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -312,6 +315,14 @@ struct marked_error : std::runtime_error, rs::not_sent_carrier {
     bool not_sent_;
 };
 
+/// No HTTP answer came, and the client knows whether the request went out.
+struct no_answer : std::runtime_error, rs::http_carrier, rs::not_sent_carrier {
+    explicit no_answer(bool not_sent) : std::runtime_error("no answer"), not_sent_(not_sent) {}
+    int http_status() const noexcept override { return 0; }
+    bool not_sent() const noexcept override { return not_sent_; }
+    bool not_sent_;
+};
+
 TEST_CASE("an unsafe operation is retried only after failures known as not sent", "[retry][H-RT-20]") {
     struct row {
         std::exception_ptr thrown;
@@ -334,6 +345,9 @@ TEST_CASE("an unsafe operation is retried only after failures known as not sent"
         {system(std::errc::address_not_available), true},
         {std::make_exception_ptr(marked_error(true)), true},
         {std::make_exception_ptr(marked_error(false)), false},
+        {std::make_exception_ptr(http_error(0)), false},
+        {std::make_exception_ptr(no_answer(true)), true},
+        {std::make_exception_ptr(no_answer(false)), false},
     };
     for (const auto& r : rows) {
         world w;
@@ -374,6 +388,65 @@ TEST_CASE("an unsafe operation that returned a value is not run again for it", "
 
     CHECK(retry.with({.idempotency = rs::idempotency::unsafe})(f) == -1);
     CHECK(f.calls() == 1);
+}
+
+/// An HTTP answer, or none, whose client knows whether the request went out.
+struct reply {
+    int status = 200;
+    bool not_sent = false;
+
+    friend std::optional<int> http_status_of(const reply& r) noexcept {
+        return r.status == 0 ? std::nullopt : std::optional<int>(r.status);
+    }
+    friend bool was_not_sent(const reply& r) noexcept { return r.not_sent; }
+};
+/// Says for itself whether it was sent, and what its code would have one believe.
+struct [[nodiscard]] receipt {
+    std::errc what{};
+    bool not_sent = false;
+
+    bool has_value() const noexcept { return what == std::errc{}; }
+    std::error_code error() const noexcept { return std::make_error_code(what); }
+    friend bool was_not_sent(const receipt& r) noexcept { return r.not_sent; }
+};
+/// How often an unsafe operation is run that returns `failing` first and `good` then.
+template <class R>
+std::size_t unsafe_attempts(R failing, R good, rs::predicate retry_if = {}) {
+    world w;
+    auto c = plain(2);
+    c.retry_if = std::move(retry_if);
+    const rs::retry retry{c, w.reg};
+    const scripted<R> f{failing, good};
+
+    (void)retry.with({.idempotency = rs::idempotency::unsafe}).try_call(f);
+
+    CHECK(w.clock.slept() == delays(f.calls() - 1, 1s));
+    return f.calls();
+}
+
+TEST_CASE("a failing value can say whether it was sent", "[retry][H-RT-20]") {
+    const reply good{};
+
+    CHECK(unsafe_attempts(reply{.status = 0, .not_sent = true}, good) == 2);
+    CHECK(unsafe_attempts(reply{.status = 0, .not_sent = false}, good) == 1);
+    CHECK(unsafe_attempts(reply{.status = 503, .not_sent = false}, good) == 1);
+    CHECK(unsafe_attempts(http_answer{.status = 0}, http_answer{}) == 1); // its type says nothing
+}
+
+TEST_CASE("what a value says of itself counts more than its code", "[retry][H-RT-20]") {
+    const receipt good{};
+
+    CHECK(unsafe_attempts(receipt{std::errc::connection_refused, false}, good) == 1);
+    CHECK(unsafe_attempts(receipt{std::errc::broken_pipe, true}, good) == 2);
+    CHECK(unsafe_attempts(std::make_error_code(std::errc::connection_refused), std::error_code{}) == 2);
+    CHECK(unsafe_attempts(std::make_error_code(std::errc::broken_pipe), std::error_code{}) == 1);
+}
+
+TEST_CASE("a value that retry_if takes for a failure can say whether it was sent", "[retry][H-RT-20]") {
+    const auto accepted = rs::on_result<reply>([](const reply& r) { return r.status == 202; });
+
+    CHECK(unsafe_attempts(reply{.status = 202, .not_sent = true}, reply{}, accepted) == 2);
+    CHECK(unsafe_attempts(reply{.status = 202, .not_sent = false}, reply{}, accepted) == 1);
 }
 
 TEST_CASE("a clock that goes backwards neither ends nor lengthens a call", "[retry]") {

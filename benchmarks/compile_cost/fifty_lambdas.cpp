@@ -30,7 +30,7 @@ int call_all(
 
 } // namespace
 
-int fifty(
+int fifty( // NOLINT(misc-use-internal-linkage): else nothing of this file would be compiled
     const resilience::pipeline<resilience::retry, resilience::circuit_breaker, resilience::timeout>& guard) {
     return call_all(guard, std::make_integer_sequence<int, 50>{});
 }

@@ -55,7 +55,7 @@ inline bool breaker_core::count_in_window(const breaker_permit& permit) noexcept
 
 /// Lock-free but for the first success of a thread in each bucket.
 inline bool breaker_core::count_in_time(const breaker_permit& permit) noexcept {
-    time_source& clock = env_->clock();
+    const time_source& clock = env_->clock();
     const time_point coarse = clock.coarse_now();
     if (stripes_->add(coarse.time_since_epoch().count())) return true;
     const time_point at = clock.now();

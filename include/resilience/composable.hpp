@@ -80,7 +80,9 @@ private:
     friend class detail::call_view;
     template <class, class>
     friend class detail::wrapped;
+    friend Derived;
 
+    composable() = default; // for Derived alone: no other class can pass for it
     const Derived& self() const noexcept { return static_cast<const Derived&>(*this); }
 
     // F and A are given, not deduced: they tell lvalues from rvalues.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/abandoning_timeout_config.hpp>
 #include <resilience/circuit_breaker_config.hpp>
 #include <resilience/detail/decimal.hpp>
 #include <resilience/error.hpp>
@@ -264,6 +265,16 @@ inline timeout_config from_env(std::string_view prefix, timeout_config c, const 
     detail::env_variables env(prefix, "TIMEOUT", get);
     env.read("LIMIT", c.limit);
     env.read("KEEP_LATE", c.keep_late);
+    env.require(validate(c));
+    return c;
+}
+
+/// The same: PREFIX_ABANDONING_TIMEOUT_LIMIT=5s, PREFIX_ABANDONING_TIMEOUT_MAX_ABANDONED=16.
+inline abandoning_timeout_config from_env(std::string_view prefix, abandoning_timeout_config c,
+                                          const variable_getter& get) {
+    detail::env_variables env(prefix, "ABANDONING_TIMEOUT", get);
+    env.read("LIMIT", c.limit);
+    env.read("MAX_ABANDONED", c.max_abandoned);
     env.require(validate(c));
     return c;
 }

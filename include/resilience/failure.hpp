@@ -26,6 +26,15 @@ public:
     virtual std::optional<duration> retry_after() const noexcept { return std::nullopt; }
 };
 
+/// Mixin for exceptions that know whether anything reached the other side; found by dynamic_cast. Values
+/// say it by the free function was_not_sent (see result_traits.hpp).
+class RESILIENCE_VISIBLE not_sent_carrier {
+public:
+    virtual ~not_sent_carrier() = default;
+    /// True: nothing was sent, for certain.
+    virtual bool not_sent() const noexcept = 0;
+};
+
 /// Why a call gave no accepted value: the user's exception, a returned value that stands for a
 /// failure, or a rejection by a policy. Cheap to look at: nothing is rethrown to find its type.
 ///
@@ -73,6 +82,9 @@ public:
     bool is_cancellation() const noexcept { return code() == std::errc::operation_canceled; }
     /// The HTTP status that the exception or the value carries.
     std::optional<int> http_status() const noexcept;
+    /// What the exception or the value says itself about whether anything was sent; true: for certain
+    /// not. Empty if it does not say. retry_traits::known_not_sent() knows of codes and refusals too.
+    std::optional<bool> not_sent() const noexcept;
     /// A server's hint, or for rejections the time until it makes sense to come back.
     std::optional<duration> retry_after() const noexcept;
     /// What an operator should read; never throws for lack of one.
@@ -93,6 +105,7 @@ public:
         const std::type_info* type;
         std::string (*message)(const void*);
         failure (*describe)(const void*);
+        bool (*not_sent)(const void*) noexcept; ///< null if the type does not say
     };
     /// The rejection, if it is nothing but one: no cause, no exception instead. Else null.
     const rejection* plain_rejection() const noexcept {
@@ -171,6 +184,13 @@ inline std::optional<duration> failure::retry_after() const noexcept {
 inline std::optional<int> failure::http_status() const noexcept {
     if (const auto* http = carrier()) return http->http_status();
     return http_status_ != 0 ? std::optional(http_status_) : std::nullopt;
+}
+
+inline std::optional<bool> failure::not_sent() const noexcept {
+    if (source_ == source::value)
+        return ops_->not_sent != nullptr ? std::optional(ops_->not_sent(object_)) : std::nullopt;
+    if (const auto* carrier = as<not_sent_carrier>()) return carrier->not_sent();
+    return std::nullopt;
 }
 
 inline std::error_code failure::code() const noexcept {

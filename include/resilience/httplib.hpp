@@ -45,13 +45,30 @@ inline std::optional<resilience::duration> retry_after_of(const Result& result) 
     return result ? retry_after_of(*result) : std::nullopt;
 }
 
+/// Whether the request is known not to have reached the server: no connection was made, or TLS did not
+/// get as far as the request. What broke while it was written or answered may have arrived.
+///
+/// A client that follows redirects (set_follow_location) tells of a connection that failed on the way to
+/// the second server as if it had been the first, which has had the request by then. Do not combine that
+/// with requests that must not run twice.
+inline bool was_not_sent(const Result& result) noexcept {
+    switch (result.error()) {
+    case Error::Connection:
+    case Error::ConnectionTimeout:
+    case Error::BindIPAddress:
+    case Error::SSLConnection:
+    case Error::SSLLoadingCerts:
+    case Error::SSLServerVerification: return true;
+    default: return false;
+    }
+}
+
 } // namespace httplib
 
 namespace resilience::inline RESILIENCE_ABI {
 namespace detail {
 
-/// What a transport error of cpp-httplib is in the standard's words. Connections that were never made are
-/// among those that retry_traits knows as not sent; what broke later may have reached the server.
+/// What a transport error of cpp-httplib is in the standard's words.
 inline std::error_code transport_code(httplib::Error e) noexcept {
     switch (e) {
     case httplib::Error::Success: return {};
@@ -92,6 +109,7 @@ inline void mount(httplib::Server& server, const monitoring_api& api) {
         auto answer = api.handle({.method = head ? "GET" : request.method, .target = request.target});
         response.status = answer.status;
         for (const auto& [name, value] : answer.headers) response.set_header(name.c_str(), value);
+        // NOLINTNEXTLINE(performance-move-const-arg): later versions of cpp-httplib take the string over
         response.set_content(std::move(answer.body), answer.content_type);
     };
     // The path is decoded by then and may hold anything, line ends included.

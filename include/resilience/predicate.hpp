@@ -75,7 +75,7 @@ bool ask_of_exception(const failure& why, const F& f) {
             why.rethrow();
         } catch (const E& e) {
             return f(e);
-        } catch (...) { // another of ours
+        } catch (...) { // NOLINT(bugprone-empty-catch): another of ours
         }
     }
 #endif

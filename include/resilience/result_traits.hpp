@@ -58,6 +58,12 @@ template <class R>
 concept hint_like = requires(const R& r) {
     { retry_after_of(r) } -> std::convertible_to<std::optional<duration>>;
 };
+/// A value for which the free function `was_not_sent(v)` says whether it is known that nothing reached
+/// the other side. Its word counts alone, whatever code the value has. Must be noexcept.
+template <class R>
+concept says_if_sent = requires(const R& r) {
+    { was_not_sent(r) } -> std::convertible_to<bool>;
+};
 
 template <class E>
 std::error_code code_in(const E& e) noexcept {
@@ -86,7 +92,8 @@ std::string text_in(const E& e) {
 } // namespace detail
 
 /// Tells what a returned value means. Specialise it for a type of yours with the same members, or use
-/// one of the ways that need less: has_value()/error(), enable_status_like, http_status_of.
+/// one of the ways that need less: has_value()/error(), enable_status_like, http_status_of. Beside either,
+/// retry_after_of and was_not_sent say what retries want to know of a failing value.
 template <class R>
 struct result_traits {
     /// Whether a value can stand for a failure at all; if not, nothing is asked at run time.
@@ -172,9 +179,20 @@ template <class R>
 failure describe(const R& r);
 
 template <class R>
+constexpr auto not_sent_op() noexcept -> bool (*)(const void*) noexcept {
+    if constexpr (says_if_sent<R>) {
+        static_assert(noexcept(was_not_sent(std::declval<const R&>())),
+                      "resilience: was_not_sent(const R&) must be noexcept");
+        return [](const void* value) noexcept -> bool { return was_not_sent(*static_cast<const R*>(value)); };
+    } else {
+        return nullptr;
+    }
+}
+
+template <class R>
 inline constexpr failure::value_ops ops_of{
     &typeid(R), [](const void* value) { return result_traits<R>::message(*static_cast<const R*>(value)); },
-    [](const void* value) { return describe(*static_cast<const R*>(value)); }};
+    [](const void* value) { return describe(*static_cast<const R*>(value)); }, not_sent_op<R>()};
 
 template <class R>
 duration hint_of(const R& r) {

@@ -95,7 +95,7 @@ public:
 
 private:
     struct account {
-        explicit account(std::variant<percent_budget, token_budget> f) : form(std::move(f)) {}
+        explicit account(const std::variant<percent_budget, token_budget>& f) : form(f) {}
         detail::mutex mutex;
         std::variant<percent_budget, token_budget> form; // the kind never changes; guarded by mutex
     };

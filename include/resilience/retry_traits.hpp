@@ -8,19 +8,13 @@
 
 namespace resilience::inline RESILIENCE_ABI {
 
-/// Whether a failure is known not to have reached the other side, so that even an operation marked
-/// idempotency::unsafe may be tried again: connections that were never made, and refusals by our own
-/// policies. A time-out may have been sent. An exception of yours says so with `bool not_sent() const`
-/// through this mixin.
-class RESILIENCE_VISIBLE not_sent_carrier {
-public:
-    virtual ~not_sent_carrier() = default;
-    virtual bool not_sent() const noexcept = 0;
-};
-
 struct retry_traits {
+    /// Whether a failure is known not to have reached the other side, so that even an operation marked
+    /// idempotency::unsafe may be tried again. What the exception or the value says itself counts alone;
+    /// else it is so for codes of connections that were never made, and for refusals by our own policies.
+    /// A time-out may have been sent, and so may whatever nothing is known of.
     static bool known_not_sent(const failure& f) noexcept {
-        if (const auto* carrier = f.as<not_sent_carrier>()) return carrier->not_sent();
+        if (const auto said = f.not_sent()) return *said;
         const auto code = f.code();
         if (code.category() == error_category()) {
             const auto ours = static_cast<errc>(code.value());

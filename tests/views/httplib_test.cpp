@@ -100,11 +100,36 @@ TEST_CASE("connections that were never made are known as not sent", "[httplib]")
     CHECK(not_sent(httplib::Error::Connection));
     CHECK(not_sent(httplib::Error::ConnectionTimeout));
     CHECK(not_sent(httplib::Error::BindIPAddress));
+    CHECK(not_sent(httplib::Error::SSLConnection));
+    CHECK(not_sent(httplib::Error::SSLLoadingCerts));
+    CHECK(not_sent(httplib::Error::SSLServerVerification));
     CHECK_FALSE(not_sent(httplib::Error::Read));
     CHECK_FALSE(not_sent(httplib::Error::Write));
+    CHECK_FALSE(not_sent(httplib::Error::ExceedRedirectCount));
     CHECK_FALSE(not_sent(httplib::Error::Unknown));
     const auto unavailable = answered(503);
     CHECK_FALSE(rs::retry_traits::known_not_sent(rs::detail::describe(unavailable)));
+}
+
+TEST_CASE("a request that must not run twice is sent again only if it never reached the server",
+          "[httplib][H-RT-20]") {
+    for (const auto& [error, sends] :
+         {std::pair{httplib::Error::Connection, 3}, std::pair{httplib::Error::ConnectionTimeout, 3},
+          std::pair{httplib::Error::SSLConnection, 3}, std::pair{httplib::Error::Write, 1},
+          std::pair{httplib::Error::Read, 1}}) {
+        INFO(httplib::to_string(error));
+        fixture f;
+        const rs::retry retry{{.max_attempts = 3, .base_delay = 1s, .jitter = rs::jitter::none}, f.reg};
+        int calls = 0;
+
+        const auto r = retry.with({.idempotency = rs::idempotency::unsafe})([&, e = error] {
+            ++calls;
+            return broken(e);
+        });
+
+        CHECK(r.error() == error);
+        CHECK(calls == sends);
+    }
 }
 
 TEST_CASE("what the caller cancelled is not retried and says nothing of the server", "[httplib]") {

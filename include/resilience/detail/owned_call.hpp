@@ -17,6 +17,7 @@ template <class T>
 class held {
 public:
     template <class From>
+        requires(!std::is_same_v<std::remove_cvref_t<From>, held>)
     explicit held(From&& from) : value_(std::forward<From>(from)) {}
     T& get() noexcept { return value_; }
 

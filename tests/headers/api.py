@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The public interface, read off the headers, is what docs/api.txt says: so that no change of it goes unseen.
+
+usage: api.py [--write]     --write: write docs/api.txt instead of comparing with it
+
+Listed are the declarations of every header outside detail/, in their order (that of an aggregate's fields is part
+of the interface), without what is private, in a namespace `detail`, or below a comment "What follows is for
+drivers" (or policies, or retry) in a class. It is a reader of text, not a compiler: it relies on the format that
+clang-format gives the headers.
+"""
+import difflib
+import pathlib
+import re
+import sys
+
+root = pathlib.Path(__file__).resolve().parent.parent.parent
+library = root / "include" / "resilience"
+page = root / "docs" / "api.txt"
+
+HEAD = """\
+The public interface: every declaration that a user may name, header by header. Written by
+tests/headers/api.py --write; CI fails when the headers say something else.
+"""
+NOT_FOR_USERS = "@not_for_users@"
+# A literal, or a comment: whatever may hold braces and semicolons that mean nothing.
+LITERAL = re.compile(r'R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\'', re.S)
+COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
+PAIRS = {"(": ")", "[": "]", "{": "}"}
+
+
+def without_comments(text):
+    """The marker stays; literals are looked at first, since they may look like comments."""
+
+    def kept(match):
+        if not COMMENT.match(match[0]):
+            return match[0]
+        return NOT_FOR_USERS + ";" if "What follows is for" in match[0] else ""
+
+    return re.sub(f"{LITERAL.pattern}|{COMMENT.pattern}", kept, text, flags=re.S)
+
+
+def without_directives(text):
+    """(the text, the names of the macros): of the branches of an #if, the first."""
+    lines, macros, skipped = [], [], []
+    for line in re.sub(r"\\\n", " ", text).splitlines():
+        directive = re.match(r"\s*#\s*(\w+)\s*(.*)", line)
+        if not directive:
+            if not any(skipped):
+                lines.append(line)
+            continue
+        word, rest = directive.groups()
+        if word in ("if", "ifdef", "ifndef"):
+            skipped.append(False)
+        elif word in ("else", "elif"):
+            skipped[-1] = True
+        elif word == "endif":
+            skipped.pop()
+        elif word == "define":
+            macros.append("#define " + re.match(r"\w+(\([^)]*\))?", rest)[0])
+    return "\n".join(lines), sorted(set(macros))
+
+
+def skip_pair(text, at):
+    """Just behind the bracket that closes the one at `at`."""
+    closing = [PAIRS[text[at]]]
+    at += 1
+    while closing:
+        if literal := LITERAL.match(text, at):
+            at = literal.end()
+            continue
+        if text[at] in PAIRS:
+            closing.append(PAIRS[text[at]])
+        elif text[at] == closing[-1]:
+            closing.pop()
+        at += 1
+    return at
+
+
+def skip_template(text, at):
+    """Just behind the parameter list of a `template <`."""
+    depth = 0
+    while True:
+        if text[at] in PAIRS:
+            at = skip_pair(text, at)
+            continue
+        depth += {"<": 1, ">": -1}.get(text[at], 0)
+        at += 1
+        if depth == 0:
+            return at
+
+
+TYPE = re.compile(r"(?:template <.*> )?(?:requires ?.* )?(class|struct|union|enum)\b")
+ACCESS = re.compile(r"(public|protected|private)\s*:(?!:)")
+
+
+def declarations(text):
+    """(head, body or None) of each declaration of a scope, and ("public:", None) where the access changes.
+
+    A `{` after a blank opens a body, one right after a name or after `=` an initialiser; ` : ` after a parameter
+    list begins the initialisers of a constructor, which are no part of its head.
+    """
+    at = 0
+    text += ";"
+    while at < len(text):
+        if text[at].isspace() or text[at] == ";":
+            at += 1
+            continue
+        if access := ACCESS.match(text, at):
+            yield access[1] + ":", None
+            at = access.end()
+            continue
+        start, initialised, called, constructs = at, False, None, None
+        while True:
+            if literal := LITERAL.match(text, at):
+                at = literal.end()
+            elif text.startswith("template <", at):
+                at = skip_template(text, at + len("template "))
+            elif text[at] in "([":
+                called = called or at
+                at = skip_pair(text, at)
+            elif text[at] == "{":
+                own_body = not initialised and text[at - 1].isspace()
+                end = skip_pair(text, at)
+                if own_body:
+                    yield tidy(text[start:constructs or at]), text[at + 1:end - 1]
+                    at = end
+                    break
+                at = end  # of an initialiser
+            elif text[at] == ";":
+                yield tidy(text[start:at]), None
+                break
+            else:
+                before = text[start:at]
+                if text[at] == "=" and not re.search(r"operator[=!<>+\-*/]*$", before):
+                    initialised = True
+                elif text.startswith(" : ", at) and called and not TYPE.match(tidy(before)):
+                    constructs = at
+                at += 1
+
+
+def tidy(head):
+    """On one line, without what says nothing to a user."""
+    head = re.sub(r"__attribute__\(\(.*?\)\)|\bRESILIENCE_(INLINE|COLD|VISIBLE)\b|\binline (?!RESILIENCE_ABI)", " ", head)
+    head = re.sub(r"\s+", " ", head).strip()
+    return re.sub(r"([(<\[{]) | (?=[)\]}])", r"\1", head)
+
+
+def is_hidden(head, defined_at_namespace_scope):
+    """What declares nothing new: checks, friends that are classes, members defined outside of their class."""
+    if re.match(r"static_assert\b|friend (class |struct )?\w+$|using namespace\b", head):
+        return True
+    return defined_at_namespace_scope and re.match(r"[^(=]*\w>?::~?(\w+|operator\W+) ?\(", head) is not None
+
+
+def interface(text, namespace="", public=True, depth=0):
+    """(namespace, depth, line) of what a scope offers: a namespace at depth 0, a class below."""
+    for head, body in declarations(text):
+        if head in ("public:", "protected:", "private:"):
+            public = head == "public:"
+        elif head == NOT_FOR_USERS:
+            return
+        elif opened := re.fullmatch(r"namespace ([\w: ]*)", head):
+            inner = f"{namespace}::{opened[1]}".replace("::inline RESILIENCE_ABI", "").removeprefix("::")
+            if "detail" not in inner.split("::") and inner != namespace + "::":
+                yield from interface(body, inner)
+        elif (public or head.startswith("friend ")) and not is_hidden(head, depth == 0 and body is not None):
+            type_ = TYPE.match(head)
+            if type_ and body is None and "=" not in head:
+                continue  # a forward declaration
+            yield namespace, depth, head
+            if type_ and type_[1] == "enum":
+                yield from ((namespace, depth + 1, tidy(one)) for one in body.split(",") if one.strip())
+            elif type_ and body is not None:
+                yield from interface(body, namespace, type_[1] != "class", depth + 1)
+
+
+def listing():
+    out = [HEAD]
+    for path in sorted(library.rglob("*.hpp")):
+        name = path.relative_to(library).as_posix()
+        if name.startswith("detail/"):
+            continue
+        text, macros = without_directives(without_comments(path.read_text()))
+        lines, last = [f"    {macro}" for macro in macros], None
+        for namespace, depth, line in interface(text):
+            if namespace != last:
+                lines.append(f"    namespace {namespace or '(global)'}")
+            lines.append("    " * (depth + 2) + line)
+            last = namespace
+        if lines:
+            out.append("\n".join([f"<resilience/{name}>", *lines]) + "\n")
+    return "\n".join(out)
+
+
+def compared(written, wanted):
+    """The lines of a diff; each place in it names its header."""
+    lines = list(difflib.unified_diff(written, wanted, "docs/api.txt", "the headers", lineterm="", n=1))
+    for number, line in enumerate(lines):
+        if place := re.match(r"@@ .*\+(\d+)", line):
+            above = [one for one in wanted[:int(place[1]) + 1] if one.startswith("<")]
+            lines[number] = f"{line} {above[-1] if above else ''}".rstrip()
+    return lines
+
+
+def main():
+    wanted = listing()
+    count = sum(line.startswith("        ") for line in wanted.splitlines())
+    if "--write" in sys.argv:
+        page.write_text(wanted)
+        print(f"api: {count} declarations written to docs/api.txt")
+        return 0
+    written = page.read_text() if page.exists() else ""
+    difference = compared(written.splitlines(), wanted.splitlines())
+    print("".join(f"{line}\n" for line in difference), end="")
+    if difference:
+        print("api: the interface changed; if it should: tests/headers/api.py --write, and a word in CHANGELOG.md")
+    print(f"api: {count} declarations, {'not as ' if difference else ''}written in docs/api.txt")
+    return 1 if difference else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
