@@ -28,11 +28,11 @@ __attribute__((noinline)) inline void breaker_core::succeed_with_care(breaker_pe
         const bool counted = (word & breaker_word::counted) != 0   ? count_in_window(permit)
                              : (word & breaker_word::by_time) != 0 ? count_in_time(permit)
                                                                    : true;
-        if (counted) return counts_.add(success);
+        if (counted) return counts_.add(success_in(breaker_word::generation(permit.word)));
     }
     if (same_epoch &&
         (word & breaker_word::state_mask) == static_cast<std::uint64_t>(circuit_state::disabled)) {
-        return counts_.add(success);
+        return counts_.add(success_in(breaker_word::generation(permit.word)));
     }
     const auto& c = config_of(permit);
     const bool must_time = (permit.word & breaker_word::timed) != 0;
@@ -42,9 +42,10 @@ __attribute__((noinline)) inline void breaker_core::succeed_with_care(breaker_pe
     record_success(permit, slow, at, env_->clock().wall_now());
 }
 
-/// Lock-free: a fast success only takes the next position. False if the epoch is another by now.
+/// Lock-free: a fast success only takes the next position. False if the epoch is another by now, or waits
+/// for calls.
 inline bool breaker_core::count_in_window(const breaker_permit& permit) noexcept {
-    const std::uint64_t epoch = breaker_word::generation(permit.word) << 48U;
+    const std::uint64_t epoch = position_epoch(breaker_word::generation(permit.word), false);
     std::uint64_t seen = position_.load(std::memory_order_relaxed);
     while ((seen & ~position_mask) == epoch) {
         if (position_.compare_exchange_weak(seen, seen + 1, std::memory_order_relaxed)) return true;
@@ -52,7 +53,8 @@ inline bool breaker_core::count_in_window(const breaker_permit& permit) noexcept
     return false;
 }
 
-/// Lock-free but for the first success of a thread in each bucket.
+/// Lock-free but for the first success of a thread in each bucket. One that is being counted while a failure
+/// looks at the window may be missed by it, and is judged with the next result.
 inline bool breaker_core::count_in_time(const breaker_permit& permit) noexcept {
     time_source& clock = env_->clock();
     const time_point coarse = clock.coarse_now();
@@ -87,7 +89,7 @@ inline void breaker_core::take_success(const breaker_permit& permit, bool slow, 
         ++late_results_;
         return counts_.add(late_success); // apart from the others: it must not break a row of failures
     }
-    counts_.add(success);
+    counts_.add(success_in(machine_.generation()));
     switch (machine_.state()) {
     case circuit_state::half_open:
         moved(machine_.settle(verdict::success, permit.lease_end, limits_of(config_.get()), at, {}, uniform),
@@ -98,7 +100,7 @@ inline void breaker_core::take_success(const breaker_permit& permit, bool slow, 
         if (!rules_.config().has_rates()) return;
         if (slow)
             rules_.record(false, true, at, position_.fetch_add(1, std::memory_order_relaxed) & position_mask,
-                          counts_.sum(success));
+                          successes_in_epoch());
         else if (rules_.config().has_time_window()) rules_.record_success(at);
         else position_.fetch_add(1, std::memory_order_relaxed);
         if (slow || waits_for_calls_) judge_rules(at, wall, {}, uniform);
@@ -199,7 +201,7 @@ inline time_point breaker_core::take_failure(const breaker_permit& permit, bool 
               at, wall, "probe failed");
     } else {
         rules_.record(true, slow, at, position_.fetch_add(1, std::memory_order_relaxed) & position_mask,
-                      counts_.sum(success));
+                      successes_in_epoch());
         judge_rules(at, wall, break_for, uniform);
     }
     return machine_.state() == circuit_state::open ? machine_.opens_until() : time_point::min();
