@@ -15,7 +15,7 @@ inline void breaker_core::expire_leases(time_point at, wall_time wall, double un
 /// The config that the call began under.
 inline const circuit_breaker_config& breaker_core::config_of(const breaker_permit& permit) const noexcept {
     const std::uint16_t version = breaker_word::version(permit.word);
-    if (version == breaker_word::version(word_.load(std::memory_order_acquire))) return config_.get();
+    if (const auto* const in_force = config_.get_if(version)) return *in_force;
     const lock_guard lock(mutex_);
     return config_.of_version(version);
 }
