@@ -137,6 +137,9 @@ inline void step(const site& at = site::current()) {
     if (this_thread != nullptr) this_thread->owner->point("step", at);
 }
 
+/// Returns when all others have ended or wait for something.
+inline void rest() { this_thread->owner->rest(); }
+
 /// What runs in its scope is interrupted only where it blocks, and goes on as soon as it can: for what has
 /// locks inside that the scheduler does not see (std::stop_source).
 class undivided {

@@ -66,7 +66,7 @@ enum class wake : std::uint8_t { notified, spurious, timeout };
 
 /// A thread of an execution. Only the running one touches any of them.
 struct controlled {
-    enum class state : std::uint8_t { ready, locking, waiting, joining, finished };
+    enum class state : std::uint8_t { ready, locking, waiting, joining, resting, finished };
 
     scheduler* owner = nullptr;
     unsigned id = 0;
@@ -219,6 +219,12 @@ public:
         for (const auto* t : me.others) me.seen.join(t->seen);
     }
 
+    /// Waits until nobody else can run; then sees all that was done.
+    void rest() {
+        block(*this_thread, controlled::state::resting);
+        for (const auto& t : threads_) this_thread->seen.join(t->seen);
+    }
+
     /// The execution has failed and stops here, with all threads where they are.
     [[noreturn]] void fail(std::string why) {
         failure_ = std::move(why);
@@ -311,6 +317,9 @@ private:
             if (t.get() != &me && is_ready(*t)) options_.push_back({t->id, could_go_on, false});
         }
         const bool any = !options_.empty();
+        for (const auto& t : threads_) {
+            if (!any && t->is == controlled::state::resting) return t.get();
+        }
         for (const auto& t : threads_) {
             if (t->is != controlled::state::waiting || is_locked(*t->mutex)) continue;
             // Where nobody else can run, time passes; no other wait ends by itself.
