@@ -8,7 +8,6 @@
 
 #include <cxxabi.h>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -160,7 +159,7 @@ public:
         while (end_ == end::none) {
             if (until == time_point::max()) {
                 ended_.wait(lock);
-            } else if (ended_.wait_until(lock, until) == std::cv_status::timeout) {
+            } else if (ended_.wait_until(lock, until) == cv_status::timeout) {
                 lock.unlock();
                 end_as(end::limit);
                 lock.lock();

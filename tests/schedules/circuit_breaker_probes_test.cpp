@@ -65,4 +65,53 @@ TEST_CASE(
     explore("three callers, two places", {.random = 2000}, arrivals(2, 3));
 }
 
+TEST_CASE("of a probe that passes and one that fails at once, the failure decides, whoever is first",
+          "[circuit_breaker][H-CB-17][H-CB-20]") {
+    const auto scenario = [] {
+        world w;
+        changes told;
+        const rs::circuit_breaker breaker({.success_threshold = 2,
+                                           .recovery_timeout = 1s,
+                                           .half_open_max_calls = 2,
+                                           .on_state_change = std::ref(told)},
+                                          w.reg);
+        breaker.open_for(1s);
+        w.clock.advance(1s);
+        auto passes = breaker.try_acquire();
+        auto fails = breaker.try_acquire();
+
+        together([&] { passes->success(); }, [&] { fails->failure(); });
+
+        const auto s = breaker.stats();
+        EXPECT(s.state == circuit_state::open && s.retry_after == 1s);
+        EXPECT(s.successes == 1 && s.failures == 1 && s.late_results <= 1);
+        EXPECT(told.opened == 2 && told.last == 4);
+    };
+
+    explore("a probe passes, another fails", {}, scenario);
+}
+
+TEST_CASE("a place that a probe gives back is taken once", "[circuit_breaker][H-CB-01][H-CB-06]") {
+    const auto scenario = [] {
+        world w;
+        const rs::circuit_breaker breaker(
+            {.success_threshold = 2, .recovery_timeout = 1s, .half_open_max_calls = 1}, w.reg);
+        breaker.open_for(1s);
+        w.clock.advance(1s);
+        auto probe = breaker.try_acquire();
+        std::optional<rs::permit> one;
+        std::optional<rs::permit> two;
+
+        together([&] { probe.reset(); }, [&] { one = breaker.try_acquire(); },
+                 [&] { two = breaker.try_acquire(); });
+
+        EXPECT(!(one && two));
+        const bool is_free = !one && !two;
+        EXPECT(breaker.try_acquire().has_value() == is_free);
+        EXPECT(breaker.stats().ignored == (is_free ? 2 : 1));
+    };
+
+    explore("a probe is given up, two others come", {.within = {2, 0}}, scenario);
+}
+
 } // namespace

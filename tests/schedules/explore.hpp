@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <iomanip>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -113,12 +114,16 @@ inline void explore(std::string_view name, const options& o, const std::function
     const result r = search(o, body);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
     std::ostringstream line;
-    line.precision(2);
-    line << std::fixed << name << ": " << r.explored << " schedules, ";
+    line << std::setw(7) << r.explored << " schedules: " << name << " (";
     if (o.random != 0) line << "random from seed " << o.seed;
-    else line << "all with " << o.within.preemptions << " preemptions, " << o.within.oddities << " oddities";
-    line << ", " << took.count() << " s";
-    std::cout << line.str() << std::endl;
+    else line << o.within.preemptions << " preemptions, " << o.within.oddities << " oddities";
+    std::cout << line.str() << "), " << std::fixed << std::setprecision(2) << took.count() << " s"
+              << std::endl;
+    static struct sum {
+        std::size_t explored = 0;
+        ~sum() { std::cout << "schedules: " << explored << " explored" << std::endl; }
+    } all;
+    all.explored += r.explored;
     if (!r.failure.empty()) {
         FAIL(name << ": " << r.failure << "\nRESILIENCE_SCHEDULE='" << r.schedule << "'\n" << r.story);
     }

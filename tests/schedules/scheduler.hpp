@@ -6,12 +6,12 @@
 // an unlock, and where it blocks. Who is next is asked of a strategy, so that an execution is a function of
 // the strategy's answers. What the types of sync.hpp do is in terms of the functions here.
 
+#include "schedules/controlled.hpp"
 #include "schedules/memory.hpp"
 #include "schedules/strategy.hpp"
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -19,76 +19,13 @@
 #include <functional>
 #include <iostream>
 #include <memory>
-#include <mutex>
-#include <source_location>
 #include <sstream>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
 namespace schedules {
-
-using site = std::source_location;
-class scheduler;
-
-/// A binary semaphore that sleeps at once: std's yields first, to whatever else the machine has to do.
-class baton {
-public:
-    void release() {
-        {
-            const std::lock_guard lock(mutex_);
-            is_here_ = true;
-        }
-        came_.notify_one();
-    }
-    void acquire() { (void)acquire_within(std::chrono::hours{1000}); }
-    bool acquire_within(std::chrono::nanoseconds most) {
-        std::unique_lock lock(mutex_);
-        return came_.wait_for(lock, most, [&] { return is_here_; }) && std::exchange(is_here_, false);
-    }
-
-private:
-    std::mutex mutex_;
-    std::condition_variable came_;
-    bool is_here_ = false;
-};
-
-/// A mutex, as the scheduler sees it. One that an earlier execution left locked is free.
-struct mutex_state {
-    place where;
-    std::uint32_t locked_in = 0; // the execution
-    unsigned by = 0;
-};
-
-enum class wake : std::uint8_t { notified, spurious, timeout };
-
-/// A thread of an execution. Only the running one touches any of them.
-struct controlled {
-    enum class state : std::uint8_t { ready, locking, waiting, joining, resting, finished };
-
-    scheduler* owner = nullptr;
-    unsigned id = 0;
-    baton turn{};
-    std::thread system_thread{};
-    view seen{};
-    state is = state::ready;
-    mutex_state* mutex = nullptr;            // locking, or to be locked after waiting
-    const void* condition = nullptr;         // waiting
-    std::uint64_t since = 0;                 // waiting; orders those that wait
-    bool timed = false;                      // waiting
-    std::vector<const controlled*> others{}; // joining
-    wake woken = wake::notified;
-    bool is_daemon = false; // detached: the execution does not wait for it
-    unsigned undivided = 0;
-};
-
-/// The thread of an execution that this one is; null for others, whose operations just happen.
-inline thread_local constinit controlled* this_thread = nullptr;
-
-/// Unwinds what still waits when its execution is over.
-struct execution_is_over {};
 
 class scheduler {
 public:
@@ -132,8 +69,7 @@ public:
         return out.str();
     }
     std::size_t choices() const noexcept { return asked_; }
-    /// What happened, line by line.
-    std::string story() const;
+    std::string story() const { return text_of(story_); }
 
     // On a thread of the execution.
 
@@ -233,18 +169,6 @@ public:
     }
 
 private:
-    struct happening {
-        unsigned thread;
-        const char* what;
-        site at;
-        bool is_load;
-
-        bool is_same_as(const happening& other) const noexcept {
-            return thread == other.thread && std::string_view(what) == other.what &&
-                   at.line() == other.at.line() && at.column() == other.at.column();
-        }
-    };
-
     void note(const char* what, const site& at, bool is_load) {
         story_.push_back({this_thread->id, what, at, is_load});
         if (story_.size() > limits_.steps) fail("no end after " + std::to_string(limits_.steps) + " steps");
@@ -327,7 +251,7 @@ private:
         }
         if (options_.empty()) {
             if (only_daemons_are_left()) return nullptr;
-            fail("deadlock");
+            fail("deadlock:" + standing());
         }
         controlled& next = *threads_[options_[choose()].thread];
         if (next.is == controlled::state::waiting) {
@@ -335,6 +259,18 @@ private:
             next.is = controlled::state::locking;
         }
         return &next;
+    }
+    std::string standing() const {
+        std::string all;
+        for (const auto& t : threads_) {
+            if (t->is == controlled::state::finished) continue;
+            all += (all.empty() ? " T" : ", T") + std::to_string(t->id);
+            if (t->is == controlled::state::locking)
+                all += " waits for a lock of T" + std::to_string(t->mutex->by);
+            else if (t->is == controlled::state::joining) all += " for others to end";
+            else all += " to be notified";
+        }
+        return all;
     }
     bool only_daemons_are_left() const noexcept {
         for (const auto& t : threads_) {
@@ -386,26 +322,5 @@ private:
     bool is_over_ = false;
     baton done_{};
 };
-
-inline std::string scheduler::story() const {
-    constexpr std::size_t most = 300; // lines; a step that is done over and over is one
-    std::vector<std::string> lines;
-    for (std::size_t i = 0; i < story_.size();) {
-        const happening& h = story_[i];
-        std::size_t times = 1;
-        while (i + times < story_.size() && story_[i + times].is_same_as(h)) ++times;
-        std::ostringstream line;
-        const std::string_view file = h.at.file_name();
-        line << (i > 0 && story_[i - 1].thread != h.thread ? "> T" : "  T") << h.thread << "  " << h.what;
-        if (h.at.line() != 0) line << "  " << file.substr(file.rfind('/') + 1) << ':' << h.at.line();
-        if (times > 1) line << "  (" << times << " times)";
-        lines.push_back(line.str() + '\n');
-        i += times;
-    }
-    std::string all;
-    if (lines.size() > most) all = "  ... " + std::to_string(lines.size() - most) + " lines before\n";
-    for (std::size_t i = lines.size() - std::min(lines.size(), most); i < lines.size(); ++i) all += lines[i];
-    return all;
-}
 
 } // namespace schedules

@@ -68,7 +68,8 @@ TEST_CASE("locks taken in two orders are a deadlock", "[scheduler]") {
         together([&] { in_order(a, b); }, [&] { in_order(b, a); });
     };
 
-    CHECK(found(body) == "deadlock");
+    CHECK(found(body) ==
+          "deadlock: T0 for others to end, T1 waits for a lock of T2, T2 waits for a lock of T1");
 }
 
 TEST_CASE("a loop without end is told from a long one", "[scheduler]") {
@@ -107,7 +108,8 @@ TEST_CASE("a notification before the wait, a wake-up for no reason and an early 
         };
     };
 
-    CHECK(found(scenario(false, false, false), {.within = {2, 0}}) == "deadlock");
+    CHECK(found(scenario(false, false, false), {.within = {2, 0}}) ==
+          "deadlock: T0 for others to end, T1 to be notified");
     CHECK(found(scenario(true, false, false), {.within = {2, 0}}).empty());
     CHECK(found(scenario(true, false, false), {.within = {2, 1}}).find("ready") != std::string::npos);
     CHECK(found(scenario(true, true, false), {.within = {2, 2}}).empty());

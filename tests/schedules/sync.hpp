@@ -190,6 +190,8 @@ private:
     bool owns_ = false;
 };
 
+using cv_status = std::cv_status;
+
 /// Time-outs come when nobody else can run, or, as an oddity, before.
 class condition_variable {
 public:
@@ -210,9 +212,9 @@ public:
         while (!condition()) wait_once(lock, false, at);
     }
     template <class Moment>
-    std::cv_status wait_until(unique_lock& lock, const Moment&, const site& at = site::current()) {
-        return wait_once(lock, true, at) == schedules::wake::timeout ? std::cv_status::timeout
-                                                                     : std::cv_status::no_timeout;
+    cv_status wait_until(unique_lock& lock, const Moment&, const site& at = site::current()) {
+        return wait_once(lock, true, at) == schedules::wake::timeout ? cv_status::timeout
+                                                                     : cv_status::no_timeout;
     }
 
 private:
