@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Work on threads that nobody joins: handed over once, claimed once.
+//
+// Breaks of the headers that were made by hand and were found:
+//   worker: waits without looking for work; given work after the lock; left among the idle ones
+//   run: claimed under two locks; the caller told before the claim; a wake-up taken for an end; the end asked for,
+//   then claimed
 #include "schedules/explore.hpp"
 #include "schedules/world.hpp"
 

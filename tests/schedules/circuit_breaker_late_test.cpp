@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Results that come while the circuit changes its state, or after: they change totals and nothing else.
+//
+// Breaks of the headers that were made by hand and were found:
+//   late successes, or late failures, not told from others under the lock
+//   positions closed after the window is cleared (was so: a late success was in the cleared window)
+//   waiting for calls not part of the position, or the window not looked at again (was so: nobody judged)
+//   one counter for the successes of all generations (was so: a late success broke a row of failures)
+//   time window: stripes not renumbered at a change; a bucket entered without a look at the generation
 #include "schedules/explore.hpp"
 #include "schedules/world.hpp"
 
@@ -38,6 +45,7 @@ TEST_CASE("a success that ends while its circuit is reset is not in the cleared 
 
             together(
                 [&] {
+                    breaker.try_acquire()->success(); // gives the thread a stripe of its own
                     old->success();
                     breaker.try_acquire()->success();
                 },
@@ -45,9 +53,9 @@ TEST_CASE("a success that ends while its circuit is reset is not in the cleared 
 
             breaker.try_acquire()->failure();
             const auto s = breaker.stats();
-            EXPECT(s.calls == 3 && s.successes == 2 && s.failures == 1);
-            EXPECT(s.late_results <= 1 && s.success_count <= 1); // the old success never counts
-            EXPECT(s.failure_rate == (s.success_count == 1 ? 0.5 : 1.0));
+            EXPECT(s.calls == 4 && s.successes == 3 && s.failures == 1);
+            EXPECT(s.late_results <= 2 && s.success_count <= 2); // the old success never counts
+            EXPECT(s.failure_rate == 1.0 / (1.0 + static_cast<double>(s.success_count)));
         };
     };
 

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The end of recovery_timeout, and what becomes of probes.
+//
+// Breaks of the headers that were made by hand and were found:
+//   admission judged by the state seen before the lock
+//   a change of state told again by each probe
 #include "schedules/explore.hpp"
 #include "schedules/world.hpp"
 

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Configs that are replaced, and circuits that are opened, while calls are in flight.
+//
+// Breaks of the headers that were made by hand and were found:
+//   version and config read in two steps (was so: a call was judged by a config that came after it)
+//   the config's pointer stored, or loaded, relaxed; the circuit's word stored, or loaded, relaxed
+//   the end of the open state written after the word
 #include "schedules/explore.hpp"
 #include "schedules/world.hpp"
 

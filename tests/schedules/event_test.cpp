@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Delivery of events: in order, once, and not after a subscription has ended.
+//
+// Breaks of the headers that were made by hand and were found:
+//   journal: two threads deliver at once; `delivering_` cleared after the lock is let go
+//   subscriber: `ended_` asked and `running_` counted under two locks; end() does not wait, or waits for its own
+//   thread too; nobody is woken
 #include "schedules/explore.hpp"
 #include "schedules/world.hpp"
 

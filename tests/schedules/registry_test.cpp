@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+// Names that several threads make, look for and remove.
+//
+// Breaks of the headers that were made by hand and were found:
+//   the name not looked for again under the lock
+//   the room asked for under another lock
 #include "schedules/explore.hpp"
 #include "schedules/world.hpp"
 

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+// Budgets that are paid from by several threads and policies.
+//
+// Breaks of the headers that were made by hand and were found:
+//   percent budget: asked and taken under two locks; what was deposited not noted
 #include "schedules/explore.hpp"
 #include "schedules/world.hpp"
 

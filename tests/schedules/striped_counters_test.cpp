@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counts that each thread keeps for itself, while threads come and go.
+//
+// Breaks of the headers that were made by hand and were found:
+//   a stripe taken, or given back, without the lock (the next owner reads old counts)
+//   threads given one stripe
+//   a shared stripe added to by load and store
 #include "schedules/explore.hpp"
 #include "schedules/world.hpp"
 
@@ -16,12 +21,12 @@ namespace sync = resilience::detail;
 using schedules::explore;
 using schedules::together;
 
-/// Takes stripes from threads until so many are left, and gives them back with the object.
+/// Threads that own all exclusive stripes, until the object ends.
 class crowd {
 public:
-    explicit crowd(std::uint32_t left) {
+    crowd() {
         std::uint32_t taken = 0;
-        for (; taken < sync::exclusive_stripes - 1 - left; ++taken) { // one belongs to this thread
+        for (; taken < sync::exclusive_stripes; ++taken) {
             threads_.emplace_back([this] {
                 sync::striped_counters<1> any;
                 any.add(0);
@@ -89,19 +94,19 @@ TEST_CASE("a stripe that a thread leaves is whole when another one takes it",
 
 TEST_CASE("threads that share a stripe lose nothing", "[striped_counters][H-WIN-04]") {
     const auto scenario = [] {
-        const crowd others(0);
+        const crowd others;
         sync::striped_counters<1> counters;
         const auto count = [&] {
             counters.add(0);
             counters.add(0);
         };
 
-        together(count, count);
+        together(count, count, count, count, count, count, count, count, count); // two share one of eight
 
-        EXPECT(counters.sum(0) == 4);
+        EXPECT(counters.sum(0) == 18);
     };
 
-    explore("more threads than stripes", {.random = 500}, scenario);
+    explore("more threads than stripes", {.random = 1000}, scenario);
 }
 
 TEST_CASE("a sum misses at most what is being added", "[striped_counters]") {

@@ -1,4 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+// Timers that run while they are cancelled.
+//
+// Breaks of the headers that were made by hand and were found:
+//   cancel() does not wait for the function, or waits for its own thread too
+//   the run noted after the lock is let go
+//   the runner not woken; when it wakes noted after another lock
 #include "schedules/explore.hpp"
 
 #include <resilience/detail/timer_queue.hpp>
