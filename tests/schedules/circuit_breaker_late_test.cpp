@@ -125,18 +125,21 @@ TEST_CASE("a success from before a reset does not break a row of failures after 
 
 TEST_CASE("whichever of a success and a failure brings the window to minimum_calls, the rules are judged",
           "[circuit_breaker]") {
-    const auto scenario = [] {
-        world w;
-        const rs::circuit_breaker breaker(by_count(2), w.reg);
-        auto good = breaker.try_acquire();
-        auto bad = breaker.try_acquire();
+    const auto scenario = [](const rs::circuit_breaker_config& config) {
+        return [=] {
+            world w;
+            const rs::circuit_breaker breaker(config, w.reg);
+            auto good = breaker.try_acquire();
+            auto bad = breaker.try_acquire();
 
-        together([&] { good->success(); }, [&] { bad->failure(); });
+            together([&] { good->success(); }, [&] { bad->failure(); });
 
-        EXPECT(breaker.state() == circuit_state::open); // one of two failed
+            EXPECT(breaker.state() == circuit_state::open); // one of two failed
+        };
     };
 
-    explore("the last call that minimum_calls waits for", {}, scenario);
+    explore("the last call that minimum_calls waits for, count window", {}, scenario(by_count(2)));
+    explore("the last call that minimum_calls waits for, time window", {}, scenario(by_time(2)));
 }
 
 TEST_CASE("late failures neither trip again nor move the end of the open state",
