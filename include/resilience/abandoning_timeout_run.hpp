@@ -8,7 +8,6 @@
 
 #include <cxxabi.h>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -155,7 +154,7 @@ public:
         while (end_ == end::none || (end_ == end::finished && !told_)) {
             if (until == time_point::max() || end_ == end::finished) {
                 ended_.wait(lock);
-            } else if (ended_.wait_until(lock, until) == std::cv_status::timeout) {
+            } else if (ended_.wait_until(lock, until) == cv_status::timeout) {
                 lock.unlock();
                 abandon_as(end::limit);
                 lock.lock();

@@ -60,6 +60,7 @@ public:
           label_(config.name), rules_(rules_of(config)), journal_(env_->clock().wall_now()),
           config_(std::move(config)) {
         prepare_stripes();
+        close_positions();
         publish();
     }
 
@@ -96,7 +97,7 @@ public:
         // Relaxed: a late success is told by the generation alone, and nothing else hangs on it.
         const std::uint64_t word = word_.load(std::memory_order_relaxed);
         if (word == permitted && (word & breaker_word::busy) == 0) [[likely]]
-            counts_.add(success);
+            counts_.add(success_in(breaker_word::generation(word)));
         else succeed_with_care({permitted, start});
     }
     void succeed(const breaker_permit& permit) noexcept { succeed_with_care(permit); }
@@ -112,8 +113,20 @@ public:
     void update(circuit_breaker_config config);
 
 private:
-    enum counter : std::size_t { success, late_success, ignored, rejected };
-    static constexpr std::uint64_t position_mask = (std::uint64_t{1} << 48U) - 1;
+    // Successes are counted by generation modulo four: one that was found to be in time, and is added only when
+    // the circuit is in another epoch already, must not break that one's row of failures.
+    static constexpr std::size_t success_counters = 4;
+    enum counter : std::size_t { late_success = success_counters, ignored, rejected, counters };
+    static constexpr std::size_t success_in(std::uint64_t generation) noexcept {
+        return generation % success_counters;
+    }
+
+    static constexpr unsigned position_bits = 48;
+    static constexpr std::uint64_t position_mask = (std::uint64_t{1} << position_bits) - 1;
+    /// What position_ says above the position: the generation, and below it whether successes are waited for.
+    static constexpr std::uint64_t position_epoch(std::uint64_t generation, bool waits) noexcept {
+        return (generation << (position_bits + 1)) | (std::uint64_t{waits ? 1U : 0U} << position_bits);
+    }
 
     bool is_current(const breaker_permit& permit) const noexcept { // with mutex_
         return breaker_word::generation(permit.word) == machine_.generation();
@@ -121,6 +134,9 @@ private:
     double draw() const noexcept { return config_.get().recovery_backoff ? env_->random().uniform() : 0.0; }
     std::uint64_t next_position() const noexcept {
         return position_.load(std::memory_order_relaxed) & position_mask;
+    }
+    std::uint64_t successes_in_epoch() const noexcept { // with mutex_
+        return counts_.sum(success_in(machine_.generation()));
     }
 
     const circuit_breaker_config& config_of(const breaker_permit& permit) const noexcept;
@@ -143,6 +159,8 @@ private:
                    std::string_view reason) const;
     void keep_striped_successes(const breaker_rules_config& next, time_point now);
     void prepare_stripes();
+    std::uint64_t close_positions() noexcept;
+    bool wait_for_calls(bool waits) noexcept;
     void publish() noexcept;
     /// Without the mutex. A listener may drop the last handle: the core stays until all is told.
     void deliver() {
@@ -159,10 +177,12 @@ private:
     atomic<std::int64_t> reopens_at_{0};
     const duration tick_; // of the coarse clock
     const detail::name label_;
-    // Invariant: upper 16 bits the generation that the count window belongs to, lower 48 the next
-    // position in the sequence of results. Relaxed: the window itself is read under mutex_.
+    // Invariant: position_epoch() of what the count window belongs to, and the next position in the sequence
+    // of results. Without mutex_ a position is only taken in an epoch that is one's own and does not wait; so
+    // close_positions(), a modification too, tells exactly who came before it. Relaxed: the window itself is
+    // read under mutex_.
     alignas(64) atomic<std::uint64_t> position_{0};
-    striped_counters<4> counts_;
+    striped_counters<counters> counts_;
     std::unique_ptr<striped_buckets<time_buckets::bucket_count>>
         stripes_; // of a time window; set before it is published, then kept
 
@@ -174,7 +194,7 @@ private:
     std::uint64_t late_results_ = 0;
     std::uint64_t slow_ = 0;
     std::uint64_t tripping_count_ = 0;   // the failures that tripped it
-    std::uint64_t successes_before_ = 0; // when the current state began
+    std::uint64_t successes_before_ = 0; // successes_in_epoch() when the epoch began
     bool waits_for_calls_ = false;
     atomic<std::uint64_t> predicate_errors_{0};  // only ever added to; relaxed: a count orders nothing
     config_cell<circuit_breaker_config> config_; // replaced under mutex_

@@ -20,13 +20,18 @@ inline tally breaker_core::rates(time_point at) const {
 /// With mutex_. Trips if a rule is met; a circuit that only measures says so and starts over.
 inline void breaker_core::judge_rules(time_point at, wall_time wall, std::optional<duration> break_for,
                                       double uniform) {
-    const tally now_in_window = rates(at);
+    tally now_in_window = rates(at);
     const char* rule = break_for ? "break_duration_of" : rules_.judge(at, now_in_window);
-    if (rule == nullptr) {
-        const bool waits = rules_.waits_for_calls(now_in_window);
-        if (waits != std::exchange(waits_for_calls_, waits)) publish();
-        return;
+    if (rule == nullptr && wait_for_calls(rules_.waits_for_calls(now_in_window))) {
+        // Successes that took a position meanwhile did not know that they were waited for.
+        now_in_window = rates(at);
+        rule = rules_.judge(at, now_in_window);
+        if (rule == nullptr) {
+            wait_for_calls(rules_.waits_for_calls(now_in_window));
+            publish();
+        }
     }
+    if (rule == nullptr) return;
     tripping_count_ = rules_.failures(at, now_in_window);
     if (machine_.state() == circuit_state::closed) {
         moved(machine_.trip(limits_of(config_.get()), at, break_for, uniform), at, wall, rule);
@@ -48,9 +53,9 @@ inline void breaker_core::judge_rules(time_point at, wall_time wall, std::option
             return e;
         });
     }
-    rules_.clear(next_position(), counts_.sum(success));
-    if (stripes_) stripes_->renumber();
     waits_for_calls_ = false;
+    rules_.clear(close_positions(), successes_in_epoch());
+    if (stripes_) stripes_->renumber();
     publish();
 }
 
@@ -58,14 +63,16 @@ inline void breaker_core::judge_rules(time_point at, wall_time wall, std::option
 inline void breaker_core::moved(const std::optional<transition>& change, time_point at, wall_time wall,
                                 std::string_view reason) {
     if (!change) return;
-    const std::uint64_t successes = counts_.sum(success);
     if (env_->has_listeners() || config_.get().on_state_change) {
+        const std::uint64_t successes = counts_.sum(success_in(change->generation - 1)) - successes_before_;
         journal_.queue([&] { return event_of(*change, successes, at, wall, reason); });
     }
     journal_.note(*change, wall);
-    successes_before_ = successes;
+    successes_before_ = successes_in_epoch();
     waits_for_calls_ = false;
-    rules_.clear(next_position(), successes);
+    // The positions first: a success that still got one is in the window that is cleared now.
+    const std::uint64_t first = close_positions();
+    rules_.clear(first, successes_before_);
     if (stripes_) stripes_->renumber();
     publish();
 }
@@ -79,7 +86,7 @@ inline event breaker_core::event_of(const transition& change, std::uint64_t succ
     e.failure_count = change.from == circuit_state::closed && change.to != circuit_state::open
                           ? rules_.failures(at, rates(at))
                           : tripping_count_;
-    e.success_count = successes - successes_before_;
+    e.success_count = successes;
     if (change.to == circuit_state::open) {
         e.delay = elapsed_between(at, machine_.opens_until());
         if (auto last = journal_.last_error()) {
@@ -111,6 +118,22 @@ inline void breaker_core::prepare_stripes() {
     }
 }
 
+/// With mutex_. From here on nobody takes a position for an earlier epoch, or without knowing of a wait.
+/// Returns the first position after that.
+inline std::uint64_t breaker_core::close_positions() noexcept {
+    const std::uint64_t epoch = position_epoch(machine_.generation(), waits_for_calls_);
+    std::uint64_t position = position_.load(std::memory_order_relaxed);
+    while (!position_.compare_exchange_weak(position, epoch | (position & position_mask),
+                                            std::memory_order_relaxed)) {}
+    return position & position_mask;
+}
+/// With mutex_. Whether that is new; if so, publish() has to follow.
+inline bool breaker_core::wait_for_calls(bool waits) noexcept {
+    if (waits == std::exchange(waits_for_calls_, waits)) return false;
+    close_positions();
+    return true;
+}
+
 /// With mutex_ (or before anybody else knows the core).
 inline void breaker_core::publish() noexcept {
     const auto& c = config_.get();
@@ -122,10 +145,6 @@ inline void breaker_core::publish() noexcept {
     if (waits_for_calls_) word |= breaker_word::waiting;
     if (c.slow_call_duration) word |= breaker_word::timed;
     if (c.record_if.examines_values() || c.ignore_if.examines_values()) word |= breaker_word::examined;
-    const std::uint64_t epoch = machine_.generation() << 48U;
-    std::uint64_t position = position_.load(std::memory_order_relaxed);
-    while (!position_.compare_exchange_weak(position, epoch | (position & position_mask),
-                                            std::memory_order_relaxed)) {}
     if (machine_.state() == circuit_state::open)
         reopens_at_.store(machine_.opens_until().time_since_epoch().count(), std::memory_order_relaxed);
     word_.store(word, std::memory_order_release);

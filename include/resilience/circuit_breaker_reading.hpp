@@ -19,13 +19,12 @@ inline circuit_breaker_stats breaker_core::stats() const {
     const tally in_window = rates(at);
     s.state = machine_.state();
     s.generation = machine_.generation();
-    const std::uint64_t successes = counts_.sum(success);
-    s.successes = successes + counts_.sum(late_success);
+    for (std::size_t c = 0; c <= late_success; ++c) s.successes += counts_.sum(c);
     const bool counts = s.state == circuit_state::closed || s.state == circuit_state::metrics_only ||
                         s.state == circuit_state::disabled;
     s.failure_count = counts ? rules_.failures(at, in_window) : tripping_count_;
     s.failure_threshold = rules.failure_threshold.value_or(rules.consecutive_failures.value_or(0));
-    s.success_count = counts ? successes - successes_before_ : machine_.probes_passed();
+    s.success_count = counts ? successes_in_epoch() - successes_before_ : machine_.probes_passed();
     s.success_threshold = config_.get().success_threshold;
     s.opened_at = journal_.opened_at;
     s.last_failure_time = journal_.last_failure_at;

@@ -16,7 +16,7 @@ inline void breaker_core::expire_leases(time_point at, wall_time wall, double un
 /// The config that the call began under.
 inline const circuit_breaker_config& breaker_core::config_of(const breaker_permit& permit) const noexcept {
     const std::uint16_t version = breaker_word::version(permit.word);
-    if (version == breaker_word::version(word_.load(std::memory_order_acquire))) return config_.get();
+    if (const auto* const in_force = config_.get_if(version)) return *in_force;
     const lock_guard lock(mutex_);
     return config_.of_version(version);
 }
@@ -29,11 +29,11 @@ __attribute__((noinline)) inline void breaker_core::succeed_with_care(breaker_pe
         const bool counted = (word & breaker_word::counted) != 0   ? count_in_window(permit)
                              : (word & breaker_word::by_time) != 0 ? count_in_time(permit)
                                                                    : true;
-        if (counted) return counts_.add(success);
+        if (counted) return counts_.add(success_in(breaker_word::generation(permit.word)));
     }
     if (same_epoch &&
         (word & breaker_word::state_mask) == static_cast<std::uint64_t>(circuit_state::disabled)) {
-        return counts_.add(success);
+        return counts_.add(success_in(breaker_word::generation(permit.word)));
     }
     const auto& c = config_of(permit);
     const bool must_time = (permit.word & breaker_word::timed) != 0;
@@ -43,9 +43,10 @@ __attribute__((noinline)) inline void breaker_core::succeed_with_care(breaker_pe
     record_success(permit, slow, at, env_->clock().wall_now());
 }
 
-/// Lock-free: a fast success only takes the next position. False if the epoch is another by now.
+/// Lock-free: a fast success only takes the next position. False if the epoch is another by now, or waits
+/// for calls.
 inline bool breaker_core::count_in_window(const breaker_permit& permit) noexcept {
-    const std::uint64_t epoch = breaker_word::generation(permit.word) << 48U;
+    const std::uint64_t epoch = position_epoch(breaker_word::generation(permit.word), false);
     std::uint64_t seen = position_.load(std::memory_order_relaxed);
     while ((seen & ~position_mask) == epoch) {
         if (position_.compare_exchange_weak(seen, seen + 1, std::memory_order_relaxed)) return true;
@@ -53,14 +54,15 @@ inline bool breaker_core::count_in_window(const breaker_permit& permit) noexcept
     return false;
 }
 
-/// Lock-free but for the first success of a thread in each bucket.
+/// Lock-free but for the first success of a thread in each bucket. One that is counted without the lock while a
+/// failure looks at the window may be missed by it, and is judged with the next result. False as above.
 inline bool breaker_core::count_in_time(const breaker_permit& permit) noexcept {
     const time_source& clock = env_->clock();
     const time_point coarse = clock.coarse_now();
     if (stripes_->add(coarse.time_since_epoch().count())) return true;
     const time_point at = clock.now();
     const lock_guard lock(mutex_);
-    if (!is_current(permit)) return false;
+    if (!is_current(permit) || waits_for_calls_) return false;
     const std::uint32_t bucket = rules_.bucket_at(at);
     if (stripes_->is_mine()) stripes_->enter(bucket, rules_.end_of_bucket(bucket).time_since_epoch().count());
     else rules_.record_success(at);
@@ -88,7 +90,7 @@ inline void breaker_core::take_success(const breaker_permit& permit, bool slow, 
         ++late_results_;
         return counts_.add(late_success); // apart from the others: it must not break a row of failures
     }
-    counts_.add(success);
+    counts_.add(success_in(machine_.generation()));
     switch (machine_.state()) {
     case circuit_state::half_open:
         moved(machine_.settle(verdict::success, permit.lease_end, limits_of(config_.get()), at, {}, uniform),
@@ -99,7 +101,7 @@ inline void breaker_core::take_success(const breaker_permit& permit, bool slow, 
         if (!rules_.config().has_rates()) return;
         if (slow)
             rules_.record(false, true, at, position_.fetch_add(1, std::memory_order_relaxed) & position_mask,
-                          counts_.sum(success));
+                          successes_in_epoch());
         else if (rules_.config().has_time_window()) rules_.record_success(at);
         else position_.fetch_add(1, std::memory_order_relaxed);
         if (slow || waits_for_calls_) judge_rules(at, wall, {}, uniform);
@@ -193,7 +195,7 @@ inline time_point breaker_core::take_failure(const breaker_permit& permit, bool 
               at, wall, "probe failed");
     } else {
         rules_.record(true, slow, at, position_.fetch_add(1, std::memory_order_relaxed) & position_mask,
-                      counts_.sum(success));
+                      successes_in_epoch());
         judge_rules(at, wall, j.break_for, uniform);
     }
     return machine_.state() == circuit_state::open ? machine_.opens_until() : time_point::min();

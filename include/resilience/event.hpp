@@ -185,7 +185,8 @@ private:
 } // namespace detail
 
 /// Ends when it is destroyed: afterwards the function does not run any more, on any thread (like
-/// std::stop_callback; destroyed from inside the function it does not wait for itself).
+/// std::stop_callback; destroyed from inside the function it does not wait for itself). Two functions that
+/// end each other's subscription while both run would wait for each other.
 class [[nodiscard]] subscription {
 public:
     subscription() noexcept = default;

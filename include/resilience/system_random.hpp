@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <unistd.h>
 #include <array>
-#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <exception>

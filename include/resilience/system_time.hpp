@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <ctime>

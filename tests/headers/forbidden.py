@@ -18,10 +18,23 @@ RULES = [
     (r"\bstd::async\b", set(), "its future blocks in the destructor"),
     (r"\balarm\s*\(|\bsetitimer\b|\bpthread_cancel\b", set(), "an attempt is never cut off by force"),
     (
-        r"\bstd::(atomic\w*|(recursive_|shared_|timed_)?mutex|condition_variable\w*|j?thread|lock_guard|"
-        r"unique_lock|scoped_lock|shared_lock)\b",
+        r"\bstd::(atomic\w*|(recursive_|shared_|timed_)*mutex|condition_variable\w*|cv_status|j?thread|lock_guard|"
+        r"unique_lock|scoped_lock|shared_lock|call_once|once_flag|latch|barrier|\w+_semaphore|promise|packaged_task)\b"
+        r"|\bpthread_(mutex|cond|rwlock|spin|once)\w*|\b__(atomic|sync)_\w+|\bvolatile\b",
         {"detail/sync.hpp"},
         "detail/sync.hpp is the one place that names them, so that a test build can swap them",
+    ),
+    (
+        r"#include <(atomic|mutex|shared_mutex|condition_variable|semaphore|latch|barrier)>",
+        {"detail/sync.hpp"},
+        "detail/sync.hpp brings what there is of it",
+    ),
+    # std::this_thread::get_id, and sleeping where there is no clock_nanosleep.
+    (r"#include <thread>", {"detail/sync.hpp", "detail/timer_queue.hpp", "system_time.hpp"}, "detail/sync.hpp brings what there is of it"),
+    (
+        r"\bstop_callback\b",
+        {"abandoning_timeout.hpp", "call_context.hpp", "system_time.hpp", "testing/virtual_clock.hpp"},
+        "its destructor waits where tests/schedules does not see it: keep them few",
     ),
     (r"\bassert\s*\(", set(), "NDEBUG must not change what a header means"),
     (r"\bNDEBUG\b", set(), "NDEBUG must not change what a header means"),

@@ -22,6 +22,11 @@ public:
 
     /// Acquire: pairs with the release in replace(), so that the fields are seen as they were written.
     const Config& get() const noexcept { return current_.load(std::memory_order_acquire)->config; }
+    /// The same, if it is of that version; else null. One look, so that it cannot be replaced in between.
+    const Config* get_if(std::uint16_t version) const noexcept {
+        const entry* const now = current_.load(std::memory_order_acquire);
+        return now->version == version ? &now->config : nullptr;
+    }
     /// Counts the replacements; wraps.
     std::uint16_t version() const noexcept { return current_.load(std::memory_order_acquire)->version; }
 

@@ -22,6 +22,7 @@ template <class T>
 using atomic = std::atomic<T>;
 using mutex = std::mutex;
 using condition_variable = std::condition_variable;
+using cv_status = std::cv_status;
 using thread = std::thread;
 using lock_guard = std::lock_guard<mutex>;
 using unique_lock = std::unique_lock<mutex>;

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Work on threads that nobody joins: handed over once, claimed once.
+//
+// Breaks of the headers that were made by hand and were found:
+//   worker: waits without looking for work; given work after the lock; left among the idle ones
+//   run: claimed under two locks; the caller told before the claim; a wake-up taken for an end; the end asked for,
+//   then claimed
+#include "schedules/explore.hpp"
+#include "schedules/world.hpp"
+
+#include <resilience/abandoning_timeout.hpp>
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <utility>
+
+namespace schedules {
+
+// Each execution begins with an empty pool, by what empties it in a forked child, which is private:
+// explicit instantiations may name it all the same.
+void begin_with_an_empty_pool();
+template <void (*Forget)()>
+struct pool_emptied_by {
+    friend void begin_with_an_empty_pool() { Forget(); }
+};
+template struct pool_emptied_by<&resilience::detail::worker_pool::forget_parents_threads>;
+
+} // namespace schedules
+
+namespace {
+
+namespace rs = resilience;
+using rs::detail::worker_pool;
+using schedules::explore;
+using schedules::plain;
+using schedules::together;
+using schedules::world;
+using namespace std::chrono_literals;
+
+struct counted_job final : worker_pool::job {
+    counted_job(int& runs, int n) : runs_(runs), number_(n) {}
+    void run() override {
+        EXPECT(number_.get() > 0);
+        schedules::step();
+        ++runs_;
+    }
+    int& runs_;
+    plain<int> number_;
+};
+
+TEST_CASE("every job is run once, by a thread that waits or a new one", "[worker_pool][H-TO-07][H-CPP-14]") {
+    const auto scenario = [] {
+        schedules::begin_with_an_empty_pool();
+        int runs = 0;
+        const auto start = [&](int n) {
+            worker_pool::instance().start(std::make_shared<counted_job>(runs, n));
+        };
+
+        together([&] { start(1); },
+                 [&] {
+                     start(2);
+                     start(3);
+                 });
+
+        schedules::rest();
+        EXPECT(runs == 3);
+        const auto idle = worker_pool::instance().idle();
+        EXPECT(idle >= 1 && idle <= 3);
+        start(4);
+        schedules::rest();
+        EXPECT(runs == 4 && worker_pool::instance().idle() == idle); // no new thread
+    };
+
+    explore("three jobs by two threads", {.within = {1, 0}}, scenario);
+    explore("three jobs by two threads", {.random = 5000}, scenario);
+}
+
+TEST_CASE("of an end, a limit and a stop exactly one counts", "[abandoning_timeout][H-TO-03][H-TO-04]") {
+    const auto scenario = [](bool limit_comes, bool stop_comes) {
+        return [=] {
+            schedules::begin_with_an_empty_pool();
+            world w;
+            const rs::abandoning_timeout limit(1s, w.reg);
+            std::stop_source stop;
+            struct work {
+                plain<int> answer{42};
+                bool ran = false;
+            };
+            const auto state = std::make_shared<work>();
+            std::optional<rs::outcome<int>> out;
+            const auto call = [&] {
+                out.emplace(limit.with({.stop_token = stop.get_token()}).try_call([state] {
+                    state->ran = true;
+                    return state->answer.get();
+                }));
+                if (out->has_value()) EXPECT(out->value() == 42);
+                EXPECT(state->answer.get() == 42);
+            };
+            const auto let_time_pass = [&] { w.clock.advance(1s); };
+            const auto request = [&] {
+                const schedules::undivided at_once;
+                stop.request_stop();
+            };
+
+            if (limit_comes && stop_comes) together(call, let_time_pass, request);
+            else if (limit_comes) together(call, let_time_pass);
+            else together(call, request);
+
+            schedules::rest();
+            const auto s = limit.stats();
+            const bool late = !out->has_value() && out->error().code() == rs::errc::timed_out;
+            const bool cancelled = !out->has_value() && out->error().code() == rs::errc::cancelled;
+            EXPECT(out->has_value() + late + cancelled == 1);
+            const bool begun = s.calls == 1; // else it was stopped before
+            EXPECT(begun || cancelled);
+            EXPECT(s.timed_out == late && s.cancelled == (begun && cancelled));
+            EXPECT(s.abandoned_running == 0);
+            EXPECT(s.late_results == (state->ran && !out->has_value()));
+            EXPECT(state.use_count() == 1);
+        };
+    };
+
+    explore("end and limit", {.within = {2, 1}}, scenario(true, false));
+    explore("end and stop", {.within = {2, 1}}, scenario(false, true));
+    explore("end, limit and stop", {.within = {2, 0}}, scenario(true, true));
+    explore("end, limit and stop", {.random = 3000}, scenario(true, true));
+}
+
+TEST_CASE("a caller that comes back finds what the worker left", "[abandoning_timeout][H-TO-01][H-CPP-14]") {
+    const auto scenario = [] {
+        schedules::begin_with_an_empty_pool();
+        world w;
+        const rs::abandoning_timeout limit(1s, w.reg);
+        const auto call = [&](int n) {
+            const auto out = limit.try_call([n] { return plain<int>(n); });
+            EXPECT(out.value().get() == n);
+        };
+
+        together([&] { call(1); },
+                 [&] {
+                     call(2);
+                     call(3);
+                 });
+
+        EXPECT(limit.stats().calls == 3);
+    };
+
+    explore("three calls by two threads", {.within = {1, 0}}, scenario);
+    explore("three calls by two threads", {.random = 3000}, scenario);
+}
+
+} // namespace
