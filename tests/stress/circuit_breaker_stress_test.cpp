@@ -265,10 +265,10 @@ TEST_CASE("a rate window holds every result, whoever counts it", "[stress][H-WIN
     rs::registry reg;
     rs::circuit_breaker_config config{.failure_rate_threshold = 1.0, .minimum_calls = 1'000'000};
     if (by_time) config.window = rs::time_window{std::chrono::hours{1}};
-    else config.window = rs::count_window{100'000};
+    else config.window = rs::count_window{1'000'000};
     const rs::circuit_breaker breaker(config, reg);
     constexpr std::uint64_t threads_at_once = 40; // more than there are stripes
-    constexpr std::uint64_t calls = 2000;
+    constexpr std::uint64_t calls = 20'000;
     std::latch all_are_here(threads_at_once);
     std::vector<std::thread> threads;
     for (std::uint64_t t = 0; t < threads_at_once; ++t) {
