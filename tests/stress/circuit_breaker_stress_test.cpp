@@ -370,6 +370,7 @@ TEST_CASE("subscribers may come and go while events are told", "[stress][H-EV-04
             for (int i = 0; i < 1000; ++i) {
                 std::atomic<bool> ended{false};
                 auto subscription = reg.subscribe([&](const rs::event&) {
+                    std::this_thread::yield(); // so that it is often inside when the end comes
                     if (ended) heard_after_the_end = true;
                 });
                 std::this_thread::yield();
