@@ -154,13 +154,15 @@ TEST_CASE("in an any_pipeline a stop request ends the sleep and keeps the last o
     world w;
     const rs::any_pipeline guard(rs::retry(support::plain(3), w.reg), rs::timeout(2s, w.reg));
     std::stop_source stop;
-    const auto timer = w.clock.call_at(w.clock.now() + 3500ms, [&] { stop.request_stop(); });
+    const auto began = w.clock.now();
+    const auto timer = w.clock.call_at(began + 3500ms, [&] { stop.request_stop(); });
     const scripted<int> late{w.clock, {after(3s, 1)}};
 
     const auto result = guard.with({.stop_token = stop.get_token()}).try_call(late);
 
     CHECK(result.error().code() == rs::errc::timed_out);
     CHECK(late.calls() == 1);
+    CHECK(w.clock.now() - began == 3500ms);
 }
 
 TEST_CASE("a surrounding policy may stand anywhere in an any_pipeline", "[any_pipeline]") {
@@ -178,8 +180,21 @@ TEST_CASE("a surrounding policy may stand anywhere in an any_pipeline", "[any_pi
     CHECK(breaker.stats().failures == 4);
 }
 
-TEST_CASE("an any_pipeline keeps what it was made of, and copies share it",
-          "[any_pipeline][H-CPP-20][H-CPP-23]") {
+TEST_CASE("copies of an any_pipeline share its policies", "[any_pipeline][H-CPP-20]") {
+    world w;
+    const rs::retry retry{support::at_once(1), w.reg};
+    const rs::circuit_breaker breaker{{}, w.reg};
+    const rs::any_pipeline guard(retry, breaker);
+    const rs::any_pipeline copy = guard;
+
+    copy([] {});
+    guard([] {});
+
+    CHECK(retry.stats().calls == 2);
+    CHECK(breaker.stats().successes == 2);
+}
+
+TEST_CASE("an any_pipeline keeps what it was made of, and so does a copy", "[any_pipeline][H-CPP-23]") {
     rs::testing::virtual_clock clock;
     std::optional<rs::any_pipeline> guard;
     {

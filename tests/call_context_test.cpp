@@ -123,6 +123,7 @@ TEST_CASE("an inherited deadline ends the inner retries", "[call_context][H-RT-1
         });
 
         CHECK(made == calls);
+        CHECK(w.clock.slept() == std::vector<rs::duration>(calls - 1, 1s));
     }
 }
 

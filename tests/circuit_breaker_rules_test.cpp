@@ -30,7 +30,8 @@ void take(world& w, const rs::circuit_breaker& breaker, rs::duration time, bool 
     });
 }
 
-TEST_CASE("a failure counts while it is younger than failure_window", "[circuit_breaker][H-WIN-08]") {
+TEST_CASE("a failure counts while it is younger than failure_window",
+          "[circuit_breaker][H-WIN-08][H-WIN-11]") {
     world w;
     const auto breaker = w.make({.failure_threshold = 2, .failure_window = 10s});
 
@@ -161,7 +162,7 @@ TEST_CASE("a count window of one is the last result", "[circuit_breaker][H-WIN-0
     CHECK(breaker.state() == circuit_state::open);
 }
 
-TEST_CASE("a time window forgets by the clock", "[circuit_breaker][H-WIN-08][H-WIN-09]") {
+TEST_CASE("a time window forgets by the clock", "[circuit_breaker][H-WIN-08][H-WIN-09][H-WIN-11]") {
     world w;
     const auto breaker =
         w.make({.failure_rate_threshold = 0.5, .window = rs::time_window{10s}, .minimum_calls = 4});

@@ -184,6 +184,10 @@ TEST_CASE("a subscription may outlive its registry", "[event][H-REG-05]") {
     breaker.reset();
 
     CHECK(heard == 1);
+    auto other = std::make_unique<rs::registry>(clock);
+    auto alone = other->subscribe([](const rs::event&) {});
+    other.reset();
+    alone.end(); // nothing else was left of it
 }
 
 TEST_CASE("subscribing needs a function", "[event]") {

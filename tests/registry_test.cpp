@@ -250,6 +250,33 @@ TEST_CASE("policies made without a registry live in the global one", "[registry]
     CHECK(rs::registry::global().remove("registry_test.global"));
 }
 
+/// Whose snapshot looks at the registry that it is taken for.
+struct curious_policy : plain_policy {
+    curious_policy(std::string name, rs::registry& where)
+        : plain_policy(std::move(name), where.env()), where_(&where) {}
+    rs::policy_snapshot snapshot() const override {
+        (void)rs::circuit_breaker({.name = "made meanwhile"}, *where_);
+        return {"test", name(), {}};
+    }
+    std::optional<rs::circuit_breaker_stats> circuit() const override {
+        (void)where_->find<rs::circuit_breaker>("made meanwhile");
+        return std::nullopt;
+    }
+
+private:
+    rs::registry* where_;
+};
+
+TEST_CASE("snapshots are taken while the names are not locked", "[registry][H-REG-06]") {
+    world w;
+    (void)w.reg.enroll<plain_policy>("curious",
+                                     [&] { return std::make_shared<curious_policy>("curious", w.reg); });
+
+    CHECK(w.reg.policies().size() == 1);
+    CHECK(w.reg.policies().size() == 2);
+    CHECK(w.reg.circuit_breakers().size() == 1);
+}
+
 struct leaves_late {
     std::unique_ptr<rs::circuit_breaker> breaker;
     ~leaves_late() {
@@ -269,6 +296,27 @@ TEST_CASE("a circuit may be used from a thread_local's destructor", "[registry][
 
     CHECK(breaker.stats().successes == 4);
     CHECK(breaker.stats().failure_rate == 0.0);
+}
+
+TEST_CASE("threads that count while they end give their stripes back", "[registry][H-CPP-12]") {
+    world w;
+    const auto breaker = w.make();
+
+    for (std::uint32_t i = 0; i < 2 * rs::detail::exclusive_stripes; ++i) {
+        std::thread([&] {
+            static thread_local leaves_late first;
+            first.breaker = std::make_unique<rs::circuit_breaker>(breaker);
+            succeed(breaker);
+        }).join();
+    }
+    bool has_stripe = false;
+    std::thread([&] {
+        succeed(breaker);
+        has_stripe = rs::detail::this_threads_stripe.owner == &rs::detail::stripe_owners::instance();
+    }).join();
+
+    CHECK(has_stripe);
+    CHECK(breaker.stats().successes == 2 * rs::detail::exclusive_stripes * 4 + 1);
 }
 
 /// Made before the global registry, so that it is destroyed when nothing of ours could be left.

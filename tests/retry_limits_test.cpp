@@ -257,6 +257,7 @@ TEST_CASE("a hint beyond the deadline stops retrying", "[retry][H-RT-08][H-RT-11
         (void)retry.with({.deadline = w.clock.now() + room}).try_call(f);
 
         CHECK(f.calls() == calls);
+        CHECK(w.clock.slept() == delays(calls - 1, 5s));
     }
 }
 

@@ -2,6 +2,10 @@
 // What calls allocate: nothing, on the paths that are promised. Counts every operator new of the program.
 #include <resilience/any_pipeline.hpp>
 #include <resilience/circuit_breaker.hpp>
+#include <resilience/mechanism/count_tally.hpp>
+#include <resilience/mechanism/failure_window.hpp>
+#include <resilience/mechanism/percent_budget.hpp>
+#include <resilience/mechanism/time_buckets.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>
 #include <resilience/timeout.hpp>
@@ -142,6 +146,27 @@ TEST_CASE("retries of failing values allocate nothing", "[composition][allocatio
     CHECK(allocations_of([&] { (void)retry.try_call(third_succeeds); }) == 0);
     n = 0;
     CHECK(allocations_of([&] { (void)guard.try_call(third_succeeds); }) == 0);
+}
+
+TEST_CASE("windows and budgets take no more memory, however many results they see",
+          "[composition][allocations][H-WIN-13]") {
+    rs::failure_window failures{5, 1h};
+    rs::count_tally counted{100};
+    rs::time_buckets buckets{1h};
+    rs::percent_budget budget{{}};
+    std::uint64_t seen = 0;
+    const auto record = [&] {
+        for (int i = 0; i < 100'000; ++i, ++seen) {
+            const rs::time_point now{std::chrono::milliseconds{seen}};
+            failures.record(now);
+            counted.record(seen, true, true);
+            buckets.record(buckets.epoch_at(now), 1, 1, 1);
+            budget.deposit(1, 1ms, now);
+            (void)budget.withdraw(now);
+        }
+    };
+
+    CHECK(allocations_of(record) == 0);
 }
 
 TEST_CASE("calls under one long-lived stop token leave nothing with it",

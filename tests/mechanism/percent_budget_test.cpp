@@ -166,6 +166,7 @@ TEST_CASE("numbers at the end of the range never wrap into debt", "[percent_budg
 
 TEST_CASE("a clock that goes backwards gives nothing twice", "[percent_budget][H-WIN-06]") {
     rs::percent_budget budget{{}};
+    budget.deposit(0, 0s, at(90s)); // there are buckets before that of the retries
     CHECK(withdraw_all(budget, at(100s)) == 100);
 
     CHECK(withdraw_all(budget, at(0s)) == 0);
