@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/pipeline.hpp>
+#include <resilience/task_slot.hpp>
 
 #include <cstddef>
 #include <memory>

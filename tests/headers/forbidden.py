@@ -33,7 +33,7 @@ RULES = [
     (r"#include <thread>", {"detail/sync.hpp", "detail/timer_queue.hpp", "system_time.hpp"}, "detail/sync.hpp brings what there is of it"),
     (
         r"\bstop_callback\b",
-        {"abandoning_timeout.hpp", "call_context.hpp", "system_time.hpp", "testing/virtual_clock.hpp"},
+        {"abandoning_timeout.hpp", "call_context.hpp", "system_time.hpp", "task_traits.hpp", "testing/virtual_clock.hpp"},
         "its destructor waits where tests/schedules does not see it: keep them few",
     ),
     (r"\bassert\s*\(", set(), "NDEBUG must not change what a header means"),
