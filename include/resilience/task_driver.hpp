@@ -188,7 +188,11 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
         if (now == step::attempt) slot.clear();
         std::optional<task_limit> limit;
         if (ctx.is_limited()) limit.emplace(ctx.clock(), ctx.deadline(), ctx.outer_stop());
+#if RESILIENCE_EXCEPTIONS
         try {
+#else
+        {
+#endif
             Task attempt = now == step::attempt ? job.call(ctx) : slot.take_answer();
             if (limit) {
                 auto race = traits::race(std::move(attempt), *limit);
@@ -206,6 +210,7 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
                 co_await std::move(attempt);
                 slot.keep();
             }
+#if RESILIENCE_EXCEPTIONS
         } catch (abi::__forced_unwind&) { // a cancelled thread: never swallowed
             throw;
         } catch (const std::exception& e) {
@@ -213,6 +218,9 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
         } catch (...) {
             slot.keep_exception(nullptr);
         }
+#else
+        }
+#endif
         if (limit) {
             limit->finish();
             slot.settle_race(*limit);
