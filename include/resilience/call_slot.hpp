@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call_context.hpp>
 #include <resilience/outcome.hpp>
 #include <resilience/rejection.hpp>
 
