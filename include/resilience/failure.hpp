@@ -50,7 +50,9 @@ public:
         : failure(std::move(exception), known) {
         code_ = code;
     }
-    failure(const rejection& r) noexcept // NOLINT(google-explicit-constructor): a rejection is a failure
+    // Inlined: the rejection is then never read in wide loads right after it was written field by field.
+    RESILIENCE_INLINE failure(
+        const rejection& r) noexcept // NOLINT(google-explicit-constructor): a rejection is a failure
         : source_(source::rejection), rejection_(r), code_(make_error_code(r.code)) {}
 
     /// Null for failing values and rejections (unless a timeout's make_exception provided one).

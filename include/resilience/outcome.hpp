@@ -1,60 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/attempt_result.hpp>
 #include <resilience/result_traits.hpp>
 
 #include <cxxabi.h>
+#include <cstdint>
 #include <memory>
+#include <new>
 #include <type_traits>
 #include <utility>
 #include <variant>
 
 namespace resilience::inline RESILIENCE_ABI {
-
-/// What a policy sees of an attempt's (or an inner policy's) outcome, whatever the result type.
-class attempt_result {
-public:
-    /// A success: `value` points to what was returned; `judged` may be `ignored` (HTTP 4xx).
-    attempt_result(const void* value, const failure::value_ops* ops, verdict judged) noexcept
-        : value_(value), ops_(ops), judged_(judged) {}
-    explicit attempt_result(const failure& why) noexcept : why_(&why), judged_(verdict::failure) {}
-
-    bool succeeded() const noexcept { return why_ == nullptr; }
-    /// Why there is no accepted value; null if there is one.
-    const failure* error() const noexcept { return why_; }
-    /// What the result's type says of an accepted value: success, or ignored for an HTTP 4xx.
-    verdict judged() const noexcept { return judged_; }
-    /// A view of an accepted value as if it were a failure, for predicates built with on_result.
-    failure as_failure() const {
-        if (why_ != nullptr) return *why_;
-        return ops_ != nullptr ? ops_->describe(value_)
-                               : failure(nullptr, detail::ops_of<std::monostate>, {}, 0, duration{-1});
-    }
-    /// An inner policy will admit no attempt before this moment; time_point::min() if none said so.
-    time_point not_before() const noexcept { return not_before_; }
-    void postpone(time_point moment) noexcept {
-        if (moment > not_before_) not_before_ = moment;
-    }
-    /// For an attempt that was raced with a deadline: whether it lost against that one. Empty if there was
-    /// no race: then the clock decides who is late.
-    std::optional<bool> overran(time_point deadline) const noexcept {
-        if (raced_until_ == time_point::min()) return std::nullopt;
-        return lost_ && deadline <= raced_until_;
-    }
-    void raced(time_point until, bool lost) noexcept {
-        raced_until_ = until;
-        lost_ = lost;
-    }
-
-private:
-    const failure* why_ = nullptr;
-    const void* value_ = nullptr;
-    const failure::value_ops* ops_ = nullptr;
-    time_point not_before_ = time_point::min();
-    time_point raced_until_ = time_point::min(); // no race
-    bool lost_ = false;
-    verdict judged_;
-};
 
 /// The value of a call, or why there is none. Movable if R is; one that holds a non-movable R stays
 /// where try_call made it.
@@ -72,7 +30,7 @@ public:
     bool has_failure() const noexcept { return content_ >= content::failing_value; }
 
 protected:
-    enum class content : std::uint8_t { nothing, value, failing_value, failure };
+    enum class content : std::uint8_t { nothing, value, undescribed, failing_value, failure };
 
     outcome_slot() noexcept {} // NOLINT(modernize-use-equals-default): the union stays empty
     ~outcome_slot() {
@@ -115,6 +73,10 @@ class [[nodiscard]] outcome : private detail::outcome_slot {
     using stored = typename detail::stored<R>::type;
     static constexpr bool is_object = !std::is_void_v<R> && !std::is_reference_v<R>;
     static constexpr bool is_movable = std::is_move_constructible_v<stored>;
+    static constexpr bool can_be_failing = is_object && [] {
+        if constexpr (is_object) return result_traits<R>::can_fail;
+        else return false;
+    }();
 
 public:
     using value_type = R;
@@ -193,6 +155,12 @@ public:
     /// Runs f() and keeps what it returns; what it throws goes through.
     template <class F>
     RESILIENCE_INLINE void keep(F&& f) {
+        keep_undescribed(f);
+        describe();
+    }
+    /// The same, but a failing value is neither a value nor a failure until describe() is called.
+    template <class F>
+    RESILIENCE_INLINE void keep_undescribed(F&& f) {
         if constexpr (std::is_void_v<R>) {
             f();
             content_ = content::value;
@@ -202,16 +170,27 @@ public:
         } else {
             ::new (static_cast<void*>(std::addressof(value_))) stored(f());
             content_ = content::value;
-            if constexpr (result_traits<R>::can_fail) {
+            if constexpr (can_be_failing) {
                 judged_ = result_traits<R>::judge(value_);
-                if (judged_ == verdict::failure) mark_failing();
+                if (judged_ == verdict::failure) content_ = content::undescribed;
             }
         }
     }
+    /// What keep_undescribed() left to do.
+    RESILIENCE_INLINE void describe() {
+        if constexpr (can_be_failing) {
+            if (is_undescribed()) mark_failing();
+        }
+    }
+    bool is_undescribed() const noexcept { return content_ == content::undescribed; }
     /// Runs f() and keeps what it returns or throws.
     template <class F>
     RESILIENCE_INLINE void capture(F&& f) {
         capture_failure_of([&]() RESILIENCE_INLINE_LAMBDA { keep(f); });
+    }
+    template <class F>
+    RESILIENCE_INLINE void capture_undescribed(F&& f) {
+        capture_failure_of([&]() RESILIENCE_INLINE_LAMBDA { keep_undescribed(f); });
     }
     /// Runs f() and keeps what it throws, if it does.
     template <class F>
@@ -256,8 +235,11 @@ public:
 private:
     using content = detail::outcome_slot::content;
 
+    bool holds_value() const noexcept {
+        return content_ >= content::value && content_ <= content::failing_value;
+    }
     void drop_value() noexcept {
-        if (content_ == content::value || content_ == content::failing_value) value_.~stored();
+        if (holds_value()) value_.~stored();
     }
     void require() const {
         if (!has_value()) [[unlikely]]
@@ -269,13 +251,11 @@ private:
         else return value_;
     }
     void mark_failing() {
-        if constexpr (is_object) {
-            ::new (static_cast<void*>(std::addressof(failure_))) failure(detail::describe(value_));
-            content_ = content::failing_value;
-        }
+        ::new (static_cast<void*>(std::addressof(failure_))) failure(detail::describe(value_));
+        content_ = content::failing_value;
     }
     void take_over(outcome&& other) noexcept(std::is_nothrow_move_constructible_v<stored>) {
-        if (other.content_ == content::value || other.content_ == content::failing_value) {
+        if (other.holds_value()) {
             ::new (static_cast<void*>(std::addressof(value_))) stored(std::move(other.value_));
         }
         if (other.has_failure()) {

@@ -53,6 +53,7 @@ __attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_
 template <class R, class Call, class... P>
 __attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, call_context& ctx,
                                         tickets_of<P...> tickets, const P&... policies) {
+    out.capture_failure_of([&] { out.describe(); });
     call_leaf<R, Call> leaf{call};
     typed_attempt<R, call_leaf<R, Call>> attempt(out, leaf);
     run_on(attempt, ctx, tickets, policies...);
@@ -87,18 +88,30 @@ public:
     }
 };
 
+/// Whether the policy repeats the attempt at once. A failing value need not be described for that.
+template <class R, class P>
+RESILIENCE_INLINE bool is_due_again(outcome<R>& out, const P& policy, typename P::ticket& t) {
+    bool again = false;
+    if constexpr (!std::is_void_v<R> && !std::is_reference_v<R>) {
+        if (out.is_undescribed()) {
+            out.capture_failure_of([&]()
+                                       RESILIENCE_INLINE_LAMBDA { again = policy.again(t, in_short(*out)); });
+            if (again || !out.has_failure()) return again;
+        }
+    }
+    return out.has_failure() && policy.again(t, in_short(out.error()));
+}
+
 /// A policy that repeats at once, if it is the only one, needs no per-call object for that either. True if
 /// a later attempt succeeded; otherwise `out` and the ticket are as after the first.
 template <class R, class Call, class P>
 __attribute__((noinline)) bool repeat_at_once(outcome<R>& out, Call& call, const P& policy,
                                               typename P::ticket& t) {
     if (this_threads_calls.retry_depth > 0) return false; // a nested one has more to tell
-    while (out.has_failure() && policy.again(t, out.error())) {
+    const deeper_calls<1> here;
+    while (is_due_again(out, policy, t)) {
         out.clear();
-        {
-            const deeper_calls<1> here;
-            out.capture([&]() -> R { return call(); });
-        }
+        out.capture_undescribed([&]() -> R { return call(); });
         if (healthy(out)) {
             policy.succeed_again(t);
             return true;
@@ -106,9 +119,10 @@ __attribute__((noinline)) bool repeat_at_once(outcome<R>& out, Call& call, const
     }
     return false;
 }
+
 template <class P>
 concept repeating_at_once =
-    requires(const P& p, typename P::ticket& t, const failure& why) { p.again(t, why); };
+    requires(const P& p, typename P::ticket& t, failure_in_short why) { p.again(t, why); };
 
 template <class P>
 RESILIENCE_INLINE typename P::ticket begin_quickly(const P& policy,
@@ -140,11 +154,11 @@ RESILIENCE_INLINE bool run_quick(outcome<R>& out, Call& call, Where& where, cons
                 const unsigned outer = ctx->retry_depth();
                 ctx->set_retry_depth(outer + retries);
                 const enclosing_call here(*ctx);
-                out.capture([&]() -> R { return call(*ctx); });
+                out.capture_undescribed([&]() -> R { return call(*ctx); });
                 ctx->set_retry_depth(outer);
             } else {
                 const deeper_calls<retries> here;
-                out.capture([&]() -> R { return call(); });
+                out.capture_undescribed([&]() -> R { return call(); });
             }
         };
 #if RESILIENCE_EXCEPTIONS

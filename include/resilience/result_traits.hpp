@@ -226,26 +226,48 @@ inline bool is_cancellation(const std::error_code& code) noexcept {
     return code == std::errc::operation_canceled;
 }
 
+RESILIENCE_INLINE verdict default_verdict(const std::error_code& code, std::optional<int> status) noexcept {
+    if (code) {
+        if (code.category() == resilience::error_category()) {
+            const auto ours = static_cast<errc>(code.value());
+            return ours == errc::timed_out || ours == errc::retries_exhausted ? verdict::failure
+                                                                              : verdict::ignored;
+        }
+        if (is_cancellation(code)) return verdict::ignored;
+    }
+    // A carrier may stand for a transport error too: it then says 0 (or less).
+    return status && *status > 0 ? http_verdict(status) : verdict::failure;
+}
+
 } // namespace detail
 
 /// What a failure says about health unless a predicate of the user's decides. Local rejections,
 /// cancellation and std::bad_alloc say nothing; a time-out is a failure; an HTTP status speaks for
 /// itself; anything else is a failure. Breakers record and retries retry what is judged `failure`.
 inline verdict default_verdict(const failure& f) noexcept {
-    const auto code = f.code();
-    if (code) {
-        if (code.category() == error_category()) {
-            const auto ours = static_cast<errc>(code.value());
-            return ours == errc::timed_out || ours == errc::retries_exhausted ? verdict::failure
-                                                                              : verdict::ignored;
-        }
-        if (detail::is_cancellation(code)) return verdict::ignored;
-    }
-    if (const auto status = f.http_status()) {
-        // A carrier may stand for a transport error too: it then says 0 (or less).
-        return *status > 0 ? http_verdict(status) : verdict::failure;
-    }
-    return f.exception_is<std::bad_alloc>() ? verdict::ignored : verdict::failure;
+    const verdict judged = detail::default_verdict(f.code(), f.http_status());
+    return judged == verdict::failure && f.exception_is<std::bad_alloc>() ? verdict::ignored : judged;
 }
+
+namespace detail {
+
+/// What a retry asks of a failure first.
+struct failure_in_short {
+    verdict judged;
+    bool has_hint; ///< of when to come back
+};
+inline failure_in_short in_short(const failure& f) noexcept {
+    return {resilience::default_verdict(f), f.retry_after().has_value()};
+}
+/// The same of a failing value, without making a failure of it.
+template <class R>
+RESILIENCE_INLINE failure_in_short in_short(const R& failing) {
+    const int status = status_of(failing);
+    return {
+        default_verdict(result_traits<R>::code(failing), status != 0 ? std::optional(status) : std::nullopt),
+        hint_of(failing) >= duration{0}};
+}
+
+} // namespace detail
 
 } // namespace resilience::inline RESILIENCE_ABI

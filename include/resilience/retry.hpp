@@ -70,13 +70,12 @@ public:
         return {*core_, *t.rules, depth, t.attempts};
     }
     /// Whether another attempt is due at once and nobody needs to hear or to limit it.
-    bool again(ticket& t, const failure& why) const noexcept {
+    bool again(ticket& t, detail::failure_in_short why) const noexcept {
         const detail::retry_rules& rules = *t.rules;
         if (!rules.repeats_at_once || t.attempts >= rules.config.max_attempts) return false;
         if (core_->env()->has_listeners() || detail::this_threads_calls.current != nullptr) return false;
-        if (default_verdict(why) != verdict::failure || why.retry_after()) return false;
-        core_->count(detail::retry_core::failed_attempts);
-        core_->count(detail::retry_core::retries);
+        if (why.judged != verdict::failure || why.has_hint) return false;
+        core_->count(detail::retry_core::failed_attempts, detail::retry_core::retries);
         ++t.attempts;
         return true;
     }

@@ -8,6 +8,7 @@
 #include <resilience/error.hpp>
 #include <resilience/retry_config.hpp>
 
+#include <concepts>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -50,7 +51,10 @@ public:
     const detail::name& label() const noexcept { return label_; }
     const retry_rules& rules() const noexcept { return rules_.get(); }
     const retry_rules& declared() const noexcept { return rules_.declared(); }
-    void count(counter c) noexcept { counts_.add(c); }
+    template <std::same_as<counter>... C>
+    RESILIENCE_INLINE void count(C... counters) noexcept {
+        counts_.add(counters...);
+    }
     retry_budget::totals totals() const noexcept {
         const std::uint64_t good = counts_.sum(at_once) + counts_.sum(after_retry);
         return {good + counts_.sum(failed_at_once) + counts_.sum(failed_after_retry) + 1,

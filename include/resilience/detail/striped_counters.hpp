@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -84,15 +85,20 @@ class striped_counters {
 public:
     striped_counters() noexcept : owners_(&stripe_owners::instance()) {}
 
-    RESILIENCE_INLINE void add(std::size_t counter) noexcept {
+    /// Adds one to each of them.
+    template <std::convertible_to<std::size_t>... C>
+    RESILIENCE_INLINE void add(C... counters) noexcept {
         const thread_stripe mine = this_threads_stripe;
         if (mine.owner == owners_) [[likely]] {
             // Invariant: only the owning thread writes an exclusive cell, so that load and store need
             // not be one step. Relaxed: a count orders nothing.
-            auto& cell = stripes_[mine.index].cells[counter];
-            cell.store(cell.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+            auto& cells = stripes_[mine.index].cells;
+            const auto increment = [](atomic<std::uint64_t>& cell) RESILIENCE_INLINE_LAMBDA {
+                cell.store(cell.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+            };
+            (increment(cells[counters]), ...);
         } else {
-            add_shared(counter);
+            (add_shared(counters), ...);
         }
     }
 
