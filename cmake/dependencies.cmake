@@ -56,6 +56,33 @@ macro(resilience_find_httplib)
     endif()
 endmacro()
 
+macro(resilience_find_asio)
+    if(NOT TARGET asio::asio)
+        list(PREPEND CMAKE_MODULE_PATH ${PROJECT_SOURCE_DIR}/cmake)
+        find_package(asio 1.22 MODULE QUIET)
+        list(POP_FRONT CMAKE_MODULE_PATH)
+    endif()
+    if(NOT TARGET asio::asio)
+        # Without a build of its own: the headers are all there is.
+        resilience_fetch(
+            asio https://github.com/chriskohlhoff/asio/archive/asio-1-30-2.tar.gz
+            755bd7f85a4b269c67ae0ea254907c078d408cce8e1a352ad2ed664d233780e8)
+        add_library(asio::asio INTERFACE IMPORTED GLOBAL)
+        target_include_directories(asio::asio INTERFACE ${asio_SOURCE_DIR}/asio/include)
+        target_link_libraries(asio::asio INTERFACE Threads::Threads)
+        if(RESILIENCE_INSTALL)
+            install(DIRECTORY ${asio_SOURCE_DIR}/asio/include/ DESTINATION include FILES_MATCHING PATTERN "*pp")
+        endif()
+    endif()
+endmacro()
+
+# Too large to fetch.
+macro(resilience_find_boost_asio)
+    if(NOT TARGET Boost::headers)
+        find_package(Boost 1.81 CONFIG REQUIRED)
+    endif()
+endmacro()
+
 # For the tests alone. Catch2 2 and 3 both serve (tests/support/catch.hpp).
 macro(resilience_find_catch2)
     if(NOT TARGET Catch2::Catch2)

@@ -4,7 +4,7 @@ include(GNUInstallDirs)
 
 set(resilience_package_dir ${CMAKE_INSTALL_DATADIR}/cmake/resilience)
 
-install(DIRECTORY include/resilience DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
+install(DIRECTORY include/resilience DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.?pp")
 
 # An export set per component: a component whose dependency is absent is then not loaded at all.
 foreach(component IN LISTS resilience_components)
@@ -20,7 +20,7 @@ write_basic_package_version_file(
     # Before 1.0 a new minor version may change the interface.
     COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${PROJECT_BINARY_DIR}/resilience-config.cmake
-              ${PROJECT_BINARY_DIR}/resilience-config-version.cmake cmake/Findhttplib.cmake
+              ${PROJECT_BINARY_DIR}/resilience-config-version.cmake cmake/Findhttplib.cmake cmake/Findasio.cmake
         DESTINATION ${resilience_package_dir})
 
 set(resilience_pc_files resilience-core.pc)

@@ -20,6 +20,15 @@ target_include_directories(
                               $<INSTALL_INTERFACE:include>)
 target_compile_features(resilience_core INTERFACE cxx_std_20)
 
+if(RESILIENCE_WITH_ASIO)
+    resilience_find_asio()
+    resilience_add_component(asio LINKS resilience_core asio::asio)
+endif()
+if(RESILIENCE_WITH_BOOST_ASIO)
+    resilience_find_boost_asio()
+    resilience_add_component(boost_asio LINKS resilience_core Boost::headers)
+endif()
+
 if(RESILIENCE_WITH_SPDLOG)
     resilience_find_fmt()
     resilience_find_spdlog()

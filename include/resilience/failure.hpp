@@ -17,6 +17,26 @@
 
 namespace resilience::inline RESILIENCE_ABI {
 
+namespace detail {
+
+/// What a code means in any category. That of standalone Asio's system errors holds errno's numbers, but maps
+/// most of them to nothing.
+inline std::error_condition condition_of(const std::error_code& code) noexcept {
+    const auto condition = code.default_error_condition();
+    const bool unmapped = condition.category() == code.category();
+    return unmapped && std::string_view(code.category().name()) == "asio.system"
+               ? std::system_category().default_error_condition(code.value())
+               : condition;
+}
+/// ECANCELED; in the two common categories told without a virtual call.
+inline bool is_cancellation(const std::error_code& code) noexcept {
+    if (code.category() == std::generic_category() || code.category() == std::system_category())
+        return code.value() == static_cast<int>(std::errc::operation_canceled);
+    return condition_of(code) == std::errc::operation_canceled;
+}
+
+} // namespace detail
+
 /// Mixin for exceptions that stand for an HTTP answer; found by dynamic_cast. It lets every policy
 /// judge the exception by its status and respect the server's Retry-After.
 class RESILIENCE_VISIBLE http_carrier {
@@ -79,9 +99,9 @@ public:
         return !is_rejection() || rejection_.code == errc::timed_out ||
                rejection_.code == errc::retries_exhausted;
     }
-    /// True if somebody asked for the end: our errc::cancelled, or any code that means
-    /// std::errc::operation_canceled.
-    bool is_cancellation() const noexcept { return code() == std::errc::operation_canceled; }
+    /// True if somebody asked for the end: our errc::cancelled, any code that means
+    /// std::errc::operation_canceled, or Asio's operation_aborted.
+    bool is_cancellation() const noexcept { return detail::is_cancellation(code()); }
     /// The HTTP status that the exception or the value carries.
     std::optional<int> http_status() const noexcept;
     /// What the exception or the value says itself about whether anything was sent; true: for certain

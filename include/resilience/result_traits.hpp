@@ -218,14 +218,6 @@ failure describe(const R& r) {
 
 namespace detail {
 
-/// ECANCELED in any category; the two common ones are told without a virtual call.
-inline bool is_cancellation(const std::error_code& code) noexcept {
-    if (code.category() == std::generic_category() || code.category() == std::system_category()) {
-        return code.value() == static_cast<int>(std::errc::operation_canceled);
-    }
-    return code == std::errc::operation_canceled;
-}
-
 RESILIENCE_INLINE verdict default_verdict(const std::error_code& code, std::optional<int> status) noexcept {
     if (code) {
         if (code.category() == resilience::error_category()) {

@@ -4,6 +4,7 @@
 #include <resilience/failure.hpp>
 
 #include <functional>
+#include <string_view>
 #include <system_error>
 
 namespace resilience::inline RESILIENCE_ABI {
@@ -20,9 +21,12 @@ struct retry_traits {
             const auto ours = static_cast<errc>(code.value());
             return ours != errc::timed_out && ours != errc::cancelled && ours != errc::retries_exhausted;
         }
-        return code == std::errc::connection_refused || code == std::errc::host_unreachable ||
-               code == std::errc::network_unreachable || code == std::errc::network_down ||
-               code == std::errc::address_not_available;
+        const std::string_view category = code.category().name();
+        if (category == "asio.netdb" || category == "asio.addrinfo") return true; // the name has no address
+        const auto condition = detail::condition_of(code);
+        return condition == std::errc::connection_refused || condition == std::errc::host_unreachable ||
+               condition == std::errc::network_unreachable || condition == std::errc::network_down ||
+               condition == std::errc::address_not_available;
     }
 };
 

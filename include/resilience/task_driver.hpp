@@ -160,7 +160,7 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
     using traits = task_traits<Task>;
     using job_type = task_job<Task, F, Arguments, P...>;
     constexpr bool gives_value = !std::is_void_v<value_of_task<Task>>;
-    constexpr bool can_be_cancelled = requires { traits::is_cancelled(); };
+    constexpr bool can_be_cancelled = requires { traits::cancellation(); };
 
     const environment& env = job.env();
     call_context ctx(env.clock(), &env);
@@ -172,16 +172,35 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
     while (next != step::done) {
         const step now = next;
         if (now == step::wait) {
+            std::exception_ptr no_sleep;
             if (steps.delay() > duration{0}) {
-                // Each awaited object has a name: g++ 12 may destroy a temporary of such an expression twice.
                 const time_point until = saturating_add(ctx.clock().now(), steps.delay());
-                auto sleep = traits::sleep_until(ctx.clock(), until, ctx.outer_stop());
-                co_await std::move(sleep);
+#if RESILIENCE_EXCEPTIONS
+                try {
+#else
+                {
+#endif
+                    // Each awaited object has a name: g++ 12 may destroy a temporary of such an expression twice.
+                    auto sleep = traits::sleep_until(ctx.clock(), until, ctx.outer_stop());
+                    co_await std::move(sleep);
+#if RESILIENCE_EXCEPTIONS
+                } catch (abi::__forced_unwind&) {
+                    throw;
+                } catch (...) {
+                    no_sleep = std::current_exception();
+                }
+#else
+                }
+#endif
             }
             if constexpr (can_be_cancelled) {
-                auto asked = traits::is_cancelled();
-                if (co_await std::move(asked)) ctx.cancel();
+                auto asked = traits::cancellation();
+                if (traits::is_cancelled(co_await std::move(asked))) {
+                    ctx.cancel();
+                    no_sleep = nullptr;
+                }
             }
+            if (no_sleep) std::rethrow_exception(no_sleep);
             next = steps.resume();
             continue;
         }
@@ -227,8 +246,8 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
         }
         if constexpr (can_be_cancelled) {
             if (slot.out().has_failure()) {
-                auto asked = traits::is_cancelled();
-                if (co_await std::move(asked)) ctx.cancel();
+                auto asked = traits::cancellation();
+                if (traits::is_cancelled(co_await std::move(asked))) ctx.cancel();
             }
         }
         next = now == step::attempt ? steps.settle() : steps.answered();

@@ -20,7 +20,7 @@ namespace resilience::inline RESILIENCE_ABI {
 ///     template <class U> using rebind = ...;     // the same kind of task, giving U; a coroutine's return type
 ///
 ///     // To be awaited in such a coroutine; returns at that moment of the clock, and sooner once a stop is
-///     // requested or the awaiting coroutine is cancelled.
+///     // requested or the awaiting coroutine is cancelled (then it may throw as well).
 ///     static auto sleep_until(time_source&, time_point, std::stop_token);
 ///     // To be awaited for the task's value. When the limit strikes (limit.strike(...) is true) the task is
 ///     // asked to end; it is awaited in any case, so that nothing of it is left behind.
@@ -28,8 +28,10 @@ namespace resilience::inline RESILIENCE_ABI {
 ///
 /// and what it may have:
 ///
-///     // To be awaited for a bool: the awaiting coroutine's end was asked for from outside.
-///     static auto is_cancelled();
+///     // To be awaited for what tells is_cancelled() whether the awaiting coroutine's end was asked for from
+///     // outside. Awaiting it must not throw.
+///     static auto cancellation();
+///     static bool is_cancelled(const State&);
 ///     // The code inside an exception of that library's own, where it is no std::system_error.
 ///     static std::error_code code_of(const std::exception&);
 template <class Task>

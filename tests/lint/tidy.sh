@@ -10,15 +10,16 @@ trap 'rm -rf "$work"' EXIT
 
 find include/resilience -name '*.hpp' | sort | sed 's,include/\(.*\),#include <\1>,' >"$work/all_headers.cpp"
 mapfile -t programs < <(find examples benchmarks -name '*.cpp' | sort)
-httplib_flags=$(pkg-config --cflags cpp-httplib 2>/dev/null || true)
-export httplib_flags
+# Debian's Asio has to be told that clang has coroutines.
+dependency_flags="$(pkg-config --cflags cpp-httplib 2>/dev/null || true) -DASIO_HAS_CO_AWAIT -DASIO_HAS_STD_COROUTINE"
+export dependency_flags
 
 # tidy <file>: what is found in headers is told once, for the file of all headers; a program may end by an exception.
 tidy() {
     local own=()
     [[ $1 == */all_headers.cpp ]] || own=('--header-filter=^$' '--checks=-bugprone-exception-escape')
     # shellcheck disable=SC2086
-    clang-tidy-19 --quiet --config-file=.clang-tidy "${own[@]}" "$1" -- -std=c++20 -Iinclude $httplib_flags 2>&1 |
+    clang-tidy-19 --quiet --config-file=.clang-tidy "${own[@]}" "$1" -- -std=c++20 -Iinclude $dependency_flags 2>&1 |
         { grep -vE '^[0-9]+ warnings? (and|generated)|^Suppressed|^Use -header-filter|^$' || true; }
 }
 export -f tidy

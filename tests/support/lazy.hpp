@@ -186,9 +186,6 @@ struct resilience::task_traits<support::lazy<T>> {
         task.stop_by(stop.get_token());
         co_return co_await std::move(task);
     }
-    static support::lazy<bool> is_cancelled() {
-        support::own_stop_token own{};
-        const std::stop_token stop = co_await own;
-        co_return stop.stop_requested();
-    }
+    static support::own_stop_token cancellation() { return {}; }
+    static bool is_cancelled(const std::stop_token& stop) { return stop.stop_requested(); }
 };

@@ -135,6 +135,8 @@ public:
 
     /// Timers that have neither fired nor been cancelled.
     std::size_t pending_timers() const { return timers_.size(); }
+    /// The moment of the earliest of them; time_point::max() if there is none.
+    time_point next_timer() const { return timers_.next(); }
 
     /// How many threads are blocked in sleep_until(). Those that an advance has woken no longer count,
     /// even where they have not run on yet.

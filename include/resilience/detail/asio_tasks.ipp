@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Coroutines of Asio, for asio.hpp and boost_asio.hpp: included into a namespace where `net` is the library.
+
+/// A moment at which something on an executor is to go on, sooner if a stop is requested. Where the clock is
+/// not the steady one, or a stop can come from anywhere, a timer of the library that never expires is
+/// cancelled at that moment: so that what waits is always known to its execution context, which destroys it
+/// when it goes.
+template <class Ex>
+class alarm {
+public:
+    enum class cause : std::uint8_t { none, moment, stop };
+
+    alarm(const Ex& ex, time_source& clock, time_point at, const std::stop_token& stop)
+        : timer_(ex, clock.is_steady_clock() && at != time_point::max() ? steady(at) : steady_time::max()),
+          on_stop_(stop, ring{this, cause::stop}) {
+        if (clock.is_steady_clock() || at == time_point::max()) return;
+        if (clock.now() >= at) wake(cause::moment);
+        else at_moment_ = clock.call_at(at, ring{this, cause::moment});
+    }
+    alarm(const alarm&) = delete;
+    alarm& operator=(const alarm&) = delete;
+
+    /// Calls handler() on its executor when the alarm goes off, and when it is destroyed.
+    template <class Handler>
+    void wait(Handler handler) {
+        // Locked: the alarm may go off on another thread meanwhile, and a timer is no thread-safe object.
+        const lock_guard lock(mutex_);
+        if (why_ != cause::none) timer_.expires_at(steady_time::min());
+        timer_.async_wait(std::move(handler));
+    }
+    /// `none` while a timer of the library ran, and nothing else went off.
+    cause why() {
+        const lock_guard lock(mutex_);
+        return why_;
+    }
+
+private:
+    using steady_clock = std::chrono::steady_clock;
+    using steady_time = steady_clock::time_point;
+
+    struct ring {
+        alarm* self;
+        cause why;
+        void operator()() const { self->wake(why); }
+    };
+    static steady_time steady(time_point at) {
+        return steady_time(std::chrono::duration_cast<steady_clock::duration>(at.time_since_epoch()));
+    }
+    void wake(cause why) {
+        const lock_guard lock(mutex_);
+        if (why_ != cause::none) return;
+        why_ = why;
+        timer_.cancel();
+    }
+
+    mutex mutex_;
+    net::basic_waitable_timer<steady_clock, net::wait_traits<steady_clock>, Ex> timer_; // guarded by mutex_
+    cause why_ = cause::none;                                                           // guarded by mutex_
+    // Destroyed first: when their destructors have returned, nobody rings any more.
+    timer at_moment_;
+    std::stop_callback<ring> on_stop_;
+};
+
+/// Sleeps on the awaiting coroutine's executor. Its cancellation ends the sleep without an exception.
+template <class Ex>
+net::awaitable<void, Ex> sleep_until(time_source& clock, time_point until, std::stop_token stop) {
+    const Ex ex = co_await net::this_coro::executor;
+    alarm<Ex> bell(ex, clock, until, stop);
+    net_error_code cancelled;
+    auto token = net::redirect_error(net::use_awaitable_t<Ex>{}, cancelled);
+    auto start = [&bell](auto handler) { bell.wait(std::move(handler)); };
+    auto waiting = net::async_initiate<decltype(token), void(net_error_code)>(start, token);
+    co_await std::move(waiting);
+}
+
+/// What the parties of a race share. Touched on the coroutine's executor alone; where several threads run that
+/// one, it must be a strand, as for every cancellation of the library.
+struct race_state {
+    net::cancellation_signal end_task;
+    task_limit* limit = nullptr; ///< null when the race is over
+};
+
+/// Where the value of a task goes that another coroutine awaits.
+template <class T>
+struct raced {
+    std::optional<T> value;
+    T take() { return std::move(*value); }
+};
+template <>
+struct raced<void> {
+    void take() {}
+};
+
+/// Awaits the task on its own, so that its end can be asked for without touching the coroutine that waits.
+template <class T, class Ex>
+net::awaitable<void, Ex> run_task(net::awaitable<T, Ex> task, raced<T>& to, std::shared_ptr<race_state> state,
+                                  bool throws_if_cancelled) {
+    struct finisher { // by an exception as well
+        race_state& state;
+        ~finisher() {
+            if (state.limit != nullptr) state.limit->finish();
+        }
+    } const at_the_end{*state};
+    // What comes has passed the filters of the coroutine that waits.
+    co_await net::this_coro::reset_cancellation_state(net::enable_total_cancellation());
+    co_await net::this_coro::throw_if_cancelled(throws_if_cancelled);
+    if constexpr (std::is_void_v<T>) {
+        co_await std::move(task);
+    } else {
+        to.value.emplace(co_await std::move(task));
+    }
+}
+
+/// Awaits the task, and asks it to end when the limit strikes or the awaiting coroutine is cancelled.
+template <class T, class Ex>
+net::awaitable<T, Ex> race(net::awaitable<T, Ex> task, task_limit& limit) {
+    const Ex ex = co_await net::this_coro::executor;
+    const auto state = std::make_shared<race_state>();
+    state->limit = &limit;
+    const net::cancellation_state cancellation = co_await net::this_coro::cancellation_state;
+    net::cancellation_slot own = cancellation.slot();
+    const bool throws_if_cancelled = co_await net::this_coro::throw_if_cancelled();
+
+    struct on_alarm {
+        std::shared_ptr<race_state> state;
+        alarm<Ex>* bell;
+        void operator()(const net_error_code& ec) const {
+            if (state->limit == nullptr) return; // over: the alarm is gone
+            const auto why = bell->why();
+            if (ec && why == alarm<Ex>::cause::none) return;
+            const auto how =
+                why == alarm<Ex>::cause::stop ? task_limit::end::stopped : task_limit::end::deadline;
+            if (state->limit->strike(how)) state->end_task.emit(net::cancellation_type::terminal);
+        }
+    };
+    alarm<Ex> bell(ex, limit.clock(), limit.deadline(), limit.stop_token());
+    struct end_of_race {
+        race_state& state;
+        net::cancellation_slot& own;
+        ~end_of_race() {
+            state.limit = nullptr;
+            if (own.is_connected()) own.clear();
+        }
+    } const at_the_end{*state, own};
+    bell.wait(on_alarm{state, &bell});
+    if (own.is_connected()) {
+        own.assign([state](net::cancellation_type type) { state->end_task.emit(type); });
+    }
+    raced<T> result;
+    auto attempt = run_task<T, Ex>(std::move(task), result, state, throws_if_cancelled);
+    auto token = net::bind_cancellation_slot(state->end_task.slot(), net::use_awaitable_t<Ex>{});
+    auto ended = net::co_spawn(ex, std::move(attempt), token);
+    co_await std::move(ended);
+    co_return result.take();
+}
+
+/// Of the library's own awaitable.
+template <class T, class Ex>
+struct awaitable_traits {
+    using value_type = T;
+    template <class U>
+    using rebind = net::awaitable<U, Ex>;
+
+    static net::awaitable<void, Ex> sleep_until(time_source& clock, time_point until, std::stop_token stop) {
+        return tasks::sleep_until<Ex>(clock, until, std::move(stop));
+    }
+    static net::awaitable<T, Ex> race(net::awaitable<T, Ex> task, task_limit& limit) {
+        return tasks::race<T, Ex>(std::move(task), limit);
+    }
+    static net::this_coro::cancellation_state_t cancellation() noexcept { return {}; }
+    static bool is_cancelled(const net::cancellation_state& state) noexcept {
+        return state.cancelled() != net::cancellation_type::none;
+    }
+};

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/testing/virtual_clock.hpp>
+#include <resilience/time.hpp>
+
+#include <algorithm>
+
+namespace resilience::inline RESILIENCE_ABI::testing {
+
+/// Moves the virtual time on and runs what is then due on the execution context (an io_context of Asio or
+/// Boost.Asio), from timer to timer: a day of delays between a coroutine's attempts passes in milliseconds.
+/// For tests with one thread. `io` needs restart() and poll().
+template <class Context>
+void advance(Context& io, virtual_clock& clock, duration by) {
+    const time_point target = saturating_add(clock.now(), by);
+    const auto run_all = [&io] {
+        io.restart(); // it may have run out of work, which stops it
+        io.poll();
+    };
+    run_all();
+    while (clock.now() < target) {
+        clock.advance(
+            saturating_sub(std::min(std::max(clock.next_timer(), clock.now()), target), clock.now()));
+        run_all();
+    }
+}
+
+} // namespace resilience::inline RESILIENCE_ABI::testing
