@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -508,6 +509,25 @@ TEST_CASE("rvalues live in the task's frame, lvalues are borrowed", "[task]") {
     auto task = retry(takes, std::make_unique<int>(3), s);
     CHECK(task.start().result() == 3);
     CHECK(s == "xxx");
+}
+
+TEST_CASE("a wrapped callable called as a temporary lives in the task's frame", "[task]") {
+    world w;
+    const auto guard = rs::retry(at_once(), w.reg) | rs::circuit_breaker({}, w.reg);
+    const auto held = std::make_shared<int>(5);
+    std::optional<lazy<int>> task;
+    {
+        auto op = [held, n = 0](int plus) mutable -> lazy<int> {
+            if (++n < 2) throw 1;
+            co_return *held + plus;
+        };
+        task.emplace(guard.wrap(std::move(op))(2));
+    }
+    CHECK(held.use_count() == 2);
+    CHECK(task->start().result() == 7);
+    task.reset();
+    CHECK(held.use_count() == 1);
+    CHECK(guard.wrap([](int n) { return n; })(3) == 3);
 }
 
 TEST_CASE("tasks of nothing, of references and of what only moves", "[task][H-CPP-07][H-CPP-08]") {

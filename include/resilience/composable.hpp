@@ -179,6 +179,9 @@ private:
     const call_context* parent_ = nullptr;
 };
 
+template <class F, class... A>
+constexpr bool gives_task = task<call_result<F, A...>>;
+
 template <class Policy, class F>
 class wrapped {
 public:
@@ -190,14 +193,22 @@ public:
     template <class... A>
         requires callable_as_lvalue<const F, A...>
     decltype(auto) operator()(
-        A&&... args) const { // deduced: a signature would be formed before it is asked for
-
+        A&&... args) const& { // deduced: a signature would be formed before it is asked for
         return policy_.composable<Policy>::template run<const F&, A...>(request(), f_, args...);
     }
+
     template <class... A>
         requires(!callable_as_lvalue<const F, A...>)
-    decltype(auto) operator()(A&&... args) {
+    decltype(auto) operator()(A&&... args) & {
         return policy_.composable<Policy>::template run<F&, A...>(request(), f_, args...);
+    }
+
+    /// Called as a temporary: a task outlives it, and takes the callable along.
+    template <class... A>
+        requires callable_as_lvalue<F, A...>
+    decltype(auto) operator()(A&&... args) && {
+        using used = std::conditional_t<gives_task<F, A...>, F, F&>;
+        return policy_.composable<Policy>::template run<used, A...>(request(), f_, args...);
     }
 
 private:
