@@ -77,7 +77,7 @@ public:
     /// Plays the next turn, for as long as the context allows: like a socket that was given
     /// ctx.remaining() as its limit and is closed by the stop token.
     turn serve(std::string request, rs::call_context& ctx) {
-        const turn now = next(std::move(request));
+        const turn now = begin(std::move(request));
         const rs::duration limit = ctx.remaining();
         const bool in_time = now.latency <= limit && now.latency != rs::duration::max();
         if (now.latency > rs::duration{0}) {
@@ -88,6 +88,16 @@ public:
         if (!in_time) throw transport_error(std::errc::timed_out);
         if (now.thrown) std::rethrow_exception(now.thrown);
         return now;
+    }
+
+    /// For clients that wait in another way than serve(): what happens to the request.
+    turn begin(std::string request) {
+        const std::lock_guard lock(mutex_);
+        requests_.push_back(std::move(request));
+        if (turns_.empty()) return otherwise_;
+        turn first = std::move(turns_.front());
+        turns_.pop_front();
+        return first;
     }
 
     /// What has reached the server, in order.
@@ -101,15 +111,6 @@ public:
     }
 
 private:
-    turn next(std::string request) {
-        const std::lock_guard lock(mutex_);
-        requests_.push_back(std::move(request));
-        if (turns_.empty()) return otherwise_;
-        turn first = std::move(turns_.front());
-        turns_.pop_front();
-        return first;
-    }
-
     rs::time_source* clock_;
     mutable std::mutex mutex_;
     std::deque<turn> turns_; // guarded by mutex_, like those that follow
