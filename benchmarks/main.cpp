@@ -2,6 +2,9 @@
 // What a policy costs over a bare call of a function that is not inlined, in one run, and how that
 // compares with the bounds the project has set itself (docs/performance.md).
 
+#ifdef RESILIENCE_BENCH_ASIO
+#include "coroutines.hpp"
+#endif
 #include "harness.hpp"
 #include "result.hpp"
 
@@ -245,6 +248,21 @@ void compare_abandoning(rs::registry& reg, int repetitions, verdict& v) {
                 rows[0].name.c_str(), rows[0].median(), rows[1].name.c_str(), mine, bound, word);
 }
 
+#ifdef RESILIENCE_BENCH_ASIO
+/// An awaited call may cost 0.3 of the bare co_await, or 60 ns, whichever is more; with a limit it is spawned.
+void compare_coroutines(int repetitions, const bounds& limits, verdict& v) {
+    auto rows = bench::coroutine_rows();
+    bench::measure(rows, repetitions);
+    std::printf("\n%-50s %9s %9s %8s %7s %7s\n", "awaited on an io_context of Asio", "total", "over", "ratio",
+                "bound", "allocs");
+    const double bare = rows.front().median();
+    for (auto& r : rows) {
+        const bool bounded = &r != &rows.front() && r.name.find("timeout") == std::string::npos;
+        show(r, bare, bounded ? std::max(0.3 * bare, limits.here(60)) : 0, v);
+    }
+}
+#endif
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -274,6 +292,9 @@ int main(int argc, char** argv) {
     ratio_of_two_threads(s.breaker, "closed breaker", repetitions, v);
     ratio_of_two_threads(s.by_time, "closed breaker, rate in a time window", repetitions, v);
 
+#ifdef RESILIENCE_BENCH_ASIO
+    compare_coroutines(repetitions, limits, v);
+#endif
     compare_abandoning(s.reg, repetitions, v);
 
     const std::size_t size = sizeof(rs::detail::breaker_core);
