@@ -120,8 +120,17 @@ public:
         if constexpr (is_object) return std::move(value_);
         else return access();
     }
+    /// The value. Precondition: has_value().
     std::add_lvalue_reference_t<R> operator*() & noexcept { return access(); }
+    std::add_lvalue_reference_t<std::add_const_t<R>> operator*() const& noexcept {
+        return const_cast<outcome&>(*this).access();
+    }
     auto* operator->() noexcept
+        requires is_object
+    {
+        return std::addressof(value_);
+    }
+    auto* operator->() const noexcept
         requires is_object
     {
         return std::addressof(value_);
