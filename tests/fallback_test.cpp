@@ -142,6 +142,12 @@ TEST_CASE("fallback_if with on_result replaces values that the type calls succes
     CHECK(guard([] { return -1; }) == 7);
     CHECK(guard([] { return 1; }) == 1);
     CHECK_THROWS(guard([]() -> int { fail(); }));
+
+    const auto both =
+        rs::fallback_if(rs::not_on<std::logic_error>() || rs::on_result<int>([](int n) { return n < 0; }), 7);
+    CHECK(both([] { return -1; }) == 7);
+    CHECK(both([] { return 1; }) == 1); // is no std::logic_error, and no failure either
+    CHECK(both([]() -> int { fail(); }) == 7);
 }
 
 TEST_CASE("a predicate that throws leaves the failure as it is, and is counted", "[fallback][H-RT-24]") {

@@ -177,7 +177,10 @@ private:
             return false;
         }
         bool is = false;
-        if (!detail::returned([&] { is = when_(out.result().as_failure()); })) {
+        if (!detail::returned([&] {
+                const failure why = out.result().as_failure();
+                is = out.has_failure() ? when_(why) : when_.of_value(why);
+            })) {
             counts_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
             return false;
         }

@@ -96,7 +96,8 @@ private:
             return {default_verdict(*result.error()) == verdict::failure, "not retryable"};
         bool retry = false;
         const bool answered = returned([&] {
-            retry = result.succeeded() ? c.retry_if(result.as_failure()) : c.retry_if(*result.error());
+            retry =
+                result.succeeded() ? c.retry_if.of_value(result.as_failure()) : c.retry_if(*result.error());
         });
         if (answered) return {retry, "retry_if"};
         core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
