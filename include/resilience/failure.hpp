@@ -62,8 +62,12 @@ public:
 class failure {
 public:
     failure() noexcept = default;
-    /// Any exception. `known` may point to the std::exception inside it, if the caller has it at hand.
-    explicit failure(std::exception_ptr exception, const std::exception* known = nullptr) noexcept
+    /// Any exception. Looks for the std::exception inside it, which costs a throw.
+    explicit failure(std::exception_ptr exception) noexcept : failure(std::move(exception), nullptr) {
+        object_ = as<std::exception>();
+    }
+    /// The same for those who have it at hand; `known` is null if there is none inside.
+    failure(std::exception_ptr exception, const std::exception* known) noexcept
         : source_(source::exception), object_(known), exception_(std::move(exception)) {}
     /// The same, for an exception that carries a code without being a std::system_error.
     failure(std::exception_ptr exception, const std::exception* known, std::error_code code) noexcept
@@ -159,7 +163,7 @@ private:
     }
     std::system_error value_error() const;
     const http_carrier* carrier() const noexcept {
-        return dynamic_cast<const http_carrier*>(known_exception());
+        return source_ == source::exception ? as<http_carrier>() : nullptr;
     }
 
     source source_ = source::exception;

@@ -203,7 +203,7 @@ public:
         } catch (const std::exception& e) {
             fail(failure(std::current_exception(), &e));
         } catch (...) {
-            fail(failure(std::current_exception()));
+            fail(failure(std::current_exception(), nullptr));
         }
 #else
         f();
