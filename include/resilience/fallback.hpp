@@ -3,6 +3,7 @@
 
 #include <resilience/composable.hpp>
 #include <resilience/detail/returned.hpp>
+#include <resilience/driver.hpp>
 #include <resilience/predicate.hpp>
 
 #include <concepts>
@@ -140,7 +141,11 @@ private:
     void replace(outcome<R>& out, const call_context& ctx) const {
         outcome<R> other;
         const failure why = out.result().as_failure();
-        other.capture([&]() -> R { return made<R>(why); });
+        {
+            const detail::enclosing_call here(
+                ctx); // calls that the source makes have no more time than this one
+            other.capture([&]() -> R { return made<R>(why); });
+        }
         count(other, why, ctx);
         out = std::move(other);
     }
