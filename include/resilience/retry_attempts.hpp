@@ -62,9 +62,10 @@ public:
         if (wanted.retry) stop = why_not(why, result, ctx, delay);
         else stop = wanted.reason;
 
-        if (was_attempt && listened()) {
-            tell(event_kind::attempt_failed, &why, ctx, stop == nullptr ? std::optional(delay) : std::nullopt,
-                 stop);
+        if (listened()) {
+            if (was_attempt)
+                tell(event_kind::attempt_failed, &why, ctx,
+                     stop == nullptr ? std::optional(delay) : std::nullopt, stop);
             if (stop == nullptr) tell(event_kind::retry_scheduled, &why, ctx, delay);
         }
         if (stop == nullptr) {
