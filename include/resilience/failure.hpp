@@ -66,14 +66,10 @@ public:
     explicit failure(std::exception_ptr exception) noexcept : failure(std::move(exception), nullptr) {
         object_ = as<std::exception>();
     }
-    /// The same for those who have it at hand; `known` is null if there is none inside.
-    failure(std::exception_ptr exception, const std::exception* known) noexcept
-        : source_(source::exception), object_(known), exception_(std::move(exception)) {}
-    /// The same, for an exception that carries a code without being a std::system_error.
-    failure(std::exception_ptr exception, const std::exception* known, std::error_code code) noexcept
-        : failure(std::move(exception), known) {
-        code_ = code;
-    }
+    /// The same for those who have it at hand; `known` is null if there is none inside. `code`: of an
+    /// exception that carries one without being a std::system_error.
+    failure(std::exception_ptr exception, const std::exception* known, std::error_code code = {}) noexcept
+        : source_(source::exception), object_(known), exception_(std::move(exception)), code_(code) {}
     // Inlined: the rejection is then never read in wide loads right after it was written field by field.
     RESILIENCE_INLINE failure(
         const rejection& r) noexcept // NOLINT(google-explicit-constructor): a rejection is a failure
