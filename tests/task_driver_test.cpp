@@ -449,6 +449,9 @@ TEST_CASE("a fallback answers for a call that may not begin, but has no more tim
     auto c = (slow | breaker).with({.deadline = w.clock.now()})(answers);
     CHECK_THROWS_AS(c.start().result(), rs::timeout_error);
     CHECK(breaker.stats().calls == 0);
+    CHECK(at_once.stats().used == 1);
+    CHECK(slow.stats().used == 0);
+    CHECK(slow.stats().failed == 1);
 }
 
 TEST_CASE("a pipeline made at run time runs tasks in one frame too", "[task][any_pipeline]") {
