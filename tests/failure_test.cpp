@@ -155,6 +155,34 @@ struct careful_error : std::runtime_error, rs::not_sent_carrier {
     bool not_sent() const noexcept override { return not_sent_; }
     bool not_sent_;
 };
+struct mute_error : std::exception {
+    const char* what() const noexcept override { return nullptr; }
+};
+struct mute_answer {
+    bool ok() const { return false; }
+    std::string message() const { throw std::logic_error("no words"); }
+};
+
+} // namespace
+
+template <>
+inline constexpr bool resilience::enable_status_like<mute_answer> = true;
+
+namespace {
+
+TEST_CASE("a failure whose own text is none or throws still has a message", "[failure]") {
+    const mute_answer answer;
+    const auto value = rs::detail::describe(answer);
+    rs::failure refused = rs::rejection{.code = rs::errc::circuit_open};
+
+    CHECK(caught(mute_error{}).message().empty());
+    CHECK(value.message().find("mute_answer, whose text threw") != std::string::npos);
+    CHECK_THROWS_AS(value.rethrow(), std::system_error);
+    refused.follow(value);
+    REQUIRE(refused.cause() != nullptr);
+    CHECK(refused.cause()->message().find("whose text threw") != std::string::npos);
+}
+
 struct careful_answer {
     bool not_sent;
     friend std::optional<int> http_status_of(const careful_answer&) { return std::nullopt; }

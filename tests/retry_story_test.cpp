@@ -149,6 +149,18 @@ TEST_CASE("a listener that throws or subscribes changes nothing for the call", "
     CHECK(w.reg.listener_errors() == h.events.size());
 }
 
+TEST_CASE("a failure without words is told of, and stays the outcome", "[retry][H-EV-02]") {
+    struct mute : std::exception {
+        const char* what() const noexcept override { return nullptr; }
+    };
+    world w;
+    const heard h{w.reg};
+
+    CHECK_THROWS_AS(rs::retry(at_once(2), w.reg)([] { throw mute(); }), mute);
+
+    CHECK(h.count(event_kind::attempt_failed) == 2);
+}
+
 TEST_CASE("statistics count each call once and each attempt apart", "[retry]") {
     world w;
     auto c = plain(3);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call_context.hpp>
+#include <resilience/detail/returned.hpp>
 #include <resilience/outcome.hpp>
 #include <resilience/rejection.hpp>
 
@@ -41,7 +42,8 @@ public:
     attempt_result result() const override { return out_->result(); }
     void fail(failure why) noexcept override { out_->fail(std::move(why)); }
     void refuse(failure why) noexcept override {
-        if (out_->has_failure()) why.follow(out_->error());
+        if (out_->has_failure()) // where there is no memory for the cause, without
+            returned([&] { why.follow(out_->error()); });
         out_->fail(std::move(why));
     }
     void stand() noexcept override {

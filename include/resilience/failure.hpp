@@ -242,9 +242,9 @@ inline void failure::set_cause(const failure& cause) {
 
 RESILIENCE_COLD inline std::string failure::message() const {
     if (source_ == source::rejection) return rejection_.message();
-    if (const auto* known = known_exception()) return known->what();
+    if (const auto* known = known_exception()) return detail::said(known->what());
     if (source_ == source::value) return ops_->message(object_);
-    if (const auto* e = as<std::exception>()) return e->what();
+    if (const auto* e = as<std::exception>()) return detail::said(e->what());
     if (const auto* text = as<std::string>()) return *text;
     return exception_ ? "an exception that is no std::exception" : "no outcome";
 }
