@@ -149,7 +149,7 @@ TEST_CASE("a listener that throws or subscribes changes nothing for the call", "
     CHECK(w.reg.listener_errors() == h.events.size());
 }
 
-TEST_CASE("a failure without words is told of, and stays the outcome", "[retry][H-EV-02]") {
+TEST_CASE("a failure without words is told of, and stays the outcome", "[retry]") {
     struct mute : std::exception {
         const char* what() const noexcept override { return nullptr; }
     };
