@@ -188,6 +188,19 @@ TEST_CASE("on_result makes failures of values, and the caller still gets the val
     CHECK(breaker.stats().last_error->type == "int");
 }
 
+TEST_CASE("what predicates say of exceptions does not mean values that are successes", "[circuit_breaker]") {
+    world w;
+    const auto breaker = w.make(
+        {.failure_threshold = 1,
+         .record_if = rs::not_on<std::logic_error>() || rs::on_result<int>([](int v) { return v < 0; }),
+         .ignore_if = rs::not_on<std::exception>() || rs::on_result<int>([](int v) { return v == 0; })});
+
+    breaker([] { return 1; });
+
+    CHECK(breaker.stats().successes == 1);
+    CHECK(breaker.state() == circuit_state::closed);
+}
+
 TEST_CASE("a predicate that throws settles the attempt as a failure, whatever it was",
           "[circuit_breaker][H-CB-09]") {
     world w;

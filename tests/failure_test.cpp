@@ -28,7 +28,7 @@ rs::failure caught(const E& e) {
     } catch (const std::exception& known) {
         return rs::failure(std::current_exception(), &known);
     } catch (...) {
-        return rs::failure(std::current_exception());
+        return rs::failure(std::current_exception(), nullptr);
     }
 }
 
@@ -65,6 +65,31 @@ TEST_CASE("as<E> of a failure made of an exception_ptr alone finds the same", "[
     CHECK(f.as<std::runtime_error>() != nullptr);
     CHECK(f.as<std::logic_error>() == nullptr);
     CHECK(f.message() == "x");
+    CHECK(rs::failure(std::make_exception_ptr(42)).as<int>() != nullptr);
+}
+
+TEST_CASE("a failure made of an exception_ptr alone knows what the exception carries", "[failure]") {
+    const auto cancelled = std::make_error_code(std::errc::operation_canceled);
+    const rs::failure stopped(std::make_exception_ptr(std::system_error(cancelled)));
+    const rs::failure busy(std::make_exception_ptr(http_error(503, 7s)));
+
+    CHECK(stopped.code() == cancelled);
+    CHECK(stopped.is_cancellation());
+    CHECK(rs::default_verdict(stopped) == rs::verdict::ignored);
+    CHECK(busy.http_status() == 503);
+    CHECK(busy.retry_after() == rs::duration{7s});
+}
+
+TEST_CASE("an HTTP answer need be no std::exception", "[failure]") {
+    struct plain_error : rs::http_carrier {
+        int http_status() const noexcept override { return 404; }
+        std::optional<rs::duration> retry_after() const noexcept override { return rs::duration{7s}; }
+    };
+    const auto f = caught(plain_error{});
+
+    CHECK(f.http_status() == 404);
+    CHECK(f.retry_after() == rs::duration{7s});
+    CHECK(rs::default_verdict(f) == rs::verdict::ignored);
 }
 
 TEST_CASE("the exception lives as long as the failure or a copy of it", "[failure]") {
@@ -130,6 +155,34 @@ struct careful_error : std::runtime_error, rs::not_sent_carrier {
     bool not_sent() const noexcept override { return not_sent_; }
     bool not_sent_;
 };
+struct mute_error : std::exception {
+    const char* what() const noexcept override { return nullptr; }
+};
+struct mute_answer {
+    bool ok() const { return false; }
+    std::string message() const { throw std::logic_error("no words"); }
+};
+
+} // namespace
+
+template <>
+inline constexpr bool resilience::enable_status_like<mute_answer> = true;
+
+namespace {
+
+TEST_CASE("a failure whose own text is none or throws still has a message", "[failure]") {
+    const mute_answer answer;
+    const auto value = rs::detail::describe(answer);
+    rs::failure refused = rs::rejection{.code = rs::errc::circuit_open};
+
+    CHECK(caught(mute_error{}).message().empty());
+    CHECK(value.message().find("mute_answer, whose text threw") != std::string::npos);
+    CHECK_THROWS_AS(value.rethrow(), std::system_error);
+    refused.follow(value);
+    REQUIRE(refused.cause() != nullptr);
+    CHECK(refused.cause()->message().find("whose text threw") != std::string::npos);
+}
+
 struct careful_answer {
     bool not_sent;
     friend std::optional<int> http_status_of(const careful_answer&) { return std::nullopt; }

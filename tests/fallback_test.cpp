@@ -142,6 +142,12 @@ TEST_CASE("fallback_if with on_result replaces values that the type calls succes
     CHECK(guard([] { return -1; }) == 7);
     CHECK(guard([] { return 1; }) == 1);
     CHECK_THROWS(guard([]() -> int { fail(); }));
+
+    const auto both =
+        rs::fallback_if(rs::not_on<std::logic_error>() || rs::on_result<int>([](int n) { return n < 0; }), 7);
+    CHECK(both([] { return -1; }) == 7);
+    CHECK(both([] { return 1; }) == 1); // is no std::logic_error, and no failure either
+    CHECK(both([]() -> int { fail(); }) == 7);
 }
 
 TEST_CASE("a predicate that throws leaves the failure as it is, and is counted", "[fallback][H-RT-24]") {
@@ -189,6 +195,33 @@ TEST_CASE("a fallback answers for a call that came too late to begin", "[fallbac
 
     CHECK(guard.with({.deadline = w.clock.now()})([&] { return ++ran; }) == 7);
     CHECK(ran == 0);
+}
+
+TEST_CASE("calls that a fallback makes inherit the limits of the call that they answer", "[fallback]") {
+    world w;
+    const rs::retry inner{support::plain(3), w.reg};
+    const auto began = w.clock.now();
+    rs::time_point seen{};
+    unsigned depth = 0;
+    const auto other = rs::fallback([&](const rs::failure&) {
+        return inner([&](rs::call_context& ctx) {
+            seen = ctx.deadline();
+            depth = ctx.retry_depth();
+            return 7;
+        });
+    });
+    const auto broken = []() -> int { fail(); };
+
+    CHECK((rs::timeout(5s, w.reg) | other | rs::timeout(1s, w.reg))(broken) == 7);
+    CHECK(seen == began + 5s);
+    CHECK(depth == 1);
+    CHECK((rs::retry(support::plain(), w.reg) | other)(broken) == 7);
+    CHECK(depth == 2);
+    CHECK((other | rs::timeout(1s, w.reg)).with({.deadline = began + 2s})(broken) == 7);
+    CHECK(seen == began + 2s);
+    CHECK((other | rs::timeout(1s, w.reg))(broken) == 7);
+    CHECK(seen == rs::time_point::max());
+    CHECK(rs::call_context::current() == nullptr);
 }
 
 TEST_CASE("a fallback that throws is the outcome: not asked again, counted once", "[fallback][H-FB-03]") {

@@ -98,6 +98,23 @@ TEST_CASE("&&, || and ! combine answers and whether values are examined", "[pred
     CHECK_FALSE((yes || !no).examines_values());
 }
 
+TEST_CASE("of an accepted value only the parts built with on_result are asked", "[predicate]") {
+    const auto negative = rs::on_result<int>([](int n) { return n < 0; });
+    const auto not_fatal = rs::not_on<std::logic_error>();
+    const rs::predicate any = [](const rs::failure&) { return true; };
+    const int minus = -1;
+    const int plus = 1;
+
+    for (const auto& p : {not_fatal || negative, negative || any, not_fatal && (any || negative),
+                          negative && any, !(rs::on<std::logic_error>() || !negative)}) {
+        CHECK(p.of_value(returned(minus)));
+        CHECK_FALSE(p.of_value(returned(plus)));
+    }
+    CHECK((not_fatal || negative)(thrown(std::runtime_error("x"))));
+    CHECK_FALSE((not_fatal || negative)(thrown(std::logic_error("x"))));
+    CHECK_FALSE((any && negative)(thrown(1)));
+}
+
 TEST_CASE("&& and || ask the second only where the first leaves it open", "[predicate]") {
     int asked = 0;
     const rs::predicate counts = [&](const rs::failure&) {

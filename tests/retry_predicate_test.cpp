@@ -195,6 +195,21 @@ TEST_CASE("on_result joins with on, and is silent for results of other types", "
     retry([] {});
 }
 
+TEST_CASE("what retry_if says of exceptions does not mean values that are successes", "[retry]") {
+    world w;
+    auto c = at_once(3);
+    c.retry_if = rs::not_on<std::logic_error>() || rs::on_result<int>([](int n) { return n < 0; });
+    const rs::retry retry{c, w.reg};
+    const scripted<int> f{5};
+    const scripted<int> pending{-1, throws(std::runtime_error("x")), 5};
+    const scripted<int> fatal{throws(std::logic_error("x")), 5};
+
+    CHECK(retry(f) == 5);
+    CHECK(f.calls() == 1);
+    CHECK(retry(pending) == 5);
+    CHECK_THROWS_AS(retry(fatal), std::logic_error);
+}
+
 TEST_CASE("a value that on_result refused to the end is a failed call for the statistics", "[retry]") {
     world w;
     auto c = at_once(2);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a retried call tells: events, statistics, the wrapper; and how retries nest.
 #include <resilience/any_pipeline.hpp>
+#include <resilience/circuit_breaker.hpp>
 #include <resilience/retry.hpp>
 #include <resilience/testing/scripted.hpp>
 #include <resilience/timeout.hpp>
@@ -74,6 +75,25 @@ TEST_CASE("retry_scheduled names the attempt that will start and when", "[retry]
     CHECK(scheduled[1].delay == rs::duration{2s});
 }
 
+TEST_CASE("a refusal is no failed attempt, and still another one is told of", "[retry]") {
+    world w;
+    auto c = plain(3);
+    c.retry_if = rs::on<rs::circuit_open_error>();
+    const rs::circuit_breaker breaker{{}, w.reg};
+    breaker.open_for(1s);
+    const rs::retry retry{c, w.reg};
+    const heard h{w.reg};
+
+    CHECK((retry | breaker)([] { return 1; }) == 1);
+
+    CHECK(h.count(event_kind::attempt_failed) == 0);
+    const auto scheduled = h.of(event_kind::retry_scheduled);
+    REQUIRE(scheduled.size() == 1);
+    CHECK(scheduled[0].attempt == 2);
+    CHECK(scheduled[0].delay == rs::duration{1s});
+    CHECK(scheduled[0].error_type == "resilience::circuit_open_error");
+}
+
 TEST_CASE("a call that runs out of attempts tells so once; one that recovers tells that", "[retry]") {
     world w;
     const rs::retry retry{plain(3), w.reg};
@@ -127,6 +147,18 @@ TEST_CASE("a listener that throws or subscribes changes nothing for the call", "
 
     CHECK(h.count(event_kind::attempt_failed) == 2);
     CHECK(w.reg.listener_errors() == h.events.size());
+}
+
+TEST_CASE("a failure without words is told of, and stays the outcome", "[retry]") {
+    struct mute : std::exception {
+        const char* what() const noexcept override { return nullptr; }
+    };
+    world w;
+    const heard h{w.reg};
+
+    CHECK_THROWS_AS(rs::retry(at_once(2), w.reg)([] { throw mute(); }), mute);
+
+    CHECK(h.count(event_kind::attempt_failed) == 2);
 }
 
 TEST_CASE("statistics count each call once and each attempt apart", "[retry]") {

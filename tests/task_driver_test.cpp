@@ -242,6 +242,25 @@ TEST_CASE("whoever wins the race is in time, whatever the clock says afterwards"
     CHECK(limit.stats().in_time == 1);
 }
 
+TEST_CASE("a task that its own stop token ends at the deadline has timed out", "[task][timeout]") {
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 1}, w.reg);
+    const rs::timeout limit({.name = "limit", .limit = 2s}, w.reg);
+    const auto until = [&](std::stop_token stop) -> lazy<int> {
+        co_await support::lazy_sleep(w.clock, w.clock.now() + 1h, stop);
+        throw support::lazy_stopped();
+    };
+    // The token's timer is set before that of the race, and so comes first.
+    auto task = (limit | breaker).try_call([&](rs::call_context& ctx) { return until(ctx.stop_token()); });
+    task.start();
+    w.clock.advance(2s);
+
+    REQUIRE(task.done());
+    CHECK(task.result().error().policy() == "limit");
+    CHECK(breaker.stats().failures == 1);
+    CHECK(limit.stats().timed_out == 1);
+}
+
 TEST_CASE("a late value is dropped or kept, a late failure stays what it is", "[task][timeout][H-TO-04]") {
     world w;
     const auto stubborn = [&](bool throws) -> lazy<int> {
@@ -430,6 +449,9 @@ TEST_CASE("a fallback answers for a call that may not begin, but has no more tim
     auto c = (slow | breaker).with({.deadline = w.clock.now()})(answers);
     CHECK_THROWS_AS(c.start().result(), rs::timeout_error);
     CHECK(breaker.stats().calls == 0);
+    CHECK(at_once.stats().used == 1);
+    CHECK(slow.stats().used == 0);
+    CHECK(slow.stats().failed == 1);
 }
 
 TEST_CASE("a pipeline made at run time runs tasks in one frame too", "[task][any_pipeline]") {

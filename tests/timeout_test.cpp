@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cooperative timeout.
+#include <resilience/any_pipeline.hpp>
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>
@@ -224,6 +225,67 @@ TEST_CASE("the stop token is requested at the deadline, not before", "[timeout]"
         CHECK(token.stop_requested());
         CHECK_FALSE(ctx.stop_requested()); // nobody but the clock asked
     });
+}
+
+TEST_CASE("what its stop token ends at the deadline has timed out, and was not cancelled", "[timeout]") {
+    world w;
+    const rs::circuit_breaker inside{{}, w.reg};
+    const rs::circuit_breaker outside{{}, w.reg};
+    const rs::timeout limit{{.name = "limit", .limit = 2s}, w.reg};
+    const rs::retry retry{support::at_once(2), w.reg};
+    const heard h{w.reg};
+    const auto until_stopped = [&](rs::call_context& ctx) -> int {
+        w.clock.sleep_until(w.clock.now() + 1h, ctx.stop_token());
+        throw std::system_error(std::make_error_code(std::errc::operation_canceled));
+    };
+    const auto guard = retry | outside | limit | inside;
+
+    SECTION("at the limit") {
+        const auto o = guard.try_call(until_stopped);
+
+        CHECK(o.error().message() == "timeout 'limit': no result within 2s");
+        CHECK(limit.stats().timed_out == 2);
+        CHECK(h.count(rs::event_kind::timed_out) == 2);
+        CHECK(outside.stats().failures == 2);
+        CHECK(inside.stats().failures == 2);
+    }
+    SECTION("at the call's own deadline") {
+        const auto o = inside.with({.deadline = w.clock.now() + 1s}).try_call(until_stopped);
+
+        CHECK(o.error().code() == rs::errc::timed_out);
+        CHECK(inside.stats().failures == 1);
+    }
+    SECTION("at an outer limit: not that of the inner one") {
+        const rs::timeout outer{{.name = "outer", .limit = 3s}, w.reg};
+        const auto o = (outer | guard).try_call(until_stopped);
+
+        CHECK(o.error().policy() == "outer");
+        CHECK(limit.stats().timed_out == 1);
+        CHECK(limit.stats().failed == 1);
+        CHECK(inside.stats().failures == 2);
+    }
+    SECTION("in an any_pipeline") {
+        CHECK(rs::any_pipeline(guard).try_call(until_stopped).error().code() == rs::errc::timed_out);
+        CHECK(inside.stats().failures == 2);
+    }
+    SECTION("the caller's own request stays one") {
+        std::stop_source stop;
+        const auto asks = w.clock.call_at(w.clock.now() + 1s, [&] { stop.request_stop(); });
+        const auto o = guard.with({.stop_token = stop.get_token()}).try_call(until_stopped);
+
+        CHECK(o.error().is_cancellation());
+        CHECK(limit.stats().timed_out == 0);
+        CHECK(inside.stats().ignored == 1);
+    }
+    SECTION("a failure of another kind stays what it is") {
+        const auto o = guard.try_call([&](rs::call_context& ctx) -> int {
+            w.clock.sleep_until(w.clock.now() + 1h, ctx.stop_token());
+            throw std::runtime_error("the real one");
+        });
+
+        CHECK(o.error().message() == "the real one");
+        CHECK(limit.stats().failed == 2);
+    }
 }
 
 TEST_CASE("the stop token is requested when the caller asks, and keeps to the tightest deadline",

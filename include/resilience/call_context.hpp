@@ -73,6 +73,10 @@ public:
     bool stop_requested() const noexcept {
         return cancelled_ || (stop_ != nullptr && stop_->stop_requested());
     }
+    /// The callable asked for its stop token, and nothing but the deadline has requested that.
+    bool stopped_by_deadline() const noexcept {
+        return armed_ != nullptr && armed_->source.stop_requested() && !stop_requested();
+    }
     /// Has a deadline, or somebody who can ask for the end.
     bool is_limited() const noexcept { return deadline_ != time_point::max() || stop_ != nullptr; }
     /// The name given with `named`; empty if none.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call_context.hpp>
+#include <resilience/detail/returned.hpp>
 #include <resilience/outcome.hpp>
 #include <resilience/rejection.hpp>
 
@@ -41,7 +42,8 @@ public:
     attempt_result result() const override { return out_->result(); }
     void fail(failure why) noexcept override { out_->fail(std::move(why)); }
     void refuse(failure why) noexcept override {
-        if (out_->has_failure()) why.follow(out_->error());
+        if (out_->has_failure()) // where there is no memory for the cause, without
+            returned([&] { why.follow(out_->error()); });
         out_->fail(std::move(why));
     }
     void stand() noexcept override {
@@ -69,10 +71,33 @@ public:
     void run(call_context& ctx) {
         this->out().clear(); // a failing value that owns something is gone before the next attempt begins
         (*run_)(this->out(), ctx);
+        has_run(ctx);
+    }
+    /// What was asked to end by its deadline, and says that it was cancelled, has timed out.
+    void has_run(const call_context& ctx) noexcept {
+        stopped_at_ = time_point::min();
+        if (this->out().has_failure() && ctx.stopped_by_deadline()) time_out(ctx.deadline());
+    }
+
+    attempt_result result() const override {
+        attempt_result r = typed_slot<R>::result();
+        if (stopped_at_ != time_point::min() && !r.succeeded()) r.raced(stopped_at_, true);
+        return r;
+    }
+    void fail(failure why) noexcept override {
+        stopped_at_ = time_point::min(); // another outcome than that of the attempt
+        typed_slot<R>::fail(std::move(why));
     }
 
 private:
+    RESILIENCE_COLD void time_out(time_point deadline) noexcept {
+        if (!this->out().error().is_cancellation()) return;
+        this->out().fail(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
+        stopped_at_ = deadline;
+    }
+
     Run* run_;
+    time_point stopped_at_ = time_point::min(); // not by its deadline
 };
 
 } // namespace resilience::inline RESILIENCE_ABI::detail

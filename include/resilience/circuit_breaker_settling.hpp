@@ -116,8 +116,9 @@ inline verdict breaker_core::verdict_on(const attempt_result& result, const circ
         const bool asks = c.record_if.examines_values() || c.ignore_if.examines_values();
         if (!asks) return result.judged();
         const failure value = result.as_failure();
-        if (c.ignore_if.examines_values() && c.ignore_if(value)) return verdict::ignored;
-        return c.record_if.examines_values() && c.record_if(value) ? verdict::failure : result.judged();
+        if (c.ignore_if.examines_values() && c.ignore_if.of_value(value)) return verdict::ignored;
+        return c.record_if.examines_values() && c.record_if.of_value(value) ? verdict::failure
+                                                                            : result.judged();
     }
     const failure& why = *result.error();
     const auto usual = default_verdict(why);

@@ -62,14 +62,14 @@ public:
 class failure {
 public:
     failure() noexcept = default;
-    /// Any exception. `known` may point to the std::exception inside it, if the caller has it at hand.
-    explicit failure(std::exception_ptr exception, const std::exception* known = nullptr) noexcept
-        : source_(source::exception), object_(known), exception_(std::move(exception)) {}
-    /// The same, for an exception that carries a code without being a std::system_error.
-    failure(std::exception_ptr exception, const std::exception* known, std::error_code code) noexcept
-        : failure(std::move(exception), known) {
-        code_ = code;
+    /// Any exception. Looks for the std::exception inside it, which costs a throw.
+    explicit failure(std::exception_ptr exception) noexcept : failure(std::move(exception), nullptr) {
+        object_ = as<std::exception>();
     }
+    /// The same for those who have it at hand; `known` is null if there is none inside. `code`: of an
+    /// exception that carries one without being a std::system_error.
+    failure(std::exception_ptr exception, const std::exception* known, std::error_code code = {}) noexcept
+        : source_(source::exception), object_(known), exception_(std::move(exception)), code_(code) {}
     // Inlined: the rejection is then never read in wide loads right after it was written field by field.
     RESILIENCE_INLINE failure(
         const rejection& r) noexcept // NOLINT(google-explicit-constructor): a rejection is a failure
@@ -159,7 +159,7 @@ private:
     }
     std::system_error value_error() const;
     const http_carrier* carrier() const noexcept {
-        return dynamic_cast<const http_carrier*>(known_exception());
+        return source_ == source::exception ? as<http_carrier>() : nullptr;
     }
 
     source source_ = source::exception;
@@ -242,9 +242,9 @@ inline void failure::set_cause(const failure& cause) {
 
 RESILIENCE_COLD inline std::string failure::message() const {
     if (source_ == source::rejection) return rejection_.message();
-    if (const auto* known = known_exception()) return known->what();
+    if (const auto* known = known_exception()) return detail::said(known->what());
     if (source_ == source::value) return ops_->message(object_);
-    if (const auto* e = as<std::exception>()) return e->what();
+    if (const auto* e = as<std::exception>()) return detail::said(e->what());
     if (const auto* text = as<std::string>()) return *text;
     return exception_ ? "an exception that is no std::exception" : "no outcome";
 }

@@ -3,6 +3,7 @@
 
 #include <resilience/composable.hpp>
 #include <resilience/detail/returned.hpp>
+#include <resilience/driver.hpp>
 #include <resilience/predicate.hpp>
 
 #include <concepts>
@@ -30,7 +31,7 @@ inline constexpr bool answered_by_task<Given, Slot> = true;
 struct fallback_stats {
     /// Failures whose place it took.
     std::uint64_t used = 0;
-    /// Times that the fallback itself threw; its exception is then the call's.
+    /// Times that the fallback itself threw, or its task did not end in time; that is then the call's outcome.
     std::uint64_t failed = 0;
     /// Times that the predicate threw; the failure then goes out as it is.
     std::uint64_t predicate_errors = 0;
@@ -140,13 +141,19 @@ private:
     void replace(outcome<R>& out, const call_context& ctx) const {
         outcome<R> other;
         const failure why = out.result().as_failure();
-        other.capture([&]() -> R { return made<R>(why); });
+        {
+            const detail::enclosing_call here(
+                ctx); // calls that the source makes have no more time than this one
+            other.capture([&]() -> R { return made<R>(why); });
+        }
         count(other, why, ctx);
         out = std::move(other);
     }
     template <class R>
     void count(const outcome<R>& answer, const failure& why, const call_context& ctx) const {
-        const bool threw = answer.has_failure() && answer.error().exception() != nullptr;
+        // A failing value is an answer too; a task of an answer may also have been ended by the call's limit.
+        const bool threw =
+            answer.has_failure() && (answer.error().exception() != nullptr || answer.error().is_rejection());
         (threw ? counts_->failed : counts_->used).fetch_add(1, std::memory_order_relaxed);
         if (threw || ctx.env() == nullptr || !ctx.env()->has_listeners()) return;
         event e{.kind = event_kind::fallback_used,
@@ -177,7 +184,10 @@ private:
             return false;
         }
         bool is = false;
-        if (!detail::returned([&] { is = when_(out.result().as_failure()); })) {
+        if (!detail::returned([&] {
+                const failure why = out.result().as_failure();
+                is = out.has_failure() ? when_(why) : when_.of_value(why);
+            })) {
             counts_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
             return false;
         }

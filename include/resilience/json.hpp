@@ -218,10 +218,12 @@ inline std::string to_json(const std::vector<policy_snapshot>& policies) {
 
 /// {kind, policy_kind, policy, operation, attempt, max_attempts, retry_depth, delay, from, to, failure_count,
 /// success_count, error_type, error, reason, timestamp, generation}: delay in seconds; null for texts that
-/// are empty, and for from and to unless the event is a circuit's. The monotonic time says nothing outside.
+/// are empty, and for from and to unless the event tells a circuit's state. The monotonic time says nothing
+/// outside.
 inline std::string to_json(const event& e) {
     const auto state = [&](circuit_state s) {
-        return e.policy_kind == "circuit_breaker" ? std::optional(s) : std::nullopt;
+        const bool has_state = e.policy_kind == "circuit_breaker" && e.kind != event_kind::policy_updated;
+        return has_state ? std::optional(s) : std::nullopt;
     };
     std::optional<double> delay;
     if (e.delay) delay = std::chrono::duration<double>(*e.delay).count();

@@ -212,7 +212,7 @@ public:
         } catch (const std::exception& e) {
             fail(failure(std::current_exception(), &e));
         } catch (...) {
-            fail(failure(std::current_exception()));
+            fail(failure(std::current_exception(), nullptr));
         }
 #else
         f();

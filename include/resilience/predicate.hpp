@@ -14,6 +14,9 @@ namespace resilience::inline RESILIENCE_ABI {
 /// A question about a failure, put together with on, not_on, on_result and the operators &&, ||, !.
 /// Empty by default, which means: the policy's own rule. May be called from several threads at once.
 /// One that throws is counted by the policy and never changes the outcome of a call.
+///
+/// Of an accepted value only the parts built with on_result are asked: the others have nothing to say of
+/// it, so that `not_on<fatal>() || on_result<int>(negative)` does not mean every value that is no exception.
 class predicate {
 public:
     predicate() noexcept = default;
@@ -26,25 +29,24 @@ public:
     /// Precondition: has_value().
     bool operator()(const failure& f) const { return question_(f); }
     /// True if it was built with on_result: accepted values are shown to it as well.
-    bool examines_values() const noexcept { return examines_values_; }
+    bool examines_values() const noexcept { return value_question_ != nullptr; }
+    /// What it says of an accepted value, seen as a failure. Precondition: examines_values().
+    bool of_value(const failure& accepted) const { return value_question_(accepted); }
 
     /// Composing an empty predicate throws std::invalid_argument: it asks nothing by itself.
-    friend predicate operator&&(predicate a, predicate b) {
+    friend predicate operator&&(const predicate& a, const predicate& b) {
         require_set(a);
         require_set(b);
-        const bool values = a.examines_values_ || b.examines_values_;
-        return {[a = std::move(a), b = std::move(b)](const failure& f) { return a(f) && b(f); }, values};
+        return {both(a.question_, b.question_), both(a.value_question_, b.value_question_)};
     }
-    friend predicate operator||(predicate a, predicate b) {
+    friend predicate operator||(const predicate& a, const predicate& b) {
         require_set(a);
         require_set(b);
-        const bool values = a.examines_values_ || b.examines_values_;
-        return {[a = std::move(a), b = std::move(b)](const failure& f) { return a(f) || b(f); }, values};
+        return {either(a.question_, b.question_), either(a.value_question_, b.value_question_)};
     }
-    friend predicate operator!(predicate a) {
+    friend predicate operator!(const predicate& a) {
         require_set(a);
-        const bool values = a.examines_values_;
-        return {[a = std::move(a)](const failure& f) { return !a(f); }, values};
+        return {opposite(a.question_), opposite(a.value_question_)};
     }
     template <class R, class F>
     friend predicate on_result(F f);
@@ -54,11 +56,26 @@ private:
         if (!p.has_value())
             detail::raise(std::invalid_argument("predicate: an empty one cannot be part of &&, || or !"));
     }
-    predicate(std::function<bool(const failure&)> question, bool examines_values)
-        : question_(std::move(question)), examines_values_(examines_values) {}
+    using question = std::function<bool(const failure&)>;
 
-    std::function<bool(const failure&)> question_;
-    bool examines_values_ = false;
+    // A question that is not there drops out.
+    static question both(const question& a, const question& b) {
+        if (!a || !b) return a ? a : b;
+        return [a, b](const failure& f) { return a(f) && b(f); };
+    }
+    static question either(const question& a, const question& b) {
+        if (!a || !b) return a ? a : b;
+        return [a, b](const failure& f) { return a(f) || b(f); };
+    }
+    static question opposite(const question& a) {
+        if (!a) return a;
+        return [a](const failure& f) { return !a(f); };
+    }
+    predicate(question of_failures, question of_values)
+        : question_(std::move(of_failures)), value_question_(std::move(of_values)) {}
+
+    question question_;
+    question value_question_; // null: nothing to say of accepted values
 };
 
 namespace detail {
@@ -107,11 +124,11 @@ template <class R, class F>
 predicate on_result(F f) {
     static_assert(std::is_invocable_r_v<bool, const F&, const R&>,
                   "on_result<R>(f): f must take a const R& and return bool");
-    return {[f = std::move(f)](const failure& why) {
-                const R* value = why.value<R>();
-                return value != nullptr && f(*value);
-            },
-            true};
+    const auto asks = [f = std::move(f)](const failure& why) {
+        const R* value = why.value<R>();
+        return value != nullptr && f(*value);
+    };
+    return {asks, asks};
 }
 
 } // namespace resilience::inline RESILIENCE_ABI

@@ -56,6 +56,7 @@ __attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, call_contex
     out.capture_failure_of([&] { out.describe(); });
     call_leaf<R, Call> leaf{call};
     typed_attempt<R, call_leaf<R, Call>> attempt(out, leaf);
+    attempt.has_run(ctx);
     run_on(attempt, ctx, tickets, policies...);
 }
 template <class R, class Call, class... P>

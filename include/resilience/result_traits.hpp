@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/returned.hpp>
 #include <resilience/failure.hpp>
 
 #include <concepts>
@@ -189,9 +190,18 @@ constexpr auto not_sent_op() noexcept -> bool (*)(const void*) noexcept {
     }
 }
 
+/// A text of the user's that throws must not end a call, or the program.
+template <class R>
+std::string message_of(const R& r) {
+    std::string text;
+    if (!returned([&] { text = result_traits<R>::message(r); }))
+        text = "failing value of type " + type_name(typeid(R)) + ", whose text threw";
+    return text;
+}
+
 template <class R>
 inline constexpr failure::value_ops ops_of{
-    &typeid(R), [](const void* value) { return result_traits<R>::message(*static_cast<const R*>(value)); },
+    &typeid(R), [](const void* value) { return message_of(*static_cast<const R*>(value)); },
     [](const void* value) { return describe(*static_cast<const R*>(value)); }, not_sent_op<R>()};
 
 template <class R>

@@ -62,9 +62,10 @@ public:
         if (wanted.retry) stop = why_not(why, result, ctx, delay);
         else stop = wanted.reason;
 
-        if (was_attempt && listened()) {
-            tell(event_kind::attempt_failed, &why, ctx, stop == nullptr ? std::optional(delay) : std::nullopt,
-                 stop);
+        if (listened()) {
+            if (was_attempt)
+                tell(event_kind::attempt_failed, &why, ctx,
+                     stop == nullptr ? std::optional(delay) : std::nullopt, stop);
             if (stop == nullptr) tell(event_kind::retry_scheduled, &why, ctx, delay);
         }
         if (stop == nullptr) {
@@ -96,7 +97,8 @@ private:
             return {default_verdict(*result.error()) == verdict::failure, "not retryable"};
         bool retry = false;
         const bool answered = returned([&] {
-            retry = result.succeeded() ? c.retry_if(result.as_failure()) : c.retry_if(*result.error());
+            retry =
+                result.succeeded() ? c.retry_if.of_value(result.as_failure()) : c.retry_if(*result.error());
         });
         if (answered) return {retry, "retry_if"};
         core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);

@@ -242,7 +242,7 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
 #endif
         if (limit) {
             limit->finish();
-            slot.settle_race(*limit);
+            slot.settle_race(*limit, ctx.stopped_by_deadline());
         }
         if constexpr (can_be_cancelled) {
             if (slot.out().has_failure()) {

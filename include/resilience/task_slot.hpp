@@ -63,14 +63,16 @@ public:
         }
         out_.fail(failure(std::current_exception(), known, code));
     }
-    /// After an attempt that had a limit: what was asked to end because of its deadline has timed out.
-    void settle_race(const task_limit& limit) {
-        const bool lost = limit.how() == task_limit::end::deadline;
-        if (lost && out_.has_failure() && out_.error().is_cancellation())
-            out_.fail(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
+    /// After an attempt that had a limit: what was asked to end because of its deadline has timed out, by
+    /// whichever of the race and the callable's own stop token.
+    void settle_race(const task_limit& limit, bool stopped_by_deadline) {
+        const bool struck = limit.how() == task_limit::end::deadline;
+        const bool gave_up =
+            (struck || stopped_by_deadline) && out_.has_failure() && out_.error().is_cancellation();
+        if (gave_up) out_.fail(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
         if (limit.deadline() == time_point::max()) return;
         raced_until_ = limit.deadline();
-        lost_ = lost;
+        lost_ = struck || gave_up;
     }
 
 private:

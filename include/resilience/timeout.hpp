@@ -42,7 +42,7 @@ struct timeout_stats {
     std::uint64_t timed_out = 0;
     /// Late, and let through by keep_late.
     std::uint64_t kept_late = 0;
-    /// Failures of the callable's own; they stay what they are, late or not.
+    /// What failed inside, the callable or a refusal of a policy further in; it stays what it is, late or not.
     std::uint64_t failed = 0;
 };
 
@@ -132,7 +132,8 @@ private:
 /// cut short: see abandoning_timeout for those that cannot be asked.
 ///
 /// Deadlines nest: the inner is never later than the outer. A failure that comes late stays the failure
-/// it is. A value that comes exactly at the limit is in time. Thread-safe.
+/// it is; only one that says cancelled, after ctx.stop_token() was requested by the deadline, is timed_out.
+/// A value that comes exactly at the limit is in time. Thread-safe.
 class timeout : public composable<timeout> {
 public:
     static constexpr std::string_view kind = detail::timeout_core::policy_kind;

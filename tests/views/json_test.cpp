@@ -196,6 +196,9 @@ TEST_CASE("an event has its delay in seconds, and null for what it does not have
         rs::to_json(change).find(
             R"("policy":null,"operation":null,"attempt":0,"max_attempts":0,"retry_depth":0,"delay":null,"from":"closed","to":"open")") !=
         std::string::npos);
+
+    rs::event updated{.kind = rs::event_kind::policy_updated, .policy_kind = "circuit_breaker"};
+    CHECK(rs::to_json(updated).find(R"("from":null,"to":null)") != std::string::npos);
 }
 
 TEST_CASE("an error is an object with a code and a message", "[json]") {

@@ -29,6 +29,9 @@ inline std::string duration_text(std::chrono::nanoseconds d) {
     return text.append(std::to_string(n)).append("ns");
 }
 
+/// What an exception says, which may be nothing at all.
+inline std::string said(const char* text) { return text != nullptr ? text : ""; }
+
 /// A type's name as the programmer wrote it, without our inline namespace. Costs some 300 ns.
 inline std::string demangled(const char* name) {
     int status = 0;
