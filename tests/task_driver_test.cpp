@@ -82,7 +82,7 @@ TEST_CASE("a day of delays passes in no time", "[task]") {
     CHECK(w.clock.pending_timers() == 0);
 }
 
-TEST_CASE("retries without a delay need no stack", "[task][H-RT-25]") {
+TEST_CASE("retries without a delay need no stack", "[task]") {
     world w;
     int attempts = 0;
     const auto f = [&]() -> lazy<int> {
@@ -93,6 +93,29 @@ TEST_CASE("retries without a delay need no stack", "[task][H-RT-25]") {
     auto task = rs::retry(at_once(200'000), w.reg)(f);
 
     CHECK(task.start().result() == 200'000);
+}
+
+TEST_CASE("rejected attempts of a task that are made again without a delay need no stack",
+          "[task][H-RT-25]") {
+    struct refuser {
+        struct call {
+            rs::admission admit(rs::call_context&) {
+                return rs::admission::reject(rs::rejection{.code = rs::errc::throttled});
+            }
+            rs::settlement settle(const rs::attempt_result&, rs::call_context&) {
+                return rs::settlement::finish();
+            }
+        };
+        call begin(rs::call_context&) const { return {}; }
+    };
+    world w;
+    auto c = at_once(200'000);
+    c.retry_if = [](const rs::failure&) { return true; };
+    const auto guard = rs::retry(c, w.reg) | refuser{};
+
+    auto task = guard.try_call(answers);
+
+    CHECK(task.start().result().error().code() == rs::errc::throttled);
 }
 
 TEST_CASE("a circuit's permit is held while the attempt is suspended", "[task][circuit_breaker]") {

@@ -67,7 +67,9 @@ def optional_libraries(which):
 
 def flags_of(file, sanitizer, static_asserts=True):
     flags = ["-std=c++20", "-g0", "-w", "-pthread", "-fdiagnostics-color=never", *SANITIZERS[sanitizer]]
-    flags.append("-O1" if file.startswith("stress/") else "-O0")
+    flags.append("-O1" if file.startswith(("stress/", "schedules/")) else "-O0")
+    if file.startswith("schedules/"):  # as in tests/CMakeLists.txt
+        flags.append('-DRESILIENCE_SYNC_HEADER="schedules/sync.hpp"')
     if file.startswith(("views/", "simulated/")):
         flags += optional_libraries("--cflags")
     return flags if static_asserts else [*flags, NO_STATIC_ASSERTS]

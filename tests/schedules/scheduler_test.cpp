@@ -143,8 +143,7 @@ TEST_CASE("of several that wait any one may be woken", "[scheduler]") {
     CHECK(found(body).find("first != 2") != std::string::npos);
 }
 
-TEST_CASE("a relaxed flag does not publish what was written before; release and acquire do",
-          "[scheduler][H-CPP-14]") {
+TEST_CASE("a relaxed flag does not publish what was written before; release and acquire do", "[scheduler]") {
     const auto scenario = [](std::memory_order out, std::memory_order in, bool through_a_modification) {
         return [=] {
             plain<int> data;
@@ -175,8 +174,7 @@ TEST_CASE("a relaxed flag does not publish what was written before; release and 
     CHECK_FALSE(races(release, acquire, true)); // a read-modify-write goes on with the release sequence
 }
 
-TEST_CASE("stores may be seen late, and by each thread in the order in which they were made",
-          "[scheduler][H-CPP-14]") {
+TEST_CASE("stores may be seen late, and by each thread in the order in which they were made", "[scheduler]") {
     const auto store_buffers = [](std::memory_order out, std::memory_order in) {
         return [=] {
             sync::atomic<int> x{0};
