@@ -73,7 +73,7 @@ TEST_CASE("a day of delays passes in no time on an io_context", "[asio]") {
     CHECK(w.clock.pending_timers() == 0);
 }
 
-TEST_CASE("retries without a delay need no stack on an io_context either", "[asio][H-RT-25]") {
+TEST_CASE("retries without a delay need no stack on an io_context either", "[asio]") {
     net_world w;
     int attempts = 0;
     const auto f = [&]() -> net::awaitable<int> {
@@ -125,7 +125,13 @@ TEST_CASE("an awaitable that wins its race is in time, and no timer is left", "[
     w.clock.advance(2s); // both are due when the context runs again; the task's timer was first
     w.run();
     CHECK(call.result().size() == 63);
-    CHECK(limit.stats().in_time == 1);
+    // The limit's time comes while the task runs, but it ends before anything can ask it to.
+    const auto never_suspended = [&]() -> io_task<int> {
+        w.clock.advance(3s);
+        co_return 1;
+    };
+    CHECK(started(w, limit(never_suspended)).result() == 1);
+    CHECK(limit.stats().in_time == 2);
     CHECK(w.clock.pending_timers() == 0);
 }
 
