@@ -148,13 +148,14 @@ public:
         return added;
     }
     void remove(const std::shared_ptr<subscriber>& gone) {
-        {
+        gone->end();
+        // Where there is no memory for another list it stays in this one, and hears nothing more.
+        returned([&] {
             const lock_guard lock(mutex_);
             auto list = std::make_shared<std::vector<std::shared_ptr<subscriber>>>(*subscribers_);
             std::erase(*list, gone);
             publish(std::move(list));
-        }
-        gone->end();
+        });
     }
     RESILIENCE_COLD void deliver(const event& e) {
         std::shared_ptr<const std::vector<std::shared_ptr<subscriber>>> list;

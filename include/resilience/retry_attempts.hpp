@@ -186,20 +186,22 @@ private:
     RESILIENCE_COLD void tell(event_kind kind, const failure* why, const call_context& ctx,
                               std::optional<duration> delay, const char* reason = nullptr) {
         if (!keep_) keep_ = core_->shared_from_this(); // a listener may drop the last handle
-        event e{.kind = kind,
-                .policy_kind = retry_core::policy_kind,
-                .policy = core_->name(),
-                .operation = std::string(ctx.operation())};
-        e.attempt = kind == event_kind::retry_scheduled ? attempt_ + 1 : attempt_;
-        e.max_attempts = most();
-        e.retry_depth = depth_;
-        e.delay = delay;
-        if (why != nullptr) {
-            e.error_type = why->type_name();
-            e.error = why->message();
-        }
-        if (reason != nullptr) e.reason = reason;
-        core_->env()->publish(std::move(e));
+        returned([&] { // without memory for it the event is lost, and not the call
+            event e{.kind = kind,
+                    .policy_kind = retry_core::policy_kind,
+                    .policy = core_->name(),
+                    .operation = std::string(ctx.operation())};
+            e.attempt = kind == event_kind::retry_scheduled ? attempt_ + 1 : attempt_;
+            e.max_attempts = most();
+            e.retry_depth = depth_;
+            e.delay = delay;
+            if (why != nullptr) {
+                e.error_type = why->type_name();
+                e.error = why->message();
+            }
+            if (reason != nullptr) e.reason = reason;
+            core_->env()->publish(std::move(e));
+        });
     }
 
     retry_core* core_;

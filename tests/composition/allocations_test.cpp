@@ -28,9 +28,11 @@
 namespace {
 
 thread_local std::size_t allocations_of_this_thread = 0;
+thread_local bool out_of_memory = false;
 
 void* allocate(std::size_t size) {
     ++allocations_of_this_thread;
+    if (out_of_memory) throw std::bad_alloc();
     if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
     throw std::bad_alloc();
 }
@@ -184,6 +186,35 @@ TEST_CASE("calls under one long-lived stop token leave nothing with it",
     CHECK(allocations_of(call) == each);
     CHECK(each <= 10);
     CHECK(p.w.clock.pending_timers() == 0);
+}
+
+TEST_CASE("without memory an event is lost, not the call, and a subscription still ends", "[allocations]") {
+    world w;
+    int heard = 0;
+    auto listening = w.reg.subscribe([&heard](const rs::event&) { ++heard; });
+    const rs::retry retry({.name = "a name that is too long for the small string optimisation",
+                           .max_attempts = 2,
+                           .base_delay = 0s},
+                          w.reg);
+    int attempts = 0;
+    const auto fails_twice = [&attempts] {
+        if (++attempts <= 2) throw attempts;
+        return attempts;
+    };
+
+    out_of_memory = true;
+    const bool failed = !retry.try_call(fails_twice).has_value();
+    out_of_memory = false;
+    CHECK(failed);
+    CHECK(attempts == 2);
+    CHECK(heard == 0);
+    CHECK(retry.stats().failed_attempts == 2);
+
+    out_of_memory = true;
+    listening.end();
+    out_of_memory = false;
+    (void)rs::retry({.name = "r", .max_attempts = 1}, w.reg).try_call([] { throw 1; });
+    CHECK(heard == 0);
 }
 
 } // namespace

@@ -58,6 +58,7 @@ TEST_CASE("a share is reached exactly where the integers say so, for every perce
 }
 
 static_assert(rs::reaches(57, 100, 0.57));
+static_assert(!rs::reaches(0, 100, 1e-12)); // no share is so small that nothing meets it
 static_assert(!rs::reaches(56, 100, 0.57));
 static_assert(rs::reaches(~std::uint64_t{0}, ~std::uint64_t{0}, 1.0));
 static_assert(!rs::reaches(~std::uint64_t{0} - 1, ~std::uint64_t{0}, 1.0));

@@ -51,7 +51,7 @@ constexpr bool reaches(std::uint64_t part, std::uint64_t total, double share) no
     __extension__ using wide = unsigned __int128; // 64 bits would do for windows of up to 1.8e10 results
     constexpr std::uint64_t billion = 1'000'000'000;
     // NOLINTNEXTLINE(bugprone-incorrect-roundings): a share is not negative, and std::lround not constexpr
-    const auto wanted = static_cast<std::uint64_t>(share * 1e9 + 0.5);
+    const auto wanted = std::max<std::uint64_t>(static_cast<std::uint64_t>(share * 1e9 + 0.5), 1);
     return static_cast<wide>(part) * billion >= static_cast<wide>(wanted) * total;
 }
 
