@@ -5,6 +5,9 @@
 
 #include <resilience/circuit_breaker_core.hpp>
 
+#include <utility>
+#include <variant>
+
 namespace resilience::inline RESILIENCE_ABI::detail {
 
 inline circuit_breaker_stats breaker_core::stats() const {
@@ -29,6 +32,10 @@ inline circuit_breaker_stats breaker_core::stats() const {
     s.opened_at = journal_.opened_at;
     s.last_failure_time = journal_.last_failure_at;
     s.state_since = journal_.state_since;
+    if (rules.has_rates()) {
+        const auto* of_calls = std::get_if<count_window>(&rules.window);
+        s.window = {in_window.total, in_window.failed, in_window.slow, of_calls ? of_calls->size : 0};
+    }
     if (rules.failure_rate_threshold) s.failure_rate = in_window.failure_rate();
     if (rules.slow_call_rate_threshold) s.slow_call_rate = in_window.slow_rate();
     if (s.state == circuit_state::open) s.retry_after = elapsed_between(at, machine_.opens_until());
@@ -43,26 +50,28 @@ inline circuit_breaker_stats breaker_core::stats() const {
 }
 
 inline policy_snapshot breaker_core::snapshot() const {
-    const circuit_breaker_stats s = stats();
-    return {std::string(policy_kind),
-            s.name,
-            {{"state", std::string(to_string(s.state))},
-             {"failure_count", s.failure_count},
-             {"failure_threshold", std::uint64_t{s.failure_threshold}},
-             {"success_count", s.success_count},
-             {"success_threshold", std::uint64_t{s.success_threshold}},
-             {"generation", s.generation},
-             {"failure_rate", s.failure_rate},
-             {"slow_call_rate", s.slow_call_rate},
-             {"calls", s.calls},
-             {"successes", s.successes},
-             {"failures", s.failures},
-             {"ignored", s.ignored},
-             {"rejected", s.rejected},
-             {"late_results", s.late_results},
-             {"slow", s.slow},
-             {"trips", s.trips},
-             {"predicate_errors", s.predicate_errors}}};
+    circuit_breaker_stats s = stats();
+    policy_snapshot p{std::string(policy_kind),
+                      s.name,
+                      {{"state", std::string(to_string(s.state))},
+                       {"failure_count", s.failure_count},
+                       {"failure_threshold", std::uint64_t{s.failure_threshold}},
+                       {"success_count", s.success_count},
+                       {"success_threshold", std::uint64_t{s.success_threshold}},
+                       {"generation", s.generation},
+                       {"failure_rate", s.failure_rate},
+                       {"slow_call_rate", s.slow_call_rate},
+                       {"calls", s.calls},
+                       {"successes", s.successes},
+                       {"failures", s.failures},
+                       {"ignored", s.ignored},
+                       {"rejected", s.rejected},
+                       {"late_results", s.late_results},
+                       {"slow", s.slow},
+                       {"trips", s.trips},
+                       {"predicate_errors", s.predicate_errors}}};
+    p.circuit = std::move(s);
+    return p;
 }
 
 } // namespace resilience::inline RESILIENCE_ABI::detail

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/sync.hpp>
 #include <resilience/event.hpp>
 #include <resilience/random.hpp>
 #include <resilience/stats.hpp>
 #include <resilience/time.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +15,18 @@
 #include <utility>
 
 namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// What fallbacks did. Only ever added to; relaxed: a count orders nothing.
+struct fallback_counts {
+    atomic<std::uint64_t> used{0};
+    atomic<std::uint64_t> failed{0};
+    atomic<std::uint64_t> predicate_errors{0};
+
+    fallback_stats read() const noexcept {
+        const auto value = [](const auto& a) { return a.load(std::memory_order_relaxed); };
+        return {value(used), value(failed), value(predicate_errors)};
+    }
+};
 
 /// What a registry lends to its policies: time, randomness and listeners. Owned by the registry and by
 /// every policy's shared state, so that a handle outlives the registry's table of names.
@@ -35,6 +49,8 @@ public:
     }
 
     mutable event_hub hub; // telling changes nothing that policies go by
+    /// Of all fallbacks in calls of this environment's policies: fallbacks have no names of their own.
+    mutable fallback_counts fallbacks;
 
 private:
     time_source* clock_;

@@ -4,10 +4,10 @@
 #include <resilience/composable.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/driver.hpp>
+#include <resilience/environment.hpp>
 #include <resilience/predicate.hpp>
 
 #include <concepts>
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,16 +27,6 @@ inline constexpr bool answered_by_task<Given, Slot> = true;
 
 } // namespace detail
 
-/// How often a fallback was asked; its answers are not the callable's, so they are counted apart.
-struct fallback_stats {
-    /// Failures whose place it took.
-    std::uint64_t used = 0;
-    /// Times that the fallback itself threw, or its task did not end in time; that is then the call's outcome.
-    std::uint64_t failed = 0;
-    /// Times that the predicate threw; the failure then goes out as it is.
-    std::uint64_t predicate_errors = 0;
-};
-
 /// Gives another answer when a call fails: a value, or what a callable makes of the failure. Made by
 /// fallback() and fallback_if(). Cancellation is never swallowed. Belongs to no registry: it joins
 /// whatever it is composed with. Copies share their statistics; thread-safe if the callable is.
@@ -54,12 +44,10 @@ public:
     }())::type;
 
     fallback_policy(predicate when, Source source)
-        : when_(std::move(when)), source_(std::move(source)), counts_(std::make_shared<counts>()) {}
+        : when_(std::move(when)), source_(std::move(source)),
+          counts_(std::make_shared<detail::fallback_counts>()) {}
 
-    fallback_stats stats() const noexcept {
-        const auto value = [](const auto& a) { return a.load(std::memory_order_relaxed); };
-        return {value(counts_->used), value(counts_->failed), value(counts_->predicate_errors)};
-    }
+    fallback_stats stats() const noexcept { return counts_->read(); }
 
     /// Whether a result of type R can be made of what the source gives.
     template <class R>
@@ -88,7 +76,7 @@ public:
                     return settlement::finish();
                 }
             }
-            if (!policy_->is_for(out)) return settlement::finish();
+            if (!policy_->is_for(out, ctx)) return settlement::finish();
             if constexpr (gives_task) {
                 why_ = out.result()
                            .as_failure(); // stays until the answer has come, as does the value in the slot
@@ -130,12 +118,6 @@ public:
     }
 
 private:
-    struct counts { // only ever added to; relaxed: a count orders nothing
-        detail::atomic<std::uint64_t> used{0};
-        detail::atomic<std::uint64_t> failed{0};
-        detail::atomic<std::uint64_t> predicate_errors{0};
-    };
-
     /// Takes the place of what it is for.
     template <class R>
     void replace(outcome<R>& out, const call_context& ctx) const {
@@ -155,6 +137,8 @@ private:
         const bool threw =
             answer.has_failure() && (answer.error().exception() != nullptr || answer.error().is_rejection());
         (threw ? counts_->failed : counts_->used).fetch_add(1, std::memory_order_relaxed);
+        if (const auto* env = ctx.env(); env != nullptr)
+            (threw ? env->fallbacks.failed : env->fallbacks.used).fetch_add(1, std::memory_order_relaxed);
         if (threw || ctx.env() == nullptr || !ctx.env()->has_listeners()) return;
         event e{.kind = event_kind::fallback_used,
                 .policy_kind = "fallback",
@@ -176,7 +160,7 @@ private:
         else if constexpr (!std::is_void_v<R>) return source_;
     }
     template <class R>
-    bool is_for(const outcome<R>& out) const {
+    bool is_for(const outcome<R>& out, const call_context& ctx) const {
         if (out.has_failure()) {
             if (out.error().is_cancellation()) return false;
             if (!when_.has_value()) return true;
@@ -188,6 +172,8 @@ private:
                 const failure why = out.result().as_failure();
                 is = out.has_failure() ? when_(why) : when_.of_value(why);
             })) {
+            if (const auto* env = ctx.env(); env != nullptr)
+                env->fallbacks.predicate_errors.fetch_add(1, std::memory_order_relaxed);
             counts_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
             return false;
         }
@@ -196,7 +182,7 @@ private:
 
     predicate when_;
     Source source_;
-    std::shared_ptr<counts> counts_;
+    std::shared_ptr<detail::fallback_counts> counts_;
 };
 
 /// `fallback(value)` or `fallback([](const failure& why) { return value; })`; a callable is run only when

@@ -112,6 +112,9 @@ public:
     /// Events that a subscriber lost since it threw.
     std::uint64_t listener_errors() const noexcept { return env_->hub.errors(); }
 
+    /// Of all fallbacks in calls that one of this registry's policies is part of: they have no names.
+    fallback_stats fallbacks() const noexcept { return env_->fallbacks.read(); }
+
     /// How many named policies may exist; the next one is refused with std::length_error. Names are for
     /// things that are few: a name made of a URL or a user would grow without end.
     void set_capacity(std::size_t capacity) {

@@ -70,6 +70,7 @@ public:
         }
         if (stop == nullptr) {
             previous_ = delay;
+            if (delay > duration{0}) core_->total_delay.fetch_add(delay.count(), std::memory_order_relaxed);
             return settlement::retry_after(delay);
         }
         return give_up(why, result, ctx, stop);

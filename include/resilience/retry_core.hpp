@@ -8,6 +8,7 @@
 #include <resilience/error.hpp>
 #include <resilience/retry_config.hpp>
 
+#include <chrono>
 #include <concepts>
 #include <memory>
 #include <optional>
@@ -81,6 +82,7 @@ public:
     atomic<std::uint64_t> budget_exhausted{0};
     atomic<std::uint64_t> nested_retries{0};
     atomic<std::uint64_t> predicate_errors{0};
+    atomic<duration::rep> total_delay{0}; // nanoseconds; wraps after 292 years of waiting
 
 private:
     static retry_rules with_budget(retry_config config, const retry_budget& own,
@@ -116,6 +118,7 @@ inline retry_stats retry_core::stats() const {
     s.budget_exhausted = value(budget_exhausted);
     s.nested_retries = value(nested_retries);
     s.predicate_errors = value(predicate_errors);
+    s.total_delay = duration{total_delay.load(std::memory_order_relaxed)};
     s.budget_left = rules().budget.left(env_->clock().now());
     return s;
 }
@@ -134,7 +137,8 @@ inline policy_snapshot retry_core::snapshot() const {
                        {"exhausted", s.exhausted},
                        {"budget_exhausted", s.budget_exhausted},
                        {"nested_retries", s.nested_retries},
-                       {"predicate_errors", s.predicate_errors}}};
+                       {"predicate_errors", s.predicate_errors},
+                       {"total_delay", std::chrono::duration<double>(s.total_delay).count()}}};
     if (s.budget_left) p.statistics.push_back({"budget_left", *s.budget_left});
     return p;
 }

@@ -39,6 +39,15 @@ struct circuit_breaker_stats {
     /// Shares in [0, 1] of the rate window; -1 while unknown (no rule on, or no calls in it).
     double failure_rate = -1;
     double slow_call_rate = -1;
+    /// What the rate window holds at this moment. `size`: how many results it can; 0 for one of time.
+    struct window_counts {
+        std::uint64_t calls = 0;
+        std::uint64_t failures = 0;
+        std::uint64_t slow = 0; ///< failed or not
+        std::uint64_t size = 0;
+    };
+    /// Empty with no rate rule on.
+    std::optional<window_counts> window;
     /// While open: the time until a probe is admitted.
     std::optional<duration> retry_after;
 
@@ -82,8 +91,20 @@ struct retry_stats {
     /// Retries made while inside another retry: the amplification.
     std::uint64_t nested_retries = 0;
     std::uint64_t predicate_errors = 0;
+    /// The delays before retries, added up as they were scheduled: a wait may have been cut short.
+    duration total_delay{0};
     /// Retries that the budget would pay for now; empty if unlimited.
     std::optional<double> budget_left;
+};
+
+/// How often a fallback was asked; its answers are not the callable's, so they are counted apart.
+struct fallback_stats {
+    /// Failures whose place it took.
+    std::uint64_t used = 0;
+    /// Times that the fallback itself threw, or its task did not end in time; that is then the call's outcome.
+    std::uint64_t failed = 0;
+    /// Times that the predicate threw; the failure then goes out as it is.
+    std::uint64_t predicate_errors = 0;
 };
 
 /// A number, share or word of a policy's snapshot.
@@ -97,6 +118,8 @@ struct policy_snapshot {
     std::string kind;
     std::string name;
     std::vector<statistic> statistics;
+    /// All that a circuit breaker shows of the same moment; empty for other kinds.
+    std::optional<circuit_breaker_stats> circuit{};
 };
 
 /// All circuits of a registry in a word: healthy, degraded (any is open) or critical (more than half).
