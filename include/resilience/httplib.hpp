@@ -98,7 +98,7 @@ struct result_traits<httplib::Result> {
     }
 };
 
-/// Serves the monitoring API under /api/v1/resilience: GET and HEAD; POST, PUT, PATCH, DELETE and OPTIONS
+/// Serves the monitoring API under /api/v1/resilience and /metrics: GET and HEAD; POST, PUT, PATCH, DELETE and OPTIONS
 /// are answered too (405). Call it before the server listens. The api is copied; its registry must outlive
 /// the server. Limits on connections, time and bodies, and the address (bind it to 127.0.0.1 unless others
 /// may see it), are the server's.
@@ -114,12 +114,14 @@ inline void mount(httplib::Server& server, const monitoring_api& api) {
     };
     // The path is decoded by then and may hold anything, line ends included.
     const std::string all = std::string(monitoring_api::root) + R"((?:/[\s\S]*)?)";
-    server.Get(all, serve);
-    server.Post(all, serve);
-    server.Put(all, serve);
-    server.Patch(all, serve);
-    server.Delete(all, serve);
-    server.Options(all, serve);
+    for (const auto& path : {all, std::string(monitoring_api::metrics)}) {
+        server.Get(path, serve);
+        server.Post(path, serve);
+        server.Put(path, serve);
+        server.Patch(path, serve);
+        server.Delete(path, serve);
+        server.Options(path, serve);
+    }
 }
 
 } // namespace resilience::inline RESILIENCE_ABI

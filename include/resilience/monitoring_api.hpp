@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/json.hpp>
+#include <resilience/prometheus.hpp>
 #include <resilience/registry.hpp>
 
 #include <algorithm>
@@ -76,6 +77,7 @@ struct http_response {
 ///     GET /api/v1/resilience/circuit-breakers/{name}    one; the name percent-encoded, `/` as %2F
 ///     GET /api/v1/resilience/health
 ///     GET /api/v1/resilience/summary
+///     GET /metrics                                      what Prometheus scrapes
 ///
 /// HEAD is GET without the body; other methods get 405, other paths 404, broken percent-escapes 400, each
 /// with an error object (see error_json). Queries, headers and bodies are ignored. It only reads: nothing
@@ -83,9 +85,13 @@ struct http_response {
 class monitoring_api {
 public:
     static constexpr std::string_view root = "/api/v1/resilience";
+    static constexpr std::string_view metrics = "/metrics";
 
-    /// The registry must outlive the API.
-    explicit monitoring_api(registry& where = registry::global()) noexcept : registry_(&where) {}
+    /// The registry must outlive the API. Throws std::invalid_argument for options that are not valid.
+    explicit monitoring_api(registry& where = registry::global(), prometheus_options options = {})
+        : registry_(&where), options_(std::move(options)) {
+        detail::require_valid(validate(options_));
+    }
 
     http_response handle(const http_request& request) const noexcept {
         try {
@@ -107,6 +113,12 @@ private:
                  {"X-Content-Type-Options", "nosniff"}}, // names are others' texts: never HTML
                 std::move(body)};
     }
+    static http_response only_read() {
+        http_response response =
+            refused(405, "method_not_allowed", "this resource can only be read: GET or HEAD");
+        response.headers["Allow"] = "GET, HEAD";
+        return response;
+    }
     static http_response refused(int status, std::string_view code, std::string_view message) {
         return made(status, error_json(code, message));
     }
@@ -115,22 +127,24 @@ private:
         constexpr std::string_view circuits = "/circuit-breakers";
         std::string_view path(request.target);
         path = path.substr(0, path.find_first_of("?#"));
+        const bool reads = request.method == "GET" || request.method == "HEAD";
+        if (path == metrics) return reads ? exposed() : only_read();
         if (!path.starts_with(root)) return unknown_path();
         path.remove_prefix(root.size());
 
         const bool one = path.starts_with("/circuit-breakers/") && path.size() > circuits.size() + 1 &&
                          path.find('/', circuits.size() + 1) == std::string_view::npos;
         if (!one && path != circuits && path != "/health" && path != "/summary") return unknown_path();
-        if (request.method != "GET" && request.method != "HEAD") {
-            http_response response =
-                refused(405, "method_not_allowed", "this resource can only be read: GET or HEAD");
-            response.headers["Allow"] = "GET, HEAD";
-            return response;
-        }
+        if (!reads) return only_read();
         if (one) return circuit(path.substr(circuits.size() + 1));
         if (path == circuits) return made(200, to_json(registry_->circuit_breakers()));
         if (path == "/health") return made(200, to_json(registry_->health()));
         return made(200, to_json(registry_->summary()));
+    }
+    http_response exposed() const {
+        http_response response = made(200, to_prometheus(*registry_, options_));
+        response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+        return response;
     }
     static http_response unknown_path() {
         return refused(
@@ -148,6 +162,7 @@ private:
     }
 
     registry* registry_;
+    prometheus_options options_;
 };
 
 } // namespace resilience::inline RESILIENCE_ABI

@@ -266,6 +266,11 @@ TEST_CASE("the monitoring API is served over HTTP", "[httplib][monitoring_api]")
     CHECK(client.Get(root + "/summary?x=%zz")->body == rs::to_json(f.reg.summary()));
     CHECK(client.Get(root + "/circuit-breakers")->body == rs::to_json(f.reg.circuit_breakers()));
 
+    const auto metrics = client.Get("/metrics");
+    CHECK(metrics->get_header_value("Content-Type") == "text/plain; version=0.0.4; charset=utf-8");
+    CHECK(metrics->body == rs::to_prometheus(f.reg));
+    CHECK(client.Post("/metrics", "", "text/plain")->status == 405);
+
     breaker.force_open();
     CHECK(client.Get(root + "/circuit-breakers/jira_api")->body.starts_with(R"({"state":"forced_open",)"));
 }

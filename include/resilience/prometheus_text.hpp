@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/detail/quote.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+#include <cstddef>
+#include <initializer_list>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+// The text exposition format of Prometheus, version 0.0.4.
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// `text` as it may stand in a label's quotes. What is no UTF-8 becomes U+FFFD, and so does NUL, which
+/// Prometheus takes for the end of the text.
+inline std::string label_value(std::string_view text) {
+    std::string out;
+    while (!text.empty()) {
+        const auto [code, length] = first_character(text);
+        if (length == 0 || code == 0) out += "\xEF\xBF\xBD";
+        else if (code == '\n') out += "\\n";
+        else if (code == '\\' || code == '"') (out += '\\') += text.front();
+        else out += text.substr(0, length);
+        text.remove_prefix(std::max<std::size_t>(length, 1));
+    }
+    return out;
+}
+
+/// The value must be escaped already.
+struct metric_label {
+    std::string_view name;
+    std::string_view value;
+};
+
+/// Writes families of samples one after the other; a family without samples leaves nothing.
+class exposition {
+public:
+    explicit exposition(std::string_view prefix) : prefix_(prefix) {}
+
+    void family(std::string_view name, std::string_view type, std::string_view help) {
+        name_ = name;
+        type_ = type;
+        help_ = help;
+        begun_ = false;
+    }
+    /// `part`: what the name of this sample has beyond that of its family.
+    template <class Number>
+    void sample(std::initializer_list<metric_label> labels, Number value, std::string_view part = {}) {
+        auto to = std::back_inserter(out_);
+        if (!std::exchange(begun_, true)) {
+            fmt::format_to(to, "# HELP {0}_{1} {2}\n# TYPE {0}_{1} {3}\n", prefix_, name_, help_, type_);
+        }
+        fmt::format_to(to, "{}_{}{}", prefix_, name_, part);
+        char before = '{';
+        for (const auto& label : labels) {
+            fmt::format_to(to, "{}{}=\"{}\"", std::exchange(before, ','), label.name, label.value);
+        }
+        out_ += before == '{' ? " " : "} ";
+        append(value);
+        out_ += '\n';
+    }
+    std::string take() { return std::move(out_); }
+
+private:
+    void append(std::unsigned_integral auto value) { fmt::format_to(std::back_inserter(out_), "{}", value); }
+    void append(double value) {
+        if (std::isnan(value)) out_ += "NaN";
+        else if (std::isinf(value)) out_ += value > 0 ? "+Inf" : "-Inf";
+        else fmt::format_to(std::back_inserter(out_), "{}", value);
+    }
+
+    std::string_view prefix_;
+    std::string out_;
+    std::string_view name_;
+    std::string_view type_;
+    std::string_view help_;
+    bool begun_ = false;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI::detail

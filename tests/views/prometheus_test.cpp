@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/catch.hpp"
+
+#include <resilience/abandoning_timeout.hpp>
+#include <resilience/circuit_breaker.hpp>
+#include <resilience/fallback.hpp>
+#include <resilience/monitoring_api.hpp>
+#include <resilience/pipeline.hpp>
+#include <resilience/prometheus.hpp>
+#include <resilience/retry.hpp>
+#include <resilience/testing/virtual_clock.hpp>
+#include <resilience/timeout.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace {
+
+namespace rs = resilience;
+using namespace std::chrono_literals;
+
+/// Counts the reads of the exact clock: a circuit's statistics take one.
+class counting_clock : public rs::testing::virtual_clock {
+public:
+    rs::time_point now() const noexcept override {
+        ++reads;
+        return virtual_clock::now();
+    }
+    mutable int reads = 0;
+};
+
+struct fixture {
+    rs::testing::virtual_clock clock;
+    rs::registry reg{clock};
+
+    /// The value of a sample as it stands in the text; empty if there is none.
+    std::string value(const std::string& sample) const {
+        const std::string text = "\n" + rs::to_prometheus(reg);
+        const std::string before = "\nresilience_" + sample + " ";
+        const auto at = text.find(before);
+        if (at == std::string::npos) return {};
+        const auto from = at + before.size();
+        return text.substr(from, text.find('\n', from) - from);
+    }
+};
+
+void fail(const auto& policy) {
+    (void)policy.try_call([] { throw std::runtime_error("HTTP 503"); });
+}
+
+TEST_CASE("a registry's metrics are written family by family", "[prometheus]") {
+    rs::testing::virtual_clock clock;
+    rs::registry reg{clock};
+    const rs::retry retry(
+        {.name = "jira_api", .max_attempts = 2, .base_delay = 500ms, .jitter = rs::jitter::none}, reg);
+    const rs::circuit_breaker breaker({.name = "jira_api",
+                                       .failure_rate_threshold = 0.5,
+                                       .window = rs::count_window{10},
+                                       .minimum_calls = 4},
+                                      reg);
+    const rs::timeout timeout({.name = "jira_api", .limit = 2s}, reg);
+    const auto guard = retry | breaker | timeout;
+
+    guard([] {});
+    fail(guard);                                      // two attempts, half a second apart
+    (void)guard.try_call([&] { clock.advance(3s); }); // too late: three failures of four trip it
+    clock.advance(1500ms);
+    (void)guard.try_call([] {}); // refused
+
+    CHECK(rs::to_prometheus(reg) ==
+          R"(# HELP resilience_circuitbreaker_state 1 for the state that the circuit is in, 0 for the others.
+# TYPE resilience_circuitbreaker_state gauge
+resilience_circuitbreaker_state{name="jira_api",state="closed"} 0
+resilience_circuitbreaker_state{name="jira_api",state="open"} 1
+resilience_circuitbreaker_state{name="jira_api",state="half_open"} 0
+resilience_circuitbreaker_state{name="jira_api",state="forced_open"} 0
+resilience_circuitbreaker_state{name="jira_api",state="disabled"} 0
+resilience_circuitbreaker_state{name="jira_api",state="metrics_only"} 0
+# HELP resilience_circuitbreaker_calls_total Calls that were admitted and ended, by verdict.
+# TYPE resilience_circuitbreaker_calls_total counter
+resilience_circuitbreaker_calls_total{name="jira_api",kind="successful"} 1
+resilience_circuitbreaker_calls_total{name="jira_api",kind="failed"} 3
+resilience_circuitbreaker_calls_total{name="jira_api",kind="ignored"} 0
+# HELP resilience_circuitbreaker_calls_seconds The count of circuitbreaker_calls_total; latencies are not measured.
+# TYPE resilience_circuitbreaker_calls_seconds summary
+resilience_circuitbreaker_calls_seconds_count{name="jira_api",kind="successful"} 1
+resilience_circuitbreaker_calls_seconds_count{name="jira_api",kind="failed"} 3
+resilience_circuitbreaker_calls_seconds_count{name="jira_api",kind="ignored"} 0
+# HELP resilience_circuitbreaker_not_permitted_calls_total Calls that the circuit refused.
+# TYPE resilience_circuitbreaker_not_permitted_calls_total counter
+resilience_circuitbreaker_not_permitted_calls_total{name="jira_api",kind="not_permitted"} 1
+# HELP resilience_circuitbreaker_buffered_calls Results that the circuit's rules count now.
+# TYPE resilience_circuitbreaker_buffered_calls gauge
+resilience_circuitbreaker_buffered_calls{name="jira_api",kind="successful"} 0
+resilience_circuitbreaker_buffered_calls{name="jira_api",kind="failed"} 0
+# HELP resilience_circuitbreaker_max_buffered_calls Results that the circuit's rules count at most; absent for a window of time.
+# TYPE resilience_circuitbreaker_max_buffered_calls gauge
+resilience_circuitbreaker_max_buffered_calls{name="jira_api"} 10
+# HELP resilience_circuitbreaker_slow_calls Slow calls in the rate window; whether they failed is not kept.
+# TYPE resilience_circuitbreaker_slow_calls gauge
+resilience_circuitbreaker_slow_calls{name="jira_api",kind="any"} 0
+# HELP resilience_circuitbreaker_failure_rate Failures in the rate window in percent; -1 if unknown.
+# TYPE resilience_circuitbreaker_failure_rate gauge
+resilience_circuitbreaker_failure_rate{name="jira_api"} -1
+# HELP resilience_circuitbreaker_slow_call_rate Slow calls in the rate window in percent; -1 if unknown.
+# TYPE resilience_circuitbreaker_slow_call_rate gauge
+resilience_circuitbreaker_slow_call_rate{name="jira_api"} -1
+# HELP resilience_circuitbreaker_trips_total Times that the circuit went from closed to open.
+# TYPE resilience_circuitbreaker_trips_total counter
+resilience_circuitbreaker_trips_total{name="jira_api"} 1
+# HELP resilience_circuitbreaker_state_transitions_total Changes of the circuit's state.
+# TYPE resilience_circuitbreaker_state_transitions_total counter
+resilience_circuitbreaker_state_transitions_total{name="jira_api"} 1
+# HELP resilience_circuitbreaker_time_in_state_seconds Time since the circuit's last change of state.
+# TYPE resilience_circuitbreaker_time_in_state_seconds gauge
+resilience_circuitbreaker_time_in_state_seconds{name="jira_api"} 1.5
+# HELP resilience_circuitbreaker_late_results_total Results of calls that began in an earlier state.
+# TYPE resilience_circuitbreaker_late_results_total counter
+resilience_circuitbreaker_late_results_total{name="jira_api"} 0
+# HELP resilience_circuitbreaker_slow_results_total Results that took longer than slow_call_duration.
+# TYPE resilience_circuitbreaker_slow_results_total counter
+resilience_circuitbreaker_slow_results_total{name="jira_api"} 0
+# HELP resilience_retry_calls_total Calls that ended, by how.
+# TYPE resilience_retry_calls_total counter
+resilience_retry_calls_total{name="jira_api",kind="successful_without_retry"} 1
+resilience_retry_calls_total{name="jira_api",kind="successful_with_retry"} 0
+resilience_retry_calls_total{name="jira_api",kind="failed_without_retry"} 2
+resilience_retry_calls_total{name="jira_api",kind="failed_with_retry"} 1
+# HELP resilience_timelimiter_calls_total Attempts under a timeout that ended, by how.
+# TYPE resilience_timelimiter_calls_total counter
+resilience_timelimiter_calls_total{name="jira_api",kind="successful"} 1
+resilience_timelimiter_calls_total{name="jira_api",kind="failed"} 2
+resilience_timelimiter_calls_total{name="jira_api",kind="timeout"} 1
+# HELP resilience_retry_attempts_total Attempts of calls that ended, and all retries.
+# TYPE resilience_retry_attempts_total counter
+resilience_retry_attempts_total{name="jira_api"} 5
+# HELP resilience_retry_failed_attempts_total Attempts that failed.
+# TYPE resilience_retry_failed_attempts_total counter
+resilience_retry_failed_attempts_total{name="jira_api"} 3
+# HELP resilience_retry_retries_total Attempts beyond the first of their call.
+# TYPE resilience_retry_retries_total counter
+resilience_retry_retries_total{name="jira_api"} 1
+# HELP resilience_retry_nested_retries_total Retries made inside another retry: the amplification.
+# TYPE resilience_retry_nested_retries_total counter
+resilience_retry_nested_retries_total{name="jira_api"} 0
+# HELP resilience_retry_exhausted_total Calls that failed with max_attempts made.
+# TYPE resilience_retry_exhausted_total counter
+resilience_retry_exhausted_total{name="jira_api"} 1
+# HELP resilience_retry_budget_exhausted_total Retries that the budget did not pay for.
+# TYPE resilience_retry_budget_exhausted_total counter
+resilience_retry_budget_exhausted_total{name="jira_api"} 0
+# HELP resilience_retry_budget_left Retries that the budget would pay for now; absent if unlimited.
+# TYPE resilience_retry_budget_left gauge
+resilience_retry_budget_left{name="jira_api"} 99.4
+# HELP resilience_retry_delay_seconds_total Delays before retries, added up as scheduled.
+# TYPE resilience_retry_delay_seconds_total counter
+resilience_retry_delay_seconds_total{name="jira_api"} 0.5
+# HELP resilience_rejections_total Attempts that a policy refused.
+# TYPE resilience_rejections_total counter
+resilience_rejections_total{policy_kind="circuit_breaker",name="jira_api"} 1
+# HELP resilience_predicate_errors_total Predicates and callbacks of the user's that threw.
+# TYPE resilience_predicate_errors_total counter
+resilience_predicate_errors_total{policy_kind="circuit_breaker",name="jira_api"} 0
+resilience_predicate_errors_total{policy_kind="retry",name="jira_api"} 0
+# HELP resilience_fallback_calls_total Failures that a fallback took the place of (used), or tried to (failed).
+# TYPE resilience_fallback_calls_total counter
+resilience_fallback_calls_total{kind="used"} 0
+resilience_fallback_calls_total{kind="failed"} 0
+# HELP resilience_fallback_predicate_errors_total Predicates of fallbacks that threw.
+# TYPE resilience_fallback_predicate_errors_total counter
+resilience_fallback_predicate_errors_total 0
+# HELP resilience_listener_errors_total Events that a subscriber lost since it threw.
+# TYPE resilience_listener_errors_total counter
+resilience_listener_errors_total 0
+)");
+}
+
+TEST_CASE("a registry without policies has only the totals that have no name", "[prometheus]") {
+    const fixture f;
+
+    CHECK(rs::to_prometheus(f.reg).starts_with("# HELP resilience_fallback_calls_total "));
+    CHECK(f.value("fallback_calls_total{kind=\"used\"}") == "0");
+    CHECK(f.value("listener_errors_total") == "0");
+}
+
+TEST_CASE("the text is the same whatever the order of creation", "[prometheus]") {
+    const auto text = [](const std::vector<std::string>& names) {
+        fixture f;
+        std::vector<rs::circuit_breaker> breakers;
+        for (const auto& name : names) breakers.emplace_back(rs::circuit_breaker_config{.name = name}, f.reg);
+        return rs::to_prometheus(f.reg);
+    };
+
+    CHECK(text({"a", "b", "c"}) == text({"c", "a", "b"}));
+}
+
+TEST_CASE("exactly one state of a circuit is 1, and it is the right one", "[prometheus]") {
+    fixture f;
+    const rs::circuit_breaker c({.name = "c", .failure_threshold = 1, .recovery_timeout = 30s}, f.reg);
+    const auto state = [&] {
+        std::string is;
+        for (const char* s : {"closed", "open", "half_open", "forced_open", "disabled", "metrics_only"}) {
+            const auto v = f.value(std::string("circuitbreaker_state{name=\"c\",state=\"") + s + "\"}");
+            CHECK((v == "0" || v == "1"));
+            if (v == "1") is += s;
+        }
+        return is;
+    };
+
+    CHECK(state() == "closed");
+    fail(c);
+    CHECK(state() == "open");
+    f.clock.advance(30s);
+    {
+        const auto probe = c.try_acquire();
+        CHECK(state() == "half_open");
+    }
+    c.force_open();
+    CHECK(state() == "forced_open");
+    c.disable();
+    CHECK(state() == "disabled");
+    c.metrics_only();
+    CHECK(state() == "metrics_only");
+    CHECK(f.value("circuitbreaker_state_transitions_total{name=\"c\"}") == "5");
+    CHECK(f.value("circuitbreaker_trips_total{name=\"c\"}") == "1");
+}
+
+TEST_CASE("rates are percentages of the window, whose results are shown", "[prometheus]") {
+    fixture f;
+    const rs::circuit_breaker c({.name = "c",
+                                 .failure_rate_threshold = 0.9,
+                                 .slow_call_duration = 1s,
+                                 .slow_call_rate_threshold = 0.9,
+                                 .window = rs::count_window{100}},
+                                f.reg);
+    CHECK(f.value("circuitbreaker_failure_rate{name=\"c\"}") == "-1");
+    CHECK(f.value("circuitbreaker_slow_call_rate{name=\"c\"}") == "-1");
+
+    for (int i = 0; i < 7; ++i) fail(c);
+    for (int i = 0; i < 92; ++i) c([] {});
+    c([&] { f.clock.advance(2s); });
+
+    CHECK(f.value("circuitbreaker_failure_rate{name=\"c\"}") == "7");
+    CHECK(f.value("circuitbreaker_slow_call_rate{name=\"c\"}") == "1");
+    CHECK(f.value("circuitbreaker_buffered_calls{name=\"c\",kind=\"successful\"}") == "93");
+    CHECK(f.value("circuitbreaker_buffered_calls{name=\"c\",kind=\"failed\"}") == "7");
+    CHECK(f.value("circuitbreaker_max_buffered_calls{name=\"c\"}") == "100");
+    CHECK(f.value("circuitbreaker_slow_calls{name=\"c\",kind=\"any\"}") == "1");
+    CHECK(f.value("circuitbreaker_slow_results_total{name=\"c\"}") == "1");
+}
+
+TEST_CASE("a circuit that counts failures alone shows those, up to its threshold", "[prometheus]") {
+    fixture f;
+    const rs::circuit_breaker c({.name = "c", .failure_threshold = 5}, f.reg);
+    c([] {});
+    fail(c);
+    fail(c);
+
+    CHECK(f.value("circuitbreaker_buffered_calls{name=\"c\",kind=\"failed\"}") == "2");
+    CHECK(f.value("circuitbreaker_buffered_calls{name=\"c\",kind=\"successful\"}").empty());
+    CHECK(f.value("circuitbreaker_max_buffered_calls{name=\"c\"}") == "5");
+    CHECK(f.value("circuitbreaker_failure_rate{name=\"c\"}") == "-1");
+}
+
+TEST_CASE("a window of time has no most", "[prometheus]") {
+    fixture f;
+    const rs::circuit_breaker c({.name = "c", .failure_rate_threshold = 0.5, .window = rs::time_window{10s}},
+                                f.reg);
+    c([] {});
+    fail(c);
+
+    CHECK(f.value("circuitbreaker_buffered_calls{name=\"c\",kind=\"successful\"}") == "1");
+    CHECK(f.value("circuitbreaker_failure_rate{name=\"c\"}") == "50");
+    CHECK(f.value("circuitbreaker_max_buffered_calls{name=\"c\"}").empty());
+}
+
+TEST_CASE("delays before retries add up in seconds", "[prometheus][retry]") {
+    fixture f;
+    const rs::retry r({.name = "r", .max_attempts = 3, .base_delay = 250ms, .jitter = rs::jitter::none},
+                      f.reg);
+    const rs::retry unlimited({.name = "u", .base_delay = 0s, .budget = rs::retry_budget::unlimited()},
+                              f.reg);
+    fail(r);
+    fail(unlimited);
+
+    CHECK(r.stats().total_delay == 750ms);
+    CHECK(unlimited.stats().total_delay == 0s);
+    CHECK(f.value("retry_delay_seconds_total{name=\"r\"}") == "0.75");
+    CHECK(f.value("retry_attempts_total{name=\"r\"}") == "3");
+    CHECK(f.value("retry_failed_attempts_total{name=\"r\"}") == "3");
+    CHECK(f.value("retry_retries_total{name=\"r\"}") == "2");
+    CHECK(f.value("retry_budget_left{name=\"r\"}") != "");
+    CHECK(f.value("retry_budget_left{name=\"u\"}").empty());
+}
+
+TEST_CASE("values that came late and were kept are successful calls", "[prometheus][timeout]") {
+    fixture f;
+    const rs::timeout t({.name = "t", .limit = 1s, .keep_late = true}, f.reg);
+    t([] {});
+    t([&] { f.clock.advance(2s); });
+
+    CHECK(f.value("timelimiter_calls_total{name=\"t\",kind=\"successful\"}") == "2");
+    CHECK(f.value("timelimiter_calls_total{name=\"t\",kind=\"timeout\"}") == "0");
+}
+
+TEST_CASE("timeouts of both kinds and one name have families of their own", "[prometheus][timeout]") {
+    rs::registry reg;
+    const rs::timeout t({.name = "t", .limit = 1s}, reg);
+    const rs::abandoning_timeout a({.name = "t", .limit = 10s}, reg);
+    a([] {});
+
+    const std::string text = rs::to_prometheus(reg);
+    CHECK(text.find("resilience_timelimiter_calls_total{name=\"t\",kind=\"successful\"} 0\n") != text.npos);
+    CHECK(text.find("resilience_abandoning_timeout_calls_total{name=\"t\"} 1\n") != text.npos);
+    CHECK(text.find("resilience_abandoning_timeout_abandoned_workers{name=\"t\"} 0\n") != text.npos);
+    CHECK(text.find("resilience_rejections_total{policy_kind=\"abandoning_timeout\",name=\"t\"} 0\n") !=
+          text.npos);
+}
+
+TEST_CASE("fallbacks are counted by the registry of the call that they are part of",
+          "[prometheus][fallback]") {
+    fixture f;
+    const rs::retry once({.max_attempts = 1}, f.reg);
+    const auto throwing = [](const rs::failure&) -> bool { throw std::runtime_error("predicate"); };
+    fail(rs::fallback([] {}) | once);
+    fail(rs::fallback([] { throw std::runtime_error("no other answer"); }) | once);
+    fail(rs::fallback_if(throwing, [] {}) | once);
+
+    const auto counted = f.reg.fallbacks();
+    CHECK(counted.used == 1);
+    CHECK(counted.failed == 1);
+    CHECK(counted.predicate_errors == 1);
+    CHECK(f.value("fallback_calls_total{kind=\"used\"}") == "1");
+    CHECK(f.value("fallback_calls_total{kind=\"failed\"}") == "1");
+    CHECK(f.value("fallback_predicate_errors_total") == "1");
+}
+
+TEST_CASE("listeners that throw are counted", "[prometheus]") {
+    fixture f;
+    const auto subscription = f.reg.subscribe([](const rs::event&) { throw std::runtime_error("listener"); });
+    const rs::circuit_breaker c({.name = "c"}, f.reg);
+    c.force_open();
+
+    CHECK(f.value("listener_errors_total") == "1");
+}
+
+TEST_CASE("names of any bytes stay in their quotes", "[prometheus][H-MON-01]") {
+    const std::vector<std::pair<std::string, std::string>> names{
+        {"plain", "plain"},
+        {"\"} 1\nforged{a=\"", "\\\"} 1\\nforged{a=\\\""},
+        {"back\\slash\\", "back\\\\slash\\\\"},
+        {"\\n", "\\\\n"},
+        {"tab\t cr\r", "tab\t cr\r"},
+        {std::string("nul\0nul", 7), "nul\xEF\xBF\xBDnul"},
+        {"Z\xC3\xBCrich", "Z\xC3\xBCrich"},
+        {"\xFF", "\xEF\xBF\xBD"},
+        {"cut \xE2\x82", "cut \xEF\xBF\xBD\xEF\xBF\xBD"}};
+    for (const auto& [name, written] : names) {
+        INFO(written);
+        fixture f;
+        const rs::circuit_breaker c({.name = name}, f.reg);
+        const std::string text = rs::to_prometheus(f.reg);
+        CHECK(text.find("\nresilience_circuitbreaker_trips_total{name=\"" + written + "\"} 0\n") !=
+              text.npos);
+        CHECK(text.find("\nforged") == text.npos);
+    }
+}
+
+TEST_CASE("every line is a comment or a sample, and a family's samples stand together", "[prometheus]") {
+    fixture f;
+    const rs::circuit_breaker a({.name = "a\n# TYPE x counter\n"}, f.reg);
+    const rs::circuit_breaker b({.name = "b"}, f.reg);
+    const rs::retry r({.name = "b"}, f.reg);
+
+    std::istringstream lines(rs::to_prometheus(f.reg));
+    std::set<std::string> families;
+    std::string family;
+    for (std::string line; std::getline(lines, line);) {
+        INFO(line);
+        if (line.starts_with("# HELP ")) {
+            family = line.substr(7, line.find(' ', 7) - 7);
+            CHECK(families.insert(family).second);
+        } else if (line.starts_with("# ")) {
+            CHECK(line.starts_with("# TYPE " + family + " "));
+        } else {
+            CHECK(line.starts_with(family));
+        }
+    }
+    CHECK(families.size() > 20);
+}
+
+TEST_CASE("the prefix is what all names begin with", "[prometheus]") {
+    fixture f;
+    const rs::circuit_breaker c({.name = "c"}, f.reg);
+
+    const std::string text = rs::to_prometheus(f.reg, {.prefix = "resilience4j"});
+
+    CHECK(text.find("\nresilience4j_circuitbreaker_state{name=\"c\",state=\"closed\"} 1\n") != text.npos);
+    CHECK(text.find("resilience_") == text.npos);
+}
+
+TEST_CASE("a prefix that no metric may begin with is refused, by its name, value and range", "[prometheus]") {
+    const fixture f;
+    for (const char* prefix : {"a", "_", "A9_z"}) CHECK_NOTHROW(rs::to_prometheus(f.reg, {.prefix = prefix}));
+    for (const std::string& prefix :
+         {std::string(), std::string("9a"), std::string("a-b"), std::string("a b"), std::string("a\n"),
+          std::string("a:b"), std::string("\xC3\xBC"), std::string("a\0", 2), std::string(100'000, '-')}) {
+        CHECK_THROWS_AS(rs::to_prometheus(f.reg, {.prefix = prefix}), std::invalid_argument);
+        CHECK(rs::validate(rs::prometheus_options{.prefix = prefix}).size() < 300);
+    }
+    CHECK(
+        rs::validate({.prefix = "a-b"}) ==
+        "prometheus_options.prefix is 'a-b'; it must be letters, digits and underscores (at least one), and "
+        "not begin with a digit");
+    rs::registry reg;
+    CHECK_THROWS_AS(rs::monitoring_api(reg, {.prefix = ""}), std::invalid_argument);
+}
+
+TEST_CASE("a scrape of 500 circuits reads each of them once", "[prometheus]") {
+    counting_clock clock;
+    rs::registry reg{clock};
+    std::vector<rs::circuit_breaker> breakers;
+    for (int i = 0; i < 500; ++i)
+        breakers.emplace_back(
+            rs::circuit_breaker_config{.name = "c" + std::to_string(i), .failure_rate_threshold = 0.5}, reg);
+    clock.reads = 0;
+
+    const std::string text = rs::to_prometheus(reg);
+
+    CHECK(clock.reads == 500);
+    std::size_t circuits = 0;
+    constexpr std::string_view sample = "\nresilience_circuitbreaker_trips_total{";
+    for (auto at = text.find(sample); at != text.npos; at = text.find(sample, at + 1)) ++circuits;
+    CHECK(circuits == 500);
+}
+
+TEST_CASE("/metrics answers in the text format", "[prometheus][monitoring_api]") {
+    fixture f;
+    const rs::circuit_breaker c({.name = "c"}, f.reg);
+    const rs::monitoring_api api(f.reg, {.prefix = "mine"});
+
+    const auto r = api.handle({.method = "GET", .target = "/metrics?x=1"});
+
+    CHECK(r.status == 200);
+    CHECK(r.content_type == "text/plain; version=0.0.4; charset=utf-8");
+    CHECK(r.headers.at("Cache-Control") == "no-store");
+    CHECK(r.body == rs::to_prometheus(f.reg, {.prefix = "mine"}));
+    CHECK(api.handle({.method = "HEAD", .target = "/metrics"}).status == 200);
+    CHECK(api.handle({.method = "HEAD", .target = "/metrics"}).body.empty());
+    CHECK(api.handle({.method = "POST", .target = "/metrics"}).status == 405);
+    CHECK(api.handle({.method = "POST", .target = "/metrics"}).headers.at("Allow") == "GET, HEAD");
+    for (const char* other : {"/metrics/", "/metricsx", "/Metrics", "/api/v1/resilience/metrics"})
+        CHECK(api.handle({.method = "GET", .target = other}).status == 404);
+}
+
+} // namespace
