@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// A service that calls two others, one of which is down now and then, and shows its policies to Prometheus:
+//
+//     example_monitored_service [port [seconds [prefix]]]      (any free port, 1 s, resilience)
+//     curl http://127.0.0.1:<port>/metrics
+#include <resilience/httplib.hpp>
+#include <resilience/resilience.hpp>
+
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <thread>
+
+namespace rs = resilience;
+using namespace std::chrono_literals;
+
+/// Stands for a remote service that fails every fifth request.
+static std::string jira() {
+    static int requests = 0;
+    if (++requests % 5 == 0) throw std::runtime_error("HTTP 503");
+    return "issues";
+}
+/// Stands for one that is down for the last second of every three.
+static std::string confluence() {
+    static const auto begun = std::chrono::steady_clock::now();
+    if ((std::chrono::steady_clock::now() - begun) % 3s >= 2s) throw std::runtime_error("HTTP 503");
+    return "pages";
+}
+
+static void work(const std::stop_token& stop) {
+    const rs::circuit_breaker_config by_rate{.failure_rate_threshold = 0.5, .window = rs::count_window{20}};
+    auto jira_circuit = by_rate, confluence_circuit = by_rate;
+    jira_circuit.name = "jira_api";
+    confluence_circuit.name = "confluence_api";
+    confluence_circuit.recovery_timeout = 300ms;
+    const auto guard_jira = rs::retry({.name = "jira_api", .base_delay = 5ms}) |
+                            rs::circuit_breaker(jira_circuit) |
+                            rs::timeout({.name = "jira_api", .limit = 1s});
+    const auto guard_confluence =
+        rs::fallback(std::string("from the cache")) |
+        rs::retry({.name = "confluence_api", .max_attempts = 2, .base_delay = 5ms}) |
+        rs::circuit_breaker(confluence_circuit) |
+        rs::abandoning_timeout({.name = "confluence_api", .limit = 1s});
+
+    while (!stop.stop_requested()) {
+        (void)guard_jira.try_call([] { return jira(); }); // its budget may run out
+        guard_confluence([] { return confluence(); });
+        std::this_thread::sleep_for(10ms);
+    }
+}
+
+int main(int argc, char** argv) {
+    const int wanted = argc > 1 ? std::atoi(argv[1]) : 0;
+    const std::chrono::seconds lifetime{argc > 2 ? std::atoi(argv[2]) : 1};
+    const std::string prefix = argc > 3 ? argv[3] : "resilience";
+
+    httplib::Server server;
+    rs::mount(server, rs::monitoring_api(rs::registry::global(), {.prefix = prefix}));
+    const int port = wanted == 0 ? server.bind_to_any_port("127.0.0.1") : wanted;
+    if (wanted != 0 && !server.bind_to_port("127.0.0.1", wanted)) {
+        std::cerr << "port " << wanted << " is taken\n";
+        return 1;
+    }
+    std::cout << "http://127.0.0.1:" << port << "/metrics for " << lifetime.count() << " s\n" << std::flush;
+
+    const std::jthread worker(work);
+    const std::jthread closing([&] {
+        std::this_thread::sleep_for(lifetime);
+        server.stop();
+    });
+    return server.listen_after_bind() ? 0 : 1;
+}
