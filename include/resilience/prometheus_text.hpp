@@ -19,13 +19,12 @@
 
 namespace resilience::inline RESILIENCE_ABI::detail {
 
-/// `text` as it may stand in a label's quotes. What is no UTF-8 becomes U+FFFD, and so does NUL, which
-/// Prometheus takes for the end of the text.
+/// `text` as it may stand in a label's quotes. Each byte that belongs to no well-formed UTF-8 becomes U+FFFD.
 inline std::string label_value(std::string_view text) {
     std::string out;
     while (!text.empty()) {
         const auto [code, length] = first_character(text);
-        if (length == 0 || code == 0) out += "\xEF\xBF\xBD";
+        if (length == 0) out += "\xEF\xBF\xBD";
         else if (code == '\n') out += "\\n";
         else if (code == '\\' || code == '"') (out += '\\') += text.front();
         else out += text.substr(0, length);
