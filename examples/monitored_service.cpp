@@ -20,6 +20,7 @@ using namespace std::chrono_literals;
 /// Stands for a remote service that fails every fifth request.
 static std::string jira() {
     static int requests = 0;
+    std::this_thread::sleep_for(std::chrono::milliseconds(requests % 7));
     if (++requests % 5 == 0) throw std::runtime_error("HTTP 503");
     return "issues";
 }
@@ -34,6 +35,8 @@ static void work(const std::stop_token& stop) {
     const rs::circuit_breaker_config by_rate{.failure_rate_threshold = 0.5, .window = rs::count_window{20}};
     auto jira_circuit = by_rate, confluence_circuit = by_rate;
     jira_circuit.name = "jira_api";
+    jira_circuit.slow_call_duration = 500ms; // from here on its calls are timed
+    jira_circuit.slow_call_rate_threshold = 0.9;
     confluence_circuit.name = "confluence_api";
     confluence_circuit.recovery_timeout = 300ms;
     const auto guard_jira = rs::retry({.name = "jira_api", .base_delay = 5ms}) |

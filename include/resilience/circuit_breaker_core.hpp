@@ -59,7 +59,7 @@ public:
         : registered(config.name, std::move(env)), tick_(env_->clock().coarse_resolution()),
           label_(config.name), rules_(rules_of(config)), journal_(env_->clock().wall_now()),
           config_(std::move(config)) {
-        prepare_stripes();
+        prepare_counts();
         close_positions();
         publish();
     }
@@ -158,7 +158,7 @@ private:
     event event_of(const transition& change, std::uint64_t successes, time_point now, wall_time wall,
                    std::string_view reason) const;
     void keep_striped_successes(const breaker_rules_config& next, time_point now);
-    void prepare_stripes();
+    void prepare_counts();
     std::uint64_t close_positions() noexcept;
     bool wait_for_calls(bool waits) noexcept;
     void publish() noexcept;
@@ -193,7 +193,8 @@ private:
     std::uint64_t failures_ = 0;
     std::uint64_t late_results_ = 0;
     std::uint64_t slow_ = 0;
-    std::uint64_t tripping_count_ = 0;   // the failures that tripped it
+    std::unique_ptr<circuit_breaker_stats::latency_counts> latencies_; // from the first slow_call_duration on
+    std::uint64_t tripping_count_ = 0;                                 // the failures that tripped it
     std::uint64_t successes_before_ = 0; // successes_in_epoch() when the epoch began
     bool waits_for_calls_ = false;
     atomic<std::uint64_t> predicate_errors_{0};  // only ever added to; relaxed: a count orders nothing

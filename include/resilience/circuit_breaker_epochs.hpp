@@ -112,10 +112,12 @@ inline void breaker_core::keep_striped_successes(const breaker_rules_config& nex
     }
 }
 
-inline void breaker_core::prepare_stripes() {
+inline void breaker_core::prepare_counts() {
     if (!stripes_ && rules_.config().has_rates() && rules_.config().has_time_window()) {
         stripes_ = std::make_unique<striped_buckets<time_buckets::bucket_count>>();
     }
+    if (!latencies_ && rules_.config().slow_call_rate_threshold)
+        latencies_ = std::make_unique<circuit_breaker_stats::latency_counts>();
 }
 
 /// With mutex_. From here on nobody takes a position for an earlier epoch, or without knowing of a wait.
@@ -181,7 +183,7 @@ RESILIENCE_COLD inline void breaker_core::update(circuit_breaker_config config) 
         const breaker_rules_config next = rules_of(config);
         keep_striped_successes(next, at);
         rules_.update(next, next_position(), at);
-        prepare_stripes();
+        prepare_counts();
         config_.replace(std::move(config));
         if (stripes_) stripes_->renumber();
         publish();

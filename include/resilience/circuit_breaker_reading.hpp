@@ -42,6 +42,7 @@ inline circuit_breaker_stats breaker_core::stats() const {
     s.failures = failures_;
     s.late_results = late_results_;
     s.slow = slow_;
+    if (latencies_) s.latencies = *latencies_;
     s.trips = journal_.trips;
     s.calls = s.successes + s.failures + s.ignored;
     s.last_error = journal_.last_error();

@@ -75,6 +75,8 @@ RESILIENCE_COLD inline void breaker_core::record_success(const breaker_permit& p
     bool news = false;
     {
         const lock_guard lock(mutex_);
+        if (latencies_ && (permit.word & breaker_word::timed) != 0)
+            latencies_->successes.record(elapsed_between(permit.start, at));
         take_success(permit, slow, at, wall, uniform);
         news = journal_.has_events();
     }
@@ -170,6 +172,8 @@ RESILIENCE_COLD inline time_point breaker_core::record_failure(const breaker_per
     bool news = false;
     {
         const lock_guard lock(mutex_);
+        if (latencies_ && (permit.word & breaker_word::timed) != 0)
+            latencies_->failures.record(elapsed_between(permit.start, at));
         not_before = take_failure(permit, slow, std::move(j), at, wall, uniform);
         news = journal_.has_events();
     }

@@ -7,12 +7,15 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
+
+#include <fmt/format.h>
 
 // Which statistics are which metrics.
 
@@ -174,6 +177,32 @@ void expose_windows(exposition& out, Circuits&& circuits) {
              });
 }
 
+inline void expose_calls(exposition& out, const circuit_breaker_stats& c, std::string_view name,
+                         std::string_view part = {}) {
+    out.sample({{"name", name}, {"kind", "successful"}}, c.successes, part);
+    out.sample({{"name", name}, {"kind", "failed"}}, c.failures, part);
+    out.sample({{"name", name}, {"kind", "ignored"}}, c.ignored, part);
+}
+
+/// Circuits that time no call have the count alone; others time all but what is ignored.
+inline void expose_latencies(exposition& out, const circuit_breaker_stats& c, std::string_view name) {
+    if (!c.latencies) return expose_calls(out, c, name, "_count");
+    const auto timed = [&](std::string_view kind, const latency_histogram& calls) {
+        for (std::size_t i = 0; i < calls.bounds.size(); ++i) {
+            const std::string bound =
+                fmt::format("{}", std::chrono::duration<double>(calls.bounds[i]).count());
+            out.sample({{"name", name}, {"kind", kind}, {"le", bound}}, calls.up_to(i), "_bucket");
+        }
+        out.sample({{"name", name}, {"kind", kind}, {"le", "+Inf"}}, calls.calls(), "_bucket");
+        out.sample({{"name", name}, {"kind", kind}}, std::chrono::duration<double>(calls.sum()).count(),
+                   "_sum");
+        out.sample({{"name", name}, {"kind", kind}}, calls.calls(), "_count");
+    };
+    timed("successful", c.latencies->successes);
+    timed("failed", c.latencies->failures);
+    out.sample({{"name", name}, {"kind", "ignored"}}, c.ignored, "_count");
+}
+
 /// The circuits' families, under resilience4j's names first. `now`: what time in a state is counted to.
 inline void expose_circuits(exposition& out, const exposed_policies& all, wall_time now) {
     const auto circuits = [&](std::string_view family, std::string_view type, std::string_view help,
@@ -188,22 +217,16 @@ inline void expose_circuits(exposition& out, const exposed_policies& all, wall_t
         circuits(family, "counter", help,
                  [&](const auto& c, auto name) { out.sample({{"name", name}}, c.*count); });
     };
-    const auto by_kind = [&](std::string_view name, const circuit_breaker_stats& c, std::string_view part) {
-        out.sample({{"name", name}, {"kind", "successful"}}, c.successes, part);
-        out.sample({{"name", name}, {"kind", "failed"}}, c.failures, part);
-        out.sample({{"name", name}, {"kind", "ignored"}}, c.ignored, part);
-    };
-
     circuits("circuitbreaker_state", "gauge", "1 for the state that the circuit is in, 0 for the others.",
              [&](const auto& c, auto name) {
                  for (const circuit_state s : circuit_states)
                      out.sample({{"name", name}, {"state", to_string(s)}}, c.state == s ? 1U : 0U);
              });
     circuits("circuitbreaker_calls_total", "counter", "Calls that were admitted and ended, by verdict.",
-             [&](const auto& c, auto name) { by_kind(name, c, ""); });
-    circuits("circuitbreaker_calls_seconds", "summary",
-             "The count of circuitbreaker_calls_total; latencies are not measured.",
-             [&](const auto& c, auto name) { by_kind(name, c, "_count"); });
+             [&](const auto& c, auto name) { expose_calls(out, c, name); });
+    circuits("circuitbreaker_calls_seconds", "histogram",
+             "How long calls took; only their count without slow_call_duration.",
+             [&](const auto& c, auto name) { expose_latencies(out, c, name); });
     circuits("circuitbreaker_not_permitted_calls_total", "counter", "Calls that the circuit refused.",
              [&](const auto& c, auto name) {
                  out.sample({{"name", name}, {"kind", "not_permitted"}}, c.rejected);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/circuit_state.hpp>
+#include <resilience/mechanism/latency_histogram.hpp>
 #include <resilience/time.hpp>
 
 #include <chrono>
@@ -60,6 +61,13 @@ struct circuit_breaker_stats {
     /// Results of calls that began in an earlier generation; part of the totals above, of nothing else.
     std::uint64_t late_results = 0;
     std::uint64_t slow = 0;
+    /// How long calls took, from admission to settlement. Empty without slow_call_duration, for only then
+    /// are they timed; what was ignored is not.
+    struct latency_counts {
+        latency_histogram successes;
+        latency_histogram failures;
+    };
+    std::optional<latency_counts> latencies;
     /// Times it went from closed to open.
     std::uint64_t trips = 0;
     /// Predicates and callbacks of the user's that threw.

@@ -88,8 +88,8 @@ resilience_circuitbreaker_state{name="jira_api",state="metrics_only"} 0
 resilience_circuitbreaker_calls_total{name="jira_api",kind="successful"} 1
 resilience_circuitbreaker_calls_total{name="jira_api",kind="failed"} 3
 resilience_circuitbreaker_calls_total{name="jira_api",kind="ignored"} 0
-# HELP resilience_circuitbreaker_calls_seconds The count of circuitbreaker_calls_total; latencies are not measured.
-# TYPE resilience_circuitbreaker_calls_seconds summary
+# HELP resilience_circuitbreaker_calls_seconds How long calls took; only their count without slow_call_duration.
+# TYPE resilience_circuitbreaker_calls_seconds histogram
 resilience_circuitbreaker_calls_seconds_count{name="jira_api",kind="successful"} 1
 resilience_circuitbreaker_calls_seconds_count{name="jira_api",kind="failed"} 3
 resilience_circuitbreaker_calls_seconds_count{name="jira_api",kind="ignored"} 0
@@ -254,6 +254,51 @@ TEST_CASE("rates are percentages of the window, whose results are shown", "[prom
     CHECK(f.value("circuitbreaker_max_buffered_calls{name=\"c\"}") == "100");
     CHECK(f.value("circuitbreaker_slow_calls{name=\"c\",kind=\"any\"}") == "1");
     CHECK(f.value("circuitbreaker_slow_results_total{name=\"c\"}") == "1");
+}
+
+TEST_CASE("a circuit that looks for slow calls shows how long all of them took", "[prometheus]") {
+    fixture f;
+    const rs::circuit_breaker c({.name = "c", .slow_call_duration = 1s, .slow_call_rate_threshold = 0.9},
+                                f.reg);
+    const auto seconds = [&](const std::string& part, const std::string& labels) {
+        return f.value("circuitbreaker_calls_seconds_" + part + "{name=\"c\"," + labels + "}");
+    };
+
+    c([&] { f.clock.advance(25ms); });
+    c([&] { f.clock.advance(2s); });
+    (void)c.try_call([&] {
+        f.clock.advance(30s);
+        throw std::runtime_error("HTTP 503");
+    });
+    { const auto ignored = c.try_acquire(); }
+
+    CHECK(seconds("bucket", "kind=\"successful\",le=\"0.01\"") == "0");
+    CHECK(seconds("bucket", "kind=\"successful\",le=\"0.025\"") == "1");
+    CHECK(seconds("bucket", "kind=\"successful\",le=\"2.5\"") == "2");
+    CHECK(seconds("bucket", "kind=\"successful\",le=\"+Inf\"") == "2");
+    CHECK(seconds("sum", "kind=\"successful\"") == "2.025");
+    CHECK(seconds("count", "kind=\"successful\"") == "2");
+    CHECK(seconds("bucket", "kind=\"failed\",le=\"10\"") == "0");
+    CHECK(seconds("bucket", "kind=\"failed\",le=\"+Inf\"") == "1");
+    CHECK(seconds("sum", "kind=\"failed\"") == "30");
+    CHECK(seconds("count", "kind=\"ignored\"") == "1");
+    CHECK(seconds("sum", "kind=\"ignored\"").empty());
+}
+
+TEST_CASE("calls are timed from the update on that asks for slow ones", "[prometheus]") {
+    fixture f;
+    const rs::circuit_breaker c({.name = "c"}, f.reg);
+    c([] {});
+    CHECK_FALSE(c.stats().latencies.has_value());
+    CHECK(f.value("circuitbreaker_calls_seconds_count{name=\"c\",kind=\"successful\"}") == "1");
+    CHECK(f.value("circuitbreaker_calls_seconds_sum{name=\"c\",kind=\"successful\"}").empty());
+
+    c.update({.name = "c", .slow_call_duration = 1s, .slow_call_rate_threshold = 0.9});
+    c([&] { f.clock.advance(100ms); });
+
+    CHECK(c.stats().latencies->successes.calls() == 1);
+    CHECK(c.stats().latencies->successes.sum() == 100ms);
+    CHECK(c.stats().successes == 2);
 }
 
 TEST_CASE("a circuit that counts failures alone shows those, up to its threshold", "[prometheus]") {

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/time.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// How long calls took, by bucket. Pure; not thread-safe.
+class latency_histogram {
+public:
+    /// Upper bounds of the buckets, themselves included; one more is for all that took longer.
+    static constexpr std::array<duration, 13> bounds{std::chrono::microseconds{1000},
+                                                     std::chrono::microseconds{2500},
+                                                     std::chrono::microseconds{5000},
+                                                     std::chrono::microseconds{10'000},
+                                                     std::chrono::microseconds{25'000},
+                                                     std::chrono::microseconds{50'000},
+                                                     std::chrono::microseconds{100'000},
+                                                     std::chrono::microseconds{250'000},
+                                                     std::chrono::microseconds{500'000},
+                                                     std::chrono::seconds{1},
+                                                     std::chrono::microseconds{2'500'000},
+                                                     std::chrono::seconds{5},
+                                                     std::chrono::seconds{10}};
+
+    constexpr void record(duration took) noexcept {
+        const auto bucket = std::ranges::lower_bound(bounds, took) - bounds.begin();
+        ++buckets_[static_cast<std::size_t>(bucket)];
+        sum_ = saturating_add(time_point{sum_}, took).time_since_epoch();
+    }
+
+    /// Calls that took no longer than `bounds[i]`; of all for i past the last.
+    constexpr std::uint64_t up_to(std::size_t i) const noexcept {
+        std::uint64_t calls = 0;
+        for (std::size_t b = 0; b <= i && b < buckets_.size(); ++b) calls += buckets_[b];
+        return calls;
+    }
+    constexpr std::uint64_t calls() const noexcept { return up_to(bounds.size()); }
+    /// Of all calls together, held at the end of the range.
+    constexpr duration sum() const noexcept { return sum_; }
+
+private:
+    std::array<std::uint64_t, bounds.size() + 1> buckets_{};
+    duration sum_{0};
+};
+
+} // namespace resilience::inline RESILIENCE_ABI
