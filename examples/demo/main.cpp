@@ -6,7 +6,9 @@
 //   outage.*          what happens to the servers;  fake_server.*, local_server.*  the servers themselves
 //   load.*            who calls, and when
 //   contest.hpp       both sides at once;  thread_world.*  with calls that block
+//   async_*           with coroutines: async_service.* is the service, async_world.* puts the rest together
 //   round.*           one outage from start to end;  timeline.*, summary.*  what is seen of it
+#include "async_world.hpp"
 #include "local_server.hpp"
 #include "options.hpp"
 #include "round.hpp"
@@ -23,6 +25,7 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 
@@ -80,6 +83,15 @@ std::string news_of(const rs::event& e) {
     return fmt::format("{} closed: {} probes in a row went well", e.policy, e.success_count);
 }
 
+std::unique_ptr<world> make_world(const options& asked) {
+    if (!asked.async) return make_thread_world();
+#if defined(RESILIENCE_DEMO_WITHOUT_ASIO)
+    throw std::runtime_error("it was built without Asio (libasio-dev), which --async needs");
+#else
+    return make_async_world();
+#endif
+}
+
 void introduce(screen& out, const options& asked, const world& place, const std::string& api,
                const std::string& log) {
     const scenario& numbers = place.numbers();
@@ -107,7 +119,7 @@ void introduce(screen& out, const options& asked, const world& place, const std:
 }
 
 int run(const options& asked) {
-    const auto place = make_thread_world();
+    const auto place = make_world(asked);
     rs::registry& registry = rs::registry::global();
     screen out;
     notes news;
