@@ -20,6 +20,8 @@ public:
     }
     alarm(const alarm&) = delete;
     alarm& operator=(const alarm&) = delete;
+    /// Where several threads run the executor, one may resume and end what waits while another is still in wait().
+    ~alarm() { const lock_guard lock(mutex_); }
 
     /// Calls handler() on its executor when the alarm goes off, and when it is destroyed.
     template <class Handler>
