@@ -80,7 +80,8 @@ net::awaitable<void, Ex> sleep_until(time_source& clock, time_point until, std::
 /// one, it must be a strand, as for every cancellation of the library.
 struct race_state {
     net::cancellation_signal end_task;
-    task_limit* limit = nullptr; ///< null when the race is over
+    task_limit* limit = nullptr;                                 ///< null when the race is over
+    net::cancellation_type asked = net::cancellation_type::none; ///< by the coroutine that waits, in total
 };
 
 /// Where the value of a task goes that another coroutine awaits.
@@ -107,6 +108,7 @@ net::awaitable<void, Ex> run_task(net::awaitable<T, Ex> task, raced<T>& to, std:
     // What comes has passed the filters of the coroutine that waits.
     co_await net::this_coro::reset_cancellation_state(net::enable_total_cancellation());
     co_await net::this_coro::throw_if_cancelled(throws_if_cancelled);
+    if (state->asked != net::cancellation_type::none) state->end_task.emit(state->asked); // before it began
     if constexpr (std::is_void_v<T>) {
         co_await std::move(task);
     } else {
@@ -121,6 +123,7 @@ net::awaitable<T, Ex> race(net::awaitable<T, Ex> task, task_limit& limit) {
     const auto state = std::make_shared<race_state>();
     state->limit = &limit;
     const net::cancellation_state cancellation = co_await net::this_coro::cancellation_state;
+    state->asked = cancellation.cancelled();
     net::cancellation_slot own = cancellation.slot();
     const bool throws_if_cancelled = co_await net::this_coro::throw_if_cancelled();
 
@@ -139,15 +142,17 @@ net::awaitable<T, Ex> race(net::awaitable<T, Ex> task, task_limit& limit) {
     alarm<Ex> bell(ex, limit.clock(), limit.deadline(), limit.stop_token());
     struct end_of_race {
         race_state& state;
-        net::cancellation_slot& own;
-        ~end_of_race() {
-            state.limit = nullptr;
-            if (own.is_connected()) own.clear();
-        }
-    } const at_the_end{*state, own};
+        // The slot is left alone: it may be gone before a context that takes this coroutine along, and Asio clears it
+        // when the attempt has ended.
+        ~end_of_race() { state.limit = nullptr; }
+    } const at_the_end{*state};
     bell.wait(on_alarm{state, &bell});
     if (own.is_connected()) {
-        own.assign([state](net::cancellation_type type) { state->end_task.emit(type); });
+        own.assign([state](net::cancellation_type type) {
+            if (state->limit == nullptr) return;
+            state->asked = state->asked | type;
+            state->end_task.emit(type);
+        });
     }
     raced<T> result;
     auto attempt = run_task<T, Ex>(std::move(task), result, state, throws_if_cancelled);
