@@ -348,6 +348,24 @@ TEST_CASE("a context may take a limited attempt along when the signal to cancel 
     CHECK(clock.pending_timers() == 0);
 }
 
+TEST_CASE("a coroutine that goes on after its cancellation waits for nothing more", "[asio]") {
+    net_world w;
+    const auto sleeps_twice = [&]() -> net::awaitable<bool> {
+        using traits = rs::task_traits<net::awaitable<void>>;
+        co_await net::this_coro::throw_if_cancelled(false);
+        auto first = traits::sleep_until(w.clock, w.clock.now() + 1h, {});
+        co_await std::move(first);
+        auto second = traits::sleep_until(w.clock, w.clock.now() + 1h, {});
+        co_await std::move(second);
+        co_return true;
+    };
+    const started call(w, sleeps_twice());
+    CHECK_FALSE(call.done());
+    call.cancel();
+    w.run();
+    CHECK(call.done());
+}
+
 TEST_CASE("a limited attempt sees that its coroutine was cancelled before", "[asio][timeout]") {
     net_world w;
     const auto limited = rs::any_pipeline{rs::timeout(1h, w.reg)};

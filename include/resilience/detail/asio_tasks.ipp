@@ -67,6 +67,8 @@ private:
 /// Sleeps on the awaiting coroutine's executor. Its cancellation ends the sleep without an exception.
 template <class Ex>
 net::awaitable<void, Ex> sleep_until(time_source& clock, time_point until, std::stop_token stop) {
+    const net::cancellation_state cancellation = co_await net::this_coro::cancellation_state;
+    if (cancellation.cancelled() != net::cancellation_type::none) co_return; // nobody would be told again
     const Ex ex = co_await net::this_coro::executor;
     alarm<Ex> bell(ex, clock, until, stop);
     net_error_code cancelled;
