@@ -47,7 +47,6 @@ row await_repeatedly(std::string name, std::shared_ptr<subjects> s, Make make) {
               s->io.restart();
               s->io.run();
           }};
-    r.may_allocate = true;
     return r;
 }
 
@@ -62,6 +61,7 @@ std::vector<row> coroutine_rows() {
     rows.push_back(await_repeatedly("retry | breaker", s, [](subjects& x) { return x.two(work_task, 1); }));
     rows.push_back(await_repeatedly("retry | breaker | timeout(2s)", s,
                                     [](subjects& x) { return x.three(work_task, 1); }));
+    rows.back().may_allocate = true; // what the parties of a race share
     return rows;
 }
 

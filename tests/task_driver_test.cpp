@@ -379,6 +379,31 @@ TEST_CASE("a call's own deadline and stop token end its attempts and its delays"
     CHECK(w.clock.pending_timers() == 0);
 }
 
+TEST_CASE("a task that ends in the middle of the request that ends it takes its stop state along only then",
+          "[task][H-CPP-05]") {
+    world w;
+    const rs::timeout limit({.limit = 2s}, w.reg);
+    const auto listens_twice = [&]() -> lazy<int> {
+        support::own_stop_token own{};
+        const std::stop_token stop = co_await own;
+        const std::stop_callback also(stop, [] {}); // before that of the sleep: asked last, or no more
+        co_await pause(w.clock, 1h);
+        co_return 1;
+    };
+    std::stop_source stop;
+    std::stop_source cancel;
+
+    auto task = limit.with({.stop_token = stop.get_token()}).try_call(listens_twice);
+    task.stop_by(cancel.get_token());
+    task.start();
+    SECTION("the caller's stop token") { stop.request_stop(); }
+    SECTION("the coroutine around it is cancelled") { cancel.request_stop(); }
+    SECTION("the deadline") { w.clock.advance(2s); }
+
+    REQUIRE(task.done());
+    CHECK_FALSE(task.result());
+}
+
 TEST_CASE("cancelling the coroutine around a call is never retried, never a failure", "[task][H-CB-32]") {
     world w;
     const rs::circuit_breaker breaker({.failure_threshold = 1}, w.reg);

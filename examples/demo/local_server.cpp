@@ -13,19 +13,14 @@
 #include <unistd.h>
 
 namespace demo {
-namespace {
 
 using namespace std::chrono_literals;
 
-/// A reserved port and a server on it are two sockets with one address; a server that returns finds
-/// connections of the former one in TIME_WAIT.
-void share_address(int socket) {
+void share_address(int socket) noexcept {
     const int yes = 1;
     ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     ::setsockopt(socket, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes);
 }
-
-} // namespace
 
 local_server::local_server(const std::function<void(httplib::Server&)>& add_routes, int port,
                            std::size_t threads) {

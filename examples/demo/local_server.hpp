@@ -32,6 +32,10 @@ private:
     std::thread thread_;
 };
 
+/// For a reserved port and a server on it: two sockets with one address. A server that returns also finds
+/// connections of the former one in TIME_WAIT.
+void share_address(int socket) noexcept;
+
 /// A TCP port of the loopback interface that is ours until destruction, whether a server listens on it or
 /// not. While none does, connections are refused; without the reservation another process could get it.
 class reserved_port {

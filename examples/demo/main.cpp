@@ -3,13 +3,16 @@
 //
 //   service.*         the service as one would write it: start here
 //   plain_service.hpp the same without protection
-//   outage.*          the servers and what happens to them;  local_server.* what they stand on
+//   outage.*          what happens to the servers;  fake_server.*, local_server.*  the servers themselves
 //   load.*            who calls, and when
+//   contest.hpp       both sides at once;  thread_world.*  with calls that block
+//   async_*           with coroutines: async_service.* is the service, async_world.* puts the rest together
 //   round.*           one outage from start to end;  timeline.*, summary.*  what is seen of it
+#include "async_world.hpp"
 #include "local_server.hpp"
 #include "options.hpp"
 #include "round.hpp"
-#include "service.hpp"
+#include "thread_world.hpp"
 #include "timeline.hpp"
 
 #include <resilience/format.hpp>
@@ -22,6 +25,7 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 
@@ -79,29 +83,43 @@ std::string news_of(const rs::event& e) {
     return fmt::format("{} closed: {} probes in a row went well", e.policy, e.success_count);
 }
 
-void introduce(screen& out, const options& asked, const std::string& api, const std::string& log) {
+std::unique_ptr<world> make_world(const options& asked) {
+    if (!asked.async) return make_thread_world();
+#if defined(RESILIENCE_DEMO_WITHOUT_ASIO)
+    throw std::runtime_error("it was built without Asio (libasio-dev), which --async needs");
+#else
+    return make_async_world();
+#endif
+}
+
+void introduce(screen& out, const options& asked, const world& place, const std::string& api,
+               const std::string& log) {
+    const scenario& numbers = place.numbers();
     out.line(out.paint(1, "An outage of Jira and Confluence, with and without the library"));
     out.line("");
-    for (const phase& p : outage_script(asked.length)) {
+    for (const phase& p : outage_script(asked.length, numbers)) {
         const auto at = [](nanoseconds t) { return std::chrono::duration<double>(t).count(); };
         out.line(fmt::format("  {:>4.3g} to {:>4.3g} s  {:11} {}", at(p.begin), at(p.end), p.name, p.story));
     }
     out.line("");
-    out.line(fmt::format(
-        "  load      {} calls a second, half to each service; {} threads make them; a caller waits 1 s",
-        arrival_rate, worker_threads));
-    const protection guard = make_protection("jira_api");
+    out.line(fmt::format("  load      {} calls a second, half to each service; {}; a caller waits {}",
+                         numbers.arrival_rate, numbers.callers, rs::readable{numbers.patience}));
+    out.line(
+        fmt::format("  servers   each works on {} requests at once, whether their callers still wait or not",
+                    numbers.capacity));
+    const protection guard = place.jira_protection();
     out.line(fmt::format(
         "  with      retry ({} attempts) | circuit_breaker ({:.0f} % failed: open for {}) | timeout ({})",
         guard.get<0>().config().max_attempts, *guard.get<1>().config().failure_rate_threshold * 100,
         rs::readable{guard.get<1>().config().recovery_timeout}, rs::readable{guard.get<2>().config().limit}));
-    out.line("  without   one attempt, socket timeout 1 s");
+    out.line(fmt::format("  without   one attempt, given up after {}", rs::readable{numbers.patience}));
     out.line(fmt::format("  API       {}", api));
     out.line(fmt::format("  log       {}", log));
     out.line("");
 }
 
 int run(const options& asked) {
+    const auto place = make_world(asked);
     rs::registry& registry = rs::registry::global();
     screen out;
     notes news;
@@ -125,12 +143,11 @@ int run(const options& asked) {
         return fmt::format("GET {} {:.60} ...", path, answer->body);
     };
 
-    introduce(out, asked, root + "/{health,summary,circuit-breakers}", log);
-    world servers;
+    introduce(out, asked, *place, root + "/{health,summary,circuit-breakers}", log);
     const auto is_over = [&] { return interrupted != 0 || !out.is_open(); };
     std::uint64_t round = 0;
     do {
-        run_round(servers, asked.length, seed + round, {out, news, is_over, ask_health});
+        run_round(*place, asked.length, seed + round, {out, news, is_over, ask_health});
         if (!asked.serve || is_over()) break;
         out.line(fmt::format("Again, with other calls (round {}); Ctrl-C ends it. {}", ++round + 1, root));
         out.line("");

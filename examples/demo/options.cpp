@@ -14,11 +14,13 @@ namespace {
 constexpr int shortest = 10;
 constexpr int longest = 3600;
 
-constexpr std::string_view usage = R"(resilience_demo [--serve] [--seconds N]
+constexpr std::string_view usage = R"(resilience_demo [--async] [--serve] [--seconds N]
 
 Fake Jira and Confluence servers have an outage. Two programs call them, with the same calls at the same
 times: one through this library (retry | circuit_breaker | timeout), one with plain sockets.
 
+  --async       the calls are coroutines, 2,000 of them in flight on each side, and one thread makes them all;
+                otherwise they block, and a few threads make a few
   --serve       begin the outage again and again, and serve the monitoring API, until Ctrl-C
   --seconds N   how long the outage script takes, 10 to 3600; 24 if not given (the servers then are well
                 again for no longer than the circuits need to notice, if N is small)
@@ -43,7 +45,9 @@ std::optional<options> parse_options(int argc, const char* const* argv, int& exi
             exit_code = 0;
             return std::nullopt;
         }
-        if (argument == "--serve") {
+        if (argument == "--async") {
+            asked.async = true;
+        } else if (argument == "--serve") {
             asked.serve = true;
         } else if (argument == "--seconds" || argument.starts_with("--seconds=")) {
             std::string_view number;

@@ -8,6 +8,7 @@ namespace demo {
 
 struct options {
     std::chrono::seconds length{24}; ///< of the outage script
+    bool async = false;              ///< coroutines instead of threads
     bool serve = false;              ///< go on until the user has had enough
 };
 

@@ -1,27 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "local_server.hpp"
+#include "scenario.hpp"
 
 #include <chrono>
-#include <condition_variable>
-#include <memory>
-#include <mutex>
-#include <random>
 #include <string>
 #include <vector>
-
-#include <httplib.h>
 
 namespace demo {
 
 /// What can be wrong with a server.
 enum class condition {
-    healthy, ///< answers after 5 to 15 ms
-    flaky,   ///< answers 503 to 40 % of the requests
+    healthy, ///< answers after a while that callers bear
+    flaky,   ///< answers 503 to some requests
     dead,    ///< its socket is closed: connections are refused
-    slow,    ///< answers after two seconds, when nobody waits any more
+    slow,    ///< answers when nobody waits any more
 };
+
+inline constexpr unsigned refused_while_flaky = 40; // of 100 requests
 
 /// A part of the outage.
 struct phase {
@@ -34,32 +30,6 @@ struct phase {
 };
 
 /// What happens to the servers, stretched or pressed to `length`.
-std::vector<phase> outage_script(std::chrono::nanoseconds length);
-
-/// A Jira or Confluence that is in whatever condition it is told to be in.
-class fake_server {
-public:
-    /// `seed` decides which requests a flaky server refuses.
-    fake_server(std::string name, unsigned seed);
-    ~fake_server();
-    fake_server(const fake_server&) = delete;
-    fake_server& operator=(const fake_server&) = delete;
-
-    int port() const noexcept { return port_.number(); }
-    /// Not for two threads at once. Returns when it is so.
-    void become(condition next);
-
-private:
-    void answer(httplib::Response& response);
-
-    const std::string name_;
-    const reserved_port port_;
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    condition condition_ = condition::dead;   // guarded by mutex_
-    bool is_closing_ = false;                 // guarded by mutex_
-    std::mt19937 random_;                     // guarded by mutex_
-    std::unique_ptr<local_server> listening_; // empty while dead
-};
+std::vector<phase> outage_script(std::chrono::nanoseconds length, const scenario& numbers);
 
 } // namespace demo

@@ -36,37 +36,36 @@ private:
 };
 
 /// The same operations as jira_client. They heed no deadline but the socket's.
+template <class Connection>
 class plain_jira_client {
 public:
     explicit plain_jira_client(int port) : http_(port) {}
 
-    std::string search_issues(std::string_view jql, rs::time_point) const {
-        return http_.get(search_path(jql));
-    }
-    std::string get_issue(std::string_view key, rs::time_point) const { return http_.get(issue_path(key)); }
-    std::string create_issue(std::string_view title, rs::time_point) const {
+    auto search_issues(std::string_view jql, rs::time_point) const { return http_.get(search_path(jql)); }
+    auto get_issue(std::string_view key, rs::time_point) const { return http_.get(issue_path(key)); }
+    auto create_issue(std::string_view title, rs::time_point) const {
         return http_.post(new_issue_path, new_issue(title));
     }
     std::uint64_t requests() const noexcept { return http_.requests(); }
 
 private:
-    plain_connection http_;
+    Connection http_;
 };
 
+/// The same operations as confluence_client.
+template <class Connection>
 class plain_confluence_client {
 public:
     explicit plain_confluence_client(int port) : http_(port) {}
 
-    std::string get_page_content(std::string_view id, rs::time_point) const {
-        return http_.get(page_path(id));
-    }
-    std::string search_content(std::string_view cql, rs::time_point) const {
+    auto get_page_content(std::string_view id, rs::time_point) const { return http_.get(page_path(id)); }
+    auto search_content(std::string_view cql, rs::time_point) const {
         return http_.get(content_search_path(cql));
     }
     std::uint64_t requests() const noexcept { return http_.requests(); }
 
 private:
-    plain_connection http_;
+    Connection http_;
 };
 
 } // namespace demo

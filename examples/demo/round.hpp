@@ -1,28 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "outage.hpp"
-#include "plain_service.hpp"
-#include "service.hpp"
+#include "contest.hpp"
 #include "timeline.hpp"
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <string>
 #include <vector>
 
 namespace demo {
-
-/// A pair of servers for each side: what one does to its servers must not help or hurt the other.
-struct world {
-    fake_server jira{"jira", 1};
-    fake_server confluence{"confluence", 2};
-    fake_server plain_jira{"jira", 1};
-    fake_server plain_confluence{"confluence", 2};
-
-    void enter(const phase& next);
-};
 
 /// Lines about circuits that opened or closed, from any thread to the one that prints.
 class notes {
@@ -46,6 +35,6 @@ struct surroundings {
 };
 
 /// The whole outage once: both sides side by side, the timeline, the summary.
-void run_round(world& servers, std::chrono::seconds length, std::uint64_t seed, const surroundings& around);
+void run_round(world& place, std::chrono::seconds length, std::uint64_t seed, const surroundings& around);
 
 } // namespace demo

@@ -1,24 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "protection.hpp"
+
 #include <resilience/httplib.hpp>
 #include <resilience/resilience.hpp>
 
 #include <atomic>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
 namespace demo {
-
-namespace rs = resilience;
-
-/// The server understood the request and will not do it (HTTP 4xx): asking again changes nothing.
-class request_refused : public std::runtime_error {
-public:
-    using std::runtime_error::runtime_error;
-};
 
 /// HTTP with one server; a connection per request. Knows nothing of retries and circuits, but how long a
 /// request may take. Thread-safe.
@@ -38,9 +31,7 @@ private:
     mutable std::atomic<std::uint64_t> requests_{0}; // only ever added to; relaxed: a count orders nothing
 };
 
-/// How each of our services is protected: attempts, around a circuit, around a limit for each attempt.
-using protection = rs::pipeline<rs::retry, rs::circuit_breaker, rs::timeout>;
-/// The same numbers for both; the name shows in statistics, events and errors.
+/// The same numbers for both services; the name shows in statistics, events and errors.
 protection make_protection(const std::string& name);
 
 /// Jira with its protection. Each operation gives the body of the answer; it throws rs::circuit_open_error

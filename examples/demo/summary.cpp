@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "summary.hpp"
 
+#include <resilience/format.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -55,39 +57,42 @@ std::string success_in(const phase& p, const std::vector<planned_call>& plan,
 
 } // namespace
 
-void print_summary(screen& out, const std::vector<phase>& script, const std::vector<planned_call>& plan,
-                   const side& without, const side& with_library, const policy_counts& policies) {
+void print_summary(screen& out, const scenario& numbers, const std::vector<phase>& script,
+                   const std::vector<planned_call>& plan, const side& without, const side& with_library,
+                   const policy_counts& policies) {
+    const auto& plain_calls = without.log.records();
+    const auto& calls = with_library.log.records();
     const auto row = [&](std::string_view what, const std::string& plain, const std::string& guarded) {
         out.line(fmt::format("  {:54}{:>14}{:>14}", what, plain, guarded));
     };
     const auto counted = [&](std::string_view what, ending how) {
-        row(what, std::to_string(calls_that(without.calls, how)),
-            std::to_string(calls_that(with_library.calls, how)));
+        row(what, std::to_string(calls_that(plain_calls, how)), std::to_string(calls_that(calls, how)));
     };
-    const auto succeeded = [](const side& s) {
-        const std::size_t good = calls_that(s.calls, ending::succeeded);
-        return fmt::format("{} ({})", good, share(good, made(s.calls)));
+    const auto succeeded = [](const std::vector<call_record>& records) {
+        const std::size_t good = calls_that(records, ending::succeeded);
+        return fmt::format("{} ({})", good, share(good, made(records)));
     };
 
     out.line("");
     out.line(out.paint(
         1, fmt::format("  {:54}{:>14}{:>14}", fmt::format("{} calls, the same for both", plan.size()),
                        "without", "with library")));
-    row("succeeded within the caller's deadline (1 s)", succeeded(without), succeeded(with_library));
+    row(fmt::format("succeeded within the caller's deadline ({})", resilience::readable{numbers.patience}),
+        succeeded(plain_calls), succeeded(calls));
     for (const phase& p : script) {
-        row(fmt::format("    of those due while: {}", p.name), success_in(p, plan, without.calls),
-            success_in(p, plan, with_library.calls));
+        row(fmt::format("    of those due while: {}", p.name), success_in(p, plan, plain_calls),
+            success_in(p, plan, calls));
     }
     counted("answered, but after the deadline", ending::late);
     counted("failed", ending::failed);
     counted("rejected at once by an open circuit", ending::rejected);
-    if (made(without.calls) + made(with_library.calls) < 2 * plan.size())
+    if (made(plain_calls) + made(calls) < 2 * plan.size())
         counted("not begun, since interrupted", ending::not_made);
     out.line("");
-    row("latency seen by callers, p50", percentile(without.calls, 0.50),
-        percentile(with_library.calls, 0.50));
-    row("latency seen by callers, p99", percentile(without.calls, 0.99),
-        percentile(with_library.calls, 0.99));
+    row("latency seen by callers, p50", percentile(plain_calls, 0.50), percentile(calls, 0.50));
+    row("latency seen by callers, p99", percentile(plain_calls, 0.99), percentile(calls, 0.99));
+    row("most calls in flight at once", std::to_string(without.log.most_in_flight()),
+        std::to_string(with_library.log.most_in_flight()));
     out.line("");
     row("requests sent to servers that were dead or slow", std::to_string(without.requests.to_bad_servers),
         std::to_string(with_library.requests.to_bad_servers));

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "contest.hpp"
 #include "load.hpp"
 #include "outage.hpp"
+#include "scenario.hpp"
 #include "timeline.hpp"
 
 #include <cstdint>
@@ -18,18 +20,13 @@ struct request_counts {
 
 /// One side of the comparison.
 struct side {
-    const std::vector<call_record>& calls;
+    const call_log& log;
     request_counts requests;
 };
 
-/// What the policies counted during the run.
-struct policy_counts {
-    std::uint64_t retries = 0;
-    std::uint64_t trips = 0;
-};
-
 /// The table at the end. Both sides' calls are in the order of the plan.
-void print_summary(screen& out, const std::vector<phase>& script, const std::vector<planned_call>& plan,
-                   const side& without, const side& with_library, const policy_counts& policies);
+void print_summary(screen& out, const scenario& numbers, const std::vector<phase>& script,
+                   const std::vector<planned_call>& plan, const side& without, const side& with_library,
+                   const policy_counts& policies);
 
 } // namespace demo

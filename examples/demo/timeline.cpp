@@ -15,6 +15,7 @@ namespace demo {
 namespace {
 
 constexpr int row_width = 86;
+constexpr int in_flight_width = 10; // one more column for each side
 
 double seconds_of(nanoseconds d) { return std::chrono::duration<double>(d).count(); }
 
@@ -28,11 +29,6 @@ screen::screen() : is_terminal_(::isatty(STDOUT_FILENO) == 1), has_colours_(is_t
     // NOLINTEND(concurrency-mt-unsafe)
 }
 
-bool screen::is_wide() noexcept {
-    winsize size{};
-    return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > row_width;
-}
-
 bool screen::is_open() const noexcept { return std::ferror(stdout) == 0; }
 
 void screen::line(std::string_view text) {
@@ -41,8 +37,9 @@ void screen::line(std::string_view text) {
     std::fflush(stdout);
 }
 
-void screen::draft(std::string_view text) {
-    if (!is_terminal_ || !is_wide()) return;
+void screen::draft(std::string_view text, int width) {
+    winsize size{};
+    if (!is_terminal_ || ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col <= width) return;
     const std::string whole = fmt::format("\r\033[K{}", text);
     std::fputs(whole.c_str(), stdout);
     std::fflush(stdout);
@@ -58,8 +55,15 @@ void timeline::header() {
     };
     head(2,
          "  ok: answered in time; rejected: at once, by an open circuit; failed: all others, late ones too");
-    head(2, "                   circuits                 with the library, calls a second     without");
-    head(1, "  time  servers    jira_api  confluence_api   ok retries rejected failed     ok failed");
+    const std::string_view in_flight = shows_in_flight_ ? " in flight" : "";
+    head(2,
+         fmt::format(
+             "                   circuits                 with the library, calls a second{:{}}     without",
+             "", in_flight.size()));
+    head(1,
+         fmt::format(
+             "  time  servers    jira_api  confluence_api   ok retries rejected failed{0}     ok failed{0}",
+             in_flight));
 }
 
 std::string timeline::state_cell(resilience::circuit_state state, int width) const {
@@ -78,10 +82,13 @@ std::string timeline::text_of(nanoseconds now, const phase& current, const glanc
     const auto& had = last_.with_library;
     std::string text = fmt::format("{:4.0f} s  {:11}", seconds_of(now), current.name);
     text += state_cell(seen.jira, 10) + state_cell(seen.confluence, 15);
-    text += count(with.succeeded, had.succeeded, 4, 32) + count(seen.retries, last_.retries, 8, 0);
+    text += count(with.succeeded, had.succeeded, 4, 32) +
+            count(seen.policies.retries, last_.policies.retries, 8, 0);
     text += count(with.rejected, had.rejected, 9, 33) + count(with.failed, had.failed, 7, 31);
+    if (shows_in_flight_) text += fmt::format("{:>{}}", with.in_flight, in_flight_width);
     text += count(seen.without.succeeded, last_.without.succeeded, 7, 32);
     text += count(seen.without.failed, last_.without.failed, 7, 31);
+    if (shows_in_flight_) text += fmt::format("{:>{}}", seen.without.in_flight, in_flight_width);
     return text;
 }
 
@@ -91,7 +98,8 @@ void timeline::row(nanoseconds now, const phase& current, const glance& seen) {
 }
 
 void timeline::draft(nanoseconds now, const phase& current, const glance& seen) {
-    if (out_.is_terminal()) out_.draft(text_of(now, current, seen));
+    if (!out_.is_terminal()) return;
+    out_.draft(text_of(now, current, seen), row_width + (shows_in_flight_ ? 2 * in_flight_width : 0));
 }
 
 void timeline::note(nanoseconds now, std::string_view text) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "load.hpp"
+#include "contest.hpp"
 #include "outage.hpp"
+#include "scenario.hpp"
 
 #include <resilience/circuit_state.hpp>
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -21,31 +21,20 @@ public:
     /// False once nobody reads any more (a closed pipe).
     bool is_open() const noexcept;
     void line(std::string_view text);
-    /// A row that the next line or draft replaces; only on a terminal that it fits in (a wrapped one stays).
-    void draft(std::string_view text);
+    /// A row that the next line or draft replaces; only on a terminal that its width fits in (a wrapped one stays).
+    void draft(std::string_view text, int width);
     /// `text` in a colour of the terminal (31 red, 32 green, 33 yellow, 1 bold, 2 dim), if it has any.
     std::string paint(int colour, std::string text) const;
 
 private:
-    static bool is_wide() noexcept;
-
     bool is_terminal_;
     bool has_colours_;
-};
-
-/// What one moment shows; counts are totals since the start.
-struct glance {
-    resilience::circuit_state jira;
-    resilience::circuit_state confluence;
-    load_run::tally with_library;
-    std::uint64_t retries;
-    load_run::tally without;
 };
 
 /// The table that grows by a row a second.
 class timeline {
 public:
-    explicit timeline(screen& out) : out_(out) {}
+    timeline(screen& out, const scenario& numbers) : out_(out), shows_in_flight_(numbers.shows_in_flight) {}
 
     void header();
     /// A row for what happened since the last one, up to `now` (since the start).
@@ -60,6 +49,7 @@ private:
     std::string state_cell(resilience::circuit_state state, int width) const;
 
     screen& out_;
+    bool shows_in_flight_;
     glance last_{};
 };
 

@@ -139,7 +139,11 @@ public:
 
     struct stop_request {
         std::stop_source source;
-        void operator()() { source.request_stop(); }
+        void operator()() {
+            // A coroutine that this resumes may end, and destroy what holds `source`, in the middle of the request.
+            const std::stop_source kept = source;
+            kept.request_stop();
+        }
     };
     class armed_stop {
     public:

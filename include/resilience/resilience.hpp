@@ -7,6 +7,7 @@
 #include <resilience/any_pipeline.hpp>
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/env.hpp>
+#include <resilience/event_log.hpp>
 #include <resilience/fallback.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/registry.hpp>

@@ -82,7 +82,7 @@ private:
 class stop_at_limit {
 public:
     explicit stop_at_limit(task_limit& limit, const std::stop_token& cancelled = {})
-        : on_cancel_(cancelled, request{source_}),
+        : on_cancel_(cancelled, call_context::stop_request{source_}),
           on_stop_(limit.stop_token(), strike{&limit, task_limit::end::stopped, source_}) {
         if (limit.deadline() == time_point::max()) return;
         strike at_deadline{&limit, task_limit::end::deadline, source_};
@@ -101,17 +101,12 @@ private:
         task_limit::end how;
         std::stop_source source;
         void operator()() {
-            if (limit->strike(how)) source.request_stop();
+            if (limit->strike(how)) call_context::stop_request{source}();
         }
     };
 
-    struct request {
-        std::stop_source source;
-        void operator()() { source.request_stop(); }
-    };
-
     std::stop_source source_;
-    std::stop_callback<request> on_cancel_;
+    std::stop_callback<call_context::stop_request> on_cancel_;
     std::stop_callback<strike> on_stop_;
     timer at_deadline_;
 };

@@ -325,6 +325,71 @@ TEST_CASE("a context that goes takes its suspended calls along, and they leave n
     clock.advance(1h);
 }
 
+TEST_CASE("a context may take a limited attempt along when the signal to cancel it by is gone",
+          "[asio][timeout][H-CPP-05]") {
+    rs::testing::virtual_clock clock;
+    rs::registry reg(clock);
+    const rs::timeout limit({.limit = 1h}, reg);
+    const auto hangs = []() -> net::awaitable<int> {
+        net::steady_timer never(co_await net::this_coro::executor, net::steady_timer::time_point::max());
+        co_await never.async_wait(net::use_awaitable);
+        co_return 1;
+    };
+    {
+        net::io_context io;
+        {
+            net::cancellation_signal signal;
+            auto token = net::bind_cancellation_slot(signal.slot(), net::detached);
+            net::co_spawn(io, limit(hangs), token);
+            io.poll();
+        }
+        CHECK(clock.pending_timers() == 1);
+    }
+    CHECK(clock.pending_timers() == 0);
+}
+
+TEST_CASE("a coroutine that goes on after its cancellation waits for nothing more", "[asio]") {
+    net_world w;
+    const auto sleeps_twice = [&]() -> net::awaitable<bool> {
+        using traits = rs::task_traits<net::awaitable<void>>;
+        co_await net::this_coro::throw_if_cancelled(false);
+        auto first = traits::sleep_until(w.clock, w.clock.now() + 1h, {});
+        co_await std::move(first);
+        auto second = traits::sleep_until(w.clock, w.clock.now() + 1h, {});
+        co_await std::move(second);
+        co_return true;
+    };
+    const started call(w, sleeps_twice());
+    CHECK_FALSE(call.done());
+    call.cancel();
+    w.run();
+    CHECK(call.done());
+}
+
+TEST_CASE("a limited attempt sees that its coroutine was cancelled before", "[asio][timeout]") {
+    net_world w;
+    const auto limited = rs::any_pipeline{rs::timeout(1h, w.reg)};
+    const auto unlimited = rs::any_pipeline{rs::circuit_breaker({}, w.reg)};
+    const auto asks = []() -> net::awaitable<bool> {
+        const auto state = co_await net::this_coro::cancellation_state;
+        co_return state.cancelled() != net::cancellation_type::none;
+    };
+    for (const auto& guard : {limited, unlimited}) {
+        const auto goes_on = [&]() -> net::awaitable<bool> {
+            co_await net::this_coro::throw_if_cancelled(false);
+            auto sleep = rs::task_traits<net::awaitable<void>>::sleep_until(w.clock, w.clock.now() + 1h, {});
+            co_await std::move(sleep);
+            auto call = guard(asks);
+            co_return co_await std::move(call);
+        };
+        const started call(w, goes_on());
+        call.cancel();
+        w.run();
+        REQUIRE(call.done());
+        CHECK(call.result());
+    }
+}
+
 TEST_CASE("a fallback answers for an awaitable with a value, or with an awaitable", "[asio][fallback]") {
     net_world w;
     const rs::circuit_breaker breaker({.failure_threshold = 1}, w.reg);

@@ -20,6 +20,8 @@ public:
     }
     alarm(const alarm&) = delete;
     alarm& operator=(const alarm&) = delete;
+    /// Where several threads run the executor, one may resume and end what waits while another is still in wait().
+    ~alarm() { const lock_guard lock(mutex_); }
 
     /// Calls handler() on its executor when the alarm goes off, and when it is destroyed.
     template <class Handler>
@@ -65,6 +67,8 @@ private:
 /// Sleeps on the awaiting coroutine's executor. Its cancellation ends the sleep without an exception.
 template <class Ex>
 net::awaitable<void, Ex> sleep_until(time_source& clock, time_point until, std::stop_token stop) {
+    const net::cancellation_state cancellation = co_await net::this_coro::cancellation_state;
+    if (cancellation.cancelled() != net::cancellation_type::none) co_return; // nobody would be told again
     const Ex ex = co_await net::this_coro::executor;
     alarm<Ex> bell(ex, clock, until, stop);
     net_error_code cancelled;
@@ -78,7 +82,8 @@ net::awaitable<void, Ex> sleep_until(time_source& clock, time_point until, std::
 /// one, it must be a strand, as for every cancellation of the library.
 struct race_state {
     net::cancellation_signal end_task;
-    task_limit* limit = nullptr; ///< null when the race is over
+    task_limit* limit = nullptr;                                 ///< null when the race is over
+    net::cancellation_type asked = net::cancellation_type::none; ///< by the coroutine that waits, in total
 };
 
 /// Where the value of a task goes that another coroutine awaits.
@@ -105,6 +110,7 @@ net::awaitable<void, Ex> run_task(net::awaitable<T, Ex> task, raced<T>& to, std:
     // What comes has passed the filters of the coroutine that waits.
     co_await net::this_coro::reset_cancellation_state(net::enable_total_cancellation());
     co_await net::this_coro::throw_if_cancelled(throws_if_cancelled);
+    if (state->asked != net::cancellation_type::none) state->end_task.emit(state->asked); // before it began
     if constexpr (std::is_void_v<T>) {
         co_await std::move(task);
     } else {
@@ -119,6 +125,7 @@ net::awaitable<T, Ex> race(net::awaitable<T, Ex> task, task_limit& limit) {
     const auto state = std::make_shared<race_state>();
     state->limit = &limit;
     const net::cancellation_state cancellation = co_await net::this_coro::cancellation_state;
+    state->asked = cancellation.cancelled();
     net::cancellation_slot own = cancellation.slot();
     const bool throws_if_cancelled = co_await net::this_coro::throw_if_cancelled();
 
@@ -137,15 +144,17 @@ net::awaitable<T, Ex> race(net::awaitable<T, Ex> task, task_limit& limit) {
     alarm<Ex> bell(ex, limit.clock(), limit.deadline(), limit.stop_token());
     struct end_of_race {
         race_state& state;
-        net::cancellation_slot& own;
-        ~end_of_race() {
-            state.limit = nullptr;
-            if (own.is_connected()) own.clear();
-        }
-    } const at_the_end{*state, own};
+        // The slot is left alone: it may be gone before a context that takes this coroutine along, and Asio clears it
+        // when the attempt has ended.
+        ~end_of_race() { state.limit = nullptr; }
+    } const at_the_end{*state};
     bell.wait(on_alarm{state, &bell});
     if (own.is_connected()) {
-        own.assign([state](net::cancellation_type type) { state->end_task.emit(type); });
+        own.assign([state](net::cancellation_type type) {
+            if (state->limit == nullptr) return;
+            state->asked = state->asked | type;
+            state->end_task.emit(type);
+        });
     }
     raced<T> result;
     auto attempt = run_task<T, Ex>(std::move(task), result, state, throws_if_cancelled);

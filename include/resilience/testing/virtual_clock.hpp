@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -80,7 +81,11 @@ public:
     }
 
     timer call_at(time_point at, std::function<void()> f) override {
-        return timer([this, ticket = timers_.add(at, std::move(f))] { timers_.cancel(ticket); });
+        // The ways out first: what was added and could not be cancelled would outlive what it refers to.
+        const auto ticket = std::make_shared<detail::timer_queue::ticket>();
+        timer added([this, ticket] { timers_.cancel(*ticket); });
+        *ticket = timers_.add(at, std::move(f));
+        return added;
     }
 
     /// Moves the time on; timers that fire may add others, which fire too if they are due by then.

@@ -88,6 +88,31 @@ TEST_CASE("a hundred thousand coroutines in backoff on two threads", "[stress][a
     }
 }
 
+TEST_CASE("a backoff may be over before the thread that began it has gone", "[stress][asio]") {
+    constexpr std::size_t calls = 8;
+    constexpr unsigned attempts = 10'000;
+    rs::registry reg;
+    const rs::retry retry({.max_attempts = attempts,
+                           .base_delay = 1ns,
+                           .max_delay = 1ns,
+                           .jitter = rs::jitter::none,
+                           .budget = rs::retry_budget::unlimited()},
+                          reg);
+    const auto fails = []() -> net::awaitable<int> {
+        throw std::runtime_error("no");
+        co_return 0;
+    };
+    net::thread_pool pool(4); // no strands
+    const auto one_call = [&]() -> net::awaitable<void> {
+        auto call = retry.try_call(fails);
+        co_await std::move(call);
+    };
+    for (std::size_t i = 0; i < calls; ++i) net::co_spawn(pool, one_call(), net::detached);
+    pool.join();
+
+    CHECK(retry.stats().failed_attempts == calls * attempts);
+}
+
 TEST_CASE("a stop from another thread ends a backoff at any moment of it", "[stress][asio]") {
     constexpr std::size_t calls = 5'000;
     rs::registry reg;
