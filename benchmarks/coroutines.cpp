@@ -35,7 +35,7 @@ struct subjects {
 
 /// A row that awaits make() again and again, in one coroutine.
 template <class Make>
-row await_repeatedly(std::string name, std::shared_ptr<subjects> s, Make make) {
+row await_repeatedly(std::string name, const std::shared_ptr<subjects>& s, Make make) {
     row r{std::move(name), 0, 5'000, [s, make](std::uint64_t n) {
               const auto loop = [&]() -> asio::awaitable<void> {
                   for (std::uint64_t i = 0; i < n; ++i) {

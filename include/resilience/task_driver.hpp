@@ -153,6 +153,12 @@ struct as_outcome {
     static auto take(outcome<value_of_task<Task>>& out) { return std::move(out); }
 };
 
+// g++ 12 looks through the operator new of a promise (Asio's) and takes its own delete for another's.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 /// The coroutine driver: one frame for the whole pipeline. Begins when it is awaited; destroyed while it
 /// is suspended it settles what was admitted as ignored.
 template <class As, class Task, class F, class Arguments, class... P>
@@ -259,6 +265,10 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
         co_return As::take(slot.out());
     }
 }
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 /// The task of a call: copies handles and takes rvalues over, refers to lvalues.
 template <class As, class F, class... A, class... P>
