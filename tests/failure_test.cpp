@@ -166,7 +166,7 @@ struct mute_answer {
 } // namespace
 
 template <>
-inline constexpr bool resilience::enable_status_like<mute_answer> = true;
+[[maybe_unused]] inline constexpr bool resilience::enable_status_like<mute_answer> = true;
 
 namespace {
 

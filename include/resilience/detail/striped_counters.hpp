@@ -96,9 +96,9 @@ public:
             const auto increment = [](atomic<std::uint64_t>& cell) RESILIENCE_INLINE_LAMBDA {
                 cell.store(cell.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
             };
-            (increment(cells[counters]), ...);
+            (increment(cells[static_cast<std::size_t>(counters)]), ...);
         } else {
-            (add_shared(counters), ...);
+            (add_shared(static_cast<std::size_t>(counters)), ...);
         }
     }
 
