@@ -95,12 +95,14 @@ RESILIENCE_INLINE bool is_due_again(outcome<R>& out, const P& policy, typename P
     bool again = false;
     if constexpr (!std::is_void_v<R> && !std::is_reference_v<R>) {
         if (out.is_undescribed()) {
-            out.capture_failure_of([&]()
-                                       RESILIENCE_INLINE_LAMBDA { again = policy.again(t, in_short(*out)); });
+            out.capture_failure_of([&]() RESILIENCE_INLINE_LAMBDA {
+                again = policy.again(t, [&]() RESILIENCE_INLINE_LAMBDA { return in_short(*out); });
+            });
             if (again || !out.has_failure()) return again;
         }
     }
-    return out.has_failure() && policy.again(t, in_short(out.error()));
+    return out.has_failure() &&
+           policy.again(t, [&]() RESILIENCE_INLINE_LAMBDA { return in_short(out.error()); });
 }
 
 /// A policy that repeats at once, if it is the only one, needs no per-call object for that either. True if
@@ -123,7 +125,7 @@ __attribute__((noinline)) bool repeat_at_once(outcome<R>& out, Call& call, const
 
 template <class P>
 concept repeating_at_once =
-    requires(const P& p, typename P::ticket& t, failure_in_short why) { p.again(t, why); };
+    requires(const P& p, typename P::ticket& t, failure_in_short (*judge)()) { p.again(t, judge); };
 
 template <class P>
 RESILIENCE_INLINE typename P::ticket begin_quickly(const P& policy,

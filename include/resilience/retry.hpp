@@ -69,11 +69,14 @@ public:
         ctx.set_retry_depth(depth + 1);
         return {*core_, *t.rules, depth, t.attempts};
     }
-    /// Whether another attempt is due at once and nobody needs to hear or to limit it.
-    bool again(ticket& t, detail::failure_in_short why) const noexcept {
+    /// Whether another attempt is due at once and nobody needs to hear or to limit it. `judge()` gives the
+    /// failure in short; it is asked last, and only where the rest allows an attempt.
+    template <class Judge>
+    bool again(ticket& t, Judge&& judge) const {
         const detail::retry_rules& rules = *t.rules;
         if (!rules.repeats_at_once || t.attempts >= rules.config.max_attempts) return false;
         if (core_->env()->has_listeners() || detail::this_threads_calls.current != nullptr) return false;
+        const detail::failure_in_short why = judge();
         if (why.judged != verdict::failure || why.has_hint) return false;
         core_->count(detail::retry_core::failed_attempts, detail::retry_core::retries);
         ++t.attempts;
