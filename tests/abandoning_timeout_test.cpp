@@ -34,7 +34,7 @@ using rs::testing::virtual_clock;
 namespace {
 
 /// A registry in virtual time. Its clock outlives the workers: they are waited for.
-struct world {
+struct worker_world {
     virtual_clock clock;
     rs::registry reg{clock};
 
@@ -48,7 +48,7 @@ struct world {
             while (t.stats().abandoned_running > 0) std::this_thread::yield();
         }
     }
-    ~world() { wait_for_workers(); }
+    ~worker_world() { wait_for_workers(); }
 
 private:
     std::vector<rs::abandoning_timeout> made_;
@@ -76,7 +76,7 @@ struct hanging {
 };
 
 TEST_CASE("the callable runs on a worker and its result comes back", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(2s);
     const auto here = std::this_thread::get_id();
 
@@ -92,7 +92,7 @@ TEST_CASE("the callable runs on a worker and its result comes back", "[abandonin
 }
 
 TEST_CASE("waiting for a worker does not move a virtual clock", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(2s);
     std::latch begun(1), go_on(1);
     std::thread other([&] {
@@ -115,7 +115,7 @@ TEST_CASE("waiting for a worker does not move a virtual clock", "[abandoning_tim
 
 TEST_CASE("the call times out at exactly the limit", "[abandoning_timeout][H-TO-06]") {
     const auto limit = GENERATE(rs::duration{1ns}, rs::duration{999us}, rs::duration{2s}, rs::duration{3h});
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(limit);
 
     CHECK(timeout(takes(w.clock, limit - 1ns)) == 1);
@@ -127,7 +127,7 @@ TEST_CASE("the call times out at exactly the limit", "[abandoning_timeout][H-TO-
 }
 
 TEST_CASE("the limit passes while the callable goes on", "[abandoning_timeout][H-TO-02]") {
-    world w;
+    worker_world w;
     rs::testing::recorder events(w.reg);
     const auto timeout = w.timeout(2s);
     const hanging work{.clock = &w.clock, .length = 3s};
@@ -154,7 +154,7 @@ TEST_CASE("the limit passes while the callable goes on", "[abandoning_timeout][H
 }
 
 TEST_CASE("a callable that listens is stopped at the limit", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(2s);
     std::promise<std::pair<bool, rs::time_point>> ended;
 
@@ -170,7 +170,7 @@ TEST_CASE("a callable that listens is stopped at the limit", "[abandoning_timeou
 }
 
 TEST_CASE("the callable's context knows the call", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(2s);
     std::string name = "a name that is too long to be kept in place";
     const hanging gate{.clock = &w.clock, .length = 0s};
@@ -194,7 +194,7 @@ TEST_CASE("the callable's context knows the call", "[abandoning_timeout]") {
 
 TEST_CASE("work that finished first wins over the limit, exceptions included",
           "[abandoning_timeout][H-TO-04]") {
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(2s);
 
     const auto failed = timeout.try_call([&w]() -> int {
@@ -211,7 +211,7 @@ TEST_CASE("work that finished first wins over the limit, exceptions included",
 
 /// A run without a caller, to play all orders of its ends.
 template <class F>
-auto run_of(world& w, F& f) {
+auto run_of(worker_world& w, F& f) {
     auto core = std::make_shared<rs::detail::abandoning_timeout_core>(
         rs::abandoning_timeout_config{.limit = 2s}, w.reg.env());
     const rs::call_context caller(w.clock, w.reg.env().get());
@@ -226,7 +226,7 @@ using run_end = rs::detail::abandonable_run::end;
 
 TEST_CASE("whoever comes first ends the call, the other one is silent",
           "[abandoning_timeout][H-TO-03][H-TO-04]") {
-    world w;
+    worker_world w;
     auto f = [](rs::call_context&) -> int { throw std::runtime_error("the real error"); };
     const auto other = GENERATE(run_end::limit, run_end::stopped);
 
@@ -270,7 +270,7 @@ TEST_CASE("whoever comes first ends the call, the other one is silent",
 
 TEST_CASE("work that was given up before its worker came to it is not begun",
           "[abandoning_timeout][H-TO-07]") {
-    world w;
+    worker_world w;
     int runs = 0;
     auto f = [&](rs::call_context&) { return ++runs; };
     const auto [core, run] = run_of(w, f);
@@ -285,7 +285,7 @@ TEST_CASE("work that was given up before its worker came to it is not begun",
 }
 
 TEST_CASE("the worker of a call that has returned is idle", "[abandoning_timeout][H-TO-09]") {
-    world w;
+    worker_world w;
     const rs::abandoning_timeout timeout(2s, w.reg);
     const auto& pool = rs::detail::worker_pool::instance();
     CHECK(timeout([] { return 1; }) == 1);
@@ -311,7 +311,7 @@ struct slow_start {
 
 TEST_CASE("an attempt whose deadline has passed times out without a worker",
           "[abandoning_timeout][H-TO-07]") {
-    world w;
+    worker_world w;
     rs::testing::recorder events(w.reg);
     const auto timeout = w.timeout(2s);
     const auto late_start = slow_start{&w.clock} | timeout;
@@ -330,7 +330,7 @@ TEST_CASE("an attempt whose deadline has passed times out without a worker",
 }
 
 TEST_CASE("a call without an end waits for ever", "[abandoning_timeout][H-TO-05][H-CPP-01]") {
-    world w;
+    worker_world w;
     const auto limit = GENERATE(rs::duration::max(), rs::duration::max() - 1ns);
     const auto timeout = w.timeout(limit);
 
@@ -345,7 +345,7 @@ TEST_CASE("a call without an end waits for ever", "[abandoning_timeout][H-TO-05]
 }
 
 TEST_CASE("an earlier deadline of the call ends the wait", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(10s);
     const hanging work{.clock = &w.clock, .length = 3s};
 
@@ -374,7 +374,7 @@ TEST_CASE("an earlier deadline of the call ends the wait", "[abandoning_timeout]
 }
 
 TEST_CASE("calls inside of the work inherit its deadline and its stop token", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     const auto outer = w.timeout(2s);
     const auto inner = w.timeout(10s);
     std::promise<std::error_code> seen;
@@ -391,7 +391,7 @@ TEST_CASE("calls inside of the work inherit its deadline and its stop token", "[
 
 TEST_CASE("the caller's stop request ends the wait at once and reaches the callable",
           "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     rs::testing::recorder events(w.reg);
     const auto timeout = w.timeout(2s);
     std::stop_source stop;
@@ -416,7 +416,7 @@ TEST_CASE("the caller's stop request ends the wait at once and reaches the calla
 }
 
 TEST_CASE("no more calls than max_abandoned run past their limit", "[abandoning_timeout][H-TO-09]") {
-    world w;
+    worker_world w;
     rs::testing::recorder events(w.reg);
     const auto timeout = w.timeout(1ms, 8);
     const hanging work{.clock = &w.clock, .length = 1ms};
@@ -453,7 +453,7 @@ TEST_CASE("a late result is destroyed on its worker", "[abandoning_timeout]") {
             if (destroyed) destroyed->set_value(std::this_thread::get_id());
         }
     };
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(2s);
     auto worker = std::make_shared<std::promise<std::thread::id>>();
     auto destroyed = std::make_shared<std::promise<std::thread::id>>();
@@ -469,7 +469,7 @@ TEST_CASE("a late result is destroyed on its worker", "[abandoning_timeout]") {
 }
 
 TEST_CASE("when a call returns in time nothing of its copies is left", "[abandoning_timeout][H-CPP-23]") {
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(2s);
     const auto kept = std::make_shared<int>(5);
 
@@ -480,7 +480,7 @@ TEST_CASE("when a call returns in time nothing of its copies is left", "[abandon
 }
 
 TEST_CASE("every attempt has copies of its own", "[abandoning_timeout][H-TO-01]") {
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(2s);
     const auto retried =
         rs::retry({.max_attempts = 3, .base_delay = 1s, .jitter = rs::jitter::none}, w.reg) | timeout;
@@ -508,7 +508,7 @@ TEST_CASE("the shapes of callables and arguments", "[abandoning_timeout]") {
         int plus(int n) const { return base + n; }
     };
     static int global = 3;
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(2s);
 
     SECTION("what is passed as an rvalue to the outermost policy is moved") {
@@ -569,7 +569,7 @@ TEST_CASE("the shapes of callables and arguments", "[abandoning_timeout]") {
 }
 
 TEST_CASE("policies further in run on the worker, those further out on the caller", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     rs::testing::recorder events(w.reg);
     const auto timeout = w.timeout(10s);
     std::atomic<int> attempts{0};
@@ -631,7 +631,7 @@ TEST_CASE("policies further in run on the worker, those further out on the calle
 }
 
 TEST_CASE("a policy may be let go of by its own callable", "[abandoning_timeout][H-CPP-23]") {
-    world w;
+    worker_world w;
     auto timeout = std::make_unique<rs::abandoning_timeout>(2s, w.reg);
     const auto watched = *timeout; // for its numbers alone
 
@@ -653,7 +653,7 @@ TEST_CASE("a policy may be let go of by its own callable", "[abandoning_timeout]
 }
 
 TEST_CASE("make_exception says what is thrown", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     const rs::abandoning_timeout timeout(
         {.name = "slow",
          .limit = 2s,
@@ -667,7 +667,7 @@ TEST_CASE("make_exception says what is thrown", "[abandoning_timeout]") {
 }
 
 TEST_CASE("a make_exception that throws leaves it at a timeout_error", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     const rs::abandoning_timeout timeout(
         {.limit = 2s,
          .make_exception = [](const rs::failure&) -> std::exception_ptr { throw std::logic_error("no"); }},
@@ -678,7 +678,7 @@ TEST_CASE("a make_exception that throws leaves it at a timeout_error", "[abandon
 }
 
 TEST_CASE("a bad config is refused, naming field, value and range", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
 
     CHECK_THROWS_WITH(rs::abandoning_timeout(0s, w.reg),
                       "abandoning_timeout_config.limit is 0ns; it must be more than 0");
@@ -688,7 +688,7 @@ TEST_CASE("a bad config is refused, naming field, value and range", "[abandoning
 }
 
 TEST_CASE("a name leads to one shared policy", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     const rs::abandoning_timeout one({.name = "slow", .limit = 2s}, w.reg);
     const rs::abandoning_timeout same({.name = "slow", .limit = 2s}, w.reg);
 
@@ -707,7 +707,7 @@ TEST_CASE("a name leads to one shared policy", "[abandoning_timeout]") {
 }
 
 TEST_CASE("an update is told", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     const rs::abandoning_timeout timeout({.name = "slow", .limit = 2s}, w.reg);
     const rs::testing::recorder events(w.reg);
 
@@ -727,7 +727,7 @@ TEST_CASE("a refusal says why", "[abandoning_timeout]") {
 // g++'s sanitizer takes the reference to a forced unwind, which has no object, for one to null.
 #if !defined(__SANITIZE_ADDRESS__)
 TEST_CASE("a callable that ends its worker's thread ends the call, too", "[abandoning_timeout][H-TO-08]") {
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(2s);
 
     const auto ended = timeout.try_call([]() -> int { pthread_exit(nullptr); });
@@ -748,7 +748,7 @@ struct thrower {
 };
 
 TEST_CASE("what a policy further in throws comes out of the call", "[abandoning_timeout]") {
-    world w;
+    worker_world w;
     const auto timeout = w.timeout(2s);
 
     CHECK_THROWS_AS((timeout | thrower{})([] { return 1; }), std::length_error);

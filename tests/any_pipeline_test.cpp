@@ -7,6 +7,7 @@
 #include <resilience/timeout.hpp>
 
 #include "support/catch.hpp"
+#include "support/failing.hpp"
 #include "support/heard.hpp"
 #include "support/world.hpp"
 
@@ -26,12 +27,11 @@ using namespace std::chrono_literals;
 using rs::testing::after;
 using rs::testing::scripted;
 using rs::testing::throws;
+using support::always_failing;
 using support::heard;
 using support::world;
 
 using delays = std::vector<rs::duration>;
-
-scripted<int> always_failing() { return scripted<int>{throws(std::runtime_error("down"))}.repeat_last(); }
 
 TEST_CASE("an any_pipeline put together at run time runs its policies, the first outermost",
           "[any_pipeline]") {

@@ -16,14 +16,14 @@ namespace {
 
 namespace rs = resilience;
 using circuits::cancel;
+using circuits::circuit_world;
 using circuits::fail;
 using circuits::succeed;
-using circuits::world;
 using rs::circuit_state;
 using namespace std::chrono_literals;
 
 TEST_CASE("reset closes from every state and clears the window", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 2,
                                  .consecutive_failures = 2,
                                  .failure_rate_threshold = 1.0,
@@ -56,7 +56,7 @@ TEST_CASE("reset closes from every state and clears the window", "[circuit_break
 }
 
 TEST_CASE("forced_open rejects until it is released, however long it takes", "[circuit_breaker][H-CB-26]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.name = "db", .recovery_timeout = 5s});
     breaker.force_open("maintenance");
 
@@ -73,7 +73,7 @@ TEST_CASE("forced_open rejects until it is released, however long it takes", "[c
 }
 
 TEST_CASE("disabled admits everything and trips at nothing", "[circuit_breaker][H-CB-26]") {
-    world w;
+    circuit_world w;
     rs::testing::recorder log(w.reg);
     rs::circuit_breaker_config config{
         .failure_threshold = 1, .consecutive_failures = 1, .failure_rate_threshold = 0.1, .minimum_calls = 1};
@@ -99,7 +99,7 @@ TEST_CASE("disabled admits everything and trips at nothing", "[circuit_breaker][
 }
 
 TEST_CASE("what happens while disabled enters no window", "[circuit_breaker][H-CB-26]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 9, .failure_rate_threshold = 1.0});
     breaker.disable();
 
@@ -113,7 +113,7 @@ TEST_CASE("what happens while disabled enters no window", "[circuit_breaker][H-C
 
 TEST_CASE("metrics_only admits everything, counts, and says where it would have tripped",
           "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     rs::testing::recorder log(w.reg);
     const auto breaker = w.make({.name = "db", .failure_threshold = 3});
     breaker.metrics_only();
@@ -137,7 +137,7 @@ TEST_CASE("metrics_only admits everything, counts, and says where it would have 
 
 TEST_CASE("metrics_only judges rates as a closed circuit does", "[circuit_breaker]") {
     const bool by_time = GENERATE(false, true);
-    world w;
+    circuit_world w;
     rs::testing::recorder log(w.reg);
     rs::circuit_breaker_config config{.failure_rate_threshold = 0.5, .minimum_calls = 4};
     if (by_time) config.window = rs::time_window{60s};
@@ -153,7 +153,7 @@ TEST_CASE("metrics_only judges rates as a closed circuit does", "[circuit_breake
 }
 
 TEST_CASE("open_for opens for that long, then probes", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.success_threshold = 1, .recovery_timeout = 5s});
 
     breaker.open_for(1h);
@@ -170,7 +170,7 @@ TEST_CASE("open_for opens for that long, then probes", "[circuit_breaker]") {
 }
 
 TEST_CASE("open_for takes any time but a negative one", "[circuit_breaker][H-CB-23]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make();
 
     CHECK_THROWS_AS(breaker.open_for(-1ns), std::invalid_argument);
@@ -184,7 +184,7 @@ TEST_CASE("open_for takes any time but a negative one", "[circuit_breaker][H-CB-
 }
 
 TEST_CASE("a timer of before a command has no effect after it", "[circuit_breaker][H-CB-18]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_open({.recovery_timeout = 1s});
     w.clock.advance(500ms);
     breaker.reset();
@@ -198,7 +198,7 @@ TEST_CASE("a timer of before a command has no effect after it", "[circuit_breake
 }
 
 TEST_CASE("a command outlasts the probes of before", "[circuit_breaker][H-CB-21]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 2, .recovery_timeout = 5s});
     auto good = breaker.try_acquire();
     auto bad = breaker.try_acquire();
@@ -227,7 +227,7 @@ TEST_CASE("a command outlasts the probes of before", "[circuit_breaker][H-CB-21]
 }
 
 TEST_CASE("reset in half_open gives all places back", "[circuit_breaker][H-CB-04]") {
-    world w;
+    circuit_world w;
     const auto breaker =
         w.make_ready({.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 5s});
     auto probe = breaker.try_acquire();
@@ -244,7 +244,7 @@ TEST_CASE("reset in half_open gives all places back", "[circuit_breaker][H-CB-04
 }
 
 TEST_CASE("each command begins a new generation and tells why", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     rs::testing::recorder log(w.reg);
     const auto breaker = w.make({.name = "db"});
 
@@ -270,7 +270,7 @@ TEST_CASE("each command begins a new generation and tells why", "[circuit_breake
 }
 
 TEST_CASE("update keeps the state and judges what the window holds at once", "[circuit_breaker][H-CB-25]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.name = "db", .failure_threshold = 5});
     fail(breaker, 3);
 
@@ -288,7 +288,7 @@ TEST_CASE("update keeps the state and judges what the window holds at once", "[c
 }
 
 TEST_CASE("an invalid update changes nothing and throws", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.name = "db", .failure_threshold = 2});
     fail(breaker);
 
@@ -303,7 +303,7 @@ TEST_CASE("an invalid update changes nothing and throws", "[circuit_breaker]") {
 
 TEST_CASE("an update in half_open that asks for less than has passed closes the circuit",
           "[circuit_breaker][H-CB-10]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 3, .recovery_timeout = 5s});
     succeed(breaker, 2);
 
@@ -316,7 +316,7 @@ TEST_CASE("an update in half_open that asks for less than has passed closes the 
 }
 
 TEST_CASE("an update changes the rate window and keeps what it can", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto with = [](auto window, double share = 0.5) {
         return rs::circuit_breaker_config{
             .failure_rate_threshold = share, .window = window, .minimum_calls = 5};
@@ -361,7 +361,7 @@ TEST_CASE("an update changes the rate window and keeps what it can", "[circuit_b
 }
 
 TEST_CASE("a call in flight is judged by the config that it began under", "[circuit_breaker][H-CB-25]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.name = "db",
                                  .failure_threshold = 9,
                                  .slow_call_duration = 1s,

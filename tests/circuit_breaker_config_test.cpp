@@ -16,7 +16,7 @@
 namespace {
 
 namespace rs = resilience;
-using circuits::world;
+using circuits::circuit_world;
 using namespace std::chrono_literals;
 using config = rs::circuit_breaker_config;
 
@@ -90,7 +90,7 @@ TEST_CASE("every number of a config has its range", "[circuit_breaker_config]") 
          {.recovery_backoff = rs::recovery_backoff{.cap = 30s - 1ns}}},
     };
 
-    world w;
+    circuit_world w;
     for (const row& r : rows) {
         CAPTURE(r.field);
         CHECK(rs::validate(r.good).empty());
@@ -110,7 +110,7 @@ TEST_CASE("a complaint names field, value and range", "[circuit_breaker_config]"
 
 TEST_CASE("the same name and an equal config is the same circuit, untouched",
           "[circuit_breaker_config][H-CB-27]") {
-    world w;
+    circuit_world w;
     const auto first = w.make_open({.name = "db", .recovery_timeout = 5s});
     w.clock.advance(4s);
 
@@ -125,7 +125,7 @@ TEST_CASE("the same name and an equal config is the same circuit, untouched",
 
 TEST_CASE("the same name and another config is refused, and the field named",
           "[circuit_breaker_config][H-REG-03]") {
-    world w;
+    circuit_world w;
     const config base{.name = "db"};
     const auto first = w.make(base);
     const std::pair<const char*, std::function<void(config&)>> changes[] = {
@@ -168,7 +168,7 @@ TEST_CASE("the same name and another config is refused, and the field named",
 
 TEST_CASE("configs are compared with the one declared, not with later updates",
           "[circuit_breaker_config][H-REG-03]") {
-    world w;
+    circuit_world w;
     const auto first = w.make({.name = "db", .failure_threshold = 3});
     first.update({.name = "db", .failure_threshold = 4});
 
@@ -179,7 +179,7 @@ TEST_CASE("configs are compared with the one declared, not with later updates",
 }
 
 TEST_CASE("callables are compared by being set", "[circuit_breaker_config][H-REG-03]") {
-    world w;
+    circuit_world w;
     const auto first = w.make({.name = "db", .record_if = rs::on<std::logic_error>()});
 
     const auto second = w.make({.name = "db", .record_if = rs::on<std::runtime_error>()});
@@ -189,7 +189,7 @@ TEST_CASE("callables are compared by being set", "[circuit_breaker_config][H-REG
 }
 
 TEST_CASE("a field set to the default that it stands for still differs", "[circuit_breaker_config]") {
-    world w;
+    circuit_world w;
     const auto first = w.make({.name = "db"});
 
     CHECK_THROWS_AS(w.make({.name = "db", .failure_threshold = 5}), std::invalid_argument);

@@ -17,14 +17,14 @@ namespace {
 
 namespace rs = resilience;
 using circuits::cancel;
+using circuits::circuit_world;
 using circuits::fail;
 using circuits::succeed;
-using circuits::world;
 using rs::circuit_state;
 using namespace std::chrono_literals;
 
 TEST_CASE("half_open_max_calls is success_threshold if it is unset", "[circuit_breaker][H-CB-07][H-CB-13]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 3});
 
     std::vector<rs::permit> probes;
@@ -38,7 +38,7 @@ TEST_CASE("half_open_max_calls is success_threshold if it is unset", "[circuit_b
 }
 
 TEST_CASE("no more than half_open_max_calls probes are in flight", "[circuit_breaker][H-CB-07][H-CB-13]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 3, .half_open_max_calls = 1});
 
     for (int i = 0; i < 3; ++i) {
@@ -52,7 +52,7 @@ TEST_CASE("no more than half_open_max_calls probes are in flight", "[circuit_bre
 }
 
 TEST_CASE("no more probes are admitted than could still be needed", "[circuit_breaker][H-CB-13]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 3, .half_open_max_calls = 2});
     succeed(breaker, 2);
 
@@ -64,7 +64,7 @@ TEST_CASE("no more probes are admitted than could still be needed", "[circuit_br
 
 TEST_CASE("a rejection in half_open says that the places are taken and not when one is free",
           "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.name = "db", .half_open_max_calls = 1});
     const auto probe = breaker.try_acquire();
 
@@ -77,7 +77,7 @@ TEST_CASE("a rejection in half_open says that the places are taken and not when 
 }
 
 TEST_CASE("an ignored probe gives its place back and says nothing", "[circuit_breaker][H-CB-01]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 1});
 
     CHECK(cancel(breaker, 10) == 10);
@@ -89,7 +89,7 @@ TEST_CASE("an ignored probe gives its place back and says nothing", "[circuit_br
 }
 
 TEST_CASE("a permit that is dropped gives its place back", "[circuit_breaker][H-CB-03]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 1});
 
     for (int i = 0; i < 10; ++i) CHECK(breaker.try_acquire());
@@ -106,7 +106,7 @@ TEST_CASE("a permit that is dropped gives its place back", "[circuit_breaker][H-
 }
 
 TEST_CASE("a permit assigned over gives its place back, one settled has none", "[circuit_breaker][H-CB-03]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 2});
     auto first = breaker.try_acquire();
     auto second = breaker.try_acquire();
@@ -127,7 +127,7 @@ TEST_CASE("a permit assigned over gives its place back, one settled has none", "
 }
 
 TEST_CASE("a call abandoned by its driver gives its place back", "[circuit_breaker][H-CB-03]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 1});
     {
         rs::call_context ctx(w.clock);
@@ -142,7 +142,7 @@ TEST_CASE("a call abandoned by its driver gives its place back", "[circuit_break
 
 TEST_CASE("a probe that hangs fails when its lease is over, and never wedges the circuit",
           "[circuit_breaker][H-CB-02]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 60s});
     auto hung = breaker.try_acquire();
     REQUIRE(hung);
@@ -168,7 +168,7 @@ TEST_CASE("a probe that hangs fails when its lease is over, and never wedges the
 }
 
 TEST_CASE("after a lease that ended long ago the call that comes is a probe", "[circuit_breaker][H-CB-02]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 60s});
     const auto hung = breaker.try_acquire();
     const auto generation = breaker.stats().generation;
@@ -180,7 +180,7 @@ TEST_CASE("after a lease that ended long ago the call that comes is a probe", "[
 }
 
 TEST_CASE("a probe is judged by its lease even if nobody called meanwhile", "[circuit_breaker][H-CB-02]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 60s});
     auto probe = breaker.try_acquire();
     REQUIRE(probe);
@@ -215,7 +215,7 @@ TEST_CASE("a probe is judged by its lease even if nobody called meanwhile", "[ci
 }
 
 TEST_CASE("a probe's lease lasts until its own deadline if that is later", "[circuit_breaker][H-CB-14]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 10s});
     const auto settle_after = [&](rs::duration deadline, rs::duration lasts) {
         breaker.with({.deadline = w.clock.now() + deadline})([&] { w.clock.advance(lasts); });
@@ -231,7 +231,7 @@ TEST_CASE("a probe's lease lasts until its own deadline if that is later", "[cir
 
 TEST_CASE("a classifier that throws on a probe neither leaks its place nor changes its outcome",
           "[circuit_breaker][H-CB-09]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 1,
                                        .recovery_timeout = 5s,
                                        .record_if = rs::predicate([](const rs::failure& f) -> bool {
@@ -249,7 +249,7 @@ TEST_CASE("a classifier that throws on a probe neither leaks its place nor chang
 }
 
 TEST_CASE("minimum_calls has no say in half_open", "[circuit_breaker][H-CB-10]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.failure_threshold = 1,
                                        .success_threshold = 2,
                                        .recovery_timeout = 5s,
@@ -268,7 +268,7 @@ TEST_CASE("minimum_calls has no say in half_open", "[circuit_breaker][H-CB-10]")
 
 TEST_CASE("a probe that an inner policy refuses gives its place back",
           "[circuit_breaker][H-CB-12][H-CB-33]") {
-    world w;
+    circuit_world w;
     const auto outer = w.make_ready({.name = "outer", .success_threshold = 1, .recovery_timeout = 5s});
     const auto inner = w.make({.name = "inner"});
     inner.force_open();
@@ -288,7 +288,7 @@ TEST_CASE("a probe that an inner policy refuses gives its place back",
 
 TEST_CASE("of a failing and a succeeding probe the failure wins, in either order",
           "[circuit_breaker][H-CB-17]") {
-    world w;
+    circuit_world w;
     const auto breaker =
         w.make_ready({.success_threshold = 2,
                       .recovery_timeout = 5s,
@@ -314,7 +314,7 @@ TEST_CASE("of a failing and a succeeding probe the failure wins, in either order
 
 TEST_CASE("results of calls from before the trip change totals and nothing else",
           "[circuit_breaker][H-CB-04][H-CB-05][H-CB-15][H-CB-16]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 5s});
     std::vector<rs::permit> before;
     for (int i = 0; i < 6; ++i) before.push_back(std::move(*breaker.try_acquire()));
@@ -353,7 +353,7 @@ TEST_CASE("results of calls from before the trip change totals and nothing else"
 }
 
 TEST_CASE("a late result counts in no later window", "[circuit_breaker][H-CB-15]") {
-    world w;
+    circuit_world w;
     const auto breaker =
         w.make({.consecutive_failures = 2, .failure_rate_threshold = 1.0, .minimum_calls = 2});
     auto good = breaker.try_acquire();

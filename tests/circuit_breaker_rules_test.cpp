@@ -16,14 +16,14 @@ namespace {
 
 namespace rs = resilience;
 using circuits::cancel;
+using circuits::circuit_world;
 using circuits::fail;
 using circuits::succeed;
-using circuits::world;
 using rs::circuit_state;
 using namespace std::chrono_literals;
 
 /// A call that takes as long as that.
-void take(world& w, const rs::circuit_breaker& breaker, rs::duration time, bool good = true) {
+void take(circuit_world& w, const rs::circuit_breaker& breaker, rs::duration time, bool good = true) {
     (void)breaker.try_call([&] {
         w.clock.advance(time);
         if (!good) throw circuits::service_down();
@@ -32,7 +32,7 @@ void take(world& w, const rs::circuit_breaker& breaker, rs::duration time, bool 
 
 TEST_CASE("a failure counts while it is younger than failure_window",
           "[circuit_breaker][H-WIN-08][H-WIN-11]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 2, .failure_window = 10s});
 
     fail(breaker);
@@ -45,7 +45,7 @@ TEST_CASE("a failure counts while it is younger than failure_window",
 }
 
 TEST_CASE("failures of before a long pause do not trip", "[circuit_breaker][H-WIN-02]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 3, .failure_window = 10s});
     fail(breaker, 2);
 
@@ -57,7 +57,7 @@ TEST_CASE("failures of before a long pause do not trip", "[circuit_breaker][H-WI
 }
 
 TEST_CASE("failure_threshold can be any number from 1 to 65536", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto first = w.make({.failure_threshold = 1});
     fail(first);
     CHECK(first.state() == circuit_state::open);
@@ -74,7 +74,7 @@ TEST_CASE("failure_threshold can be any number from 1 to 65536", "[circuit_break
 }
 
 TEST_CASE("failure_threshold is off if it is unset and another rule is on", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.consecutive_failures = 10});
 
     for (int i = 0; i < 100; ++i) {
@@ -87,7 +87,7 @@ TEST_CASE("failure_threshold is off if it is unset and another rule is on", "[ci
 }
 
 TEST_CASE("consecutive_failures trips after that many failures in a row", "[circuit_breaker][H-CB-30]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.consecutive_failures = 3});
 
     fail(breaker, 2);
@@ -104,7 +104,7 @@ TEST_CASE("consecutive_failures trips after that many failures in a row", "[circ
 
 TEST_CASE("failure_rate_threshold trips when the share is reached, once minimum_calls are in the window",
           "[circuit_breaker][H-CB-30][H-CB-36]") {
-    world w;
+    circuit_world w;
     const auto breaker =
         w.make({.failure_rate_threshold = 0.5, .window = rs::count_window{10}, .minimum_calls = 4});
 
@@ -122,7 +122,7 @@ TEST_CASE("failure_rate_threshold trips when the share is reached, once minimum_
 
 TEST_CASE("a success that brings the window to minimum_calls can trip", "[circuit_breaker]") {
     const bool by_time = GENERATE(false, true);
-    world w;
+    circuit_world w;
     rs::circuit_breaker_config config{.failure_rate_threshold = 0.5, .minimum_calls = 4};
     if (by_time) config.window = rs::time_window{60s};
     const auto breaker = w.make(config);
@@ -137,7 +137,7 @@ TEST_CASE("a success that brings the window to minimum_calls can trip", "[circui
 
 TEST_CASE("a count window forgets what more results than its size have followed",
           "[circuit_breaker][H-WIN-01]") {
-    world w;
+    circuit_world w;
     const auto breaker =
         w.make({.failure_rate_threshold = 0.5, .window = rs::count_window{4}, .minimum_calls = 4});
 
@@ -152,7 +152,7 @@ TEST_CASE("a count window forgets what more results than its size have followed"
 }
 
 TEST_CASE("a count window of one is the last result", "[circuit_breaker][H-WIN-07]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_rate_threshold = 1.0, .window = rs::count_window{1}});
 
     succeed(breaker, 5);
@@ -163,7 +163,7 @@ TEST_CASE("a count window of one is the last result", "[circuit_breaker][H-WIN-0
 }
 
 TEST_CASE("a time window forgets by the clock", "[circuit_breaker][H-WIN-08][H-WIN-09][H-WIN-11]") {
-    world w;
+    circuit_world w;
     const auto breaker =
         w.make({.failure_rate_threshold = 0.5, .window = rs::time_window{10s}, .minimum_calls = 4});
     fail(breaker, 3);
@@ -201,7 +201,7 @@ TEST_CASE("successes in a time window age like failures, on the coarse clock too
 }
 
 TEST_CASE("a call counts in the time window when it ends, not when it began", "[circuit_breaker][H-WIN-10]") {
-    world w;
+    circuit_world w;
     const auto breaker =
         w.make({.failure_rate_threshold = 1.0, .window = rs::time_window{10s}, .minimum_calls = 2});
 
@@ -212,7 +212,7 @@ TEST_CASE("a call counts in the time window when it ends, not when it began", "[
 }
 
 TEST_CASE("a call is slow when it takes longer than slow_call_duration", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.slow_call_duration = 1s,
                                  .slow_call_rate_threshold = 1.0,
                                  .window = rs::count_window{10},
@@ -230,7 +230,7 @@ TEST_CASE("a call is slow when it takes longer than slow_call_duration", "[circu
 TEST_CASE("slow successes trip, and slow failures count as both", "[circuit_breaker]") {
     const bool by_time = GENERATE(false, true);
     const bool good = GENERATE(false, true);
-    world w;
+    circuit_world w;
     rs::circuit_breaker_config config{
         .slow_call_duration = 1s, .slow_call_rate_threshold = 0.5, .minimum_calls = 4};
     if (by_time) config.window = rs::time_window{60s};
@@ -249,7 +249,7 @@ TEST_CASE("slow successes trip, and slow failures count as both", "[circuit_brea
 }
 
 TEST_CASE("slow failures leave the window together with the slow successes", "[circuit_breaker][H-WIN-01]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_rate_threshold = 1.0,
                                  .slow_call_duration = 1s,
                                  .slow_call_rate_threshold = 1.0,
@@ -273,7 +273,7 @@ TEST_CASE("any rule that is on trips", "[circuit_breaker]") {
                                          .slow_call_rate_threshold = 0.5,
                                          .window = rs::count_window{20},
                                          .minimum_calls = 8};
-    world w;
+    circuit_world w;
     rs::testing::recorder log(w.reg);
     const auto breaker = w.make(all);
     std::string rule;
@@ -311,7 +311,7 @@ TEST_CASE("any rule that is on trips", "[circuit_breaker]") {
 }
 
 TEST_CASE("a failure that asks for a break trips at once for that long", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker =
         w.make({.failure_threshold = 100,
                 .success_threshold = 1,
@@ -349,7 +349,7 @@ TEST_CASE("a failure that asks for a break trips at once for that long", "[circu
 
 TEST_CASE("failures and successes of threads without order agree with a list of all results",
           "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker =
         w.make({.failure_rate_threshold = 1.0, .window = rs::count_window{50}, .minimum_calls = 1000});
     std::vector<bool> results;

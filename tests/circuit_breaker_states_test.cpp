@@ -16,15 +16,15 @@
 namespace {
 
 namespace rs = resilience;
+using circuits::circuit_world;
 using circuits::fail;
 using circuits::succeed;
-using circuits::world;
 using rs::circuit_state;
 using namespace std::chrono_literals;
 
 TEST_CASE("a circuit with the default config trips at the fifth failure, not at the fourth",
           "[circuit_breaker][H-CB-30]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make();
 
     CHECK(fail(breaker, 4) == 4);
@@ -38,7 +38,7 @@ TEST_CASE("a circuit with the default config trips at the fifth failure, not at 
 
 TEST_CASE("an open circuit rejects with an error that says who, why and when to come back",
           "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_open({.name = "jira_api", .recovery_timeout = 30s});
     w.clock.advance(27s + 600ms);
 
@@ -63,7 +63,7 @@ TEST_CASE("an open circuit rejects with an error that says who, why and when to 
 
 TEST_CASE("the rejections of an open circuit are objects of their own",
           "[circuit_breaker][H-CB-38][H-CPP-06]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_open();
     const auto caught = [&]() -> std::exception_ptr {
         try {
@@ -83,7 +83,7 @@ TEST_CASE("the rejections of an open circuit are objects of their own",
 
 TEST_CASE("an open circuit admits a probe from recovery_timeout on and shows open until then",
           "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_open({.recovery_timeout = 5s});
 
     w.clock.advance(5s - 1ns);
@@ -98,7 +98,7 @@ TEST_CASE("an open circuit admits a probe from recovery_timeout on and shows ope
 
 TEST_CASE("a call after recovery_timeout is the first probe, by any call form",
           "[circuit_breaker][H-CB-28]") {
-    world w;
+    circuit_world w;
     int runs = 0;
     const auto count = [&] { return ++runs; };
     const auto breaker = w.make_ready({.success_threshold = 9, .recovery_timeout = 5s});
@@ -115,7 +115,7 @@ TEST_CASE("a call after recovery_timeout is the first probe, by any call form",
 }
 
 TEST_CASE("looking at a circuit changes nothing", "[circuit_breaker][H-CB-08]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready(
         {.name = "seen", .success_threshold = 1, .recovery_timeout = 5s, .half_open_max_calls = 1});
 
@@ -131,7 +131,7 @@ TEST_CASE("looking at a circuit changes nothing", "[circuit_breaker][H-CB-08]") 
 }
 
 TEST_CASE("success_threshold successes close the circuit and clear the window", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready(
         {.failure_threshold = 3, .success_threshold = 2, .recovery_timeout = 5s, .failure_window = 1h});
 
@@ -147,7 +147,7 @@ TEST_CASE("success_threshold successes close the circuit and clear the window", 
 }
 
 TEST_CASE("one failure in half_open opens again and restarts the timer", "[circuit_breaker][H-CB-11]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 3, .recovery_timeout = 5s});
     succeed(breaker, 2);
     w.clock.advance(1s);
@@ -162,7 +162,7 @@ TEST_CASE("one failure in half_open opens again and restarts the timer", "[circu
 }
 
 TEST_CASE("successes of an earlier half_open do not count in the next", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 2, .recovery_timeout = 5s});
     succeed(breaker);
     fail(breaker);
@@ -174,7 +174,7 @@ TEST_CASE("successes of an earlier half_open do not count in the next", "[circui
 }
 
 TEST_CASE("a recovery_timeout of 0 makes the call after the trip a probe", "[circuit_breaker][H-CB-22]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_open({.recovery_timeout = 0s});
 
     CHECK(fail(breaker, 1000) == 1000);
@@ -184,7 +184,7 @@ TEST_CASE("a recovery_timeout of 0 makes the call after the trip a probe", "[cir
 }
 
 TEST_CASE("an endless recovery_timeout never ends", "[circuit_breaker][H-CB-23]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_open({.recovery_timeout = rs::duration::max()});
 
     w.clock.advance(24h * 365 * 200);
@@ -193,7 +193,7 @@ TEST_CASE("an endless recovery_timeout never ends", "[circuit_breaker][H-CB-23]"
 }
 
 TEST_CASE("a clock that goes backwards opens and closes nothing", "[circuit_breaker][H-WIN-06]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 2, .recovery_timeout = 5s, .failure_window = 10s});
     fail(breaker);
     w.clock.set_back(1h);
@@ -208,7 +208,7 @@ TEST_CASE("a clock that goes backwards opens and closes nothing", "[circuit_brea
 }
 
 TEST_CASE("the wall clock decides nothing", "[circuit_breaker][H-CPP-17]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_open({.recovery_timeout = 5s});
 
     w.clock.set_wall(w.clock.wall_now() + 24h);
@@ -220,7 +220,7 @@ TEST_CASE("the wall clock decides nothing", "[circuit_breaker][H-CPP-17]") {
 
 TEST_CASE("a closed circuit that is asked for nothing but failures reads no clock for a success",
           "[circuit_breaker][H-WIN-11]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make();
     const auto before = w.clock.now_reads();
 
@@ -268,7 +268,7 @@ TEST_CASE("the moment of the first probe is exact, whatever the phase of the coa
 
 TEST_CASE("recovery_backoff grows recovery_timeout until the circuit recovers",
           "[circuit_breaker][H-CB-24]") {
-    world w;
+    circuit_world w;
     const auto breaker =
         w.make_open({.success_threshold = 1,
                      .recovery_timeout = 5s,
@@ -305,7 +305,7 @@ TEST_CASE("the jitter of recovery_backoff comes from the registry", "[circuit_br
 
 TEST_CASE("copies of a handle are the same circuit, unnamed ones of their own are not",
           "[circuit_breaker][H-CPP-20]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 2});
     const auto copy = breaker; // NOLINT(performance-unnecessary-copy-initialization): what is tested
     const auto other = w.make({.failure_threshold = 2});
@@ -322,7 +322,7 @@ TEST_CASE("copies of a handle are the same circuit, unnamed ones of their own ar
 }
 
 TEST_CASE("a callable may call the circuit that it runs under", "[circuit_breaker][H-CB-29]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 1});
 
     const int value = breaker([&] {
@@ -340,7 +340,7 @@ TEST_CASE("a callable may call the circuit that it runs under", "[circuit_breake
 TEST_CASE("two threads are inside the callable at once, in every state that admits",
           "[circuit_breaker][H-CB-29]") {
     const auto state = GENERATE(circuit_state::closed, circuit_state::half_open, circuit_state::disabled);
-    world w;
+    circuit_world w;
     const auto breaker = w.make_ready({.success_threshold = 2, .recovery_timeout = 5s});
     if (state == circuit_state::closed) breaker.reset();
     if (state == circuit_state::disabled) breaker.disable();

@@ -15,14 +15,14 @@ namespace {
 
 namespace rs = resilience;
 using circuits::cancel;
+using circuits::circuit_world;
 using circuits::fail;
 using circuits::succeed;
-using circuits::world;
 using rs::circuit_state;
 using namespace std::chrono_literals;
 
 TEST_CASE("a new circuit's statistics are empty", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto s = w.make({.name = "db", .failure_rate_threshold = 0.5}).stats();
 
     CHECK(s.name == "db");
@@ -42,7 +42,7 @@ TEST_CASE("a new circuit's statistics are empty", "[circuit_breaker]") {
 }
 
 TEST_CASE("failure_count is what the window holds, then what tripped it", "[circuit_breaker][H-WIN-09]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make(
         {.failure_threshold = 3, .success_threshold = 2, .recovery_timeout = 5s, .failure_window = 10s});
     fail(breaker);
@@ -69,7 +69,7 @@ TEST_CASE("failure_count is what the window holds, then what tripped it", "[circ
 
 TEST_CASE("a circuit opened by hand shows the failures of the window that ended, and none of earlier trips",
           "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 3});
     fail(breaker, 2);
     breaker.force_open();
@@ -83,7 +83,7 @@ TEST_CASE("a circuit opened by hand shows the failures of the window that ended,
 }
 
 TEST_CASE("success_count begins anew with each state", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 1, .success_threshold = 3, .recovery_timeout = 5s});
     succeed(breaker, 4);
     CHECK(breaker.stats().success_count == 4);
@@ -102,7 +102,7 @@ TEST_CASE("success_count begins anew with each state", "[circuit_breaker]") {
 }
 
 TEST_CASE("opened_at is set while the circuit is not closed", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 5s});
     const auto start = w.clock.wall_now();
     w.clock.advance(1s);
@@ -133,7 +133,7 @@ TEST_CASE("opened_at is set while the circuit is not closed", "[circuit_breaker]
 }
 
 TEST_CASE("totals add up", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 3, .success_threshold = 1, .recovery_timeout = 5s});
     auto late = breaker.try_acquire();
     succeed(breaker, 5);
@@ -158,7 +158,7 @@ TEST_CASE("totals add up", "[circuit_breaker]") {
 }
 
 TEST_CASE("retry_after is the time to the next probe while open, and nothing else", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_open({.success_threshold = 2, .recovery_timeout = 5s});
     w.clock.advance(2s);
     CHECK(breaker.stats().retry_after == rs::duration(3s));
@@ -177,7 +177,7 @@ TEST_CASE("the exception of a failure is not kept, its type and a bounded text a
             : std::runtime_error(std::string(10'000, 'x')), payload(std::move(p)) {}
         std::shared_ptr<int> payload;
     };
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 1});
     const auto payload = std::make_shared<int>(7);
 
@@ -191,7 +191,7 @@ TEST_CASE("the exception of a failure is not kept, its type and a bounded text a
 }
 
 TEST_CASE("last_error is the last recorded failure, not one that was ignored or late", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 9});
     auto late = breaker.try_acquire();
     (void)breaker.try_call([] { throw std::runtime_error("first"); });
@@ -212,7 +212,7 @@ TEST_CASE("a what() that gives nothing does no harm", "[circuit_breaker]") {
     struct rude : std::exception {
         const char* what() const noexcept override { return nullptr; }
     };
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 1});
 
     (void)breaker.try_call([] { throw rude(); });
@@ -221,7 +221,7 @@ TEST_CASE("a what() that gives nothing does no harm", "[circuit_breaker]") {
 }
 
 TEST_CASE("the snapshot for all kinds of policies has the same numbers", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.name = "db", .failure_threshold = 2});
     succeed(breaker, 3);
     fail(breaker, 2);

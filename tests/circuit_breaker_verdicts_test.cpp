@@ -20,9 +20,9 @@ namespace {
 
 namespace rs = resilience;
 using circuits::cancel;
+using circuits::circuit_world;
 using circuits::fail;
 using circuits::succeed;
-using circuits::world;
 using rs::circuit_state;
 using namespace std::chrono_literals;
 
@@ -47,7 +47,7 @@ void throw_in(const rs::circuit_breaker& breaker, E e) {
 }
 
 TEST_CASE("any exception is a failure, whatever its type", "[circuit_breaker][H-CPP-11]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 3});
 
     throw_in(breaker, std::runtime_error("x"));
@@ -59,7 +59,7 @@ TEST_CASE("any exception is a failure, whatever its type", "[circuit_breaker][H-
 
 TEST_CASE("cancellation is ignored, also by a circuit that records everything",
           "[circuit_breaker][H-CB-32]") {
-    world w;
+    circuit_world w;
     rs::circuit_breaker_config config{.failure_threshold = 1};
     if (GENERATE(false, true)) config.record_if = rs::predicate([](const rs::failure&) { return true; });
     const auto breaker = w.make(config);
@@ -74,7 +74,7 @@ TEST_CASE("cancellation is ignored, also by a circuit that records everything",
 }
 
 TEST_CASE("rejections of other policies are ignored, a timeout is a failure", "[circuit_breaker][H-CB-33]") {
-    world w;
+    circuit_world w;
     rs::circuit_breaker_config config{.failure_threshold = 1};
     if (GENERATE(false, true)) config.record_if = rs::predicate([](const rs::failure&) { return true; });
     const auto breaker = w.make(config);
@@ -92,7 +92,7 @@ TEST_CASE("rejections of other policies are ignored, a timeout is a failure", "[
 }
 
 TEST_CASE("a timeout inside of a circuit is a failure to it", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 1});
     const auto guard = breaker | rs::timeout(rs::timeout_config{.limit = 1s}, w.reg);
 
@@ -102,7 +102,7 @@ TEST_CASE("a timeout inside of a circuit is a failure to it", "[circuit_breaker]
 }
 
 TEST_CASE("std::bad_alloc is ignored unless record_if asks for it", "[circuit_breaker][H-CPP-11]") {
-    world w;
+    circuit_world w;
     const auto usual = w.make({.failure_threshold = 1});
     const auto asking = w.make({.failure_threshold = 1, .record_if = rs::on<std::bad_alloc>()});
 
@@ -116,7 +116,7 @@ TEST_CASE("std::bad_alloc is ignored unless record_if asks for it", "[circuit_br
 
 TEST_CASE("twenty answers of 404 leave a circuit closed, five of 503 open it", "[circuit_breaker]") {
     const bool thrown = GENERATE(false, true);
-    world w;
+    circuit_world w;
     const auto breaker = w.make();
     const auto get = [&](int status) {
         if (thrown) (void)breaker.try_call([&] { throw http_failure(status); });
@@ -133,7 +133,7 @@ TEST_CASE("twenty answers of 404 leave a circuit closed, five of 503 open it", "
 }
 
 TEST_CASE("failing values are failures", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 2});
 
     (void)breaker.try_call([] { return std::errc::timed_out; });
@@ -143,7 +143,7 @@ TEST_CASE("failing values are failures", "[circuit_breaker]") {
 }
 
 TEST_CASE("record_if decides what is a failure, the rest are successes", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make(
         {.failure_threshold = 2, .consecutive_failures = 2, .record_if = rs::on<std::invalid_argument>()});
 
@@ -158,7 +158,7 @@ TEST_CASE("record_if decides what is a failure, the rest are successes", "[circu
 }
 
 TEST_CASE("ignore_if is asked first", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 1,
                                  .record_if = rs::on<std::logic_error>(),
                                  .ignore_if = rs::on<std::invalid_argument>()});
@@ -172,7 +172,7 @@ TEST_CASE("ignore_if is asked first", "[circuit_breaker]") {
 }
 
 TEST_CASE("on_result makes failures of values, and the caller still gets the value", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 1,
                                  .record_if = rs::on_result<int>([](int v) { return v < 0; }),
                                  .ignore_if = rs::on_result<int>([](int v) { return v == 0; })});
@@ -189,7 +189,7 @@ TEST_CASE("on_result makes failures of values, and the caller still gets the val
 }
 
 TEST_CASE("what predicates say of exceptions does not mean values that are successes", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make(
         {.failure_threshold = 1,
          .record_if = rs::not_on<std::logic_error>() || rs::on_result<int>([](int v) { return v < 0; }),
@@ -203,7 +203,7 @@ TEST_CASE("what predicates say of exceptions does not mean values that are succe
 
 TEST_CASE("a predicate that throws settles the attempt as a failure, whatever it was",
           "[circuit_breaker][H-CB-09]") {
-    world w;
+    circuit_world w;
     const auto broken = rs::on_result<int>([](int) -> bool { throw std::logic_error("predicate"); });
     const auto breaker = w.make({.failure_threshold = 1, .record_if = broken || rs::on<std::logic_error>()});
 
@@ -221,7 +221,7 @@ TEST_CASE("a predicate that throws settles the attempt as a failure, whatever it
 }
 
 TEST_CASE("predicates run with no lock held", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     std::optional<rs::circuit_breaker> breaker;
     int asked = 0;
     const auto look = [&](const rs::failure&) {
@@ -247,7 +247,7 @@ TEST_CASE("predicates run with no lock held", "[circuit_breaker]") {
 }
 
 TEST_CASE("permits settle as they are told", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 3});
 
     breaker.try_acquire()->success();
@@ -269,7 +269,7 @@ TEST_CASE("permits settle as they are told", "[circuit_breaker]") {
 
 TEST_CASE("permit.failure() is a failure whatever the predicates say, settle() asks them",
           "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 10,
                                  .record_if = rs::on<std::invalid_argument>(),
                                  .ignore_if = rs::on<std::bad_alloc>()});
@@ -291,7 +291,7 @@ TEST_CASE("permit.failure() is a failure whatever the predicates say, settle() a
 }
 
 TEST_CASE("a permit asks break_duration_of", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker =
         w.make({.break_duration_of = [](const rs::failure&) { return std::optional<rs::duration>(9s); }});
 
@@ -315,7 +315,7 @@ TEST_CASE("a permit keeps its circuit alive", "[circuit_breaker][H-CPP-23][H-REG
 
 TEST_CASE("one call inside of a circuit is one result, however many attempts it took",
           "[circuit_breaker][H-CB-35]") {
-    world w;
+    circuit_world w;
     const auto outside = w.make();
     const auto inside = w.make({.failure_threshold = 100});
     const auto guard =
@@ -329,7 +329,7 @@ TEST_CASE("one call inside of a circuit is one result, however many attempts it 
 }
 
 TEST_CASE("a call that an inner policy refuses is counted once by those outside", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto outer = w.make();
     const auto inner = w.make();
     const auto both = outer | inner;
@@ -343,7 +343,7 @@ TEST_CASE("a call that an inner policy refuses is counted once by those outside"
 }
 
 TEST_CASE("the result that trips a circuit tells those outside when it will reopen", "[circuit_breaker]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 2, .recovery_timeout = 30s});
     int runs = 0;
     const auto guard =

@@ -23,9 +23,9 @@
 namespace {
 
 namespace rs = resilience;
+using circuits::circuit_world;
 using circuits::fail;
 using circuits::succeed;
-using circuits::world;
 using rs::circuit_state;
 using rs::event_kind;
 using namespace std::chrono_literals;
@@ -49,7 +49,7 @@ TEST_CASE("every kind of event and every state has a name of its own", "[event]"
 }
 
 TEST_CASE("a change of state is told with the numbers of the state that ended", "[event][H-WIN-16]") {
-    world w;
+    circuit_world w;
     rs::testing::recorder log(w.reg);
     const auto breaker = w.make({.name = "db",
                                  .failure_threshold = 3,
@@ -90,7 +90,7 @@ TEST_CASE("a change of state is told with the numbers of the state that ended", 
 }
 
 TEST_CASE("a rejection is told with operation, error and the time to come back", "[event]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make_open({.name = "db", .recovery_timeout = 5s});
     rs::testing::recorder log(w.reg);
     w.clock.advance(1s);
@@ -112,7 +112,7 @@ TEST_CASE("a rejection is told with operation, error and the time to come back",
 }
 
 TEST_CASE("on_state_change is called for each change, and for nothing else", "[event]") {
-    world w;
+    circuit_world w;
     std::vector<rs::event> told;
     const auto breaker = w.make({.name = "db",
                                  .failure_threshold = 1,
@@ -134,8 +134,8 @@ TEST_CASE("on_state_change is called for each change, and for nothing else", "[e
 }
 
 TEST_CASE("a subscriber hears of all policies of its registry, and of no other's", "[event]") {
-    world w;
-    world elsewhere;
+    circuit_world w;
+    circuit_world elsewhere;
     rs::testing::recorder log(w.reg);
     rs::testing::recorder second(w.reg);
 
@@ -149,7 +149,7 @@ TEST_CASE("a subscriber hears of all policies of its registry, and of no other's
 }
 
 TEST_CASE("a subscription ends with its handle, and one moved lives on", "[event][H-EV-05]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make();
     int heard = 0;
     {
@@ -191,13 +191,13 @@ TEST_CASE("a subscription may outlive its registry", "[event][H-REG-05]") {
 }
 
 TEST_CASE("subscribing needs a function", "[event]") {
-    world w;
+    circuit_world w;
     CHECK_THROWS_AS(w.reg.subscribe(nullptr), std::invalid_argument);
 }
 
 TEST_CASE("a listener that throws changes no outcome, is counted, and does not silence others",
           "[event][H-EV-02]") {
-    world w;
+    circuit_world w;
     const auto first = w.reg.subscribe([](const rs::event&) { throw std::runtime_error("listener"); });
     const auto second = w.reg.subscribe([](const rs::event&) { throw 42; });
     rs::testing::recorder log(w.reg);
@@ -224,7 +224,7 @@ TEST_CASE("a listener that throws changes no outcome, is counted, and does not s
 }
 
 /// Everything that a listener might do, at every event of a circuit's life.
-void live_through(world& w, const rs::circuit_breaker& breaker) {
+void live_through(circuit_world& w, const rs::circuit_breaker& breaker) {
     fail(breaker, 2);
     w.clock.advance(30s);
     succeed(breaker, 3);
@@ -239,7 +239,7 @@ void live_through(world& w, const rs::circuit_breaker& breaker) {
 }
 
 TEST_CASE("a listener may do anything to the circuit and the registry", "[event][H-EV-01][H-REG-01]") {
-    world w;
+    circuit_world w;
     std::optional<rs::circuit_breaker> breaker;
     std::vector<rs::subscription> added;
     rs::subscription self;
@@ -295,7 +295,7 @@ TEST_CASE("a listener may do anything to the circuit and the registry", "[event]
 }
 
 TEST_CASE("on_state_change may drop the last handle", "[event][H-EV-01][H-CPP-23]") {
-    world w;
+    circuit_world w;
     std::optional<rs::circuit_breaker> breaker;
     const auto make = [&] {
         breaker.emplace(w.make({.failure_threshold = 1,
@@ -329,7 +329,7 @@ TEST_CASE("on_state_change may drop the last handle", "[event][H-EV-01][H-CPP-23
 }
 
 TEST_CASE("listeners added and removed during a delivery do not disturb it", "[event][H-EV-04]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make();
     std::vector<rs::subscription> listeners;
     int early = 0;
@@ -351,7 +351,7 @@ TEST_CASE("listeners added and removed during a delivery do not disturb it", "[e
 }
 
 TEST_CASE("events caused inside of a listener come after the one that is being told", "[event][H-EV-03]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 1});
     const auto listener = w.reg.subscribe([&](const rs::event& e) {
         if (e.to == circuit_state::open && e.kind == event_kind::state_changed) breaker.reset("at once");
@@ -370,7 +370,7 @@ TEST_CASE("events caused inside of a listener come after the one that is being t
 }
 
 TEST_CASE("a listener that blocks does not hold up other callers", "[event][H-EV-06]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 1, .recovery_timeout = 5s});
     std::mutex mutex;
     std::condition_variable changed;
@@ -407,7 +407,7 @@ TEST_CASE("a listener that blocks does not hold up other callers", "[event][H-EV
 }
 
 TEST_CASE("the end of a subscription waits for its function on another thread", "[event]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make();
     std::mutex mutex;
     std::condition_variable changed;
@@ -440,7 +440,7 @@ TEST_CASE("the end of a subscription waits for its function on another thread", 
 }
 
 TEST_CASE("without listeners no event is made", "[event]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_threshold = 1});
     fail(breaker);
     rs::testing::recorder log(w.reg);

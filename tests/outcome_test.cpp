@@ -19,7 +19,7 @@ template <class R, class F>
 rs::outcome<R> captured(F f) {
     return rs::outcome<R>(rs::detail::fill, [&](rs::outcome<R>& o) { o.capture(f); });
 }
-[[noreturn]] void fail() { throw std::runtime_error("down"); }
+[[noreturn]] void break_down() { throw std::runtime_error("down"); }
 
 struct pinned {
     explicit pinned(int n) : number(n) {}
@@ -61,7 +61,7 @@ TEST_CASE("an outcome holds what was returned", "[outcome]") {
 }
 
 TEST_CASE("an outcome holds what was thrown, and value() throws it unchanged", "[outcome]") {
-    auto o = captured<int>([]() -> int { fail(); });
+    auto o = captured<int>([]() -> int { break_down(); });
 
     CHECK_FALSE(o.has_value());
     CHECK_FALSE(static_cast<bool>(o));
@@ -74,7 +74,7 @@ TEST_CASE("an outcome holds what was thrown, and value() throws it unchanged", "
 
 TEST_CASE("an outcome of void has no value but knows that there was one", "[outcome]") {
     auto good = captured<void>([] {});
-    auto bad = captured<void>([] { fail(); });
+    auto bad = captured<void>([] { break_down(); });
 
     CHECK(good.has_value());
     good.value();
@@ -169,14 +169,14 @@ TEST_CASE("a rejection is returned in a type that can carry it, else thrown", "[
 
 TEST_CASE("a user's exception is thrown even where the type could carry an error", "[outcome]") {
     using result = tl::expected<int, std::error_code>;
-    auto o = captured<result>([]() -> result { fail(); });
+    auto o = captured<result>([]() -> result { break_down(); });
 
     CHECK_THROWS_WITH(o.take(), "down");
 }
 
 TEST_CASE("what the driver shows to policies agrees with the outcome", "[outcome]") {
     auto good = captured<int>([] { return 5; });
-    auto bad = captured<int>([]() -> int { fail(); });
+    auto bad = captured<int>([]() -> int { break_down(); });
 
     CHECK(good.result().succeeded());
     CHECK(good.result().judged() == rs::verdict::success);

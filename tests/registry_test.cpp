@@ -22,14 +22,14 @@
 namespace {
 
 namespace rs = resilience;
+using circuits::circuit_world;
 using circuits::fail;
 using circuits::succeed;
-using circuits::world;
 using rs::circuit_state;
 using namespace std::chrono_literals;
 
 TEST_CASE("circuit_breakers are listed by name, unnamed ones are not", "[registry]") {
-    world w;
+    circuit_world w;
     const auto b = w.make({.name = "b"});
     const auto c = w.make({.name = "c"});
     const auto a = w.make({.name = "a"});
@@ -46,7 +46,7 @@ TEST_CASE("circuit_breakers are listed by name, unnamed ones are not", "[registr
 }
 
 TEST_CASE("a circuit is found by its name", "[registry]") {
-    world w;
+    circuit_world w;
     const auto made = w.make_open({.name = "db"});
 
     const auto found = w.reg.find<rs::circuit_breaker>("db");
@@ -62,7 +62,7 @@ TEST_CASE("a circuit is found by its name", "[registry]") {
 }
 
 TEST_CASE("names are keyed by kind", "[registry]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.name = "jira"});
     const rs::retry retry({.name = "jira"}, w.reg);
     const rs::timeout timeout({.name = "jira", .limit = 1s}, w.reg);
@@ -76,7 +76,7 @@ TEST_CASE("names are keyed by kind", "[registry]") {
 }
 
 TEST_CASE("a registry keeps the characters of names", "[registry][H-CPP-22]") {
-    world w;
+    circuit_world w;
     std::optional<rs::circuit_breaker> breaker;
     {
         std::string name = "a name that is too long for the small string optimisation";
@@ -89,7 +89,7 @@ TEST_CASE("a registry keeps the characters of names", "[registry][H-CPP-22]") {
 }
 
 TEST_CASE("a removed circuit goes on for its holders, and its name is free", "[registry][H-REG-04]") {
-    world w;
+    circuit_world w;
     const auto old = w.make({.name = "db", .failure_threshold = 2});
     fail(old);
 
@@ -123,7 +123,7 @@ TEST_CASE("handles and permits outlive their registry", "[registry][H-REG-05]") 
 }
 
 TEST_CASE("a registry refuses names beyond its capacity, and only those", "[registry][H-REG-02]") {
-    world w;
+    circuit_world w;
     w.reg.set_capacity(2);
     const auto a = w.make({.name = "a"});
     const auto b = w.make({.name = "b"});
@@ -140,7 +140,7 @@ TEST_CASE("a registry refuses names beyond its capacity, and only those", "[regi
 }
 
 TEST_CASE("the capacity is 10,000 unless it is set", "[registry][H-REG-02]") {
-    world w;
+    circuit_world w;
     for (int i = 0; i < 10'000; ++i) (void)rs::timeout({.name = "t" + std::to_string(i), .limit = 1s}, w.reg);
 
     CHECK_THROWS_AS(rs::timeout({.name = "one more", .limit = 1s}, w.reg), std::length_error);
@@ -155,7 +155,7 @@ struct plain_policy : rs::detail::registered {
 };
 
 TEST_CASE("a policy may be made while another is being made", "[registry][H-REG-01]") {
-    world w;
+    circuit_world w;
     int built = 0;
     const auto make = [&](const auto& self, int depth) -> std::shared_ptr<plain_policy> {
         ++built;
@@ -172,7 +172,7 @@ TEST_CASE("a policy may be made while another is being made", "[registry][H-REG-
 }
 
 TEST_CASE("a policy that cannot be made leaves no name behind", "[registry]") {
-    world w;
+    circuit_world w;
 
     CHECK_THROWS_AS(w.make({.name = "db", .success_threshold = 0}), std::invalid_argument);
 
@@ -181,7 +181,7 @@ TEST_CASE("a policy that cannot be made leaves no name behind", "[registry]") {
 }
 
 TEST_CASE("health goes by the share of open circuits", "[registry]") {
-    world w;
+    circuit_world w;
     CHECK(w.reg.health().status == "healthy");
     CHECK(w.reg.health().total_circuits == 0);
     const auto a = w.make({.name = "a"});
@@ -217,7 +217,7 @@ TEST_CASE("health goes by the share of open circuits", "[registry]") {
 }
 
 TEST_CASE("the summary has a line for each circuit", "[registry]") {
-    world w;
+    circuit_world w;
     const auto b = w.make_ready({.name = "b", .success_threshold = 2, .recovery_timeout = 5s});
     succeed(b);
     const auto a = w.make({.name = "a", .failure_threshold = 7});
@@ -268,7 +268,7 @@ private:
 };
 
 TEST_CASE("snapshots are taken while the names are not locked", "[registry][H-REG-06]") {
-    world w;
+    circuit_world w;
     (void)w.reg.enroll<plain_policy>("curious",
                                      [&] { return std::make_shared<curious_policy>("curious", w.reg); });
 
@@ -285,7 +285,7 @@ struct leaves_late {
 };
 
 TEST_CASE("a circuit may be used from a thread_local's destructor", "[registry][H-CPP-03][H-CPP-12]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make({.failure_rate_threshold = 0.5, .window = rs::time_window{60s}});
 
     std::thread([&] {
@@ -299,7 +299,7 @@ TEST_CASE("a circuit may be used from a thread_local's destructor", "[registry][
 }
 
 TEST_CASE("threads that count while they end give their stripes back", "[registry][H-CPP-12]") {
-    world w;
+    circuit_world w;
     const auto breaker = w.make();
 
     for (std::uint32_t i = 0; i < 2 * rs::detail::exclusive_stripes; ++i) {

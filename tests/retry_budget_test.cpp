@@ -4,6 +4,7 @@
 #include <resilience/testing/scripted.hpp>
 
 #include "support/catch.hpp"
+#include "support/failing.hpp"
 #include "support/heard.hpp"
 #include "support/world.hpp"
 
@@ -19,11 +20,10 @@ using namespace std::chrono_literals;
 using rs::event_kind;
 using rs::testing::scripted;
 using rs::testing::throws;
+using support::always_failing;
 using support::at_once;
 using support::heard;
 using support::world;
-
-scripted<int> always_failing() { return scripted<int>{throws(std::runtime_error("down"))}.repeat_last(); }
 
 rs::retry_config paid_by(rs::retry_budget budget, unsigned max_attempts = 2) {
     auto c = at_once(max_attempts);

@@ -4,6 +4,7 @@
 #include <resilience/testing/scripted.hpp>
 
 #include "support/catch.hpp"
+#include "support/failing.hpp"
 #include "support/world.hpp"
 
 #include <chrono>
@@ -22,10 +23,9 @@ using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
 using rs::testing::scripted;
 using rs::testing::throws;
+using support::always_failing;
 using support::plain;
 using support::world;
-
-scripted<int> always_failing() { return scripted<int>{throws(std::runtime_error("down"))}.repeat_last(); }
 
 rs::retry_config changed(const std::function<void(rs::retry_config&)>& change) {
     rs::retry_config c;

@@ -4,6 +4,7 @@
 #include <resilience/testing/scripted.hpp>
 
 #include "support/catch.hpp"
+#include "support/failing.hpp"
 #include "support/heard.hpp"
 #include "support/world.hpp"
 
@@ -24,14 +25,13 @@ using namespace std::chrono_literals;
 using rs::testing::after;
 using rs::testing::scripted;
 using rs::testing::throws;
+using support::always_failing;
 using support::http_answer;
 using support::http_error;
 using support::plain;
 using support::world;
 
 using delays = std::vector<rs::duration>;
-
-scripted<int> always_failing() { return scripted<int>{throws(std::runtime_error("down"))}.repeat_last(); }
 
 TEST_CASE("a delay that ends before the deadline is slept, one that ends at it is not", "[retry][H-RT-11]") {
     for (const auto& [room, calls] :

@@ -7,6 +7,7 @@
 #include <resilience/timeout.hpp>
 
 #include "support/catch.hpp"
+#include "support/failing.hpp"
 #include "support/heard.hpp"
 #include "support/world.hpp"
 
@@ -23,12 +24,12 @@ using namespace std::chrono_literals;
 using rs::event_kind;
 using rs::testing::scripted;
 using rs::testing::throws;
+using support::always_failing;
 using support::at_once;
 using support::heard;
 using support::plain;
 using support::world;
 
-scripted<int> always_failing() { return scripted<int>{throws(std::runtime_error("down"))}.repeat_last(); }
 [[noreturn]] void fail() { throw std::runtime_error("down"); }
 
 TEST_CASE("each failed attempt is one event, with the delay that follows", "[retry]") {

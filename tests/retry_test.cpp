@@ -6,6 +6,7 @@
 #include <resilience/testing/scripted.hpp>
 
 #include "support/catch.hpp"
+#include "support/failing.hpp"
 #include "support/world.hpp"
 
 #include <chrono>
@@ -23,12 +24,11 @@ namespace rs = resilience;
 using namespace std::chrono_literals;
 using rs::testing::scripted;
 using rs::testing::throws;
+using support::always_failing;
 using support::plain;
 using support::world;
 
 using delays = std::vector<rs::duration>;
-
-scripted<int> always_failing() { return scripted<int>{throws(std::runtime_error("down"))}.repeat_last(); }
 
 /// The sleeps of one call whose attempts all fail.
 delays sleeps_of(rs::retry_config config, std::initializer_list<double> numbers = {0.5}) {

@@ -8,6 +8,7 @@
 #include <resilience/timeout.hpp>
 
 #include "support/catch.hpp"
+#include "support/failing.hpp"
 #include "support/heard.hpp"
 #include "support/world.hpp"
 
@@ -26,13 +27,12 @@ using rs::circuit_state;
 using rs::testing::after;
 using rs::testing::scripted;
 using rs::testing::throws;
+using support::always_failing;
 using support::heard;
 using support::plain;
 using support::world;
 
 using delays = std::vector<rs::duration>;
-
-scripted<int> always_failing() { return scripted<int>{throws(std::runtime_error("down"))}.repeat_last(); }
 
 TEST_CASE("a circuit breaker inside of a retry counts attempts", "[composition][H-CB-35]") {
     world w;

@@ -2,6 +2,7 @@
 #include <resilience/mechanism/breaker_machine.hpp>
 
 #include "support/catch.hpp"
+#include "support/moment.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -15,7 +16,7 @@ namespace {
 namespace rs = resilience;
 using namespace std::chrono_literals;
 
-constexpr rs::time_point at(rs::duration since_start) { return rs::time_point{since_start}; }
+using support::at;
 
 /// success_threshold 3, half_open_max_calls 2.
 constexpr rs::breaker_limits limits{3, 2, 30s, 60s, std::nullopt};

@@ -2,6 +2,7 @@
 #include <resilience/mechanism/breaker_rules.hpp>
 
 #include "support/catch.hpp"
+#include "support/moment.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -13,7 +14,7 @@ namespace {
 namespace rs = resilience;
 using namespace std::chrono_literals;
 
-constexpr rs::time_point at(rs::duration since_start) { return rs::time_point{since_start}; }
+using support::at;
 
 /// No rule is on.
 rs::breaker_rules_config none() {

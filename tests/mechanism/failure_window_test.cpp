@@ -2,6 +2,7 @@
 #include <resilience/mechanism/failure_window.hpp>
 
 #include "support/catch.hpp"
+#include "support/moment.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -16,10 +17,10 @@ namespace {
 namespace rs = resilience;
 using namespace std::chrono_literals;
 
-constexpr rs::time_point at(rs::duration since_start) { return rs::time_point{since_start}; }
+using support::at;
 
 /// What the window should say, kept as a list of everything.
-struct naive_window {
+struct naive_failure_window {
     std::vector<rs::time_point> failures{};
     unsigned threshold = 0;
     rs::duration window{};
@@ -180,7 +181,7 @@ TEST_CASE("the window agrees with a list of all failures on long random historie
         return static_cast<long long>(engine() % static_cast<unsigned long long>(n));
     };
     rs::failure_window window{threshold, 100ns};
-    naive_window naive{.threshold = threshold, .window = 100ns};
+    naive_failure_window naive{.threshold = threshold, .window = 100ns};
     rs::time_point now = at(0s);
 
     for (int step = 0; step < 20'000; ++step) {

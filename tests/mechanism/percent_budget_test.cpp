@@ -2,6 +2,7 @@
 #include <resilience/mechanism/percent_budget.hpp>
 
 #include "support/catch.hpp"
+#include "support/moment.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -17,7 +18,7 @@ namespace {
 namespace rs = resilience;
 using namespace std::chrono_literals;
 
-constexpr rs::time_point at(rs::duration since_start) { return rs::time_point{since_start}; }
+using support::at;
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr double infinity = std::numeric_limits<double>::infinity();
 

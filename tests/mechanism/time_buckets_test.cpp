@@ -2,6 +2,7 @@
 #include <resilience/mechanism/time_buckets.hpp>
 
 #include "support/catch.hpp"
+#include "support/moment.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -15,7 +16,7 @@ namespace {
 namespace rs = resilience;
 using namespace std::chrono_literals;
 
-constexpr rs::time_point at(rs::duration since_start) { return rs::time_point{since_start}; }
+using support::at;
 
 void fail(rs::time_buckets& window, rs::time_point now) { window.record(window.epoch_at(now), 0, 1, 0); }
 
@@ -281,7 +282,7 @@ TEST_CASE("a changed length keeps what is young enough for it", "[time_buckets]"
     CHECK(window.at(after) == counted);
 }
 
-TEST_CASE("the length may change before the first result", "[time_buckets]") {
+TEST_CASE("the length may change before the first timed_result", "[time_buckets]") {
     rs::time_buckets window{10s};
 
     window.resize(20s, at(0s));
@@ -291,7 +292,7 @@ TEST_CASE("the length may change before the first result", "[time_buckets]") {
     CHECK(window.as_of(at(20s)).failed == 0);
 }
 
-struct result {
+struct timed_result {
     std::int64_t bucket; // as the oracle numbers them
     rs::time_point at;
     rs::tally counts;
@@ -307,7 +308,7 @@ TEST_CASE("the time window agrees with a list of all results on long random hist
         return static_cast<std::int64_t>(engine() % static_cast<std::uint64_t>(n));
     };
     rs::time_buckets window{length};
-    std::vector<result> all;
+    std::vector<timed_result> all;
     rs::time_point now = at(1h);
     rs::time_point origin = now;
     std::int64_t newest = 0;
@@ -344,14 +345,14 @@ TEST_CASE("the time window agrees with a list of all results on long random hist
         }
 
         rs::tally expected;
-        for (const result& r : all) {
+        for (const timed_result& r : all) {
             if (newest - r.bucket < 10) expected += r.counts;
         }
         const rs::tally counted = window.at(epoch);
         if (counted != expected)
             FAIL("step " << step << ": total " << counted.total << ", not " << expected.total);
         if (window.as_of(now) != expected) FAIL("step " << step << ": as_of");
-        std::erase_if(all, [&](const result& r) { return newest - r.bucket >= 10; });
+        std::erase_if(all, [&](const timed_result& r) { return newest - r.bucket >= 10; });
     }
     SUCCEED();
 }

@@ -46,7 +46,7 @@ inline int cancel(const resilience::circuit_breaker& breaker, int times = 1) {
 }
 
 /// A registry in virtual time.
-struct world {
+struct circuit_world {
     resilience::testing::virtual_clock clock{};
     resilience::registry reg{clock};
 

@@ -26,7 +26,7 @@ namespace {
 namespace rs = resilience;
 using namespace std::chrono_literals;
 
-const std::string root = "/api/v1/resilience";
+const std::string http_root = "/api/v1/resilience";
 
 httplib::Result answered(int status, httplib::Headers headers = {}) {
     auto response = std::make_unique<httplib::Response>();
@@ -62,7 +62,7 @@ private:
     int port_ = 0;
 };
 
-struct fixture {
+struct http_fixture {
     rs::testing::virtual_clock clock;
     rs::registry reg{clock};
 };
@@ -118,7 +118,7 @@ TEST_CASE("a request that must not run twice is sent again only if it never reac
           std::pair{httplib::Error::SSLConnection, 3}, std::pair{httplib::Error::Write, 1},
           std::pair{httplib::Error::Read, 1}}) {
         INFO(httplib::to_string(error));
-        fixture f;
+        http_fixture f;
         const rs::retry retry{{.max_attempts = 3, .base_delay = 1s, .jitter = rs::jitter::none}, f.reg};
         int calls = 0;
 
@@ -133,7 +133,7 @@ TEST_CASE("a request that must not run twice is sent again only if it never reac
 }
 
 TEST_CASE("what the caller cancelled is not retried and says nothing of the server", "[httplib]") {
-    fixture f;
+    http_fixture f;
     const rs::retry retry{{.max_attempts = 3}, f.reg};
     int calls = 0;
 
@@ -174,7 +174,7 @@ TEST_CASE("Retry-After is read as seconds, or as a date that counts from the ans
 }
 
 TEST_CASE("a retry waits as long as the server asks, and returns the last answer unchanged", "[httplib]") {
-    fixture f;
+    http_fixture f;
     const rs::retry retry{{.max_attempts = 3, .base_delay = 1s, .jitter = rs::jitter::none}, f.reg};
 
     const auto r = retry([] { return answered(503, {{"Retry-After", "7"}}); });
@@ -184,7 +184,7 @@ TEST_CASE("a retry waits as long as the server asks, and returns the last answer
 }
 
 TEST_CASE("twenty 404s are not retried and leave the circuit closed", "[httplib]") {
-    fixture f;
+    http_fixture f;
     const rs::retry retry{{.name = "jira_api"}, f.reg};
     const rs::circuit_breaker breaker{{.name = "jira_api", .failure_threshold = 5}, f.reg};
     const auto guard = retry | breaker;
@@ -203,7 +203,7 @@ TEST_CASE("twenty 404s are not retried and leave the circuit closed", "[httplib]
 }
 
 TEST_CASE("real requests to a real server are retried until it recovers", "[httplib]") {
-    fixture f;
+    http_fixture f;
     int requests = 0;
     const running_server server([&](httplib::Server& s) {
         s.Get("/issue", [&](const httplib::Request&, httplib::Response& r) {
@@ -228,7 +228,7 @@ TEST_CASE("real requests to a real server are retried until it recovers", "[http
 }
 
 TEST_CASE("a dead port trips the circuit, and the next call does not touch the network", "[httplib]") {
-    fixture f;
+    http_fixture f;
     int port = 0;
     {
         port = running_server([](httplib::Server&) {}).port();
@@ -250,12 +250,12 @@ TEST_CASE("a dead port trips the circuit, and the next call does not touch the n
 }
 
 TEST_CASE("the monitoring API is served over HTTP", "[httplib][monitoring_api]") {
-    fixture f;
+    http_fixture f;
     const rs::circuit_breaker breaker{{.name = "jira_api", .failure_threshold = 5}, f.reg};
     const running_server server([&](httplib::Server& s) { rs::mount(s, rs::monitoring_api{f.reg}); });
     auto client = server.client();
 
-    const auto health = client.Get(root + "/health");
+    const auto health = client.Get(http_root + "/health");
     REQUIRE(health);
     CHECK(health->status == 200);
     CHECK(health->get_header_value("Content-Type") == "application/json");
@@ -263,8 +263,8 @@ TEST_CASE("the monitoring API is served over HTTP", "[httplib][monitoring_api]")
     CHECK(
         health->body ==
         R"({"status":"healthy","timestamp":"2024-01-08T20:00:00.000000Z","total_circuits":1,"circuits_by_state":{"closed":1,"open":0,"half_open":0},"open_circuits":[]})");
-    CHECK(client.Get(root + "/summary?x=%zz")->body == rs::to_json(f.reg.summary()));
-    CHECK(client.Get(root + "/circuit-breakers")->body == rs::to_json(f.reg.circuit_breakers()));
+    CHECK(client.Get(http_root + "/summary?x=%zz")->body == rs::to_json(f.reg.summary()));
+    CHECK(client.Get(http_root + "/circuit-breakers")->body == rs::to_json(f.reg.circuit_breakers()));
 
     const auto metrics = client.Get("/metrics");
     CHECK(metrics->get_header_value("Content-Type") == "text/plain; version=0.0.4; charset=utf-8");
@@ -272,15 +272,16 @@ TEST_CASE("the monitoring API is served over HTTP", "[httplib][monitoring_api]")
     CHECK(client.Post("/metrics", "", "text/plain")->status == 405);
 
     breaker.force_open();
-    CHECK(client.Get(root + "/circuit-breakers/jira_api")->body.starts_with(R"({"state":"forced_open",)"));
+    CHECK(
+        client.Get(http_root + "/circuit-breakers/jira_api")->body.starts_with(R"({"state":"forced_open",)"));
 }
 
 TEST_CASE("HEAD is answered with the length of the body and none", "[httplib][monitoring_api]") {
-    fixture f;
+    http_fixture f;
     const running_server server([&](httplib::Server& s) { rs::mount(s, rs::monitoring_api{f.reg}); });
     auto client = server.client();
 
-    const auto r = client.Head(root + "/health");
+    const auto r = client.Head(http_root + "/health");
 
     REQUIRE(r);
     CHECK(r->status == 200);
@@ -289,16 +290,16 @@ TEST_CASE("HEAD is answered with the length of the body and none", "[httplib][mo
 }
 
 TEST_CASE("other methods over HTTP are 405, other paths 404", "[httplib][monitoring_api][H-MON-07]") {
-    fixture f;
+    http_fixture f;
     const rs::circuit_breaker breaker{{.name = "jira_api"}, f.reg};
     const running_server server([&](httplib::Server& s) { rs::mount(s, rs::monitoring_api{f.reg}); });
     auto client = server.client();
 
     for (const auto& r :
-         {client.Post(root + "/health", "{}", "application/json"),
-          client.Put(root + "/health", "{}", "application/json"),
-          client.Patch(root + "/health", "{}", "application/json"),
-          client.Delete(root + "/circuit-breakers/jira_api"), client.Options(root + "/health")}) {
+         {client.Post(http_root + "/health", "{}", "application/json"),
+          client.Put(http_root + "/health", "{}", "application/json"),
+          client.Patch(http_root + "/health", "{}", "application/json"),
+          client.Delete(http_root + "/circuit-breakers/jira_api"), client.Options(http_root + "/health")}) {
         REQUIRE(r);
         CHECK(r->status == 405);
         CHECK(r->get_header_value("Allow") == "GET, HEAD");
@@ -306,7 +307,7 @@ TEST_CASE("other methods over HTTP are 405, other paths 404", "[httplib][monitor
     }
     for (const char* path : {"", "/", "/nope", "/circuit-breakers/nope"}) {
         INFO(path);
-        const auto r = client.Get(root + path);
+        const auto r = client.Get(http_root + path);
         REQUIRE(r);
         CHECK(r->status == 404);
         CHECK(r->body.starts_with(R"({"error":{"code":"not_found",)"));
@@ -315,7 +316,7 @@ TEST_CASE("other methods over HTTP are 405, other paths 404", "[httplib][monitor
 
 TEST_CASE("names with slashes, per cents and line ends round-trip over HTTP",
           "[httplib][monitoring_api][H-MON-11]") {
-    fixture f;
+    http_fixture f;
     std::vector<rs::circuit_breaker> breakers;
     for (const char* name : {"a/b", "100%", "%2F", "..", "Zürich", "line\nend"}) {
         breakers.emplace_back(rs::circuit_breaker_config{.name = name}, f.reg);
@@ -326,27 +327,27 @@ TEST_CASE("names with slashes, per cents and line ends round-trip over HTTP",
 
     for (const char* encoded : {"a%2Fb", "100%25", "%252F", "%2E%2E", "Z%C3%BCrich", "line%0Aend"}) {
         INFO(encoded);
-        const auto r = client.Get(root + "/circuit-breakers/" + encoded);
+        const auto r = client.Get(http_root + "/circuit-breakers/" + encoded);
         REQUIRE(r);
         CHECK(r->status == 200);
     }
-    CHECK(client.Get(root + "/circuit-breakers/%zz")->status == 400);
-    CHECK(client.Get(root + "/circuit-breakers/..%2fhealth")->status == 404);
+    CHECK(client.Get(http_root + "/circuit-breakers/%zz")->status == 400);
+    CHECK(client.Get(http_root + "/circuit-breakers/..%2fhealth")->status == 404);
 }
 
 TEST_CASE("the longest paths that the server takes are answered", "[httplib][monitoring_api]") {
-    fixture f;
+    http_fixture f;
     const running_server server([&](httplib::Server& s) { rs::mount(s, rs::monitoring_api{f.reg}); });
     auto client = server.client();
 
-    const auto r = client.Get(root + "/circuit-breakers/" + std::string(8'000, 'x'));
+    const auto r = client.Get(http_root + "/circuit-breakers/" + std::string(8'000, 'x'));
 
     REQUIRE(r);
     CHECK(r->status == 404);
 }
 
 TEST_CASE("clients that hang up amid the answer end nothing", "[httplib][monitoring_api]") {
-    fixture f;
+    http_fixture f;
     std::vector<rs::circuit_breaker> breakers;
     for (int i = 0; i < 500; ++i)
         breakers.emplace_back(rs::circuit_breaker_config{.name = "circuit_" + std::to_string(i)}, f.reg);
@@ -357,7 +358,7 @@ TEST_CASE("clients that hang up amid the answer end nothing", "[httplib][monitor
             ::setsockopt(listener, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
         });
     });
-    const std::string request = "GET " + root + "/circuit-breakers HTTP/1.1\r\nHost: x\r\n\r\n";
+    const std::string request = "GET " + http_root + "/circuit-breakers HTTP/1.1\r\nHost: x\r\n\r\n";
 
     for (int i = 0; i < 20; ++i) {
         const int s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -379,7 +380,7 @@ TEST_CASE("clients that hang up amid the answer end nothing", "[httplib][monitor
     }
 
     auto client = server.client();
-    CHECK(client.Get(root + "/health")->status == 200);
+    CHECK(client.Get(http_root + "/health")->status == 200);
 }
 
 } // namespace

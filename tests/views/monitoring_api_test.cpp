@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 
 const std::string root = "/api/v1/resilience";
 
-struct fixture {
+struct api_fixture {
     rs::testing::virtual_clock clock;
     rs::registry reg{clock};
     rs::monitoring_api api{reg};
@@ -44,7 +44,7 @@ std::string percent_encoded(std::string_view text) {
 }
 
 TEST_CASE("the four endpoints answer with their bodies", "[monitoring_api]") {
-    fixture f;
+    api_fixture f;
     f.add("jira_api");
     f.add("confluence_api").force_open();
 
@@ -70,7 +70,7 @@ TEST_CASE("the four endpoints answer with their bodies", "[monitoring_api]") {
 }
 
 TEST_CASE("a registry without circuits is healthy and its lists are empty", "[monitoring_api]") {
-    const fixture f;
+    const api_fixture f;
 
     CHECK(f.get("/circuit-breakers").body == "{}");
     CHECK(f.get("/summary").body == "[]");
@@ -78,7 +78,7 @@ TEST_CASE("a registry without circuits is healthy and its lists are empty", "[mo
 }
 
 TEST_CASE("an unknown name is 404 with an error object", "[monitoring_api]") {
-    const fixture f;
+    const api_fixture f;
 
     const auto r = f.get("/circuit-breakers/no%22pe");
 
@@ -88,7 +88,7 @@ TEST_CASE("an unknown name is 404 with an error object", "[monitoring_api]") {
 }
 
 TEST_CASE("an unknown path is 404, whatever the method", "[monitoring_api]") {
-    fixture f;
+    api_fixture f;
     f.add("jira_api");
     for (const char* path :
          {"", "/", "/nope", "/healthy", "/health/", "/Health", "//health", "/circuit-breakers/",
@@ -106,7 +106,7 @@ TEST_CASE("an unknown path is 404, whatever the method", "[monitoring_api]") {
 }
 
 TEST_CASE("other methods are 405 and told what is allowed", "[monitoring_api][H-MON-07]") {
-    fixture f;
+    api_fixture f;
     const auto& breaker = f.add("jira_api");
     for (const char* method :
          {"POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "", "get", "GET ", "RESET"}) {
@@ -125,7 +125,7 @@ TEST_CASE("other methods are 405 and told what is allowed", "[monitoring_api][H-
 }
 
 TEST_CASE("HEAD is GET without the body", "[monitoring_api]") {
-    const fixture f;
+    const api_fixture f;
 
     const auto r = f.api.handle({.method = "HEAD", .target = root + "/health"});
 
@@ -136,7 +136,7 @@ TEST_CASE("HEAD is GET without the body", "[monitoring_api]") {
 }
 
 TEST_CASE("answers are neither stored nor taken for HTML", "[monitoring_api][H-MON-01]") {
-    fixture f;
+    api_fixture f;
     f.add("<script>alert(1)</script>");
 
     const auto r = f.get("/circuit-breakers");
@@ -147,7 +147,7 @@ TEST_CASE("answers are neither stored nor taken for HTML", "[monitoring_api][H-M
 }
 
 TEST_CASE("names of any bytes round-trip when percent-encoded", "[monitoring_api][H-MON-11]") {
-    fixture f;
+    api_fixture f;
     for (const std::string& name :
          {std::string("a/b"), std::string("100%"), std::string("%2F"), std::string(".."),
           std::string("../health"), std::string("Zürich 🚀"), std::string("a?b#c"), std::string("a b+c"),
@@ -166,7 +166,7 @@ TEST_CASE("names of any bytes round-trip when percent-encoded", "[monitoring_api
 }
 
 TEST_CASE("a name is one segment: an encoded slash leads nowhere else", "[monitoring_api][H-MON-11]") {
-    fixture f;
+    api_fixture f;
     f.add("health");
 
     CHECK(f.get("/circuit-breakers/..%2fhealth").status == 404);
@@ -176,7 +176,7 @@ TEST_CASE("a name is one segment: an encoded slash leads nowhere else", "[monito
 }
 
 TEST_CASE("broken escapes are 400", "[monitoring_api][H-MON-08]") {
-    const fixture f;
+    const api_fixture f;
     for (const char* name : {"%", "%2", "a%", "%zz", "%2G", "%G2", "%%20", "% 20", "%-1", "%+1", "%0x"}) {
         INFO(name);
         const auto r = f.get(std::string("/circuit-breakers/") + name);
@@ -186,7 +186,7 @@ TEST_CASE("broken escapes are 400", "[monitoring_api][H-MON-08]") {
 }
 
 TEST_CASE("queries and fragments are ignored, whatever they hold", "[monitoring_api][H-MON-08]") {
-    fixture f;
+    api_fixture f;
     f.add("jira_api");
     for (const char* query : {"?", "?x=1", "?delay=-1", "?delay=99999999999999999999", "?a=1&a=2&a=3", "?%zz",
                               "?%00", "#top", "?x#y", "?/nope"}) {
@@ -198,7 +198,7 @@ TEST_CASE("queries and fragments are ignored, whatever they hold", "[monitoring_
 }
 
 TEST_CASE("an endless name is not sent back in full", "[monitoring_api][H-MON-08]") {
-    const fixture f;
+    const api_fixture f;
 
     const auto r = f.get("/circuit-breakers/" + std::string(1'000'000, 'x'));
 
@@ -207,7 +207,7 @@ TEST_CASE("an endless name is not sent back in full", "[monitoring_api][H-MON-08
 }
 
 TEST_CASE("no bytes at all make it throw", "[monitoring_api]") {
-    fixture f;
+    api_fixture f;
     f.add("jira_api");
     static_assert(noexcept(f.api.handle({})));
     std::uint32_t state = 4711;

@@ -36,7 +36,7 @@ public:
     mutable int reads = 0;
 };
 
-struct fixture {
+struct prometheus_fixture {
     rs::testing::virtual_clock clock;
     rs::registry reg{clock};
 
@@ -183,7 +183,7 @@ resilience_listener_errors_total 0
 }
 
 TEST_CASE("a registry without policies has only the totals that have no name", "[prometheus]") {
-    const fixture f;
+    const prometheus_fixture f;
 
     CHECK(rs::to_prometheus(f.reg).starts_with("# HELP resilience_fallback_calls_total "));
     CHECK(f.value("fallback_calls_total{kind=\"used\"}") == "0");
@@ -192,7 +192,7 @@ TEST_CASE("a registry without policies has only the totals that have no name", "
 
 TEST_CASE("the text is the same whatever the order of creation", "[prometheus]") {
     const auto text = [](const std::vector<std::string>& names) {
-        fixture f;
+        prometheus_fixture f;
         std::vector<rs::circuit_breaker> breakers;
         for (const auto& name : names) breakers.emplace_back(rs::circuit_breaker_config{.name = name}, f.reg);
         return rs::to_prometheus(f.reg);
@@ -202,7 +202,7 @@ TEST_CASE("the text is the same whatever the order of creation", "[prometheus]")
 }
 
 TEST_CASE("exactly one state of a circuit is 1, and it is the right one", "[prometheus]") {
-    fixture f;
+    prometheus_fixture f;
     const rs::circuit_breaker c({.name = "c", .failure_threshold = 1, .recovery_timeout = 30s}, f.reg);
     const auto state = [&] {
         std::string is;
@@ -233,7 +233,7 @@ TEST_CASE("exactly one state of a circuit is 1, and it is the right one", "[prom
 }
 
 TEST_CASE("rates are percentages of the window, whose results are shown", "[prometheus]") {
-    fixture f;
+    prometheus_fixture f;
     const rs::circuit_breaker c({.name = "c",
                                  .failure_rate_threshold = 0.9,
                                  .slow_call_duration = 1s,
@@ -257,7 +257,7 @@ TEST_CASE("rates are percentages of the window, whose results are shown", "[prom
 }
 
 TEST_CASE("a circuit that looks for slow calls shows how long all of them took", "[prometheus]") {
-    fixture f;
+    prometheus_fixture f;
     const rs::circuit_breaker c({.name = "c", .slow_call_duration = 1s, .slow_call_rate_threshold = 0.9},
                                 f.reg);
     const auto seconds = [&](const std::string& part, const std::string& labels) {
@@ -286,7 +286,7 @@ TEST_CASE("a circuit that looks for slow calls shows how long all of them took",
 }
 
 TEST_CASE("calls are timed from the update on that asks for slow ones", "[prometheus]") {
-    fixture f;
+    prometheus_fixture f;
     const rs::circuit_breaker c({.name = "c"}, f.reg);
     c([] {});
     CHECK_FALSE(c.stats().latencies.has_value());
@@ -302,7 +302,7 @@ TEST_CASE("calls are timed from the update on that asks for slow ones", "[promet
 }
 
 TEST_CASE("a circuit that counts failures alone shows those, up to its threshold", "[prometheus]") {
-    fixture f;
+    prometheus_fixture f;
     const rs::circuit_breaker c({.name = "c", .failure_threshold = 5}, f.reg);
     c([] {});
     fail(c);
@@ -315,7 +315,7 @@ TEST_CASE("a circuit that counts failures alone shows those, up to its threshold
 }
 
 TEST_CASE("a window of time has no most", "[prometheus]") {
-    fixture f;
+    prometheus_fixture f;
     const rs::circuit_breaker c({.name = "c", .failure_rate_threshold = 0.5, .window = rs::time_window{10s}},
                                 f.reg);
     c([] {});
@@ -327,7 +327,7 @@ TEST_CASE("a window of time has no most", "[prometheus]") {
 }
 
 TEST_CASE("delays before retries add up in seconds", "[prometheus][retry]") {
-    fixture f;
+    prometheus_fixture f;
     const rs::retry r({.name = "r", .max_attempts = 3, .base_delay = 250ms, .jitter = rs::jitter::none},
                       f.reg);
     const rs::retry unlimited({.name = "u", .base_delay = 0s, .budget = rs::retry_budget::unlimited()},
@@ -346,7 +346,7 @@ TEST_CASE("delays before retries add up in seconds", "[prometheus][retry]") {
 }
 
 TEST_CASE("values that came late and were kept are successful calls", "[prometheus][timeout]") {
-    fixture f;
+    prometheus_fixture f;
     const rs::timeout t({.name = "t", .limit = 1s, .keep_late = true}, f.reg);
     t([] {});
     t([&] { f.clock.advance(2s); });
@@ -371,7 +371,7 @@ TEST_CASE("timeouts of both kinds and one name have families of their own", "[pr
 
 TEST_CASE("fallbacks are counted by the registry of the call that they are part of",
           "[prometheus][fallback]") {
-    fixture f;
+    prometheus_fixture f;
     const rs::retry once({.max_attempts = 1}, f.reg);
     const auto throwing = [](const rs::failure&) -> bool { throw std::runtime_error("predicate"); };
     fail(rs::fallback([] {}) | once);
@@ -388,7 +388,7 @@ TEST_CASE("fallbacks are counted by the registry of the call that they are part 
 }
 
 TEST_CASE("listeners that throw are counted", "[prometheus]") {
-    fixture f;
+    prometheus_fixture f;
     const auto subscription = f.reg.subscribe([](const rs::event&) { throw std::runtime_error("listener"); });
     const rs::circuit_breaker c({.name = "c"}, f.reg);
     c.force_open();
@@ -409,7 +409,7 @@ TEST_CASE("names of any bytes stay in their quotes", "[prometheus][H-MON-01]") {
         {"cut \xE2\x82", "cut \xEF\xBF\xBD\xEF\xBF\xBD"}};
     for (const auto& [name, written] : names) {
         INFO(written);
-        fixture f;
+        prometheus_fixture f;
         const rs::circuit_breaker c({.name = name}, f.reg);
         const std::string text = rs::to_prometheus(f.reg);
         CHECK(text.find("\nresilience_circuitbreaker_trips_total{name=\"" + written + "\"} 0\n") !=
@@ -419,7 +419,7 @@ TEST_CASE("names of any bytes stay in their quotes", "[prometheus][H-MON-01]") {
 }
 
 TEST_CASE("every line is a comment or a sample, and a family's samples stand together", "[prometheus]") {
-    fixture f;
+    prometheus_fixture f;
     const rs::circuit_breaker a({.name = "a\n# TYPE x counter\n"}, f.reg);
     const rs::circuit_breaker b({.name = "b"}, f.reg);
     const rs::retry r({.name = "b"}, f.reg);
@@ -442,7 +442,7 @@ TEST_CASE("every line is a comment or a sample, and a family's samples stand tog
 }
 
 TEST_CASE("the prefix is what all names begin with", "[prometheus]") {
-    fixture f;
+    prometheus_fixture f;
     const rs::circuit_breaker c({.name = "c"}, f.reg);
 
     const std::string text = rs::to_prometheus(f.reg, {.prefix = "resilience4j"});
@@ -452,7 +452,7 @@ TEST_CASE("the prefix is what all names begin with", "[prometheus]") {
 }
 
 TEST_CASE("a prefix that no metric may begin with is refused, by its name, value and range", "[prometheus]") {
-    const fixture f;
+    const prometheus_fixture f;
     for (const char* prefix : {"a", "_", "A9_z"}) CHECK_NOTHROW(rs::to_prometheus(f.reg, {.prefix = prefix}));
     for (const std::string& prefix :
          {std::string(), std::string("9a"), std::string("a-b"), std::string("a b"), std::string("a\n"),
@@ -487,7 +487,7 @@ TEST_CASE("a scrape of 500 circuits reads each of them once", "[prometheus]") {
 }
 
 TEST_CASE("/metrics answers in the text format", "[prometheus][monitoring_api]") {
-    fixture f;
+    prometheus_fixture f;
     const rs::circuit_breaker c({.name = "c"}, f.reg);
     const rs::monitoring_api api(f.reg, {.prefix = "mine"});
 

@@ -42,13 +42,13 @@ protected:
     void flush_() override {}
 };
 
-struct fixture {
+struct log_fixture {
     rs::testing::virtual_clock clock;
     rs::registry reg{clock};
     std::shared_ptr<memory_sink> sink = std::make_shared<memory_sink>();
     std::shared_ptr<spdlog::logger> logger = std::make_shared<spdlog::logger>("test", sink);
 
-    fixture() { logger->set_level(level::info); }
+    log_fixture() { logger->set_level(level::info); }
     rs::event stamped(rs::event e) const {
         e.wall = rs::testing::virtual_clock::start_wall_time;
         return e;
@@ -77,7 +77,7 @@ rs::event failed(std::string error) {
 
 TEST_CASE("failed attempts, recovery and exhaustion are logged with the words and keys that people grep for",
           "[spdlog]") {
-    fixture f;
+    log_fixture f;
     const rs::retry retry{{.name = "jira_api", .base_delay = 1s, .jitter = rs::jitter::none}, f.reg};
     const auto logging = rs::log_events(f.reg, f.logger);
     int calls = 0;
@@ -99,7 +99,7 @@ TEST_CASE("failed attempts, recovery and exhaustion are logged with the words an
 }
 
 TEST_CASE("a circuit is logged through trip, probe and recovery", "[spdlog]") {
-    fixture f;
+    log_fixture f;
     const rs::circuit_breaker breaker{
         {.name = "jira_api", .failure_threshold = 2, .success_threshold = 1, .recovery_timeout = 30s}, f.reg};
     const auto logging = rs::log_events(f.reg, f.logger);
@@ -124,7 +124,7 @@ TEST_CASE("a circuit is logged through trip, probe and recovery", "[spdlog]") {
 }
 
 TEST_CASE("every other kind of event has its line and level", "[spdlog]") {
-    fixture f;
+    log_fixture f;
     const auto line = [&](rs::event e) { return f.line(e); };
     using kind = rs::event_kind;
 
@@ -167,7 +167,7 @@ TEST_CASE("every other kind of event has its line and level", "[spdlog]") {
 }
 
 TEST_CASE("no text forges a line, a field or a terminal command", "[spdlog][H-MON-01]") {
-    fixture f;
+    log_fixture f;
     auto e = failed(
         "a\nAttempt 9/9 failed\r\x1b[2J\" error_type=x \x7f \xC2\x9B \xE2\x80\xAE \xE2\x80\xA8 \xFF \\");
     e.operation = "f error=x\n";
@@ -192,7 +192,7 @@ TEST_CASE("no text forges a line, a field or a terminal command", "[spdlog][H-MO
 }
 
 TEST_CASE("long texts are cut", "[spdlog][H-CB-37]") {
-    fixture f;
+    log_fixture f;
 
     CHECK(f.line(failed(std::string(1'000'000, 'x'))).size() < 700);
     CHECK(f.line(failed("12345678"), {.longest_text = 4}).ends_with(R"(error="1234...")"));
@@ -204,7 +204,7 @@ TEST_CASE("long texts are cut", "[spdlog][H-CB-37]") {
 }
 
 TEST_CASE("redact sees the whole text of every error before it is written", "[spdlog][H-CB-37]") {
-    fixture f;
+    log_fixture f;
     std::string seen;
     const rs::log_options options{.redact =
                                       [&](std::string_view text) {
@@ -226,7 +226,7 @@ TEST_CASE("redact sees the whole text of every error before it is written", "[sp
 }
 
 TEST_CASE("a redact that throws hides the text and disturbs nobody", "[spdlog][H-EV-02]") {
-    fixture f;
+    log_fixture f;
     const rs::log_options options{.redact = [](std::string_view) -> std::string { throw 42; }};
 
     const std::string line = f.line(failed("token=abc"), options);
@@ -237,7 +237,7 @@ TEST_CASE("a redact that throws hides the text and disturbs nobody", "[spdlog][H
 }
 
 TEST_CASE("a sink that throws disturbs no call", "[spdlog][H-EV-02]") {
-    fixture f;
+    log_fixture f;
     f.logger->set_error_handler([](const std::string&) {});
     const rs::retry retry{{.base_delay = 1s}, f.reg};
     const auto logging = rs::log_events(f.reg, f.logger);
@@ -262,7 +262,7 @@ TEST_CASE("a sink that throws disturbs no call", "[spdlog][H-EV-02]") {
 }
 
 TEST_CASE("a sink that uses the registry's own policies does not wait for itself", "[spdlog][H-EV-01]") {
-    fixture f;
+    log_fixture f;
     const rs::circuit_breaker breaker{{.name = "log_server", .failure_threshold = 1}, f.reg};
     const auto logging = rs::log_events(f.reg, f.logger);
     f.sink->on_line = [&] { // under the sink's lock
@@ -276,7 +276,7 @@ TEST_CASE("a sink that uses the registry's own policies does not wait for itself
 }
 
 TEST_CASE("a line below the logger's level is not even made", "[spdlog]") {
-    fixture f;
+    log_fixture f;
     f.logger->set_level(level::err);
     int redacted = 0;
     const auto logging = rs::log_events(f.reg, f.logger, {.redact = [&](std::string_view text) {
@@ -291,7 +291,7 @@ TEST_CASE("a line below the logger's level is not even made", "[spdlog]") {
 }
 
 TEST_CASE("logging ends with the subscription, and needs a logger", "[spdlog]") {
-    fixture f;
+    log_fixture f;
     { const auto logging = rs::log_events(f.reg, f.logger); }
 
     f.reg.env()->publish(failed("down"));
