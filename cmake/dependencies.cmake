@@ -56,6 +56,18 @@ macro(resilience_find_httplib)
     endif()
 endmacro()
 
+macro(resilience_find_nlohmann_json)
+    if(NOT TARGET nlohmann_json::nlohmann_json)
+        find_package(nlohmann_json 3.11 CONFIG QUIET)
+    endif()
+    if(NOT TARGET nlohmann_json::nlohmann_json)
+        set(JSON_Install ${RESILIENCE_INSTALL})
+        resilience_fetch(
+            nlohmann_json https://github.com/nlohmann/json/releases/download/v3.11.3/json.tar.xz
+            d6c65aca6b1ed68e7a182f4757257b107ae403032760ed6ef121c9d55e81757d)
+    endif()
+endmacro()
+
 macro(resilience_find_asio)
     if(NOT TARGET asio::asio)
         list(PREPEND CMAKE_MODULE_PATH ${PROJECT_SOURCE_DIR}/cmake)

@@ -35,6 +35,11 @@ if(RESILIENCE_WITH_SPDLOG)
     resilience_add_component(resilience LINKS resilience_core fmt::fmt spdlog::spdlog)
 endif()
 
+if(RESILIENCE_WITH_NLOHMANN_JSON)
+    resilience_find_nlohmann_json()
+    resilience_add_component(nlohmann_json LINKS resilience_core nlohmann_json::nlohmann_json)
+endif()
+
 if(RESILIENCE_WITH_HTTPLIB)
     if(NOT RESILIENCE_WITH_SPDLOG)
         message(FATAL_ERROR "RESILIENCE_WITH_HTTPLIB=ON needs RESILIENCE_WITH_SPDLOG=ON: "

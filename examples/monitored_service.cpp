@@ -61,7 +61,7 @@ int main(int argc, char** argv) {
     const std::string prefix = argc > 3 ? argv[3] : "resilience";
 
     httplib::Server server;
-    rs::mount(server, rs::monitoring_api(rs::registry::global(), {.prefix = prefix}));
+    rs::mount(server, rs::monitoring_api(rs::registry::global(), {.prometheus = {.prefix = prefix}}));
     const int port = wanted == 0 ? server.bind_to_any_port("127.0.0.1") : wanted;
     if (wanted != 0 && !server.bind_to_port("127.0.0.1", wanted)) {
         std::cerr << "port " << wanted << " is taken\n";

@@ -50,6 +50,14 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     return "unknown";
 }
 
+/// The kind of that name; empty if there is none.
+constexpr std::optional<event_kind> event_kind_of(std::string_view name) noexcept {
+    for (int k = 0; k <= static_cast<int>(event_kind::policy_updated); ++k) {
+        if (to_string(static_cast<event_kind>(k)) == name) return static_cast<event_kind>(k);
+    }
+    return std::nullopt;
+}
+
 /// Something that a policy did, with the numbers of the moment it happened. A value: it may be kept,
 /// and it holds no exception.
 struct event {

@@ -86,6 +86,10 @@ public:
         while (last_ < since && !closed_ && system_time().now() < until) added_.wait_until(lock, until);
         return last_ >= since;
     }
+    bool closed() const {
+        const detail::lock_guard lock(mutex_);
+        return closed_;
+    }
     /// Wakes every waiting reader, and lets none wait any more: for a server that ends.
     void close() {
         {

@@ -98,23 +98,40 @@ struct result_traits<httplib::Result> {
     }
 };
 
-/// Serves the monitoring API under /api/v1/resilience and /metrics: GET and HEAD; POST, PUT, PATCH, DELETE and OPTIONS
-/// are answered too (405). Call it before the server listens. The api is copied; its registry must outlive
-/// the server. Limits on connections, time and bodies, and the address (bind it to 127.0.0.1 unless others
-/// may see it), are the server's.
+/// Serves the monitoring API, with /metrics and /dashboard. Call it before the server listens. The api is copied; its
+/// registry must outlive the server. Limits on connections, time and bodies, and the address (bind it to 127.0.0.1
+/// unless others may see it), are the server's. A stream of events keeps one of the server's threads until its client
+/// is gone, its log is closed or the server stops, which it notices within 250 ms.
 inline void mount(httplib::Server& server, const monitoring_api& api) {
     const auto serve = [api](const httplib::Request& request, httplib::Response& response) {
         // HEAD as GET: cpp-httplib leaves the body out itself, and then knows its length.
         const bool head = request.method == "HEAD";
-        auto answer = api.handle({.method = head ? "GET" : request.method, .target = request.target});
+        http_request asked{.method = head ? "GET" : request.method, .target = request.target};
+        // Of a header that stands there twice the first; those that add up are none that the API looks at.
+        for (const auto& [name, value] : request.headers) asked.headers.emplace(name, value);
+        asked.body = request.body;
+        auto answer = api.handle(asked);
         response.status = answer.status;
         for (const auto& [name, value] : answer.headers) response.set_header(name.c_str(), value);
+        if (answer.stream && !head) {
+            response.set_chunked_content_provider(
+                answer.content_type,
+                [stream = std::move(answer.stream)](std::size_t, httplib::DataSink& sink) {
+                    constexpr std::chrono::milliseconds patience{250};
+                    const std::string piece = stream->next(patience);
+                    if (!piece.empty() && !sink.write(piece.data(), piece.size())) return false;
+                    if (stream->ended()) sink.done();
+                    return true;
+                });
+            return;
+        }
         // NOLINTNEXTLINE(performance-move-const-arg): later versions of cpp-httplib take the string over
         response.set_content(std::move(answer.body), answer.content_type);
     };
     // The path is decoded by then and may hold anything, line ends included.
     const std::string all = std::string(monitoring_api::root) + R"((?:/[\s\S]*)?)";
-    for (const auto& path : {all, std::string(monitoring_api::metrics)}) {
+    for (const auto& path :
+         {all, std::string(monitoring_api::metrics), std::string(monitoring_api::dashboard)}) {
         server.Get(path, serve);
         server.Post(path, serve);
         server.Put(path, serve);

@@ -79,6 +79,7 @@ public:
         if (text.find_first_of(".e") == std::string::npos) out_ += ".0";
         return *this;
     }
+    json_writer& value(std::monostate) { return null(); }
     json_writer& value(wall_time at) { return value(iso_8601(at)); }
     json_writer& value(circuit_state state) { return value(to_string(state)); }
     template <class T>
@@ -125,18 +126,19 @@ inline void write(json_writer& json, const circuit_summary& c) {
         json.member("health_percentage", c.health_percentage);
     });
 }
+/// The members that a policy's statistics are.
+inline void write_statistics(json_writer& json, const policy_snapshot& p) {
+    for (const statistic& s : p.statistics) {
+        json.key(s.name);
+        // A share or an amount that is negative stands for: not known.
+        if (const auto* share = std::get_if<double>(&s.value); share != nullptr && *share < 0) json.null();
+        else std::visit([&](const auto& what) { json.value(what); }, s.value);
+    }
+}
 inline void write(json_writer& json, const policy_snapshot& p) {
     json.object([&] {
         json.member("kind", p.kind).member("name", p.name);
-        json.key("statistics").object([&] {
-            for (const statistic& s : p.statistics) {
-                json.key(s.name);
-                // A share or an amount that is negative stands for: not known.
-                if (const auto* share = std::get_if<double>(&s.value); share != nullptr && *share < 0)
-                    json.null();
-                else std::visit([&](const auto& what) { json.value(what); }, s.value);
-            }
-        });
+        json.key("statistics").object([&] { write_statistics(json, p); });
     });
 }
 template <class T>
@@ -216,33 +218,39 @@ inline std::string to_json(const std::vector<policy_snapshot>& policies) {
     return detail::array_json(policies);
 }
 
-/// {kind, policy_kind, policy, operation, attempt, max_attempts, retry_depth, delay, from, to, failure_count,
-/// success_count, error_type, error, reason, timestamp, generation}: delay in seconds; null for texts that
-/// are empty, and for from and to unless the event tells a circuit's state. The monotonic time says nothing
-/// outside.
-inline std::string to_json(const event& e) {
+namespace detail {
+
+inline void write_members(json_writer& json, const event& e) {
     const auto state = [&](circuit_state s) {
         const bool has_state = e.policy_kind == "circuit_breaker" && e.kind != event_kind::policy_updated;
         return has_state ? std::optional(s) : std::nullopt;
     };
     std::optional<double> delay;
     if (e.delay) delay = std::chrono::duration<double>(*e.delay).count();
+    json.member("kind", to_string(e.kind));
+    json.key("policy_kind").value_or_null(e.policy_kind);
+    json.key("policy").value_or_null(e.policy);
+    json.key("operation").value_or_null(e.operation);
+    json.member("attempt", e.attempt)
+        .member("max_attempts", e.max_attempts)
+        .member("retry_depth", e.retry_depth);
+    json.member("delay", delay).member("from", state(e.from)).member("to", state(e.to));
+    json.member("failure_count", e.failure_count).member("success_count", e.success_count);
+    json.key("error_type").value_or_null(e.error_type);
+    json.key("error").value_or_null(e.error);
+    json.key("reason").value_or_null(e.reason);
+    json.member("timestamp", e.wall).member("generation", e.generation);
+}
+
+} // namespace detail
+
+/// {kind, policy_kind, policy, operation, attempt, max_attempts, retry_depth, delay, from, to, failure_count,
+/// success_count, error_type, error, reason, timestamp, generation}: delay in seconds; null for texts that
+/// are empty, and for from and to unless the event tells a circuit's state. The monotonic time says nothing
+/// outside.
+inline std::string to_json(const event& e) {
     detail::json_writer json;
-    json.object([&] {
-        json.member("kind", to_string(e.kind));
-        json.key("policy_kind").value_or_null(e.policy_kind);
-        json.key("policy").value_or_null(e.policy);
-        json.key("operation").value_or_null(e.operation);
-        json.member("attempt", e.attempt)
-            .member("max_attempts", e.max_attempts)
-            .member("retry_depth", e.retry_depth);
-        json.member("delay", delay).member("from", state(e.from)).member("to", state(e.to));
-        json.member("failure_count", e.failure_count).member("success_count", e.success_count);
-        json.key("error_type").value_or_null(e.error_type);
-        json.key("error").value_or_null(e.error);
-        json.key("reason").value_or_null(e.reason);
-        json.member("timestamp", e.wall).member("generation", e.generation);
-    });
+    json.object([&] { detail::write_members(json, e); });
     return json.take();
 }
 

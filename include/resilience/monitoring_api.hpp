@@ -1,102 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/json.hpp>
+#include <resilience/http_response.hpp>
+#include <resilience/monitoring_control.hpp>
+#include <resilience/monitoring_options.hpp>
+#include <resilience/monitoring_policies.hpp>
 #include <resilience/prometheus.hpp>
 #include <resilience/registry.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
-#include <map>
+#include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include <fmt/format.h>
+
 namespace resilience::inline RESILIENCE_ABI {
-namespace detail {
 
-/// Orders names of HTTP headers, whose case means nothing.
-struct header_less {
-    using is_transparent = void;
-    bool operator()(std::string_view a, std::string_view b) const noexcept {
-        const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
-        return std::ranges::lexicographical_compare(a, b, {}, lower, lower);
-    }
-};
-
-/// Undoes percent-encoding; empty for an escape that is none.
-inline std::optional<std::string> percent_decoded(std::string_view text) {
-    const auto digit = [](char c) {
-        if (c >= '0' && c <= '9') return c - '0';
-        if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-        if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-        return -1;
-    };
-    std::string out;
-    out.reserve(text.size());
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] != '%') {
-            out += text[i];
-            continue;
-        }
-        if (text.size() - i < 3) return std::nullopt;
-        const int high = digit(text[i + 1]);
-        const int low = digit(text[i + 2]);
-        if (high < 0 || low < 0) return std::nullopt;
-        out += static_cast<char>(high * 16 + low);
-        i += 2;
-    }
-    return out;
-}
-
-} // namespace detail
-
-/// By name, whatever its case.
-using http_headers = std::map<std::string, std::string, detail::header_less>;
-
-/// As much of an HTTP request as an answer depends on.
-struct http_request {
-    std::string method{};
-    /// As it came in the request line: still percent-encoded, with its query.
-    std::string target{};
-    http_headers headers{};
-    std::string body{};
-};
-
-struct http_response {
-    int status = 200;
-    std::string content_type{};
-    http_headers headers{};
-    std::string body{};
-};
-
-/// Answers requests for the state of a registry's circuits, whatever serves them:
+/// Answers requests for the state of a registry's policies, whatever serves them. Under /api/v1/resilience:
 ///
-///     GET /api/v1/resilience/circuit-breakers           all, by name
-///     GET /api/v1/resilience/circuit-breakers/{name}    one; the name percent-encoded, `/` as %2F
-///     GET /api/v1/resilience/health
-///     GET /api/v1/resilience/summary
-///     GET /metrics                                      what Prometheus scrapes
+///     GET  /                                        what there is here
+///     GET  /circuit-breakers                        all circuits, by name
+///     GET  /circuit-breakers/{name}                 one; the name percent-encoded, `/` as %2F
+///     GET  /health   /summary                       all circuits in a word, in a line each
+///     GET  /live                                    that the service answers, whatever its circuits do
+///     GET  /policies?kind=&name=   /policies/{name} policies of all kinds: configs and statistics
+///     GET  /events?since=&kind=&name=&limit=        with monitoring_options::events: what happened
+///     GET  /events/stream?since=&kind=&name=        the same as server-sent events
+///     POST /circuit-breakers/{name}/{reset|force-open|disable|metrics-only|open-for}?reason=&duration=
+///     PATCH /policies/{name}?kind=                  with monitoring_options::control: changes
 ///
-/// HEAD is GET without the body; other methods get 405, other paths 404, broken percent-escapes 400, each
-/// with an error object (see error_json). Queries, headers and bodies are ignored. It only reads: nothing
-/// that a client sends changes a circuit. Thread-safe; never throws, whatever it is sent.
+/// and at the root GET /metrics, what Prometheus scrapes, and GET /dashboard, with monitoring_options::dashboard.
+///
+/// HEAD is GET without the body; other methods get 405, other paths 404, broken percent-escapes and unknown or
+/// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore their query.
+/// Without `control` it only reads: nothing that a client sends changes anything. Thread-safe; never throws,
+/// whatever it is sent. Copies share their streams' counts.
 class monitoring_api {
 public:
     static constexpr std::string_view root = "/api/v1/resilience";
     static constexpr std::string_view metrics = "/metrics";
+    static constexpr std::string_view dashboard = "/dashboard";
 
     /// The registry must outlive the API. Throws std::invalid_argument for options that are not valid.
-    explicit monitoring_api(registry& where = registry::global(), prometheus_options options = {})
-        : registry_(&where), options_(std::move(options)) {
-        detail::require_valid(validate(options_));
+    explicit monitoring_api(registry& where = registry::global(), monitoring_options options = {})
+        : registry_(&where), streams_(std::make_shared<detail::stream_counts>()) {
+        detail::require_valid(validate(options));
+        errors_ = {options.show_errors, options.redact};
+        options_ = std::make_shared<const monitoring_options>(std::move(options));
     }
 
     http_response handle(const http_request& request) const noexcept {
         try {
             http_response response = answer(request);
-            if (request.method == "HEAD") response.body.clear();
+            if (request.method == "HEAD") {
+                response.body.clear();
+                response.stream.reset();
+            }
             return response;
         } catch (...) { // no memory: then not even a text
             http_response response;
@@ -104,65 +69,223 @@ public:
             return response;
         }
     }
+    const monitoring_options& options() const noexcept { return *options_; }
 
 private:
-    static http_response made(int status, std::string body) {
-        return {status,
-                "application/json",
-                {{"Cache-Control", "no-store"},
-                 {"X-Content-Type-Options", "nosniff"}}, // names are others' texts: never HTML
-                std::move(body)};
+    static bool reads(const http_request& request) noexcept {
+        return request.method == "GET" || request.method == "HEAD";
     }
     static http_response only_read() {
-        http_response response =
-            refused(405, "method_not_allowed", "this resource can only be read: GET or HEAD");
-        response.headers["Allow"] = "GET, HEAD";
-        return response;
+        return detail::not_allowed("this resource can only be read: GET or HEAD", "GET, HEAD");
     }
-    static http_response refused(int status, std::string_view code, std::string_view message) {
-        return made(status, error_json(code, message));
+    static http_response unknown_path() {
+        return detail::refused(404, "not_found",
+                               "no such resource; GET /api/v1/resilience tells what there is");
     }
 
     http_response answer(const http_request& request) const {
-        constexpr std::string_view circuits = "/circuit-breakers";
-        std::string_view path(request.target);
-        path = path.substr(0, path.find_first_of("?#"));
-        const bool reads = request.method == "GET" || request.method == "HEAD";
-        if (path == metrics) return reads ? exposed() : only_read();
+        detail::request_target target;
+        const std::string broken = detail::read_target(request.target, target);
+        std::string_view path = target.path;
+        if (path == metrics) return reads(request) ? exposed() : only_read();
+        if (path == dashboard && !options_->dashboard.empty()) return reads(request) ? page() : only_read();
         if (!path.starts_with(root)) return unknown_path();
         path.remove_prefix(root.size());
+        if (path.empty()) return reads(request) ? index() : only_read();
+        if (!path.starts_with('/')) return unknown_path();
+        path.remove_prefix(1);
 
-        const bool one = path.starts_with("/circuit-breakers/") && path.size() > circuits.size() + 1 &&
-                         path.find('/', circuits.size() + 1) == std::string_view::npos;
-        if (!one && path != circuits && path != "/health" && path != "/summary") return unknown_path();
-        if (!reads) return only_read();
-        if (one) return circuit(path.substr(circuits.size() + 1));
-        if (path == circuits) return made(200, to_json(registry_->circuit_breakers()));
-        if (path == "/health") return made(200, to_json(registry_->health()));
-        return made(200, to_json(registry_->summary()));
+        // {first}, {first}/{second} or {first}/{second}/{third}; none of them empty.
+        std::array<std::string_view, 3> parts;
+        std::size_t count = 0;
+        for (bool more = true; more; ++count) {
+            if (count == parts.size()) return unknown_path();
+            const auto slash = path.find('/');
+            parts[count] = path.substr(0, slash);
+            if (parts[count].empty()) return unknown_path();
+            more = slash != std::string_view::npos;
+            if (more) path.remove_prefix(slash + 1);
+        }
+        if (parts[0] == "circuit-breakers") return circuits(request, target, parts, count, broken);
+        if (parts[0] == "policies" && count <= 2) return policies(request, target, parts[1], broken);
+        if (parts[0] == "events" && (count == 1 || (count == 2 && parts[1] == "stream")))
+            return events(request, target, count == 2, broken);
+        if (count != 1) return unknown_path();
+        if (parts[0] == "health") return reads(request) ? health() : only_read();
+        if (parts[0] == "summary")
+            return reads(request) ? detail::made(200, to_json(registry_->summary())) : only_read();
+        if (parts[0] == "live")
+            return reads(request) ? detail::made(200, R"({"status":"alive"})") : only_read();
+        return unknown_path();
     }
+
     http_response exposed() const {
-        http_response response = made(200, to_prometheus(*registry_, options_));
+        std::string text = to_prometheus(*registry_, options_->prometheus);
+        if (options_->events) {
+            detail::exposition more(options_->prometheus.prefix);
+            more.family("event_stream_missed_total", "counter",
+                        "Events that clients of /events/stream were too slow for.");
+            more.sample({}, streams_->missed.load(std::memory_order_relaxed));
+            text += more.take();
+        }
+        http_response response = detail::made(200, std::move(text));
         response.content_type = "text/plain; version=0.0.4; charset=utf-8";
         return response;
     }
-    static http_response unknown_path() {
-        return refused(
-            404, "not_found",
-            "no such resource; there are circuit-breakers, circuit-breakers/{name}, health and summary");
+    http_response page() const {
+        http_response response = detail::made(200, std::string(options_->dashboard));
+        response.content_type = "text/html; charset=utf-8";
+        response.headers["Content-Security-Policy"] = options_->dashboard_policy;
+        response.headers["Referrer-Policy"] = "no-referrer";
+        return response;
     }
-    http_response circuit(std::string_view encoded) const {
-        const auto name = detail::percent_decoded(encoded);
-        if (!name) return refused(400, "bad_request", "the name's percent-encoding is broken");
-        if (const auto stats = registry_->circuit_breaker(*name)) return made(200, to_json(*stats));
-        constexpr std::size_t shown = 100; // bytes of a name that may be anything
-        std::string message = "no circuit breaker is named '";
-        message.append(detail::clipped(*name, shown)).append(name->size() > shown ? "...'" : "'");
-        return refused(404, "not_found", message);
+    http_response index() const {
+        detail::json_writer json;
+        json.object([&] {
+            json.member("version",
+                        std::string_view(fmt::format("{}.{}.{}", RESILIENCE_VERSION_MAJOR,
+                                                     RESILIENCE_VERSION_MINOR, RESILIENCE_VERSION_PATCH)));
+            json.member("control", options_->control).member("events", options_->events != nullptr);
+            json.key("routes").array([&] {
+                for (const std::string_view route :
+                     {"GET /circuit-breakers", "GET /circuit-breakers/{name}", "GET /health", "GET /summary",
+                      "GET /live", "GET /policies", "GET /policies/{name}"})
+                    json.value(route);
+                if (options_->events) json.value("GET /events").value("GET /events/stream");
+                if (!options_->control) return;
+                for (const std::string_view command : detail::circuit_commands)
+                    json.value("POST /circuit-breakers/{name}/" + std::string(command));
+                if (options_->read_changes) json.value("PATCH /policies/{name}");
+            });
+        });
+        return detail::made(200, json.take());
+    }
+    http_response health() const {
+        const health_report report = registry_->health();
+        return detail::made(report.status == "critical" ? options_->critical_status : 200, to_json(report));
     }
 
+    http_response circuits(const http_request& request, const detail::request_target& target,
+                           const std::array<std::string_view, 3>& parts, std::size_t count,
+                           const std::string& broken) const {
+        const bool commands =
+            count == 3 && options_->control &&
+            std::ranges::find(detail::circuit_commands, parts[2]) != detail::circuit_commands.end();
+        if (count == 3 && !commands) return unknown_path();
+        if (commands && request.method != "POST")
+            return detail::not_allowed("this is a command: POST", "POST");
+        if (commands) {
+            if (auto refusal = detail::control_refusal(request, *options_)) return std::move(*refusal);
+        } else if (!reads(request)) return only_read();
+        if (count == 1) return detail::made(200, to_json(registry_->circuit_breakers()));
+        const auto name = detail::percent_decoded(parts[1]);
+        if (!name) return detail::bad_request("the name's percent-encoding is broken");
+        if (commands) {
+            if (!broken.empty()) return detail::bad_request(broken);
+            return detail::command_circuit(*registry_, *name, parts[2], target);
+        }
+        if (const auto stats = registry_->circuit_breaker(*name)) return detail::made(200, to_json(*stats));
+        return detail::unknown_name("circuit breaker", *name);
+    }
+
+    http_response policies(const http_request& request, const detail::request_target& target,
+                           std::string_view encoded, const std::string& broken) const {
+        const bool one = !encoded.empty();
+        const bool changes = one && options_->control && request.method == "PATCH";
+        if (changes) {
+            if (auto refusal = detail::control_refusal(request, *options_)) return std::move(*refusal);
+        } else if (!reads(request)) {
+            return one && options_->control
+                       ? detail::not_allowed("this resource is read or changed: GET, HEAD or PATCH",
+                                             "GET, HEAD, PATCH")
+                       : only_read();
+        }
+        if (!broken.empty()) return detail::bad_request(broken);
+        const detail::known_arguments known =
+            one ? detail::known_arguments{"kind"} : detail::known_arguments{"kind", "name"};
+        if (auto wrong = target.unknown_argument(known); !wrong.empty()) return detail::bad_request(wrong);
+        detail::policy_filter which{target.argument("kind"), target.argument("name")};
+        if (one) {
+            auto name = detail::percent_decoded(encoded);
+            if (!name) return detail::bad_request("the name's percent-encoding is broken");
+            which.name = std::move(*name);
+        }
+        if (changes) return detail::patch_policy(*registry_, which, request.body, *options_, errors_);
+        std::string found = detail::policies_json(*registry_, which, errors_);
+        if (one && found.empty()) return detail::unknown_name("policy", which.name);
+        return detail::made(200, found.empty() ? "[]" : std::move(found));
+    }
+
+    http_response events(const http_request& request, const detail::request_target& target, bool streamed,
+                         const std::string& broken) const {
+        if (!options_->events) {
+            return detail::refused(404, "not_found",
+                                   "this service keeps no events (monitoring_options.events is not set)");
+        }
+        if (!reads(request)) return only_read();
+        if (!broken.empty()) return detail::bad_request(broken);
+        const detail::known_arguments known = streamed
+                                                  ? detail::known_arguments{"since", "kind", "name"}
+                                                  : detail::known_arguments{"since", "kind", "name", "limit"};
+        if (auto wrong = target.unknown_argument(known); !wrong.empty()) return detail::bad_request(wrong);
+        const event_log& log = *options_->events;
+        event_filter filter{{}, target.argument("name")};
+        if (const std::string kind = target.argument("kind"); !kind.empty()) {
+            filter.kind = event_kind_of(kind);
+            if (!filter.kind) return detail::bad_request("kind is not a kind of event");
+        }
+        std::optional<std::uint64_t> since;
+        std::optional<std::uint64_t> limit;
+        if (!detail::read_number(target.argument("since"), since))
+            return detail::bad_request("since must be the number of an event");
+        if (!detail::read_number(target.argument("limit"), limit) ||
+            (limit && (*limit < 1 || *limit > largest_page)))
+            return detail::bad_request("limit must be in 1..1000");
+        if (streamed) return stream(request, std::move(filter), since);
+
+        const auto page = log.read(in_this_log(since.value_or(1)), filter, limit.value_or(largest_page));
+        std::string body = R"({"events":[)";
+        for (const auto& entry : page.entries) {
+            if (&entry != &page.entries.front()) body += ',';
+            body += detail::numbered_json(entry, errors_);
+        }
+        body.append(R"(],"next":)").append(std::to_string(page.next));
+        body.append(R"(,"missed":)").append(std::to_string(page.missed)).append("}");
+        return detail::made(200, std::move(body));
+    }
+    http_response stream(const http_request& request, event_filter filter,
+                         std::optional<std::uint64_t> since) const {
+        // What a browser sends after its connection broke counts for more than the address it began with.
+        std::optional<std::uint64_t> last;
+        if (detail::read_number(std::string(request.header("Last-Event-ID")), last) && last &&
+            *last < UINT64_MAX)
+            since = *last + 1;
+        const std::uint64_t first = since ? in_this_log(*since) : options_->events->last() + 1;
+        if (streams_->open.fetch_add(1, std::memory_order_relaxed) >= options_->max_streams) {
+            streams_->open.fetch_sub(1, std::memory_order_relaxed);
+            http_response response = detail::refused(503, "too_many_streams",
+                                                     "no more streams of events may be open; poll /events");
+            response.headers["Retry-After"] = "30";
+            return response;
+        }
+        detail::stream_slot slot(streams_); // gives the place back should there be no memory
+        http_response response = detail::made(200, {});
+        response.content_type = "text/event-stream";
+        response.stream = std::make_shared<event_stream>(options_->events, std::move(filter), first, errors_,
+                                                         std::move(slot));
+        return response;
+    }
+    /// A number beyond the newest event is from a log that is no more: then all of this one is new.
+    std::uint64_t in_this_log(std::uint64_t since) const {
+        return since > options_->events->last() + 1 ? 1 : since;
+    }
+
+    static constexpr std::uint64_t largest_page = 1000;
+
     registry* registry_;
-    prometheus_options options_;
+    std::shared_ptr<const monitoring_options> options_;
+    detail::shown_errors errors_;
+    std::shared_ptr<detail::stream_counts> streams_;
 };
 
 } // namespace resilience::inline RESILIENCE_ABI

@@ -2,7 +2,9 @@
 #include "support/catch.hpp"
 
 #include <resilience/circuit_breaker.hpp>
+#include <resilience/event_log.hpp>
 #include <resilience/httplib.hpp>
+#include <resilience/nlohmann_json.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>
 #include <resilience/testing/virtual_clock.hpp>
@@ -11,7 +13,9 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <ctime>
 #include <memory>
@@ -305,7 +309,7 @@ TEST_CASE("other methods over HTTP are 405, other paths 404", "[httplib][monitor
         CHECK(r->get_header_value("Allow") == "GET, HEAD");
         CHECK(r->body.starts_with(R"({"error":{"code":"method_not_allowed",)"));
     }
-    for (const char* path : {"", "/", "/nope", "/circuit-breakers/nope"}) {
+    for (const char* path : {"/", "/nope", "/circuit-breakers/nope"}) {
         INFO(path);
         const auto r = client.Get(http_root + path);
         REQUIRE(r);
@@ -344,6 +348,87 @@ TEST_CASE("the longest paths that the server takes are answered", "[httplib][mon
 
     REQUIRE(r);
     CHECK(r->status == 404);
+}
+
+TEST_CASE("commands and changes are made over HTTP", "[httplib][monitoring_api]") {
+    http_fixture f;
+    const rs::circuit_breaker breaker{{.name = "jira_api"}, f.reg};
+    const running_server server([&](httplib::Server& s) {
+        rs::mount(s, rs::monitoring_api(f.reg, {.control = true,
+                                                .authorize = rs::bearer_token("0123456789abcdef"),
+                                                .read_changes = rs::read_json_changes}));
+    });
+    auto client = server.client();
+    const httplib::Headers may{{"X-Resilience-Control", "1"}, {"Authorization", "Bearer 0123456789abcdef"}};
+
+    const auto opened =
+        client.Post((http_root + "/circuit-breakers/jira_api/force-open?reason=a%20test").c_str(), may);
+    const auto changed = client.Patch(http_root + "/policies/jira_api", may, R"({"failure_threshold": 7})",
+                                      "application/json");
+    const auto refused = client.Post((http_root + "/circuit-breakers/jira_api/reset").c_str());
+
+    REQUIRE((opened && changed && refused));
+    CHECK(opened->status == 200);
+    CHECK(opened->body.starts_with(R"({"state":"forced_open","failure_count":0,"failure_threshold":5,)"));
+    CHECK(breaker.stats().reason == "a test");
+    CHECK(changed->status == 200);
+    CHECK(breaker.config().failure_threshold == 7U);
+    CHECK(refused->status == 403);
+    CHECK(breaker.state() == rs::circuit_state::forced_open);
+}
+
+TEST_CASE("events are streamed over HTTP, and a stream ends with the server",
+          "[httplib][event_stream][H-MON-05]") {
+    http_fixture f;
+    const auto log = std::make_shared<rs::event_log>(f.reg);
+    const rs::circuit_breaker breaker{{.name = "jira_api"}, f.reg};
+    const rs::monitoring_api api(f.reg, {.events = log, .max_streams = 1});
+    std::string got;
+    std::thread reader;
+    {
+        const running_server server([&](httplib::Server& s) { rs::mount(s, api); });
+        std::atomic<bool> begun{false};
+        std::atomic<bool> told{false};
+        reader = std::thread([&, port = server.port()] {
+            httplib::Client client("127.0.0.1", port);
+            client.Get(
+                http_root + "/events/stream",
+                [&](const httplib::Response& r) {
+                    return r.get_header_value("Content-Type") == "text/event-stream";
+                },
+                [&](const char* data, std::size_t size) {
+                    got.append(data, size);
+                    begun = true;
+                    if (got.find("state_changed") != std::string::npos) told = true;
+                    return true; // for as long as the server sends
+                });
+            begun = told = true; // whatever came of it
+        });
+        while (!begun) std::this_thread::yield();
+        CHECK(server.client().Get(http_root + "/events/stream")->status == 503);
+        breaker.force_open();
+        while (!told) std::this_thread::yield();
+    } // the server stops here, its stream open
+    reader.join();
+
+    CHECK(got.starts_with("retry: 2000\n\nid: 1\nevent: state_changed\ndata: {\"number\":1,"));
+    while (api.handle({.method = "GET", .target = http_root + "/events/stream"}).status != 200)
+        std::this_thread::yield(); // its place is free again
+}
+
+TEST_CASE("a client that goes gives its stream's place back", "[httplib][event_stream][H-MON-06]") {
+    http_fixture f;
+    const auto log = std::make_shared<rs::event_log>(f.reg);
+    const rs::circuit_breaker breaker{{.name = "jira_api"}, f.reg};
+    const rs::monitoring_api api(f.reg, {.events = log, .max_streams = 1});
+    const running_server server([&](httplib::Server& s) { rs::mount(s, api); });
+
+    server.client().Get(http_root + "/events/stream", [](const char*, std::size_t) { return false; });
+
+    while (api.handle({.method = "GET", .target = http_root + "/events/stream"}).status != 200) {
+        breaker.reset(); // something to send, on which it is noticed
+        std::this_thread::yield();
+    }
 }
 
 TEST_CASE("clients that hang up amid the answer end nothing", "[httplib][monitoring_api]") {

@@ -91,7 +91,7 @@ TEST_CASE("an unknown path is 404, whatever the method", "[monitoring_api]") {
     api_fixture f;
     f.add("jira_api");
     for (const char* path :
-         {"", "/", "/nope", "/healthy", "/health/", "/Health", "//health", "/circuit-breakers/",
+         {"/", "/nope", "/healthy", "/health/", "/Health", "//health", "/circuit-breakers/",
           "/circuit-breakers//", "/circuit-breakersjira_api", "/circuit-breakers/jira_api/",
           "/circuit-breakers/jira_api/reset", "/circuit-breakers/../health", "/./health"}) {
         INFO(path);

@@ -465,7 +465,7 @@ TEST_CASE("a prefix that no metric may begin with is refused, by its name, value
         "prometheus_options.prefix is 'a-b'; it must be letters, digits and underscores (at least one), and "
         "not begin with a digit");
     rs::registry reg;
-    CHECK_THROWS_AS(rs::monitoring_api(reg, {.prefix = ""}), std::invalid_argument);
+    CHECK_THROWS_AS(rs::monitoring_api(reg, {.prometheus = {.prefix = ""}}), std::invalid_argument);
 }
 
 TEST_CASE("a scrape of 500 circuits reads each of them once", "[prometheus]") {
