@@ -133,6 +133,11 @@ TEST_CASE("what is an alert, and how bad", "[alert_sink]") {
     e.error_type = "http_error";
     CHECK(rs::alert_fingerprint(e) == "state_changed|circuit_breaker|jira_api|open|http_error");
     CHECK(rs::alert_fingerprint(of(kind::budget_exhausted, "retry", "r")) == "budget_exhausted|retry|r||");
+
+    rs::alert a{.what = opened("jira_api", "HTTP 503")};
+    CHECK(rs::alert_message(a) == "Circuit 'jira_api' opened: HTTP 503");
+    a.held_back = 3;
+    CHECK(rs::alert_message(a) == "Circuit 'jira_api' opened: HTTP 503 (and 3 more)");
 }
 
 TEST_CASE("alert_if chooses; one that throws chooses nothing", "[alert_sink][H-EV-02]") {
@@ -424,6 +429,18 @@ TEST_CASE("a sink may be destroyed by its own sender", "[alert_sink]") {
 
     CHECK_FALSE(sink->has_value());
     CHECK_FALSE(w.reg.env()->has_listeners());
+}
+
+TEST_CASE("a sink that is delivered by hand may be destroyed by its own sender, too", "[alert_sink]") {
+    by_hand t;
+    t.on_send = [&](const rs::alert&) { t.sink.reset(); };
+    t.publish(opened("a"));
+    t.publish(opened("b"));
+
+    CHECK(t.sink->deliver_due() == 1);
+
+    CHECK_FALSE(t.sink.has_value());
+    CHECK(t.sent.size() == 1);
 }
 
 TEST_CASE("the send function is destroyed with the sink, not later", "[alert_sink]") {

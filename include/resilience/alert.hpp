@@ -115,4 +115,13 @@ inline std::string alert_title(const event& e) {
     }
 }
 
+/// One line with the title, the error's text and the number held back: `Circuit 'jira_api' opened: HTTP 503 (and 3
+/// more)`. As it is, like the title.
+inline std::string alert_message(const alert& a) {
+    std::string text = alert_title(a.what);
+    if (!a.what.error.empty()) text.append(": ").append(a.what.error);
+    if (a.held_back > 0) text.append(" (and ").append(std::to_string(a.held_back)).append(" more)");
+    return text;
+}
+
 } // namespace resilience::inline RESILIENCE_ABI

@@ -96,13 +96,6 @@ inline void write_details(json_writer& json, const alert& a) {
     member_if_any(json, "reason", e.reason);
     json.member("held_back", a.held_back).member("first_seen", a.first_seen).member("last_seen", a.last_seen);
 }
-/// The title, what went wrong and how often, in one line for people.
-inline std::string alert_message(const alert& a) {
-    std::string text = alert_title(a.what);
-    if (!a.what.error.empty()) text.append(": ").append(a.what.error);
-    if (a.held_back > 0) text.append(" (and ").append(std::to_string(a.held_back)).append(" more)");
-    return text;
-}
 /// With dashes: 8-4-4-4-12.
 inline std::string dashed(std::string id) {
     for (const std::size_t at : {20U, 16U, 12U, 8U}) {
@@ -124,7 +117,7 @@ inline std::string webhook_body(const alert& a) {
     detail::json_writer json;
     json.object([&] {
         json.member("id", a.id).member("level", to_string(a.level)).member("title", alert_title(a.what));
-        json.member("message", detail::alert_message(a)).member("fingerprint", a.fingerprint);
+        json.member("message", alert_message(a)).member("fingerprint", a.fingerprint);
         json.key("service").value_or_null(a.labels.service);
         json.key("environment").value_or_null(a.labels.environment);
         json.key("release").value_or_null(a.labels.release);
@@ -151,13 +144,12 @@ inline std::string sentry_envelope(const alert& a, const sentry_dsn& dsn, wall_t
         detail::member_if_any(json, "release", a.labels.release);
         detail::member_if_any(json, "environment", a.labels.environment);
         detail::member_if_any(json, "server_name", a.labels.host);
-        json.key("logentry").object([&] { json.member("formatted", detail::alert_message(a)); });
+        json.key("logentry").object([&] { json.member("formatted", alert_message(a)); });
         if (!a.what.error_type.empty() && a.level != alert_level::info) {
             json.key("exception").object([&] {
                 json.key("values").array([&] {
-                    json.object([&] {
-                        json.member("type", a.what.error_type).member("value", detail::alert_message(a));
-                    });
+                    json.object(
+                        [&] { json.member("type", a.what.error_type).member("value", alert_message(a)); });
                 });
             });
         }
@@ -202,7 +194,7 @@ inline std::string rollbar_item(const alert& a) {
             json.member("environment", a.labels.environment.empty() ? std::string_view("unknown")
                                                                     : std::string_view(a.labels.environment));
             json.key("body").object(
-                [&] { json.key("message").object([&] { json.member("body", detail::alert_message(a)); }); });
+                [&] { json.key("message").object([&] { json.member("body", alert_message(a)); }); });
             json.member("level", to_string(a.level));
             json.member("timestamp", detail::unix_seconds(a.last_seen));
             detail::member_if_any(json, "code_version", a.labels.release);

@@ -41,7 +41,8 @@ public:
     alert_sink(const alert_sink&) = delete;
     alert_sink& operator=(const alert_sink&) = delete;
     /// Waits for the alert that is being sent, if there is one, after asking its policies to stop; not for the others:
-    /// what waits is let go. Call flush() before, to send it. Destroyed from inside of `send` it does not wait.
+    /// what waits is let go. Call flush() before, to send it. Destroyed from inside of `send` it does not wait;
+    /// it must not be from inside of `alert_if`.
     ~alert_sink() {
         subscription_.end(); // no thread is inside of offer() from here on
         queue_->stop();
@@ -49,14 +50,18 @@ public:
 
     /// Waits until all that may go out by now has gone out (true), for `at_most` of real time. Not for what the
     /// end of deduplicate_for or the rate limit holds. With alert_delivery::by_hand it sends itself.
-    bool flush(duration at_most) { return queue_->flush(at_most); }
+    bool flush(duration at_most) {
+        const auto kept = queue_; // send may destroy the sink
+        return kept->flush(at_most);
+    }
     /// Sends what may go out by now on this thread and returns how many were tried. Throws std::logic_error
     /// unless delivery is by_hand.
     std::size_t deliver_due() {
         if (!queue_->is_by_hand()) {
             detail::raise(std::logic_error("alert_sink: deliver_due needs alert_delivery::by_hand"));
         }
-        return queue_->deliver_due();
+        const auto kept = queue_; // send may destroy the sink
+        return kept->deliver_due();
     }
     alert_stats stats() const { return queue_->stats(); }
 

@@ -249,6 +249,11 @@ inline std::string to_json(const event& e) {
     return json.take();
 }
 
+/// A text as JSON: in double quotes, escaped. For bodies that are put together by hand.
+inline std::string json_text(std::string_view text) {
+    return "\"" + detail::escaped(text, '"', detail::escaping::json) + "\"";
+}
+
 /// {"error":{code, message}}: what the monitoring API answers instead of a body. The code is a word for
 /// programs, such as not_found.
 inline std::string error_json(std::string_view code, std::string_view message) {
