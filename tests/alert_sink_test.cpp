@@ -366,6 +366,7 @@ TEST_CASE("the worker wakes when the registry's clock says that something is due
     for (int i = 0; i < 3; ++i) w.reg.env()->publish(opened("a"));
     CHECK(sink.flush(1min)); // what is held is not waited for
     CHECK(sink.stats().waiting == 1);
+    while (w.clock.next_timer() == rs::time_point::max()) std::this_thread::yield(); // until the worker waits
 
     w.clock.advance(60s);
 
