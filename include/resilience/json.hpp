@@ -141,6 +141,30 @@ inline void write(json_writer& json, const policy_snapshot& p) {
         json.key("statistics").object([&] { write_statistics(json, p); });
     });
 }
+inline void write_members(json_writer& json, const event& e) {
+    const auto state = [&](circuit_state s) {
+        const bool has_state = e.policy_kind == "circuit_breaker" && e.kind != event_kind::policy_updated;
+        return has_state ? std::optional(s) : std::nullopt;
+    };
+    std::optional<double> delay;
+    if (e.delay) delay = std::chrono::duration<double>(*e.delay).count();
+    json.member("kind", to_string(e.kind));
+    json.key("policy_kind").value_or_null(e.policy_kind);
+    json.key("policy").value_or_null(e.policy);
+    json.key("operation").value_or_null(e.operation);
+    json.member("attempt", e.attempt)
+        .member("max_attempts", e.max_attempts)
+        .member("retry_depth", e.retry_depth);
+    json.member("delay", delay).member("from", state(e.from)).member("to", state(e.to));
+    json.member("failure_count", e.failure_count).member("success_count", e.success_count);
+    json.key("error_type").value_or_null(e.error_type);
+    json.key("error").value_or_null(e.error);
+    json.key("reason").value_or_null(e.reason);
+    json.member("timestamp", e.wall).member("generation", e.generation);
+}
+inline void write(json_writer& json, const event& e) {
+    json.object([&] { write_members(json, e); });
+}
 template <class T>
 std::string array_json(const std::vector<T>& all) {
     json_writer json;
@@ -218,40 +242,19 @@ inline std::string to_json(const std::vector<policy_snapshot>& policies) {
     return detail::array_json(policies);
 }
 
-namespace detail {
-
-inline void write_members(json_writer& json, const event& e) {
-    const auto state = [&](circuit_state s) {
-        const bool has_state = e.policy_kind == "circuit_breaker" && e.kind != event_kind::policy_updated;
-        return has_state ? std::optional(s) : std::nullopt;
-    };
-    std::optional<double> delay;
-    if (e.delay) delay = std::chrono::duration<double>(*e.delay).count();
-    json.member("kind", to_string(e.kind));
-    json.key("policy_kind").value_or_null(e.policy_kind);
-    json.key("policy").value_or_null(e.policy);
-    json.key("operation").value_or_null(e.operation);
-    json.member("attempt", e.attempt)
-        .member("max_attempts", e.max_attempts)
-        .member("retry_depth", e.retry_depth);
-    json.member("delay", delay).member("from", state(e.from)).member("to", state(e.to));
-    json.member("failure_count", e.failure_count).member("success_count", e.success_count);
-    json.key("error_type").value_or_null(e.error_type);
-    json.key("error").value_or_null(e.error);
-    json.key("reason").value_or_null(e.reason);
-    json.member("timestamp", e.wall).member("generation", e.generation);
-}
-
-} // namespace detail
-
 /// {kind, policy_kind, policy, operation, attempt, max_attempts, retry_depth, delay, from, to, failure_count,
 /// success_count, error_type, error, reason, timestamp, generation}: delay in seconds; null for texts that
 /// are empty, and for from and to unless the event tells a circuit's state. The monotonic time says nothing
 /// outside.
 inline std::string to_json(const event& e) {
     detail::json_writer json;
-    json.object([&] { detail::write_members(json, e); });
+    detail::write(json, e);
     return json.take();
+}
+
+/// A text as JSON: in double quotes, escaped. For bodies that are put together by hand.
+inline std::string json_text(std::string_view text) {
+    return "\"" + detail::escaped(text, '"', detail::escaping::json) + "\"";
 }
 
 /// {"error":{code, message}}: what the monitoring API answers instead of a body. The code is a word for

@@ -4,6 +4,7 @@
 // Everything of the core: policies, pipelines, registry. Needs nothing but the standard library.
 
 #include <resilience/abandoning_timeout.hpp>
+#include <resilience/alert_sink.hpp>
 #include <resilience/any_pipeline.hpp>
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/env.hpp>

@@ -16,7 +16,7 @@ library = include / "resilience"
 SIZE_LIMIT, SIZE_TARGET = 300, 150
 FACE = "resilience.hpp"
 # C headers of the system that the core may use; C++'s own have no dot and no slash.
-SYSTEM = re.compile(r"^([a-z_0-9]+|(pthread|signal|unistd|time|cxxabi|errno)\.h|sys/[a-z]+\.h)$")
+SYSTEM = re.compile(r"^([a-z_0-9]+|(pthread|signal|unistd|fcntl|time|cxxabi|errno)\.h|sys/[a-z]+\.h)$")
 
 
 class Row:

@@ -265,4 +265,9 @@ TEST_CASE("every policy's real snapshot is JSON", "[json]") {
 }
 #endif
 
+TEST_CASE("a text as JSON is quoted and escaped", "[json]") {
+    CHECK(rs::json_text("") == R"("")");
+    CHECK(rs::json_text("a\"b\\c\n\xFF") == "\"a\\\"b\\\\c\\n\xEF\xBF\xBD\"");
+}
+
 } // namespace

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/time.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace resilience::inline RESILIENCE_ABI {
+
+/// What an alert_filter goes by; the values are valid.
+struct alert_limits {
+    /// After one went out, the next with the same key does not before this.
+    duration quiet{};
+    /// So many go out in a minute in the long run, and so many at once; both from 1.
+    unsigned per_minute = 1;
+    unsigned burst = 1;
+    /// So many may wait; the next one is refused.
+    std::size_t capacity = 1;
+};
+
+/// Decides which alerts go out and when. Those with the same key are one: the first goes out at once, what
+/// comes within the quiet time after it is held and goes out as one at its end, the newest of them, with the
+/// number of the others. Nothing that is held is lost, but for what comes while `capacity` keys wait.
+///
+/// Those of a group tell of one thing, each what it is now: a new one takes the place of any that is held,
+/// so that the last one that goes out is the last one that came. All go through one token bucket, in the
+/// order in which they came. Pure; not thread-safe. Each function costs time in proportion to `capacity`.
+template <class What>
+class alert_filter {
+public:
+    using wall_time = std::chrono::system_clock::time_point;
+
+    explicit alert_filter(const alert_limits& limits) noexcept
+        : limits_(limits), interval_(duration{std::chrono::minutes{1}} / limits.per_minute) {}
+
+    enum class answer { waits, merged, refused };
+
+    /// Takes in what came at `now`. `group` may be empty: none. What is left in `what` has no further use; it is
+    /// the caller's to destroy.
+    answer offer(std::string_view key, std::string_view group, What& what, time_point now, wall_time wall) {
+        auto found = slots_.find(key);
+        const bool known = found != slots_.end();
+        if (known && found->second.waiting) {
+            ++deduplicated_;
+            note_one_more(found->second, wall);
+            std::swap(*found->second.waiting, what);
+            return answer::merged;
+        }
+        if (waiting_ == limits_.capacity) {
+            ++dropped_;
+            if (known) note_one_more(found->second, wall);
+            return answer::refused;
+        }
+        if (!known) {
+            if (slots_.size() == 2 * limits_.capacity) forget_one();
+            found = slots_.emplace(std::string(key), slot{}).first;
+        }
+        slot& s = found->second;
+        if (s.held_back == 0) s.first = wall;
+        if (!group.empty()) overtake_held(s, group, now);
+        s.group = group;
+        s.last = wall;
+        s.waiting = std::move(what);
+        s.turn = ++turns_;
+        s.limited = false;
+        ++waiting_;
+        return answer::waits;
+    }
+
+    struct taken {
+        std::string key;
+        What what;
+        std::uint64_t held_back; // others that this one stands for
+        wall_time first;
+        wall_time last;
+    };
+    /// The next one that may go out at `now`, if there is one.
+    std::optional<taken> take(time_point now) {
+        auto next = slots_.end();
+        for (auto it = slots_.begin(); it != slots_.end(); ++it) {
+            if (!it->second.waiting || it->second.not_before > now) continue;
+            if (next == slots_.end() || it->second.turn < next->second.turn) next = it;
+        }
+        if (next == slots_.end()) return std::nullopt;
+        if (token_at() > now) {
+            note_limited(now);
+            return std::nullopt;
+        }
+        free_from_ = saturating_add(std::max(free_from_, now), interval_);
+        slot& s = next->second;
+        taken t{next->first, std::move(*s.waiting), s.held_back, s.first, s.last};
+        s.waiting.reset();
+        --waiting_;
+        s.held_back = 0;
+        s.not_before = saturating_add(now, limits_.quiet);
+        return t;
+    }
+    /// What was taken reached nobody: the next with its key need not wait, and counts it.
+    void failed(const taken& t) {
+        const auto found = slots_.find(t.key);
+        if (found == slots_.end()) return;
+        slot& s = found->second;
+        s.first = t.first;
+        if (s.held_back == 0 && !s.waiting) s.last = t.last;
+        s.held_back += t.held_back + 1;
+        s.not_before = time_point::min();
+    }
+    /// When take() may give something, if nothing more comes; time_point::max() if nothing waits.
+    time_point next_due() const noexcept {
+        if (waiting_ == 0) return time_point::max();
+        time_point due = time_point::max();
+        for (const auto& [key, s] : slots_) {
+            if (s.waiting) due = std::min(due, s.not_before);
+        }
+        return std::max(due, token_at());
+    }
+
+    std::size_t waiting() const noexcept { return waiting_; }
+    /// Held back, to be told by another's number.
+    std::uint64_t deduplicated() const noexcept { return deduplicated_; }
+    /// Went out later than they would have, or will, since there was no token.
+    std::uint64_t rate_limited() const noexcept { return rate_limited_; }
+    std::uint64_t dropped() const noexcept { return dropped_; }
+
+private:
+    /// What is known of a key. `held_back`: how many came since one went out, beside the one that waits.
+    struct slot {
+        std::string group;
+        std::optional<What> waiting;
+        std::uint64_t held_back = 0;
+        wall_time first{};
+        wall_time last{};
+        time_point not_before = time_point::min(); // the end of the quiet time
+        std::uint64_t turn = 0;
+        bool limited = false;
+    };
+
+    static void note_one_more(slot& s, wall_time wall) noexcept {
+        if (s.held_back++ == 0 && !s.waiting) s.first = wall;
+        s.last = wall;
+    }
+    /// Only those that would have to wait: what may go out goes out, in its turn.
+    void overtake_held(slot& s, std::string_view group, time_point now) {
+        for (auto& [key, other] : slots_) {
+            if (&other == &s || !other.waiting || other.group != group || other.not_before <= now) continue;
+            s.first = s.first < other.first ? s.first : other.first;
+            s.held_back += std::exchange(other.held_back, 0) + 1;
+            other.waiting.reset();
+            --waiting_;
+            ++deduplicated_;
+        }
+    }
+    /// At least half of the slots have nothing waiting; of these the one whose quiet time ends first.
+    void forget_one() {
+        auto gone = slots_.end();
+        for (auto it = slots_.begin(); it != slots_.end(); ++it) {
+            if (it->second.waiting) continue;
+            if (gone == slots_.end() || it->second.not_before < gone->second.not_before) gone = it;
+        }
+        if (gone != slots_.end()) slots_.erase(gone);
+    }
+    void note_limited(time_point now) noexcept {
+        for (auto& [key, s] : slots_) {
+            if (!s.waiting || s.not_before > now || s.limited) continue;
+            s.limited = true;
+            ++rate_limited_;
+        }
+    }
+    /// The bucket as one moment (the generic cell rate algorithm): with all tokens there it is in the past by
+    /// `burst` intervals; each one that goes out moves it on by one. 20 a minute, burst 10: one at 0s that finds
+    /// the bucket full moves it to 3s, the tenth to 30s; the eleventh may go at 30s - 9 * 3s = 3s.
+    time_point token_at() const noexcept {
+        duration::rep slack = 0;
+        if (__builtin_mul_overflow(interval_.count(), limits_.burst - 1, &slack)) return time_point::min();
+        return saturating_add(free_from_, -duration{slack});
+    }
+
+    alert_limits limits_;
+    duration interval_;
+    time_point free_from_ = time_point::min();
+    std::map<std::string, slot, std::less<>> slots_; // at most twice the capacity
+    std::size_t waiting_ = 0;                        // slots with something waiting
+    std::uint64_t turns_ = 0;
+    std::uint64_t deduplicated_ = 0;
+    std::uint64_t rate_limited_ = 0;
+    std::uint64_t dropped_ = 0;
+};
+
+} // namespace resilience::inline RESILIENCE_ABI

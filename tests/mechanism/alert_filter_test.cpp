@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <resilience/mechanism/alert_filter.hpp>
+
+#include "support/catch.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace rs = resilience;
+using namespace std::chrono_literals;
+
+namespace {
+
+using filter = rs::alert_filter<std::string>;
+using answer = filter::answer;
+
+constexpr rs::time_point start{1'000'000s};
+constexpr filter::wall_time wall_start{1'704'744'000s};
+
+/// Plenty of everything, so that each test limits one thing.
+rs::alert_limits wide() { return {.quiet = 300s, .per_minute = 60, .burst = 1'000, .capacity = 100}; }
+
+struct tester {
+    explicit tester(const rs::alert_limits& limits) : f(limits) {}
+
+    answer offer(rs::duration at, std::string_view key, std::string what, std::string_view group = {}) {
+        return f.offer(key, group, what, start + at, wall(at));
+    }
+    /// What goes out at that moment, as `what+held_back`.
+    std::vector<std::string> taken(rs::duration at) {
+        std::vector<std::string> all;
+        while (auto t = f.take(start + at)) all.push_back(t->what + "+" + std::to_string(t->held_back));
+        return all;
+    }
+    static filter::wall_time wall(rs::duration at) {
+        return wall_start + std::chrono::duration_cast<filter::wall_time::duration>(at);
+    }
+    rs::duration due() const { return f.next_due() - start; }
+
+    filter f;
+};
+
+using texts = std::vector<std::string>;
+
+} // namespace
+
+TEST_CASE("the first of a key goes out at once, those after it as one at the end of the quiet time",
+          "[alert_filter]") {
+    tester t(wide());
+
+    CHECK(t.offer(0s, "a", "a1") == answer::waits);
+    CHECK(t.taken(0s) == texts{"a1+0"});
+    CHECK(t.offer(1s, "a", "a2") == answer::waits);
+    CHECK(t.offer(2s, "a", "a3") == answer::merged);
+    CHECK(t.offer(3s, "a", "a4") == answer::merged);
+    CHECK(t.taken(300s - 1ns).empty());
+    CHECK(t.due() == 300s);
+
+    const auto last = t.f.take(start + 300s);
+    REQUIRE(last);
+    CHECK(last->what == "a4");
+    CHECK(last->held_back == 2);
+    CHECK(last->first == t.wall(1s));
+    CHECK(last->last == t.wall(3s));
+    CHECK(t.f.deduplicated() == 2);
+    CHECK(t.f.next_due() == rs::time_point::max());
+
+    CHECK(t.offer(600s - 1ns, "a", "a5") == answer::waits);
+    CHECK(t.taken(600s - 1ns).empty());
+    CHECK(t.taken(600s) == texts{"a5+0"});
+    CHECK(t.offer(900s, "a", "a6") == answer::waits);
+    CHECK(t.taken(900s) == texts{"a6+0"});
+}
+
+TEST_CASE("keys do not hold back each other, and go out in the order in which they came", "[alert_filter]") {
+    tester t(wide());
+
+    t.offer(0s, "b", "b1");
+    t.offer(0s, "a", "a1");
+    t.offer(0s, "c", "c1");
+
+    CHECK(t.taken(0s) == texts{"b1+0", "a1+0", "c1+0"});
+}
+
+TEST_CASE("without a quiet time each goes out, unless it comes while the one before waits",
+          "[alert_filter]") {
+    auto limits = wide();
+    limits.quiet = 0s;
+    tester t(limits);
+
+    t.offer(0s, "a", "a1");
+    CHECK(t.taken(0s) == texts{"a1+0"});
+    t.offer(0s, "a", "a2");
+    t.offer(0s, "a", "a3");
+    CHECK(t.taken(0s) == texts{"a3+1"});
+}
+
+TEST_CASE("so many go out at once, the others one by one as tokens come", "[alert_filter]") {
+    tester t({.quiet = 300s, .per_minute = 20, .burst = 3, .capacity = 100});
+    for (const char* key : {"a", "b", "c", "d", "e"}) t.offer(0s, key, key);
+
+    CHECK(t.taken(0s) == texts{"a+0", "b+0", "c+0"});
+    CHECK(t.f.rate_limited() == 2);
+    CHECK(t.due() == 3s);
+    CHECK(t.taken(3s - 1ns).empty());
+    CHECK(t.taken(3s) == texts{"d+0"});
+    CHECK(t.taken(6s) == texts{"e+0"});
+    CHECK(t.f.rate_limited() == 2);
+    CHECK(t.f.deduplicated() == 0);
+
+    // What is not used up adds up to the burst, no further.
+    for (const char* key : {"f", "g", "h", "i"}) t.offer(600s, key, key);
+    CHECK(t.taken(600s) == texts{"f+0", "g+0", "h+0"});
+    CHECK(t.taken(603s) == texts{"i+0"});
+}
+
+TEST_CASE("one that waits for a token is one with its repetitions", "[alert_filter]") {
+    tester t({.quiet = 300s, .per_minute = 1, .burst = 1, .capacity = 100});
+    t.offer(0s, "a", "a1");
+    CHECK(t.taken(0s) == texts{"a1+0"});
+
+    t.offer(1s, "b", "b1");
+    CHECK(t.taken(1s).empty());
+    CHECK(t.offer(2s, "b", "b2") == answer::merged);
+
+    CHECK(t.taken(60s) == texts{"b2+1"});
+}
+
+TEST_CASE("what finds no room is refused and counted, and told by the next of its key", "[alert_filter]") {
+    auto limits = wide();
+    limits.capacity = 2;
+    tester t(limits);
+    t.offer(0s, "a", "a1");
+    CHECK(t.taken(0s) == texts{"a1+0"});
+    t.offer(1s, "b", "b1");
+    t.offer(1s, "c", "c1");
+
+    CHECK(t.offer(2s, "a", "a2") == answer::refused);
+    CHECK(t.offer(2s, "d", "d1") == answer::refused);
+    CHECK(t.offer(2s, "b", "b2") == answer::merged);
+    CHECK(t.f.dropped() == 2);
+    CHECK(t.f.waiting() == 2);
+
+    CHECK(t.taken(2s) == texts{"b2+1", "c1+0"});
+    CHECK(t.offer(300s, "a", "a3") == answer::waits);
+    CHECK(t.taken(300s) == texts{"a3+1"});
+}
+
+TEST_CASE("a change that is held gives way to a newer one of its group", "[alert_filter]") {
+    struct row {
+        const char* what;
+        std::vector<std::pair<rs::duration, const char*>> changes;
+        std::vector<std::pair<rs::duration, texts>> out;
+    };
+    const std::vector<row> table{
+        {"open, closed: both at once",
+         {{0s, "open"}, {30s, "closed"}},
+         {{0s, {"open+0"}}, {30s, {"closed+0"}}, {900s, {}}}},
+        {"closed again within the quiet time: told when that of closed ends",
+         {{0s, "open"}, {30s, "closed"}, {40s, "open"}, {70s, "closed"}},
+         {{0s, {"open+0"}}, {30s, {"closed+0"}}, {300s, {}}, {329s, {}}, {330s, {"closed+1"}}, {900s, {}}}},
+        {"open in the end",
+         {{0s, "open"}, {30s, "closed"}, {40s, "open"}, {70s, "closed"}, {80s, "open"}},
+         {{0s, {"open+0"}}, {30s, {"closed+0"}}, {300s, {"open+2"}}, {900s, {}}}},
+    };
+    for (const auto& [what, changes, out] : table) {
+        INFO(what);
+        tester t(wide());
+        auto change = changes.begin();
+        for (const auto& [at, expected] : out) {
+            for (; change != changes.end() && (change->first <= at || at == 300s); ++change) {
+                t.offer(change->first, change->second, change->second, "jira");
+                if (at < 300s) {
+                    CHECK(t.taken(at) == expected);
+                }
+            }
+            if (at >= 300s) {
+                CHECK(t.taken(at) == expected);
+            }
+        }
+        CHECK(t.f.waiting() == 0);
+    }
+}
+
+TEST_CASE("a change that may go out does so, whatever follows it", "[alert_filter]") {
+    tester t(wide());
+
+    t.offer(0s, "open", "open", "jira");
+    t.offer(0s, "closed", "closed", "jira");
+    t.offer(0s, "open", "other", "confluence");
+
+    CHECK(t.f.waiting() == 2);
+    CHECK(t.taken(0s) == texts{"other+1", "closed+0"});
+}
+
+TEST_CASE("what reached nobody lets the next of its key go out at once, with its number", "[alert_filter]") {
+    tester t(wide());
+    t.offer(0s, "a", "a1");
+    const auto lost = t.f.take(start);
+    REQUIRE(lost);
+    t.offer(1s, "a", "a2");
+
+    t.f.failed(*lost);
+
+    CHECK(t.due() <= 1s);
+    const auto next = t.f.take(start + 1s);
+    REQUIRE(next);
+    CHECK(next->what == "a2");
+    CHECK(next->held_back == 1);
+    CHECK(next->first == t.wall(0s));
+    CHECK(next->last == t.wall(1s));
+}
+
+TEST_CASE("memory is bounded: keys of which nothing waits are forgotten, the oldest first",
+          "[alert_filter]") {
+    auto limits = wide();
+    limits.capacity = 2;
+    tester t(limits);
+    for (int i = 0; i < 4; ++i) {
+        t.offer(i * 1s, "k" + std::to_string(i), "x");
+        CHECK(t.taken(i * 1s).size() == 1);
+    }
+
+    t.offer(10s, "new", "x");
+    CHECK(t.taken(10s) == texts{"x+0"});
+
+    t.offer(11s, "k3", "x");
+    CHECK(t.taken(11s).empty()); // remembered
+    t.offer(12s, "k0", "y");
+    CHECK(t.taken(12s) == texts{"y+0"}); // forgotten
+}
+
+TEST_CASE("limits at the ends of their ranges do not overflow", "[alert_filter]") {
+    tester t({.quiet = rs::duration::max(), .per_minute = 1, .burst = ~0U, .capacity = 10});
+
+    t.offer(0s, "a", "a1");
+    CHECK(t.taken(0s) == texts{"a1+0"});
+    t.offer(1s, "a", "a2");
+    CHECK(t.taken(100'000h).empty());
+    CHECK(t.f.next_due() == rs::time_point::max());
+}
