@@ -639,7 +639,7 @@ function showConnection() {
         ? ["lost", circuits.size ? `Disconnected: the figures are old. Trying again${nextPollMs > 4000 ? " in " + span(nextPollMs / 1000) : ""}.` : "The service does not answer."]
         : !service ? ["", "Connecting..."]
         : streamIsOpen ? ["live", "Live"]
-        : ["polling", `Every ${everyMs / 1000} s`];
+        : ["polling", `Polling every ${everyMs / 1000} s`];
     const node = $("connection");
     setAttribute(node, "class", "connection " + kind);
     setText(node, text);
