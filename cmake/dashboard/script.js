@@ -248,7 +248,7 @@ function detailsOf(policy, isCircuit) {
         const group = make("div", { class: "control", role: "group", "aria-label": "Commands for " + policy.name });
         for (const action of actions) {
             const button = make("button", { type: "button" }, action.word + "\u2026");
-            button.addEventListener("click", () => ask(action, policy.name));
+            button.addEventListener("click", () => confirmFirst(action, policy.name));
             group.append(button);
         }
         node.append(group);
@@ -543,6 +543,7 @@ async function complaint(response) {
 }
 
 let polling = false, pollAgain = false, pollTimer = 0, soonTimer = 0;
+let nextPollMs = everyMs;
 let losses = 0; // polls that failed in a row
 let stream = null, streamIsOpen = false, streamLosses = 0, streamAfterMs = 0;
 let eventsUnsure = true; // whether all of them must be read again
@@ -555,29 +556,32 @@ async function poll() {
     polling = true;
     pollAgain = false;
     clearTimeout(pollTimer);
-    let answers = null;
+    try {
+        const answers = await ask();
+        losses = answers ? 0 : losses + 1;
+        if (answers) {
+            show(...answers);
+            await followEvents();
+        }
+    } finally { // also where an answer could not be shown: the next one may
+        const backoffMs = Math.min(longestBackoffMs, 1000 * 2 ** (losses - 1)) * (0.8 + 0.4 * Math.random());
+        nextPollMs = losses ? backoffMs : document.hidden ? hiddenEveryMs : everyMs;
+        showConnection();
+        polling = false;
+        pollTimer = setTimeout(poll, pollAgain ? 0 : nextPollMs);
+    }
+}
+/// [policies, health], or null if the service does not answer.
+async function ask() {
     try {
         service ??= await get("");
-        answers = await Promise.all([get("/policies"), get("/health")]);
-        losses = 0;
+        return await Promise.all([get("/policies"), get("/health")]);
     } catch {
-        losses += 1;
         service = null; // it may come back another
         closeStream();
+        return null;
     }
-    if (answers) {
-        show(...answers);
-        await followEvents();
-        if (service.events === false) addChanges([]);
-    }
-    polling = false;
-    showConnection();
-    const backoffMs = Math.min(longestBackoffMs, 1000 * 2 ** (losses - 1)) * (0.8 + 0.4 * Math.random());
-    nextPollMs = losses ? backoffMs : document.hidden ? hiddenEveryMs : everyMs;
-    if (losses) showConnection();
-    pollTimer = setTimeout(poll, pollAgain ? 0 : nextPollMs);
 }
-let nextPollMs = everyMs;
 
 /// A poll for a change that was heard of; a burst of them makes one.
 function pollSoon() {
@@ -587,7 +591,10 @@ function pollSoon() {
 }
 
 async function followEvents() {
-    if (!service.events) return;
+    if (!service.events) {
+        addChanges([]); // says so
+        return;
+    }
     if (sawRestart) {
         sawRestart = false;
         closeStream();
@@ -658,7 +665,7 @@ const actions = [
 ];
 let asked = null; // {action, name} of the dialog that is open
 
-function ask(action, name) {
+function confirmFirst(action, name) {
     asked = { action, name };
     $("command-word").textContent = action.word;
     $("command-circuit").textContent = name;

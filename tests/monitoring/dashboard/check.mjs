@@ -432,12 +432,14 @@ async function pictures(into) {
     mkdirSync(into, { recursive: true });
     const service = await livelyService({ ...header }).listen();
     service.circuits.delete("__proto__");
-    const looks = [["light", 1600, 900, "light"], ["dark", 1280, 900, "dark"], ["narrow", 375, 812, "light"]];
+    service.change("jira_api", "closed", { reason: "success_threshold" });
+    const looks = [["light", 1600, 800, "light"], ["dark", 1280, 900, "dark"], ["narrow", 375, 812, "light"]];
     const pages = await Promise.all(looks.map(([, width, height, colorScheme]) => open(service.url, { colorScheme, viewport: { width, height } })));
-    for (let second = 0; second < 75; ++second) {
-        service.work(second % 20 === 7 ? 2.5 : 1);
+    for (let second = 0; second < 120; ++second) {
+        service.work(second % 20 === 7 ? 2 : 1);
         await new Promise((done) => setTimeout(done, 1000));
-        if (second === 60) service.trip("jira_api", 24);
+        service.circuits.get("jira_api").failing = second > 85;
+        if (second === 98) service.trip("jira_api", 30);
     }
     await pages[1].getByRole("button", { name: "jira_api", exact: true }).first().click();
     for (const [i, [name]] of looks.entries()) await pages[i].screenshot({ path: `${into}/${name}.png` });
@@ -448,5 +450,5 @@ if (!header) await realCases(target.replace(/\/$/, ""));
 else if (mode === "--pictures") await pictures(folder);
 else await mockedCases();
 await browser.close();
-console.log(`dashboard: ${cases} cases, ${failed} failed`);
+if (mode !== "--pictures") console.log(`dashboard, ${header ? "played" : "running"} service: ${cases} cases, ${failed} failed`);
 process.exitCode = failed ? 1 : 0;

@@ -80,13 +80,13 @@ export class Service {
     }
     /// A second's calls for every circuit.
     work(share = 1) {
-        for (const { statistics: s, busy } of this.circuits.values()) {
+        for (const { statistics: s, busy, failing } of this.circuits.values()) {
             if (s.state === "open" || s.state === "forced_open") {
                 s.rejected += Math.round(busy * share * (0.5 + Math.random()));
                 continue;
             }
             const calls = Math.round(busy * share * (0.5 + Math.random()));
-            const failures = Math.random() < 0.3 ? Math.round(calls * 0.2) : 0;
+            const failures = failing ? Math.round(calls * 0.7) : Math.random() < 0.3 ? Math.round(calls * 0.2) : 0;
             s.calls += calls;
             s.failures += failures;
             s.successes += calls - failures;
@@ -169,7 +169,7 @@ const otherPolicy = (kind, name, config, statistics) => ({ kind, name, config, s
 function circuit(name, i) {
     const byRate = i % 3 === 1;
     return {
-        kind: "circuit_breaker", name, busy: (i * 7) % 40 + 3, until: null,
+        kind: "circuit_breaker", name, busy: (i * 7) % 40 + 8, failing: false, until: null,
         config: { failure_threshold: byRate ? 0 : 5, failure_rate_threshold: byRate ? 0.5 : null, slow_call_rate_threshold: byRate ? 0.9 : null, recovery_timeout: "30s", success_threshold: 2, half_open_max_calls: 1 },
         statistics: {
             state: "closed", failure_count: 0, failure_threshold: byRate ? 0 : 5, success_count: 0, success_threshold: 2, generation: 1,
