@@ -463,6 +463,8 @@ async function readEvents(fromStart) {
         if (page.events.length === 0) break;
     }
     if (fromStart) {
+        const heardMeanwhile = stream ? changes.filter((e) => e.number >= next).reverse() : [];
+        found.push(...heardMeanwhile);
         changes = [];
         $("timeline").replaceChildren();
         nextEvent = 0;
@@ -473,16 +475,20 @@ async function readEvents(fromStart) {
 
 /// Says changes of state once they have settled for a moment, in one sentence however many they are.
 const unsaid = new Map();
-let sayingTimer = 0;
+let sayingTimer = 0, saidAtMs = -Infinity;
 function say(name, state) {
     unsaid.set(name, state);
-    clearTimeout(sayingTimer);
-    sayingTimer = setTimeout(() => {
+    const waitMs = Math.max(700, saidAtMs + 5000 - performance.now());
+    sayingTimer ||= setTimeout(() => {
+        sayingTimer = 0;
+        saidAtMs = performance.now();
         const all = [...unsaid];
         unsaid.clear();
-        const text = all.length <= 3 ? all.map(([circuit, s]) => `${circuit} is ${words(s)}`).join(", ") : `${all.length} circuits changed their state, ${all.filter(([, s]) => s === "open").length} of them are open`;
-        $("announced").textContent = text;
-    }, 700);
+        const open = all.filter(([, now]) => now === "open").length;
+        $("announced").textContent = all.length <= 3
+            ? all.map(([circuit, now]) => `${circuit} is ${words(now)}`).join(", ")
+            : `${all.length} circuits changed their state, ${open} of them are open`;
+    }, waitMs);
 }
 
 // ---- Showing an answer
@@ -542,7 +548,7 @@ async function complaint(response) {
     }
 }
 
-let polling = false, pollAgain = false, pollTimer = 0, soonTimer = 0;
+let polling = false, pollAgain = false, pollTimer = 0, soonTimer = 0, polledAtMs = 0;
 let nextPollMs = everyMs;
 let losses = 0; // polls that failed in a row
 let stream = null, streamIsOpen = false, streamLosses = 0, streamAfterMs = 0;
@@ -555,6 +561,7 @@ async function poll() {
     }
     polling = true;
     pollAgain = false;
+    polledAtMs = performance.now();
     clearTimeout(pollTimer);
     try {
         const answers = await ask();
@@ -575,7 +582,8 @@ async function poll() {
 async function ask() {
     try {
         service ??= await get("");
-        return await Promise.all([get("/policies"), get("/health")]);
+        // One after the other: they then share a connection, which may cost the service a thread.
+        return [await get("/policies"), await get("/health")];
     } catch {
         service = null; // it may come back another
         closeStream();
@@ -585,9 +593,12 @@ async function ask() {
 
 /// A poll for a change that was heard of; a burst of them makes one.
 function pollSoon() {
-    if (document.hidden) return;
-    clearTimeout(soonTimer);
-    soonTimer = setTimeout(poll, 100);
+    if (document.hidden || soonTimer) return;
+    const waitMs = Math.max(100, polledAtMs + 500 - performance.now());
+    soonTimer = setTimeout(() => {
+        soonTimer = 0;
+        poll();
+    }, waitMs);
 }
 
 async function followEvents() {
@@ -599,11 +610,12 @@ async function followEvents() {
         sawRestart = false;
         closeStream();
     }
-    if (stream) return;
+    if (document.hidden && stream) closeStream(); // one that somebody looks at may need its place
+    if (stream && !eventsUnsure) return;
     try {
         await readEvents(eventsUnsure);
         eventsUnsure = false;
-        if (performance.now() >= streamAfterMs) openStream();
+        if (!stream && !document.hidden && performance.now() >= streamAfterMs) openStream();
     } catch {
         eventsUnsure = true; // the next poll says whether the service is there
     }
@@ -621,7 +633,7 @@ function openStream() {
     });
     opened.addEventListener("policy_updated", pollSoon);
     opened.addEventListener("missed", () => {
-        closeStream();
+        eventsUnsure = true;
         pollSoon();
     });
     // It does not say why: refused (too many streams) or broken. Polls go on meanwhile.
