@@ -436,7 +436,7 @@ async function pictures(into) {
     const service = await livelyService({ ...header }).listen();
     service.circuits.delete("__proto__");
     service.change("jira_api", "closed", { reason: "success_threshold" });
-    const looks = [["light", 1600, 800, "light"], ["dark", 1280, 900, "dark"], ["narrow", 375, 812, "light"]];
+    const looks = [["light", 1600, 760, "light"], ["dark", 1280, 900, "dark"], ["narrow", 375, 812, "light"]];
     const pages = await Promise.all(looks.map(([, width, height, colorScheme]) => open(service.url, { colorScheme, viewport: { width, height } })));
     for (let second = 0; second < 120; ++second) {
         service.work(second % 20 === 7 ? 2 : 1);
