@@ -24,11 +24,14 @@ export class Service {
     requests = []; // "POST /path", as they came
     streams = new Set();
     /// What a test switches: refuseStreams (503), offersEvents, control, token ("" for none), away (connections break).
-    constructor({ page, policy, circuits = 2, refuseStreams = false, offersEvents = true, control = true, token = "", port = 0 }) {
-        Object.assign(this, { page, policy, refuseStreams, offersEvents, control, token, port });
-        const names = ["jira_api", "confluence_api", ...oddNames];
-        for (let i = names.length; i < circuits; ++i) names.push(`service_${String(i).padStart(3, "0")}`);
-        names.slice(0, circuits).forEach((name, i) => this.circuits.set(name, circuit(name, i)));
+    constructor({ page, policy, circuits = 2, names = null, folder = "", refuseStreams = false, offersEvents = true, control = true, token = "", port = 0 }) {
+        Object.assign(this, { page, policy, folder, refuseStreams, offersEvents, control, token, port });
+        if (names === null) {
+            names = ["jira_api", "confluence_api", ...oddNames];
+            for (let i = names.length; i < circuits; ++i) names.push(`service_${String(i).padStart(3, "0")}`);
+            names = names.slice(0, circuits);
+        }
+        names.forEach((name, i) => this.circuits.set(name, circuit(name, i)));
         this.others = [
             otherPolicy("abandoning_timeout", "confluence_api", { limit: "1s", workers: 4 }, { calls: 400, in_time: 390, timed_out: 10, cancelled: 0, abandoned_workers: 1 }),
             otherPolicy("bulkhead", "an_unknown_kind", { permits: 8 }, { admitted: 123, rejected: 4, free: 8 }),
@@ -103,7 +106,8 @@ export class Service {
     answer(request, response) {
         const url = new URL(request.url, "http://mock");
         this.requests.push(`${request.method} ${request.url}`);
-        const path = url.pathname;
+        if (!url.pathname.startsWith(this.folder)) return json(response, 404, problem("not_found", "outside of the folder"));
+        const path = url.pathname.slice(this.folder.length);
         if (path === "/dashboard") {
             response.writeHead(200, { "Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": this.policy, "X-Content-Type-Options": "nosniff" });
             return response.end(this.page);
