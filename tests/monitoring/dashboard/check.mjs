@@ -3,6 +3,7 @@
 //
 // node check.mjs <header>       dashboard_page.hpp as CMake wrote it: all cases, against mock.mjs
 // node check.mjs <base URL>     of a service with circuits of which one trips every few seconds
+// node check.mjs <header> --only <word>           the cases whose names have it
 // node check.mjs <header> --pictures <folder>     light.png, dark.png and narrow.png
 //
 // playwright-core is found in $RESILIENCE_NODE_MODULES, Chromium in $CHROMIUM (/usr/bin/chromium).
@@ -59,6 +60,7 @@ async function expectNoComplaints(page) {
 
 let cases = 0, failed = 0;
 async function check(name, run) {
+    if (mode === "--only" && !name.includes(folder)) return;
     cases += 1;
     try {
         await run();
@@ -183,20 +185,20 @@ async function mockedCases() {
         await says(connection(page), /^Live$/);
         expect("circuits", await page.locator("#circuit-table > tbody").count(), 500);
         const devtools = await page.context().newCDPSession(page);
-        await devtools.send("Performance.enable");
-        const spent = async () => {
-            const { metrics } = await devtools.send("Performance.getMetrics");
-            return Object.fromEntries(metrics.map((metric) => [metric.name, metric.value * 1000]));
-        };
+        // The profiler, since the metric ScriptDuration leaves out what goes on after an await.
+        await devtools.send("Profiler.enable");
         await page.evaluate(() => { window.firstRow = document.querySelector("#circuit-table tbody"); });
         const requests = () => service.requests.filter((request) => request.endsWith("/policies")).length;
-        const before = await spent(), polls = requests();
+        const polls = requests();
+        await devtools.send("Profiler.start");
         await page.waitForTimeout(8500);
-        const after = await spent(), updates = requests() - polls;
-        const each = (name) => (after[name] - before[name]) / updates;
-        console.log(`   an update: script ${each("ScriptDuration").toFixed(1)} ms, layout ${each("LayoutDuration").toFixed(1)} ms, style ${each("RecalcStyleDuration").toFixed(1)} ms (${updates} updates)`);
+        const { profile } = await devtools.send("Profiler.stop");
+        const updates = requests() - polls;
+        const notScript = new Set(profile.nodes.filter((node) => /^\((idle|program|root)\)$/.test(node.callFrame.functionName)).map((node) => node.id));
+        const script = profile.samples.reduce((sum, id, i) => sum + (notScript.has(id) ? 0 : profile.timeDeltas[i] / 1000), 0) / updates;
+        console.log(`   an update: ${script.toFixed(1)} ms of script (${updates} updates)`);
         expect("updates were seen", updates >= 3);
-        expect("script time of an update is below 100 ms", each("ScriptDuration") < 100);
+        expect("script time of an update is below 100 ms", script < 100);
         expect("rows are kept", await page.evaluate(() => window.firstRow.isConnected));
         const opened = [...service.circuits.keys()].slice(100, 300);
         for (const name of opened) service.trip(name);
@@ -304,7 +306,7 @@ async function mockedCases() {
         expect("commands", await page.locator(".control").count(), 0);
     });
 
-    await mocked("by keyboard alone: to a circuit, its details, a command, and back", {}, async (service) => {
+    await mocked("by keyboard alone: to a circuit, its details, a command, and back", { circuits: 6 }, async (service) => {
         const page = await open(service.url);
         const focusOn = async (what, most = 30) => {
             for (let i = 0; i < most; ++i) {
