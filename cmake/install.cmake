@@ -5,6 +5,10 @@ include(GNUInstallDirs)
 set(resilience_package_dir ${CMAKE_INSTALL_DATADIR}/cmake/resilience)
 
 install(DIRECTORY include/resilience DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.?pp")
+if(RESILIENCE_WITH_SPDLOG)
+    install(FILES ${PROJECT_BINARY_DIR}/include/resilience/dashboard_page.hpp
+            DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/resilience)
+endif()
 
 # An export set per component: a component whose dependency is absent is then not loaded at all.
 foreach(component IN LISTS resilience_components)

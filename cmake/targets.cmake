@@ -33,6 +33,10 @@ if(RESILIENCE_WITH_SPDLOG)
     resilience_find_fmt()
     resilience_find_spdlog()
     resilience_add_component(resilience LINKS resilience_core fmt::fmt spdlog::spdlog)
+
+    include(cmake/dashboard.cmake)
+    resilience_write_dashboard(${PROJECT_BINARY_DIR}/include)
+    target_include_directories(resilience_resilience INTERFACE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>)
 endif()
 
 if(RESILIENCE_WITH_NLOHMANN_JSON)

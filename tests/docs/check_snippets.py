@@ -97,8 +97,10 @@ def main():
     if not blocks:
         print("snippets: no C++ in README.md and docs/ to check yet")
         return 0
+    generated = root / "build" / "generated"  # headers that CMake makes
+    subprocess.run(["cmake", "-D", f"RESILIENCE_GENERATED={generated}", "-P", root / "cmake/dashboard.cmake"], check=True)
     found = subprocess.run(["pkg-config", "--cflags", "cpp-httplib"], capture_output=True, text=True)
-    command = [options.compiler, "-std=c++20", f"-I{root}/include", f"-I{root}", *shlex.split(found.stdout)]
+    command = [options.compiler, "-std=c++20", f"-I{root}/include", f"-I{generated}", f"-I{root}", *shlex.split(found.stdout)]
     command += ["-fsyntax-only", "-fdiagnostics-color=never", "-x", "c++", "-"]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         problems = list(pool.map(lambda block: check(block, command), blocks))

@@ -8,10 +8,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+cmake -D RESILIENCE_GENERATED="$work/include" -P cmake/dashboard.cmake
 find include/resilience -name '*.hpp' | sort | sed 's,include/\(.*\),#include <\1>,' >"$work/all_headers.cpp"
 mapfile -t programs < <(find examples benchmarks -name '*.cpp' | sort)
 # Debian's Asio has to be told that clang has coroutines.
-dependency_flags="$(pkg-config --cflags cpp-httplib 2>/dev/null || true) -DASIO_HAS_CO_AWAIT -DASIO_HAS_STD_COROUTINE"
+dependency_flags="-isystem $work/include $(pkg-config --cflags cpp-httplib 2>/dev/null || true) -DASIO_HAS_CO_AWAIT -DASIO_HAS_STD_COROUTINE"
 export dependency_flags
 
 # tidy <file>: what is found in headers is told once, for the file of all headers; a program may end by an exception.
