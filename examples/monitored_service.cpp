@@ -1,18 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// A service that calls two others, one of which is down now and then, and shows its policies to Prometheus:
+// A service that calls two others, one of which is down now and then, and shows its policies: to Prometheus, on a
+// page, as JSON.
 //
 //     example_monitored_service [port [seconds [prefix]]]      (any free port, 1 s, resilience)
 //     curl http://127.0.0.1:<port>/metrics
+//     curl http://127.0.0.1:<port>/api/v1/resilience
+//
+// With a token in RESILIENCE_CONTROL_TOKEN (16 characters or more) its circuits can be commanded and its configs be
+// changed.
+#include <resilience/dashboard_page.hpp>
+#include <resilience/event_log.hpp>
 #include <resilience/httplib.hpp>
+#include <resilience/nlohmann_json.hpp>
 #include <resilience/resilience.hpp>
 
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
+#include <memory>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace rs = resilience;
 using namespace std::chrono_literals;
@@ -60,14 +70,28 @@ int main(int argc, char** argv) {
     const std::chrono::seconds lifetime{argc > 2 ? std::atoi(argv[2]) : 1};
     const std::string prefix = argc > 3 ? argv[3] : "resilience";
 
+    const auto log = std::make_shared<rs::event_log>();
+    rs::monitoring_options options{.prometheus = {.prefix = prefix},
+                                   .events = log,
+                                   .dashboard = rs::dashboard_page,
+                                   .dashboard_policy = rs::dashboard_policy,
+                                   .read_changes = rs::read_json_changes};
+    if (const char* token = std::getenv("RESILIENCE_CONTROL_TOKEN"); token != nullptr) {
+        options.control = true;
+        options.authorize = rs::bearer_token(token);
+    }
     httplib::Server server;
-    rs::mount(server, rs::monitoring_api(rs::registry::global(), {.prometheus = {.prefix = prefix}}));
+    // A page that is open keeps two connections busy, one of them for as long as it is open.
+    server.new_task_queue = [] { return new httplib::ThreadPool(16); };
+    rs::mount(server, rs::monitoring_api(rs::registry::global(), std::move(options)));
     const int port = wanted == 0 ? server.bind_to_any_port("127.0.0.1") : wanted;
     if (wanted != 0 && !server.bind_to_port("127.0.0.1", wanted)) {
         std::cerr << "port " << wanted << " is taken\n";
         return 1;
     }
-    std::cout << "http://127.0.0.1:" << port << "/metrics for " << lifetime.count() << " s\n" << std::flush;
+    std::cout << "http://127.0.0.1:" << port << " serves /dashboard, /metrics and /api/v1/resilience for "
+              << lifetime.count() << " s\n"
+              << std::flush;
 
     const std::jthread worker(work);
     const std::jthread closing([&] {

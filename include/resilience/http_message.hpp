@@ -7,9 +7,9 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -79,8 +79,6 @@ struct http_request {
 
 namespace detail {
 
-using known_arguments = std::initializer_list<std::string_view>;
-
 /// The parts of a target: its path, still encoded, and the arguments of its query, decoded.
 struct request_target {
     std::string_view path;
@@ -95,14 +93,14 @@ struct request_target {
         return {};
     }
     /// Complains of an argument that is none of these, or is given twice; empty if there is none.
-    std::string unknown_argument(known_arguments known) const {
+    std::string unknown_argument(std::span<const std::string_view> known) const {
         for (auto it = arguments.begin(); it != arguments.end(); ++it) {
             const auto same = [&](const auto& other) { return other.first == it->first; };
             const bool is_known = std::ranges::find(known, std::string_view(it->first)) != known.end();
             if (is_known && std::none_of(arguments.begin(), it, same)) continue;
             std::string message =
                 "argument '" + it->first.substr(0, 64) + "' is unknown or given twice; there are ";
-            for (const auto& each : known) message.append(&each == known.begin() ? "" : ", ").append(each);
+            for (const auto& each : known) message.append(&each == known.data() ? "" : ", ").append(each);
             return message;
         }
         return {};

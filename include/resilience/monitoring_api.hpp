@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -201,8 +202,7 @@ private:
                        : only_read();
         }
         if (!broken.empty()) return detail::bad_request(broken);
-        const detail::known_arguments known =
-            one ? detail::known_arguments{"kind"} : detail::known_arguments{"kind", "name"};
+        const auto known = std::span(policy_arguments).first(one ? 1 : 2);
         if (auto wrong = target.unknown_argument(known); !wrong.empty()) return detail::bad_request(wrong);
         detail::policy_filter which{target.argument("kind"), target.argument("name")};
         if (one) {
@@ -224,9 +224,7 @@ private:
         }
         if (!reads(request)) return only_read();
         if (!broken.empty()) return detail::bad_request(broken);
-        const detail::known_arguments known = streamed
-                                                  ? detail::known_arguments{"since", "kind", "name"}
-                                                  : detail::known_arguments{"since", "kind", "name", "limit"};
+        const auto known = std::span(event_arguments).first(streamed ? 3 : 4);
         if (auto wrong = target.unknown_argument(known); !wrong.empty()) return detail::bad_request(wrong);
         const event_log& log = *options_->events;
         event_filter filter{{}, target.argument("name")};
@@ -280,6 +278,9 @@ private:
         return since > options_->events->last() + 1 ? 1 : since;
     }
 
+    // The last one is for the whole list alone: a policy's path names it, and a stream has no end.
+    static constexpr std::array<std::string_view, 2> policy_arguments{"kind", "name"};
+    static constexpr std::array<std::string_view, 4> event_arguments{"since", "kind", "name", "limit"};
     static constexpr std::uint64_t largest_page = 1000;
 
     registry* registry_;

@@ -3,7 +3,7 @@
 # The dashboard in a real Chromium: every case against a service that is played (dashboard/mock.mjs), and what must
 # hold with any against a running one.
 #
-# tests/monitoring/dashboard.sh [program]               a program that prints its address in its first line: also that
+# tests/monitoring/dashboard.sh [program]               example_monitored_service, built already
 # tests/monitoring/dashboard.sh --pictures <folder>     no tests: light.png, dark.png, narrow.png, as in docs/monitoring
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -29,23 +29,27 @@ if [[ ${1:-} == --pictures ]]; then
     exec node "$here/check.mjs" "$header" --pictures "$2"
 fi
 
-out=$work/cases
-node "$here/check.mjs" "$header" | tee "$out" || true
-if [[ -n ${1:-} ]]; then
-    "$1" 0 120 >"$work/service" &
-    service=$!
-    trap 'kill "$service" 2>/dev/null || true' EXIT
-    for _ in {1..100}; do
-        url=$(grep -om1 'http://[^/ ]*' "$work/service" || true)
-        [[ -n $url ]] && curl -fsS "$url/dashboard" -o /dev/null 2>/dev/null && break
-        sleep 0.1
-    done
-    node "$here/check.mjs" "$url" | tee -a "$out" || true
+program=${1:-}
+if [[ -z $program ]]; then
+    cmake --preset release >"$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; exit 1; }
+    cmake --build build/release --target example_monitored_service
+    program=build/release/examples/example_monitored_service
 fi
 
+out=$work/cases
+node "$here/check.mjs" "$header" | tee "$out" || true
+"$program" 0 120 >"$work/service" &
+service=$!
+trap 'kill "$service" 2>/dev/null || true' EXIT
+for _ in {1..100}; do
+    url=$(grep -om1 'http://[^/ ]*' "$work/service" || true)
+    [[ -n $url ]] && curl -fsS "$url/dashboard" -o /dev/null 2>/dev/null && break
+    sleep 0.1
+done
+node "$here/check.mjs" "$url" | tee -a "$out" || true
+
 # The counts of both runs as one; a run that ended before its count is a failure.
-runs=$((1 + $#))
-awk -v runs=$runs '
+awk -v runs=2 '
     /^dashboard, .* failed$/ { counts += 1; cases += $(NF - 3); failed += $(NF - 1) }
     END {
         if (counts < runs) failed += 1

@@ -32,13 +32,13 @@ if [[ -z $program ]]; then
     program=build/release/examples/example_monitored_service
 fi
 
-# start <prefix>: runs the service for at most two minutes; its address is then in $url.
+# start <prefix>: runs the service for at most two minutes; the address of its metrics is then in $url.
 start() {
     "$program" 0 120 "$1" >"$dir/$1.out" &
     pids+=($!)
     for _ in {1..100}; do
-        url=$(grep -o 'http://[^ ]*' "$dir/$1.out" || true)
-        [[ -n $url ]] && curl -fsS "$url" -o "$dir/$1.metrics" 2>/dev/null && return
+        url=$(grep -o 'http://[^ ]*' "$dir/$1.out" || true)/metrics
+        [[ $url != /metrics ]] && curl -fsS "$url" -o "$dir/$1.metrics" 2>/dev/null && return
         sleep 0.1
     done
     echo "the service does not answer" >&2
