@@ -19,7 +19,7 @@ namespace {
 using filter = rs::alert_filter<std::string>;
 using answer = filter::answer;
 
-constexpr rs::time_point start{1'000'000s};
+constexpr rs::time_point filter_start{1'000'000s};
 constexpr filter::wall_time wall_start{1'704'744'000s};
 
 /// Plenty of everything, so that each test limits one thing.
@@ -29,18 +29,19 @@ struct tester {
     explicit tester(const rs::alert_limits& limits) : f(limits) {}
 
     answer offer(rs::duration at, std::string_view key, std::string what, std::string_view group = {}) {
-        return f.offer(key, group, what, start + at, wall(at));
+        return f.offer(key, group, what, filter_start + at, wall(at));
     }
     /// What goes out at that moment, as `what+held_back`.
     std::vector<std::string> taken(rs::duration at) {
         std::vector<std::string> all;
-        while (auto t = f.take(start + at)) all.push_back(t->what + "+" + std::to_string(t->held_back));
+        while (auto t = f.take(filter_start + at))
+            all.push_back(t->what + "+" + std::to_string(t->held_back));
         return all;
     }
     static filter::wall_time wall(rs::duration at) {
         return wall_start + std::chrono::duration_cast<filter::wall_time::duration>(at);
     }
-    rs::duration due() const { return f.next_due() - start; }
+    rs::duration due() const { return f.next_due() - filter_start; }
 
     filter f;
 };
@@ -61,7 +62,7 @@ TEST_CASE("the first of a key goes out at once, those after it as one at the end
     CHECK(t.taken(300s - 1ns).empty());
     CHECK(t.due() == 300s);
 
-    const auto last = t.f.take(start + 300s);
+    const auto last = t.f.take(filter_start + 300s);
     REQUIRE(last);
     CHECK(last->what == "a4");
     CHECK(last->held_back == 2);
@@ -201,14 +202,14 @@ TEST_CASE("a change that may go out does so, whatever follows it", "[alert_filte
 TEST_CASE("what reached nobody lets the next of its key go out at once, with its number", "[alert_filter]") {
     tester t(wide());
     t.offer(0s, "a", "a1");
-    const auto lost = t.f.take(start);
+    const auto lost = t.f.take(filter_start);
     REQUIRE(lost);
     t.offer(1s, "a", "a2");
 
     t.f.failed(*lost);
 
     CHECK(t.due() <= 1s);
-    const auto next = t.f.take(start + 1s);
+    const auto next = t.f.take(filter_start + 1s);
     REQUIRE(next);
     CHECK(next->what == "a2");
     CHECK(next->held_back == 1);

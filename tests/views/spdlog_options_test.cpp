@@ -27,7 +27,7 @@ namespace level = spdlog::level;
 using lines = std::vector<std::string>;
 
 /// Keeps lines as `level|text`.
-class memory_sink : public spdlog::sinks::base_sink<std::mutex> {
+class line_sink : public spdlog::sinks::base_sink<std::mutex> {
 public:
     lines all;
 
@@ -43,7 +43,7 @@ protected:
 struct fixture {
     rs::testing::virtual_clock clock;
     rs::registry reg{clock};
-    std::shared_ptr<memory_sink> sink = std::make_shared<memory_sink>();
+    std::shared_ptr<line_sink> sink = std::make_shared<line_sink>();
     std::shared_ptr<spdlog::logger> logger = std::make_shared<spdlog::logger>("test", sink);
     rs::subscription logging;
 
@@ -58,7 +58,7 @@ struct fixture {
     lines written() const { return std::exchange(sink->all, {}); }
 };
 
-rs::event failed(std::string error = "down") {
+rs::event failed_attempt(std::string error = "down") {
     rs::event e{.kind = rs::event_kind::attempt_failed, .policy_kind = "retry", .policy = "jira_api"};
     e.attempt = 1;
     e.max_attempts = 3;
@@ -93,9 +93,9 @@ std::string refusal_of(const rs::log_options& options) {
 TEST_CASE("lines of JSON have the sentence as message and the fields as typed values", "[spdlog]") {
     fixture f({.format = rs::log_format::json});
 
-    f.publish(failed("server is \"down\"\n"));
+    f.publish(failed_attempt("server is \"down\"\n"));
     f.publish(opened());
-    rs::event last = failed();
+    rs::event last = failed_attempt();
     last.attempt = 3;
     last.delay.reset();
     last.operation = "search_issues";
@@ -130,7 +130,7 @@ TEST_CASE("no text breaks a line of JSON, or disguises it on a terminal", "[spdl
 
 TEST_CASE("fields that are not wanted are left out, in both formats", "[spdlog]") {
     fixture f({.leave_out = {"policy", "retry_delay", "generation", "from", "to"}});
-    f.publish(failed());
+    f.publish(failed_attempt());
     f.publish(opened());
     CHECK(f.written() == lines{"warning|Attempt 1/3 failed function=jira_api error=down",
                                "warning|Circuit breaker 'jira_api' opened circuit_name=jira_api "
@@ -138,7 +138,7 @@ TEST_CASE("fields that are not wanted are left out, in both formats", "[spdlog]"
 
     fixture json(
         {.format = rs::log_format::json, .leave_out = {"function", "policy", "retry_delay", "error"}});
-    json.publish(failed());
+    json.publish(failed_attempt());
     CHECK(json.written() == lines{R"(warning|{"message":"Attempt 1/3 failed"})"});
 }
 
@@ -148,8 +148,8 @@ TEST_CASE("levels may be chosen per event, and off writes nothing", "[spdlog]") 
         return e.attempt == 1 ? level::off : rs::default_log_level(e);
     }});
     f.publish(opened());
-    f.publish(failed());
-    auto second = failed();
+    f.publish(failed_attempt());
+    auto second = failed_attempt();
     second.attempt = 2;
     f.publish(second);
 
@@ -175,7 +175,7 @@ TEST_CASE("a level_of that throws loses the line and disturbs no call", "[spdlog
 
 TEST_CASE("by default no line is left out", "[spdlog]") {
     fixture f;
-    f.publish(failed(), 10'000);
+    f.publish(failed_attempt(), 10'000);
     CHECK(f.written() == lines(10'000, failed_line));
 }
 
@@ -183,15 +183,15 @@ TEST_CASE("of many events of a kind the first of each period are written, with t
           "[spdlog]") {
     fixture f({.sample = rs::log_sampling{.first = 2, .then_every = 0, .period = 1s}});
 
-    f.publish(failed(), 10);
+    f.publish(failed_attempt(), 10);
     CHECK(f.written() == lines{failed_line, failed_line});
 
     f.clock.advance(1s - 1ns);
-    f.publish(failed());
+    f.publish(failed_attempt());
     CHECK(f.written().empty());
 
     f.clock.advance(1ns);
-    f.publish(failed(), 3);
+    f.publish(failed_attempt(), 3);
     CHECK(f.written() == lines{failed_line + " suppressed=9", failed_line});
 }
 
@@ -200,7 +200,7 @@ TEST_CASE("then each so manieth is written", "[spdlog]") {
                .leave_out = {"function", "policy", "retry_delay", "error"},
                .sample = rs::log_sampling{.first = 1, .then_every = 4}});
 
-    f.publish(failed(), 9);
+    f.publish(failed_attempt(), 9);
 
     CHECK(f.written() == lines{R"(warning|{"message":"Attempt 1/3 failed"})",
                                R"(warning|{"message":"Attempt 1/3 failed","suppressed":3})",
@@ -213,7 +213,7 @@ TEST_CASE("kinds are counted apart, changes of state and lines below the level n
     const rs::event rejected{.kind = rs::event_kind::call_rejected, .policy_kind = "bulkhead"};
 
     f.publish(rejected, 100); // debug: below the logger's level
-    f.publish(failed(), 5);
+    f.publish(failed_attempt(), 5);
     f.publish(updated, 5);
     f.publish(opened(), 5);
     CHECK(f.written().size() == 1 + 1 + 5);
@@ -230,10 +230,10 @@ TEST_CASE("threads leave out as many as they tell", "[spdlog]") {
     constexpr int each = 2'000;
     {
         std::vector<std::jthread> threads;
-        for (int t = 0; t < 4; ++t) threads.emplace_back([&] { f.publish(failed(), each); });
+        for (int t = 0; t < 4; ++t) threads.emplace_back([&] { f.publish(failed_attempt(), each); });
     }
     f.clock.advance(1s);
-    f.publish(failed());
+    f.publish(failed_attempt());
 
     const auto all = f.written();
     std::uint64_t told = all.size();
