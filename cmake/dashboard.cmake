@@ -91,7 +91,11 @@ function(resilience_write_dashboard include_dir)
                          "connect-src 'self'; base-uri 'none'; form-action 'none'; "
                          "require-trusted-types-for 'script'; trusted-types 'none'")
     # In the page too, for servers that do not send it; there frame-ancestors means nothing.
-    string(REPLACE "Content-Security-Policy\" content=\"\"" "Content-Security-Policy\" content=\"${policy}\"" page "${page}")
+    string(REPLACE "Content-Security-Policy\" content=\"\"" "Content-Security-Policy\" content=\"${policy}\"" with_policy "${page}")
+    if(with_policy STREQUAL page)
+        message(FATAL_ERROR "cmake/dashboard/page.html has no empty Content-Security-Policy to be filled")
+    endif()
+    set(page "${with_policy}")
     string(APPEND policy "; frame-ancestors 'none'")
     resilience_raw_literals("${page}" literals)
     string(LENGTH "${page}" size)

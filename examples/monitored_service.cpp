@@ -78,15 +78,22 @@ int main(int argc, char** argv) {
                                    .read_changes = rs::read_json_changes};
     if (const char* token = std::getenv("RESILIENCE_CONTROL_TOKEN"); token != nullptr) {
         options.control = true;
-        options.authorize = rs::bearer_token(token);
+        try {
+            options.authorize = rs::bearer_token(token);
+        } catch (const std::invalid_argument& e) {
+            std::cerr << "RESILIENCE_CONTROL_TOKEN: " << e.what() << '\n';
+            return 1;
+        }
     }
     httplib::Server server;
     // A page that is open keeps two connections busy, one of them for as long as it is open.
     server.new_task_queue = [] { return new httplib::ThreadPool(16); };
     rs::mount(server, rs::monitoring_api(rs::registry::global(), std::move(options)));
-    const int port = wanted == 0 ? server.bind_to_any_port("127.0.0.1") : wanted;
-    if (wanted != 0 && !server.bind_to_port("127.0.0.1", wanted)) {
-        std::cerr << "port " << wanted << " is taken\n";
+    int port = wanted;
+    if (wanted == 0) port = server.bind_to_any_port("127.0.0.1");
+    else if (!server.bind_to_port("127.0.0.1", wanted)) port = -1;
+    if (port < 0) {
+        std::cerr << "port " << wanted << " is not to be had\n";
         return 1;
     }
     std::cout << "http://127.0.0.1:" << port << " serves /dashboard, /metrics and /api/v1/resilience for "

@@ -10,7 +10,7 @@ const api = folder.endsWith(root) ? folder : folder + root;
 const everyMs = 2000; // between polls
 const hiddenEveryMs = 15000; // while nobody looks
 const longestBackoffMs = 30000;
-const samplesKept = 60; // of two seconds each
+const samplesKept = 60, secondsShown = 120; // a poll every two seconds
 const changesKept = 200;
 const attention = ["open", "forced_open", "half_open", "metrics_only", "disabled", "closed"]; // worst first
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
@@ -189,7 +189,9 @@ function takeSample(c, s, nowMs) {
                 last.seconds += seconds;
             } else {
                 c.samples.push({ counts: added, seconds });
-                if (c.samples.length > samplesKept) c.samples.shift();
+                // Where polls are far apart, as in the background, two minutes are fewer samples.
+                let span = c.samples.reduce((sum, sample) => sum + sample.seconds, 0);
+                while (c.samples.length > samplesKept || (c.samples.length > 1 && span > secondsShown)) span -= c.samples.shift().seconds;
             }
         }
     }
@@ -202,17 +204,19 @@ function takeSample(c, s, nowMs) {
 
 /// Successes grow up from the axis, failures and (thinner, below them) rejections down.
 function drawTraffic(c) {
-    const axis = 18, below = 13, step = 120 / samplesKept;
+    const axis = 18, below = 13, perSecond = 120 / secondsShown;
     const rates = c.samples.map((sample) => sample.counts.map((n) => n / Math.max(sample.seconds, 0.1)));
     const most = rates.reduce((m, [ok, failed, rejected]) => Math.max(m, ok / axis, (failed + rejected) / below), 0);
     const paths = ["", "", ""];
+    let x = Math.max(0, 120 - perSecond * c.samples.reduce((sum, sample) => sum + sample.seconds, 0));
     rates.forEach(([ok, failed, rejected], i) => {
-        const x = 120 - (rates.length - i) * step;
+        const step = Math.round(perSecond * c.samples[i].seconds * 10) / 10;
         const high = (rate) => (rate > 0 ? Math.max(1, Math.round(rate / most)) : 0);
         const up = high(ok), down = high(failed), further = high(rejected);
         if (up) paths[0] += `M${x} ${axis}v${-up}h${step}v${up}z`;
         if (down) paths[1] += `M${x} ${axis + 1}v${down}h${step}v${-down}z`;
         if (further) paths[2] += `M${x} ${axis + 1 + down}v${further}h${step / 2}v${-further}z`;
+        x = Math.round((x + step) * 10) / 10;
     });
     const [, ...lines] = c.spark.children;
     lines.forEach((line, i) => setAttribute(line, "d", paths[i]));
@@ -540,6 +544,13 @@ async function get(path) {
     if (!response.ok) throw new Error(await complaint(response));
     return response.json();
 }
+/// An answer whatever its status: a service may tell load balancers by 503 that most circuits are open.
+async function getHealth() {
+    const response = await fetch(api + "/health", { cache: "no-store", signal: AbortSignal.timeout(8000) });
+    const health = await response.json();
+    if (typeof health.status !== "string") throw new Error("that is not the health of a service");
+    return health;
+}
 async function complaint(response) {
     try {
         return (await response.json()).error.message;
@@ -583,7 +594,7 @@ async function ask() {
     try {
         service ??= await get("");
         // One after the other: they then share a connection, which may cost the service a thread.
-        return [await get("/policies"), await get("/health")];
+        return [await get("/policies"), await getHealth()];
     } catch {
         service = null; // it may come back another
         closeStream();
@@ -621,7 +632,7 @@ async function followEvents() {
     }
 }
 function openStream() {
-    const opened = (stream = new EventSource(`${api}/events/stream?since=${nextEvent}`));
+    const opened = (stream = new EventSource(`${api}/events/stream?kind=state_changed&since=${nextEvent}`));
     opened.onopen = () => {
         streamIsOpen = true;
         streamLosses = 0;
@@ -631,7 +642,6 @@ function openStream() {
         takeEvents([JSON.parse(message.data)]);
         pollSoon();
     });
-    opened.addEventListener("policy_updated", pollSoon);
     opened.addEventListener("missed", () => {
         eventsUnsure = true;
         pollSoon();

@@ -70,10 +70,6 @@ inline sentry_dsn parse_sentry_dsn(std::string_view text) {
 namespace detail {
 
 inline constexpr std::string_view alert_client = "resilience";
-inline std::string library_version() {
-    return std::to_string(RESILIENCE_VERSION_MAJOR) + "." + std::to_string(RESILIENCE_VERSION_MINOR) + "." +
-           std::to_string(RESILIENCE_VERSION_PATCH);
-}
 
 inline void member_if_any(json_writer& json, std::string_view name, std::string_view value) {
     if (!value.empty()) json.member(name, value);

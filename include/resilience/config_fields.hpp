@@ -4,6 +4,7 @@
 #include <resilience/abandoning_timeout_config.hpp>
 #include <resilience/circuit_breaker_config.hpp>
 #include <resilience/config_text.hpp>
+#include <resilience/detail/quote.hpp>
 #include <resilience/retry_config.hpp>
 #include <resilience/timeout.hpp>
 
@@ -179,7 +180,7 @@ public:
 private:
     static std::string shown(std::string_view text) {
         constexpr std::size_t most = 64; // of what may be anything
-        return std::string(text.substr(0, most));
+        return std::string(clipped(text, most));
     }
     [[noreturn]] static void refuse(const change& c, std::string_view accepted, std::string_view or_else) {
         raise(std::invalid_argument(c.name + " is " + (c.text ? "'" + shown(*c.text) + "'" : "null") +

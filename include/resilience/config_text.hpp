@@ -31,6 +31,19 @@ namespace detail {
 template <class T>
 struct text_form;
 
+/// A decimal of any length: the shortest text of a double may have 17 digits.
+inline bool parse_number(std::string_view text, double& value) {
+    if (parse_decimal(text, 0, value)) return true;
+    decimal_text parts;
+    if (!split_decimal(text, parts)) return false;
+#if defined(__cpp_lib_to_chars)
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return error == std::errc{} && end == text.data() + text.size();
+#else
+    return false;
+#endif
+}
+
 /// A share in [0, 1], as 0.5 or 50%.
 struct share {
     double value = 0;
@@ -48,7 +61,7 @@ struct text_form<unsigned> {
 template <>
 struct text_form<double> {
     static constexpr std::string_view accepted = "a number such as 2 or 1.5";
-    static bool parse(std::string_view text, double& value) { return parse_decimal(text, 0, value); }
+    static bool parse(std::string_view text, double& value) { return parse_number(text, value); }
     static setting_value show(double value) { return value; }
 };
 template <>
@@ -56,8 +69,9 @@ struct text_form<share> {
     static constexpr std::string_view accepted = "a share such as 0.5 or 50%";
     static bool parse(std::string_view text, share& share) {
         const bool percent = text.ends_with('%');
-        if (percent) text.remove_suffix(1);
-        return parse_decimal(text, percent ? 2 : 0, share.value);
+        if (!percent) return parse_number(text, share.value);
+        text.remove_suffix(1);
+        return parse_decimal(text, 2, share.value);
     }
     static setting_value show(double value) { return value; }
 };

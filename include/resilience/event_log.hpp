@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/quote.hpp>
 #include <resilience/detail/sync.hpp>
 #include <resilience/error.hpp>
 #include <resilience/event.hpp>
@@ -12,6 +13,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -31,46 +33,74 @@ struct event_filter {
     }
 };
 
-/// The last events of a registry, numbered from 1; the oldest makes room for the next. For views that are asked what
-/// happened: it never waits for a reader, and a reader that comes too late is told how much it missed.
+/// The last events of a registry, numbered from 1; the oldest make room for the next. For views that are asked what
+/// happened: it waits for no reader, and a reader that comes too late is told how much it missed. Changes of state and
+/// of configs have room of their own: the thousands of refusals that follow a trip do not push it out.
 ///
-/// Thread-safe. While a log exists its registry has a listener: events are made, which costs failing and refused
-/// calls some hundred nanoseconds each, and calls that succeed at once nothing.
+/// Thread-safe; a reader holds up whoever causes an event for as long as it copies (some microseconds a hundred events).
+/// While a log exists its registry has a listener: events are made, which costs failing and refused calls some hundred
+/// nanoseconds each, and calls that succeed at once nothing.
 class event_log {
 public:
-    /// Enough for the story of an outage, less than a megabyte.
+    /// Enough for the story of an outage, some hundred kilobytes.
     static constexpr std::size_t default_capacity = 1000;
+    /// Bytes of an error's text that are kept; they may be whole pages of HTML.
+    static constexpr std::size_t longest_error = 4096;
 
-    /// `capacity`: 1 to 1,000,000 events, all allocated now; otherwise std::invalid_argument.
+    /// `capacity`: of either kind, changes and all else, 1 to 100,000 events, all allocated now; otherwise
+    /// std::invalid_argument.
     explicit event_log(registry& where = registry::global(), std::size_t capacity = default_capacity)
-        : ring_(checked(capacity)), subscription_(where.subscribe([this](const event& e) { keep(e); })) {}
+        : changes_(checked(capacity)), others_(capacity),
+          subscription_(where.subscribe([this](const event& e) { keep(e); })) {}
     event_log(const event_log&) = delete;
     event_log& operator=(const event_log&) = delete;
 
     struct entry {
-        std::uint64_t number;
+        std::uint64_t number = 0;
         event what;
     };
     struct page {
         std::vector<entry> entries;
         /// What to ask for next; the number of the next event if none was left out for lack of room in the page.
         std::uint64_t next = 1;
-        /// Events from `since` on that had made room before they could be read, whether they matched or not.
+        /// At most so many events from `since` on had made room before they could be read; with a kind in the filter,
+        /// of those that share its room.
         std::uint64_t missed = 0;
     };
-    /// Matching events whose number is at least `since`, oldest first, no more than `most`.
+    /// Matching events whose number is at least `since`, oldest first, no more than `most`. 0: all that there are, none
+    /// missed.
     page read(std::uint64_t since = 1, const event_filter& filter = {},
               std::size_t most = default_capacity) const {
         page found;
+        const bool from_any = since == 0; // asked for what there is
+        since = std::max<std::uint64_t>(since, 1);
         const detail::lock_guard lock(mutex_);
-        const std::uint64_t oldest = last_ < ring_.size() ? 1 : last_ - ring_.size() + 1;
-        found.next = std::max({since, oldest, std::uint64_t{1}});
-        found.missed = oldest > since && since > 0 ? oldest - since : 0;
-        for (; found.next <= last_; ++found.next) {
-            const event& e = ring_[found.next % ring_.size()];
-            if (!filter.matches(e)) continue;
-            if (found.entries.size() == most) return found;
-            found.entries.push_back({found.next, e});
+        const bool only_changes = filter.kind && is_change(*filter.kind);
+        const bool only_others = filter.kind && !is_change(*filter.kind);
+        if (!only_others && !from_any) found.missed += changes_.missed(since);
+        if (!only_changes && !from_any) found.missed += others_.missed(since);
+        auto change = only_others ? changes_.end() : changes_.from(since);
+        auto other = only_changes ? others_.end() : others_.from(since);
+        found.next = std::max(since, last_ + 1);
+        while (change != changes_.end() || other != others_.end()) {
+            const bool is_next = other == others_.end() || (change != changes_.end() &&
+                                                            changes_[change].number < others_[other].number);
+            const entry& e = is_next ? changes_[change++] : others_[other++];
+            if (!filter.matches(e.what)) continue;
+            if (found.entries.size() == most) {
+                found.next = e.number;
+                break;
+            }
+            found.entries.push_back(e);
+        }
+        return found;
+    }
+    /// The last matching events, oldest first, no more than `most`. None counts as missed.
+    page newest(const event_filter& filter = {}, std::size_t most = default_capacity) const {
+        page found = read(0, filter, std::numeric_limits<std::size_t>::max());
+        if (found.entries.size() > most) {
+            const auto surplus = static_cast<std::ptrdiff_t>(found.entries.size() - most);
+            found.entries.erase(found.entries.begin(), found.entries.begin() + surplus);
         }
         return found;
     }
@@ -101,25 +131,67 @@ public:
 
 private:
     static std::size_t checked(std::size_t capacity) {
-        constexpr std::size_t most = 1'000'000;
+        constexpr std::size_t most = 100'000;
         if (capacity < 1 || capacity > most) {
             detail::raise(std::invalid_argument("event_log: capacity is " + std::to_string(capacity) +
-                                                "; it must be in 1..1000000"));
+                                                "; it must be in 1..100000"));
         }
         return capacity;
     }
+    static bool is_change(event_kind kind) noexcept {
+        return kind == event_kind::state_changed || kind == event_kind::policy_updated;
+    }
     void keep(const event& e) {
-        event kept = e; // and what it replaces: made and destroyed with no lock held
+        entry kept{0, e}; // and what it replaces: made and destroyed with no lock held
+        kept.what.error.resize(detail::clipped(e.error, longest_error).size());
         {
             const detail::lock_guard lock(mutex_);
-            std::swap(ring_[++last_ % ring_.size()], kept);
+            kept.number = ++last_;
+            (is_change(e.kind) ? changes_ : others_).keep(kept);
         }
         added_.notify_all();
     }
 
+    /// The last entries, by a position that counts from the first one ever kept.
+    class ring {
+    public:
+        explicit ring(std::size_t capacity) : entries_(capacity) {}
+
+        /// Takes the entry, and leaves what it replaces.
+        void keep(entry& e) {
+            entry& place = entries_[kept_++ % entries_.size()];
+            if (place.number != 0) newest_lost_ = place.number;
+            std::swap(place, e);
+        }
+        const entry& operator[](std::uint64_t position) const { return entries_[position % entries_.size()]; }
+        std::uint64_t end() const noexcept { return kept_; }
+        /// The position of the first entry whose number is at least `since`.
+        std::uint64_t from(std::uint64_t since) const {
+            std::uint64_t low = lost(), high = kept_;
+            while (low < high) {
+                const std::uint64_t middle = low + (high - low) / 2;
+                if ((*this)[middle].number < since) low = middle + 1;
+                else high = middle;
+            }
+            return low;
+        }
+        /// Entries from `since` on that are no more: at most so many.
+        std::uint64_t missed(std::uint64_t since) const noexcept {
+            return newest_lost_ < since ? 0 : std::min(lost(), newest_lost_ - since + 1);
+        }
+
+    private:
+        std::uint64_t lost() const noexcept { return kept_ > entries_.size() ? kept_ - entries_.size() : 0; }
+
+        std::vector<entry> entries_;
+        std::uint64_t kept_ = 0;        // ever
+        std::uint64_t newest_lost_ = 0; // its number; 0: none
+    };
+
     mutable detail::mutex mutex_;
     mutable detail::condition_variable added_;
-    std::vector<event> ring_; // guarded by mutex_, like those that follow
+    ring changes_; // guarded by mutex_, like those that follow
+    ring others_;
     std::uint64_t last_ = 0;
     bool closed_ = false;
     subscription subscription_; // last: it ends before what it writes to

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/redacted.hpp>
 #include <resilience/detail/sync.hpp>
 #include <resilience/event_log.hpp>
 #include <resilience/json.hpp>
@@ -25,24 +26,18 @@ struct shown_errors {
 
     /// Empty if it may not. Runs code of the user's.
     std::string operator()(std::string text) const {
-        if (!shown || text.empty()) return {};
-        if (!redact) return text;
-        try {
-            return redact(text);
-        } catch (...) { // better no text than one that was to be hidden
-            return "[the redaction failed]";
-        }
+        if (!shown) return {};
+        return redacted(redact, std::move(text));
     }
 };
 
 /// {number, and the members of to_json(event)}
-inline std::string numbered_json(const event_log::entry& entry, const shown_errors& errors) {
-    event what = entry.what;
-    what.error = errors(std::move(what.error));
+inline std::string numbered_json(event_log::entry entry, const shown_errors& errors) {
+    entry.what.error = errors(std::move(entry.what.error));
     json_writer json;
     json.object([&] {
         json.member("number", entry.number);
-        write_members(json, what);
+        write_members(json, entry.what);
     });
     return json.take();
 }
@@ -103,17 +98,17 @@ public:
         }
         std::string text;
         constexpr std::size_t most = 100; // events in a piece
-        const event_log::page page = log_->read(next_, filter_, most);
+        event_log::page page = log_->read(next_, filter_, most);
         if (page.missed > 0) {
             slot_.count_missed(page.missed);
             text.append("event: missed\ndata: {\"missed\":")
                 .append(std::to_string(page.missed))
                 .append("}\n\n");
         }
-        for (const auto& entry : page.entries) {
+        for (auto& entry : page.entries) {
             text.append("id: ").append(std::to_string(entry.number)).append("\nevent: ");
             text.append(to_string(entry.what.kind)).append("\ndata: ");
-            text.append(detail::numbered_json(entry, errors_)).append("\n\n");
+            text.append(detail::numbered_json(std::move(entry), errors_)).append("\n\n");
         }
         next_ = page.next;
         const time_point now = system_time().now();

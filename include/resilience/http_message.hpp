@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/config.hpp>
+#include <resilience/detail/quote.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -98,8 +98,8 @@ struct request_target {
             const auto same = [&](const auto& other) { return other.first == it->first; };
             const bool is_known = std::ranges::find(known, std::string_view(it->first)) != known.end();
             if (is_known && std::none_of(arguments.begin(), it, same)) continue;
-            std::string message =
-                "argument '" + it->first.substr(0, 64) + "' is unknown or given twice; there are ";
+            std::string message = "argument '" + std::string(clipped(it->first, 64)) +
+                                  "' is unknown or given twice; there are ";
             for (const auto& each : known) message.append(&each == known.data() ? "" : ", ").append(each);
             return message;
         }

@@ -27,6 +27,7 @@ inline http_response made(int status, std::string body) {
     return {status,
             "application/json",
             {{"Cache-Control", "no-store"},
+             {"Cross-Origin-Resource-Policy", "same-origin"},
              {"X-Content-Type-Options", "nosniff"}}, // names are others' texts: never HTML
             std::move(body),
             {}};

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/returned.hpp>
 #include <resilience/monitoring_api.hpp>
 #include <resilience/result_traits.hpp>
 #include <resilience/retry_after.hpp>
 #include <resilience/system_time.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -98,45 +101,88 @@ struct result_traits<httplib::Result> {
     }
 };
 
-/// Serves the monitoring API, with /metrics and /dashboard. Call it before the server listens. The api is copied; its
-/// registry must outlive the server. Limits on connections, time and bodies, and the address (bind it to 127.0.0.1
-/// unless others may see it), are the server's. A stream of events keeps one of the server's threads until its client
-/// is gone, its log is closed or the server stops, which it notices within 250 ms.
-inline void mount(httplib::Server& server, const monitoring_api& api) {
-    const auto serve = [api](const httplib::Request& request, httplib::Response& response) {
-        // HEAD as GET: cpp-httplib leaves the body out itself, and then knows its length.
-        const bool head = request.method == "HEAD";
-        http_request asked{.method = head ? "GET" : request.method, .target = request.target};
-        // Of a header that stands there twice the first; those that add up are none that the API looks at.
-        for (const auto& [name, value] : request.headers) asked.headers.emplace(name, value);
-        asked.body = request.body;
-        auto answer = api.handle(asked);
-        response.status = answer.status;
-        for (const auto& [name, value] : answer.headers) response.set_header(name.c_str(), value);
-        if (answer.stream && !head) {
-            response.set_chunked_content_provider(
-                answer.content_type,
-                [stream = std::move(answer.stream)](std::size_t, httplib::DataSink& sink) {
-                    constexpr std::chrono::milliseconds patience{250};
-                    const std::string piece = stream->next(patience);
-                    if (!piece.empty() && !sink.write(piece.data(), piece.size())) return false;
-                    if (stream->ended()) sink.done();
-                    return true;
-                });
-            return;
-        }
+namespace detail {
+
+/// HEAD as GET: cpp-httplib leaves the body out itself, and then knows its length. A header that stands there twice is
+/// one with both values, as RFC 9110 has it, which none that decides anything then is.
+inline http_request asked_by(const httplib::Request& request, std::string body) {
+    http_request asked{.method = request.method == "HEAD" ? "GET" : request.method,
+                       .target = request.target,
+                       .body = std::move(body)};
+    for (const auto& [name, value] : request.headers) {
+        const auto [at, is_new] = asked.headers.emplace(name, value);
+        if (!is_new) at->second.append(", ").append(value);
+    }
+    // What cpp-httplib adds itself, and a client could have sent.
+    asked.headers["REMOTE_ADDR"] = request.remote_addr;
+    for (const char* other : {"REMOTE_PORT", "LOCAL_ADDR", "LOCAL_PORT"}) asked.headers.erase(other);
+    return asked;
+}
+
+inline void answer_with(http_response answer, httplib::Response& response, bool without_body) {
+    response.status = answer.status;
+    for (const auto& [name, value] : answer.headers) response.set_header(name.c_str(), value);
+    if (!answer.stream || without_body) {
         // NOLINTNEXTLINE(performance-move-const-arg): later versions of cpp-httplib take the string over
         response.set_content(std::move(answer.body), answer.content_type);
+        return;
+    }
+    response.set_chunked_content_provider(
+        answer.content_type, [stream = std::move(answer.stream)](std::size_t, httplib::DataSink& sink) {
+            constexpr std::chrono::milliseconds patience{250};
+            std::string piece;
+            // cpp-httplib catches nothing here.
+            if (!returned([&] { piece = stream->next(patience); })) return false;
+            if (!piece.empty() && !sink.write(piece.data(), piece.size())) return false;
+            if (stream->ended()) sink.done();
+            return true;
+        });
+}
+
+/// A request's body, up to one byte more than is ever read of one; the rest is received and forgotten, so that what
+/// follows on the connection is the next request.
+inline std::string body_of(const httplib::Request& request, const httplib::ContentReader& reader) {
+    std::string body;
+    const auto keep = [&](const char* data, std::size_t size) {
+        body.append(data, std::min(size, longest_body + 1 - body.size()));
+        return true;
+    };
+    if (request.is_multipart_form_data()) // nothing of ours: its parts are forgotten
+        reader([](const httplib::MultipartFormData&) { return true; },
+               [](const char*, std::size_t) { return true; });
+    else reader(keep);
+    return body;
+}
+
+} // namespace detail
+
+/// Serves the monitoring API, with /metrics and /dashboard. Call it before the server listens. The api is copied; its
+/// registry must outlive the server. Limits on connections and time, and the address (bind it to 127.0.0.1 unless
+/// others may see it), are the server's; of a body no more than 64 KiB are kept. A stream of events keeps one of the
+/// server's threads until its client is gone, its log is closed or the server stops, which it notices within 250 ms
+/// (a client that does not read: after the server's write timeout).
+///
+/// cpp-httplib matches paths by std::regex, which recurses for each character: its threads need 4 MiB of stack for the
+/// 8 KiB that it lets a path have. That is less than the usual 8 MiB, but more than musl and macOS give.
+inline void mount(httplib::Server& server, const monitoring_api& api) {
+    const auto serve = [api](const httplib::Request& request, httplib::Response& response) {
+        detail::answer_with(api.handle(detail::asked_by(request, {})), response, request.method == "HEAD");
+    };
+    const auto serve_body = [api](const httplib::Request& request, httplib::Response& response,
+                                  const httplib::ContentReader& reader) {
+        std::string body = detail::body_of(request, reader);
+        detail::answer_with(api.handle(detail::asked_by(request, std::move(body))), response, false);
     };
     // The path is decoded by then and may hold anything, line ends included.
     const std::string all = std::string(monitoring_api::root) + R"((?:/[\s\S]*)?)";
     for (const auto& path :
          {all, std::string(monitoring_api::metrics), std::string(monitoring_api::dashboard)}) {
         server.Get(path, serve);
-        server.Post(path, serve);
-        server.Put(path, serve);
-        server.Patch(path, serve);
-        server.Delete(path, serve);
+        server.Post(path, serve_body);
+        server.Put(path, serve_body);
+        server.Patch(path, serve_body);
+        server.Delete(path, serve_body); // with a body
+        server.Delete(path, serve);      // and without
         server.Options(path, serve);
     }
 }

@@ -41,6 +41,12 @@ inline std::string iso_8601(wall_time at) {
 
 namespace detail {
 
+/// As 0.1.0.
+inline std::string library_version() {
+    return std::to_string(RESILIENCE_VERSION_MAJOR) + "." + std::to_string(RESILIENCE_VERSION_MINOR) + "." +
+           std::to_string(RESILIENCE_VERSION_PATCH);
+}
+
 /// Writes JSON from left to right; puts the commas.
 class json_writer {
 public:

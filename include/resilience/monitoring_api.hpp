@@ -31,7 +31,8 @@ namespace resilience::inline RESILIENCE_ABI {
 ///     GET  /health   /summary                       all circuits in a word, in a line each
 ///     GET  /live                                    that the service answers, whatever its circuits do
 ///     GET  /policies?kind=&name=   /policies/{name} policies of all kinds: configs and statistics
-///     GET  /events?since=&kind=&name=&limit=        with monitoring_options::events: what happened
+///     GET  /events?since=&kind=&name=&limit=        with monitoring_options::events: what happened since an event,
+///                                                   or the newest
 ///     GET  /events/stream?since=&kind=&name=        the same as server-sent events
 ///     POST /circuit-breakers/{name}/{reset|force-open|disable|metrics-only|open-for}?reason=&duration=
 ///     PATCH /policies/{name}?kind=                  with monitoring_options::control: changes
@@ -64,7 +65,7 @@ public:
                 response.stream.reset();
             }
             return response;
-        } catch (...) { // no memory: then not even a text
+        } catch (...) { // no memory, or code of the user's that threw what it may not: then not even a text
             http_response response;
             response.status = 500;
             return response;
@@ -143,9 +144,7 @@ private:
     http_response index() const {
         detail::json_writer json;
         json.object([&] {
-            json.member("version",
-                        std::string_view(fmt::format("{}.{}.{}", RESILIENCE_VERSION_MAJOR,
-                                                     RESILIENCE_VERSION_MINOR, RESILIENCE_VERSION_PATCH)));
+            json.member("version", detail::library_version());
             json.member("control", options_->control).member("events", options_->events != nullptr);
             json.key("routes").array([&] {
                 for (const std::string_view route :
@@ -241,11 +240,12 @@ private:
             return detail::bad_request("limit must be in 1..1000");
         if (streamed) return stream(request, std::move(filter), since);
 
-        const auto page = log.read(in_this_log(since.value_or(1)), filter, limit.value_or(largest_page));
+        const std::size_t most = limit.value_or(largest_page);
+        auto page = since ? log.read(in_this_log(*since), filter, most) : log.newest(filter, most);
         std::string body = R"({"events":[)";
-        for (const auto& entry : page.entries) {
+        for (auto& entry : page.entries) {
             if (&entry != &page.entries.front()) body += ',';
-            body += detail::numbered_json(entry, errors_);
+            body += detail::numbered_json(std::move(entry), errors_);
         }
         body.append(R"(],"next":)").append(std::to_string(page.next));
         body.append(R"(,"missed":)").append(std::to_string(page.missed)).append("}");
@@ -269,6 +269,8 @@ private:
         detail::stream_slot slot(streams_); // gives the place back should there be no memory
         http_response response = detail::made(200, {});
         response.content_type = "text/event-stream";
+        response.headers["X-Accel-Buffering"] =
+            "no"; // nginx would hold events back until it has a page of them
         response.stream = std::make_shared<event_stream>(options_->events, std::move(filter), first, errors_,
                                                          std::move(slot));
         return response;

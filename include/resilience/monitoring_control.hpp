@@ -3,6 +3,7 @@
 
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/detail/decimal.hpp>
+#include <resilience/detail/returned.hpp>
 #include <resilience/http_response.hpp>
 #include <resilience/monitoring_options.hpp>
 #include <resilience/monitoring_policies.hpp>
@@ -20,6 +21,9 @@
 // The requests that change something: who may send them, and what they do.
 
 namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// Bytes of a body: every field of every config fits into a tenth of it.
+inline constexpr std::size_t longest_body = 65'536;
 
 /// A header that no HTML form, image or link can send, and that a script of another origin can send only after a
 /// preflight request, which is answered with 405: it keeps other people's pages from acting in a visitor's name.
@@ -51,21 +55,19 @@ inline std::optional<http_response> control_refusal(const http_request& request,
     if (request.header(control_header).empty())
         return forbidden(
             "requests that change something carry a header X-Resilience-Control, with any value");
-    if (const auto origin = request.headers.find("Origin"); origin != request.headers.end()) {
-        const std::string_view from = origin->second;
-        if (!same_word(from, "http://" + std::string(host)) &&
-            !same_word(from, "https://" + std::string(host)))
-            return forbidden("the request comes from a page of another origin");
-    }
-    if (const auto site = request.header("Sec-Fetch-Site");
-        same_word(site, "cross-site") || same_word(site, "same-site"))
+    const std::string_view origin = request.header("Origin");
+    const auto is_origin = [&](std::string_view allowed) { return same_word(origin, allowed); };
+    const bool allowed_origin = std::ranges::any_of(options.allowed_origins, is_origin);
+    if (!origin.empty() && !allowed_origin && !is_origin("http://" + std::string(host)) &&
+        !is_origin("https://" + std::string(host)))
+        return forbidden(
+            "the request comes from a page of another origin (monitoring_options.allowed_origins)");
+    const std::string_view site = request.header("Sec-Fetch-Site");
+    if (!allowed_origin && (same_word(site, "cross-site") || same_word(site, "same-site")))
         return forbidden("the request comes from a page of another origin");
 
-    authorization answer = authorization::forbidden;
-    try {
-        answer = options.authorize(request);
-    } catch (...) { // who cannot be asked grants nothing
-    }
+    authorization answer = authorization::forbidden; // if it throws: who cannot be asked grants nothing
+    (void)returned([&] { answer = options.authorize(request); });
     if (answer.what() == authorization::granted) return std::nullopt;
     if (answer.what() == authorization::forbidden) return forbidden("not allowed");
     http_response response = refused(401, "unauthorized", "this needs an Authorization");
@@ -81,9 +83,9 @@ struct command_arguments {
 inline std::string read_command(const request_target& target, bool takes_duration, command_arguments& into) {
     bool has_reason = false;
     for (const auto& [name, value] : target.arguments) {
-        constexpr std::size_t longest = 256; // bytes: it goes into events, logs and statistics
+        constexpr std::size_t longest = 1024; // bytes: it goes into events, logs and statistics
         if (name == "reason" && !std::exchange(has_reason, true)) {
-            if (value.size() > longest) return "reason is longer than 256 bytes";
+            if (value.size() > longest) return "reason is longer than 1024 bytes";
             into.reason = value;
         } else if (name == "duration" && takes_duration && !into.length) {
             duration length{};
@@ -130,12 +132,9 @@ inline http_response patch_policy(const registry& where, const policy_filter& wh
         return refused(501, "not_implemented",
                        "this service reads no JSON (monitoring_options.read_changes is not set)");
     }
-    constexpr std::size_t longest = 65'536; // bytes: every field of every config fits into a tenth of it
-    if (body.size() > longest) return refused(413, "too_large", "the body is longer than 65536 bytes");
+    if (body.size() > longest_body) return refused(413, "too_large", "the body is longer than 65536 bytes");
     std::vector<std::string> kinds;
-    for (const policy_snapshot& p : where.policies()) {
-        if (which.matches(p)) kinds.push_back(p.kind);
-    }
+    for (policy_snapshot& p : where.policies(which.kind, which.name)) kinds.push_back(std::move(p.kind));
     if (kinds.empty()) return unknown_name("policy", which.name);
     if (kinds.size() > 1) {
         std::string message = "policies of several kinds have that name; say which by ?kind=";
@@ -153,7 +152,7 @@ inline http_response patch_policy(const registry& where, const policy_filter& wh
         wrong = e.what();
     }
     if (!wrong.empty()) return bad_request(wrong);
-    if (!found) return refused(405, "method_not_allowed", "policies of this kind cannot be changed");
+    if (!found) return not_allowed("policies of this kind cannot be changed", "GET, HEAD");
     return made(200, policies_json(where, {kinds.front(), which.name}, errors));
 }
 

@@ -7,6 +7,9 @@
 #include <resilience/http_message.hpp>
 #include <resilience/prometheus.hpp>
 
+#include <algorithm>
+#include <array>
+#include <concepts>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -25,8 +28,10 @@ public:
 
     // NOLINTNEXTLINE(google-explicit-constructor): a lambda answers one of the three words,
     authorization(kind k) noexcept : kind_(k) {}
-    // NOLINTNEXTLINE(google-explicit-constructor): or yes or no, where no is forbidden.
-    authorization(bool may) noexcept : kind_(may ? granted : forbidden) {}
+    /// Or yes or no, where no is forbidden. Nothing else that converts to bool: a 403 would grant.
+    template <std::same_as<bool> Bool>
+    // NOLINTNEXTLINE(google-explicit-constructor)
+    authorization(Bool may) noexcept : kind_(may ? granted : forbidden) {}
 
     kind what() const noexcept { return kind_; }
 
@@ -102,8 +107,12 @@ struct monitoring_options {
     std::function<authorization(const http_request&)> authorize{};
     /// Names of hosts, without a port, that a request which changes something may be addressed to besides
     /// localhost, 127.0.0.1 and [::1]. Others are refused: a page elsewhere can make a browser send requests here by
-    /// giving our address to a name of its own (DNS rebinding).
+    /// giving our address to a name of its own (DNS rebinding). What can only be read is not checked: probes and
+    /// scrapers use whatever Host they like. Do not set show_errors where browsers of others can reach the service.
     std::vector<std::string> allowed_hosts{};
+    /// Origins of pages that may send such requests, as browsers name them (https://ops.example:8443), besides the
+    /// address that the request itself goes to: for a proxy that puts a Host of its own in front of the dashboard.
+    std::vector<std::string> allowed_origins{};
     /// Reads the body of PATCH /policies/{name}: the members of a flat JSON object, or std::invalid_argument. It is
     /// rs::read_json_changes of <resilience/nlohmann_json.hpp>. Empty: PATCH is answered with 501.
     std::function<std::vector<change>(std::string_view)> read_changes{};
@@ -112,9 +121,24 @@ struct monitoring_options {
 /// What is wrong with the options, naming field, value and range; empty if nothing is.
 inline std::string validate(const monitoring_options& o) {
     if (auto wrong = validate(o.prometheus); !wrong.empty()) return wrong;
-    if (o.critical_status < 200 || o.critical_status > 599) {
+    constexpr std::array<int, 3> without_body{204, 205, 304};
+    if (o.critical_status < 200 || o.critical_status > 599 ||
+        std::ranges::find(without_body, o.critical_status) != without_body.end()) {
         return "monitoring_options.critical_status is " + std::to_string(o.critical_status) +
-               "; it must be in 200..599";
+               "; it must be in 200..599, and one that has a body";
+    }
+    for (const std::string& host : o.allowed_hosts) {
+        const bool is_address = host.starts_with('[') && host.ends_with(']');
+        if (host.empty() || host.find('/') != std::string::npos ||
+            (!is_address && host.find(':') != std::string::npos))
+            return "monitoring_options.allowed_hosts has '" + host +
+                   "'; each must be a host's name, without scheme and port ([::1] with its brackets)";
+    }
+    for (const std::string& origin : o.allowed_origins) {
+        const auto name = origin.find("://");
+        if (name == std::string::npos || origin.find('/', name + 3) != std::string::npos)
+            return "monitoring_options.allowed_origins has '" + origin +
+                   "'; each must be like https://ops.example, without a path";
     }
     if (o.control && !o.authorize)
         return "monitoring_options.control is true without authorize; somebody has to say who may";

@@ -87,10 +87,6 @@ inline void write_policy(json_writer& json, const registry& where, const policy_
 struct policy_filter {
     std::string kind{};
     std::string name{};
-
-    bool matches(const policy_snapshot& p) const {
-        return (kind.empty() || p.kind == kind) && (name.empty() || p.name == name);
-    }
 };
 
 /// An array of them, or empty if none matches.
@@ -99,8 +95,7 @@ inline std::string policies_json(const registry& where, const policy_filter& fil
     json_writer json;
     bool any = false;
     json.array([&] {
-        for (const policy_snapshot& p : where.policies()) {
-            if (!filter.matches(p)) continue;
+        for (const policy_snapshot& p : where.policies(filter.kind, filter.name)) {
             any = true;
             write_policy(json, where, p, errors);
         }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <resilience/config_fields.hpp>
+#include <resilience/detail/quote.hpp>
 
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -19,6 +21,7 @@ namespace resilience::inline RESILIENCE_ABI {
 /// array, or stands there twice. Thread-safe.
 inline std::vector<change> read_json_changes(std::string_view text) {
     using nlohmann::json;
+    constexpr std::size_t most = 64; // members: more than any config has fields
     std::vector<change> changes;
     std::string twice;
     const auto note = [&](int depth, json::parse_event_t event, json& parsed) {
@@ -27,18 +30,21 @@ inline std::vector<change> read_json_changes(std::string_view text) {
             for (const change& c : changes) {
                 if (c.name == name) twice = name;
             }
-            changes.push_back({name, {}});
+            if (changes.size() <= most) changes.push_back({name, {}});
         }
         return depth <= 2; // what lies deeper is refused below, and not kept until then
     };
     const json whole = json::parse(text.begin(), text.end(), note, /* allow_exceptions */ false);
     if (whole.is_discarded()) throw std::invalid_argument("the body is no JSON");
     if (!whole.is_object()) throw std::invalid_argument("the body is no JSON object");
-    if (!twice.empty()) throw std::invalid_argument("'" + twice.substr(0, 64) + "' stands in the body twice");
+    if (changes.size() > most) throw std::invalid_argument("the body has more than 64 members");
+    if (!twice.empty())
+        throw std::invalid_argument("'" + std::string(detail::clipped(twice, 64)) +
+                                    "' stands in the body twice");
     for (change& c : changes) {
         const json& value = whole.at(c.name);
         if (value.is_structured())
-            throw std::invalid_argument(c.name.substr(0, 64) +
+            throw std::invalid_argument(std::string(detail::clipped(c.name, 64)) +
                                         " is an object or an array; it must be a plain value");
         if (value.is_string()) c.text = value.get<std::string>();
         else if (!value.is_null()) c.text = value.dump();

@@ -72,9 +72,14 @@ public:
         return found ? found->circuit() : std::nullopt;
     }
     /// Snapshots of policies of all kinds, sorted by kind and name.
-    std::vector<policy_snapshot> policies() const {
+    std::vector<policy_snapshot> policies() const { return policies({}, {}); }
+    /// The same, of that kind and that name alone; what is empty does not matter.
+    std::vector<policy_snapshot> policies(std::string_view kind, std::string_view name) const {
         std::vector<policy_snapshot> all;
-        for (const auto& each : listed()) all.push_back(each->snapshot());
+        for (const auto& each : listed()) {
+            if ((kind.empty() || each->kind() == kind) && (name.empty() || each->name() == name))
+                all.push_back(each->snapshot());
+        }
         return all;
     }
     /// A handle to a policy that exists, for instance find<circuit_breaker>("jira_api").

@@ -38,7 +38,7 @@ fi
 
 out=$work/cases
 node "$here/check.mjs" "$header" | tee "$out" || true
-"$program" 0 120 >"$work/service" &
+"$program" 0 600 >"$work/service" &
 service=$!
 trap 'kill "$service" 2>/dev/null || true' EXIT
 for _ in {1..100}; do

@@ -377,6 +377,50 @@ TEST_CASE("commands and changes are made over HTTP", "[httplib][monitoring_api]"
     CHECK(breaker.state() == rs::circuit_state::forced_open);
 }
 
+TEST_CASE("a header that stands there twice decides nothing", "[httplib][monitoring_api]") {
+    http_fixture f;
+    const rs::circuit_breaker breaker{{.name = "jira_api"}, f.reg};
+    const running_server server([&](httplib::Server& s) {
+        rs::mount(s, rs::monitoring_api(
+                         f.reg, {.control = true, .authorize = rs::bearer_token("0123456789abcdef")}));
+    });
+    const auto status = [&](const std::string& more) {
+        httplib::Headers headers{{"X-Resilience-Control", "1"}, {"Authorization", "Bearer 0123456789abcdef"}};
+        if (!more.empty()) headers.emplace("Authorization", more);
+        return server.client()
+            .Post((http_root + "/circuit-breakers/jira_api/reset").c_str(), headers)
+            ->status;
+    };
+
+    CHECK(status("") == 200);
+    CHECK(status("Bearer other") == 401);
+}
+
+TEST_CASE("a body that is too long is neither kept nor taken for the next request",
+          "[httplib][monitoring_api][H-MON-04]") {
+    http_fixture f;
+    const rs::circuit_breaker breaker{{.name = "jira_api"}, f.reg};
+    const running_server server([&](httplib::Server& s) {
+        rs::mount(s, rs::monitoring_api(f.reg, {.control = true,
+                                                .authorize = [](const rs::http_request&) { return true; },
+                                                .read_changes = rs::read_json_changes}));
+    });
+    auto client = server.client();
+    client.set_keep_alive(true);
+    const httplib::Headers may{{"X-Resilience-Control", "1"}};
+    const std::string long_body(1'000'000, ' ');
+
+    CHECK(client.Patch(http_root + "/policies/jira_api", may, long_body, "application/json")->status == 413);
+    CHECK(client.Get(http_root + "/health")->status == 200);
+    CHECK(client.Post(http_root + "/health", long_body, "text/plain")->status == 405);
+    const httplib::MultipartFormDataItems form{{"a", long_body, "", ""}};
+    CHECK(client.Post(http_root + "/health", form)->status == 405);
+    CHECK(client.Get(http_root + "/health")->status == 200);
+    CHECK(client.Delete(http_root + "/health")->status == 405);
+    CHECK(client.Delete(http_root + "/health", long_body, "text/plain")->status == 405);
+    CHECK(client.Get(http_root + "/health")->status == 200);
+}
+
 TEST_CASE("events are streamed over HTTP, and a stream ends with the server",
           "[httplib][event_stream][H-MON-05]") {
     http_fixture f;

@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -83,7 +84,7 @@ TEST_CASE("commands that nobody can mean are refused", "[monitoring_control][H-M
         INFO(command);
         CHECK(f.post(circuit + command).status == 400);
     }
-    CHECK(f.post(circuit + "reset?reason=" + std::string(257, 'x')).status == 400);
+    CHECK(f.post(circuit + "reset?reason=" + std::string(1025, 'x')).status == 400);
     CHECK(f.post(circuit + "explode").status == 404);
     CHECK(f.post(circuit + "reset/x").status == 404);
     CHECK(f.send("GET", circuit + "reset").status == 405);
@@ -179,6 +180,26 @@ TEST_CASE("who may is let in", "[monitoring_control]") {
     CHECK(status("authorization", "bearer " + token) == 200);
 }
 
+TEST_CASE("a proxy's page may act where the service says so", "[monitoring_control]") {
+    controlled_fixture f;
+    const rs::monitoring_api api(f.reg, {.control = true,
+                                         .authorize = rs::bearer_token(token),
+                                         .allowed_origins = {"https://ops.example:8443"}});
+    const auto status = [&](const std::string& origin) {
+        auto headers = controlled_fixture::good_headers();
+        headers["Origin"] = origin;
+        headers["Sec-Fetch-Site"] = "same-site";
+        return api
+            .handle({.method = "POST",
+                     .target = "/api/v1/resilience/circuit-breakers/jira_api/reset",
+                     .headers = std::move(headers)})
+            .status;
+    };
+
+    CHECK(status("https://ops.example:8443") == 200);
+    CHECK(status("https://ops.example") == 403);
+}
+
 TEST_CASE("an authorize that throws grants nothing; one that says no forbids", "[monitoring_control]") {
     controlled_fixture f;
     const auto status = [&](std::function<rs::authorization(const rs::http_request&)> authorize) {
@@ -192,6 +213,9 @@ TEST_CASE("an authorize that throws grants nothing; one that says no forbids", "
 
     CHECK(status([](const rs::http_request&) { return true; }) == 200);
     CHECK(status([](const rs::http_request&) { return false; }) == 403);
+    static_assert(std::is_convertible_v<bool, rs::authorization>);
+    static_assert(!std::is_convertible_v<int, rs::authorization>); // 403 would grant
+    static_assert(!std::is_convertible_v<const char*, rs::authorization>);
     CHECK(status([](const rs::http_request&) { return rs::authorization::unauthenticated; }) == 401);
     CHECK(status([](const rs::http_request&) -> rs::authorization { throw std::runtime_error("down"); }) ==
           403);

@@ -109,8 +109,15 @@ TEST_CASE("options of the monitoring API are checked", "[monitoring_api]") {
     CHECK(complaint({.critical_status = 200}).empty());
     CHECK(complaint({.critical_status = 599}).empty());
     CHECK(complaint({.critical_status = 199}) ==
-          "monitoring_options.critical_status is 199; it must be in 200..599");
+          "monitoring_options.critical_status is 199; it must be in 200..599, and one that has a body");
     CHECK_FALSE(complaint({.critical_status = 600}).empty());
+    CHECK_FALSE(complaint({.critical_status = 204}).empty());
+    for (const char* host : {"", "ops:8080", "http://ops", "ops/x"})
+        CHECK_FALSE(complaint({.allowed_hosts = {host}}).empty());
+    CHECK(complaint({.allowed_hosts = {"ops", "[::1]"}}).empty());
+    for (const char* origin : {"", "ops", "https://ops/"})
+        CHECK_FALSE(complaint({.allowed_origins = {origin}}).empty());
+    CHECK(complaint({.allowed_origins = {"https://ops:8443"}}).empty());
     CHECK_FALSE(complaint({.prometheus = {.prefix = ""}}).empty());
     CHECK(complaint({.control = true}).starts_with("monitoring_options.control is true without authorize"));
 }
@@ -158,7 +165,7 @@ TEST_CASE("every policy is shown with its config and its statistics", "[monitori
 
 TEST_CASE("what a config shows can be read back", "[monitoring_api]") {
     rs::circuit_breaker_config c{
-        .name = "x", .failure_rate_threshold = 0.07, .slow_call_duration = 1234567ns};
+        .name = "x", .failure_rate_threshold = 1.0 / 3, .slow_call_duration = 1234567ns};
     c.slow_call_rate_threshold = 1.0;
     c.window = rs::time_window{90s};
     c.recovery_backoff = rs::recovery_backoff{1.5, 1h, rs::jitter::equal};
@@ -271,9 +278,13 @@ TEST_CASE("events are read page by page", "[monitoring_api]") {
 
     CHECK(f.read("/events?since=4")["events"].empty());
     CHECK(f.read("/events?since=3")["events"].size() == 1);
-    CHECK(f.read("/events?limit=2")["next"] == 3);
+    CHECK(f.read("/events?since=1&limit=2")["next"] == 3);
     CHECK(f.read("/events?name=jira_api")["events"].size() == 2);
     CHECK(f.read("/events?kind=call_rejected")["events"].empty());
+
+    CHECK(f.read("/events?limit=2")["events"][0]["number"] ==
+          2); // the newest, unless it is said from where on
+    CHECK(f.read("/events?since=1&limit=2")["events"][0]["number"] == 1);
 
     for (int i = 0; i < 8; ++i) other.reset();
     CHECK(f.read("/events?since=1")["missed"] == 3); // the log holds eight

@@ -139,6 +139,16 @@ async function mockedCases() {
         await expectNoComplaints(page);
     });
 
+    await mocked("a health that is 503 while most circuits are open is shown like any other", {}, async (service) => {
+        service.healthStatus = 503;
+        const page = await open(service.url, { allow: notesOf(503) });
+        await says(connection(page), /^Live$/);
+        service.trip("jira_api");
+        await says(state(page, "jira_api"), /^open$/, 2000);
+        await says(connection(page), /^Live$/);
+        await expectNoComplaints(page);
+    });
+
     await mocked("without events it tells changes by itself", { offersEvents: false }, async (service) => {
         const page = await open(service.url);
         await says(connection(page), /^Polling every 2 s$/);

@@ -117,7 +117,7 @@ export class Service {
         if (request.method === "POST") return this.command(rest, url, request, response);
         if (rest === "") return json(response, 200, { version: "0.1.0", control: this.control, events: this.offersEvents, routes: [] });
         if (rest === "/policies") return json(response, 200, [...this.circuits.values()].map(shownCircuit).concat(this.others));
-        if (rest === "/health") return json(response, 200, this.health());
+        if (rest === "/health") return json(response, this.healthStatus ?? 200, this.health());
         if (this.offersEvents && rest === "/events") return json(response, 200, this.eventsPage(url));
         if (this.offersEvents && rest === "/events/stream") return this.stream(url, response);
         json(response, 404, problem("not_found", "no such resource"));
