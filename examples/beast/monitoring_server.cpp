@@ -12,6 +12,7 @@
 #include <resilience/resilience.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
@@ -45,8 +46,8 @@ using namespace std::chrono_literals;
 
 // What a client may take of us.
 constexpr auto patience = 10s; // until a request is there as a whole, until an answer is gone
-constexpr std::uint32_t longest_header = 8 * 1024;
-constexpr std::uint64_t longest_body = 64 * 1024;
+constexpr std::uint32_t longest_header = 8'192; // bytes
+constexpr std::uint64_t longest_body = 65'536;
 constexpr int most_connections = 100;
 
 static rs::http_request converted(const beast_request& request) {
@@ -125,7 +126,7 @@ static rs::http_response refusal_of(const boost::system::error_code& error) {
 /// reset, and the client might never see what we said.
 static net::awaitable<void> hang_up(beast::tcp_stream& client, beast::flat_buffer& buffer) {
     boost::system::error_code error;
-    client.socket().shutdown(tcp::socket::shutdown_send, error);
+    (void)client.socket().shutdown(tcp::socket::shutdown_send, error);
     client.expires_after(1s);
     while (!error) {
         buffer.clear();
@@ -139,7 +140,7 @@ static net::awaitable<void> serve(tcp::socket socket, const rs::monitoring_api& 
                                   std::shared_ptr<void> place) {
     (void)place; // held until the end
     beast::tcp_stream client(std::move(socket));
-    beast::flat_buffer buffer(2 * longest_header); // bounds what is read ahead
+    beast::flat_buffer buffer(std::size_t{2} * longest_header); // bounds what is read ahead
     for (bool keep_alive = true; keep_alive;) {
         http::request_parser<http::string_body> parser;
         parser.header_limit(longest_header);
@@ -189,7 +190,8 @@ static net::awaitable<void> accept(tcp::acceptor& acceptor, const rs::monitoring
 static net::awaitable<std::string> fetch_issues(int& requests) {
     net::steady_timer answer(co_await net::this_coro::executor, 5ms);
     co_await answer.async_wait(use_awaitable);
-    if (++requests % 3 == 0 || requests % 100 > 50) throw std::runtime_error("HTTP 503");
+    ++requests;
+    if (requests % 3 == 0 || requests % 100 > 50) throw std::runtime_error("HTTP 503");
     co_return "issues";
 }
 

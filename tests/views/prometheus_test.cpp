@@ -489,7 +489,7 @@ TEST_CASE("a scrape of 500 circuits reads each of them once", "[prometheus]") {
 TEST_CASE("/metrics answers in the text format", "[prometheus][monitoring_api]") {
     prometheus_fixture f;
     const rs::circuit_breaker c({.name = "c"}, f.reg);
-    const rs::monitoring_api api(f.reg, {.prefix = "mine"});
+    const rs::monitoring_api api(f.reg, {.prometheus = {.prefix = "mine"}});
 
     const auto r = api.handle({.method = "GET", .target = "/metrics?x=1"});
 
