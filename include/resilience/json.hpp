@@ -9,7 +9,6 @@
 #include <cmath>
 #include <concepts>
 #include <cstdint>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -71,9 +70,14 @@ public:
         out_ += '"';
         return *this;
     }
-    json_writer& value(std::unsigned_integral auto number) {
+    json_writer& value(std::unsigned_integral auto number) { // or a bool, which is one to the language
         separate();
-        fmt::format_to(std::back_inserter(out_), "{}", number);
+        if constexpr (std::same_as<decltype(number), bool>) {
+            out_ += number ? "true" : "false";
+        } else {
+            const fmt::format_int digits(number);
+            out_.append(digits.data(), digits.size());
+        }
         return *this;
     }
     /// Shortest form that reads back the same; with a point or an exponent, so that it stays a fraction.

@@ -184,14 +184,25 @@ inline void expose_calls(exposition& out, const circuit_breaker_stats& c, std::s
     out.sample({{"name", name}, {"kind", "ignored"}}, c.ignored, part);
 }
 
+/// The bounds of a histogram's buckets, in seconds; written once.
+inline const std::array<std::string, latency_histogram::bounds.size()>& bucket_bounds() {
+    static const auto all = [] {
+        std::array<std::string, latency_histogram::bounds.size()> texts;
+        std::ranges::transform(latency_histogram::bounds, texts.begin(), [](duration bound) {
+            return fmt::format("{}", std::chrono::duration<double>(bound).count());
+        });
+        return texts;
+    }();
+    return all;
+}
+
 /// Circuits that time no call have the count alone; others time all but what is ignored.
 inline void expose_latencies(exposition& out, const circuit_breaker_stats& c, std::string_view name) {
     if (!c.latencies) return expose_calls(out, c, name, "_count");
     const auto timed = [&](std::string_view kind, const latency_histogram& calls) {
         for (std::size_t i = 0; i < calls.bounds.size(); ++i) {
-            const std::string bound =
-                fmt::format("{}", std::chrono::duration<double>(calls.bounds[i]).count());
-            out.sample({{"name", name}, {"kind", kind}, {"le", bound}}, calls.up_to(i), "_bucket");
+            out.sample({{"name", name}, {"kind", kind}, {"le", bucket_bounds()[i]}}, calls.up_to(i),
+                       "_bucket");
         }
         out.sample({{"name", name}, {"kind", kind}, {"le", "+Inf"}}, calls.calls(), "_bucket");
         out.sample({{"name", name}, {"kind", kind}}, std::chrono::duration<double>(calls.sum()).count(),

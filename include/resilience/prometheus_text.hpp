@@ -8,7 +8,6 @@
 #include <concepts>
 #include <cstddef>
 #include <initializer_list>
-#include <iterator>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,22 +44,24 @@ public:
     explicit exposition(std::string_view prefix) : prefix_(prefix) {}
 
     void family(std::string_view name, std::string_view type, std::string_view help) {
-        name_ = name;
+        name_.assign(prefix_).append("_").append(name);
         type_ = type;
         help_ = help;
         begun_ = false;
     }
-    /// `part`: what the name of this sample has beyond that of its family.
+    /// `part`: what the name of this sample has beyond that of its family. Appends piece by piece: there are tens of
+    /// thousands of samples, and a format string for each was most of a scrape's time.
     template <class Number>
     void sample(std::initializer_list<metric_label> labels, Number value, std::string_view part = {}) {
-        auto to = std::back_inserter(out_);
         if (!std::exchange(begun_, true)) {
-            fmt::format_to(to, "# HELP {0}_{1} {2}\n# TYPE {0}_{1} {3}\n", prefix_, name_, help_, type_);
+            out_.append("# HELP ").append(name_).append(" ").append(help_);
+            out_.append("\n# TYPE ").append(name_).append(" ").append(type_).append("\n");
         }
-        fmt::format_to(to, "{}_{}{}", prefix_, name_, part);
+        out_.append(name_).append(part);
         char before = '{';
         for (const auto& label : labels) {
-            fmt::format_to(to, "{}{}=\"{}\"", std::exchange(before, ','), label.name, label.value);
+            out_ += std::exchange(before, ',');
+            out_.append(label.name).append("=\"").append(label.value).append("\"");
         }
         out_ += before == '{' ? " " : "} ";
         append(value);
@@ -69,16 +70,19 @@ public:
     std::string take() { return std::move(out_); }
 
 private:
-    void append(std::unsigned_integral auto value) { fmt::format_to(std::back_inserter(out_), "{}", value); }
+    void append(std::unsigned_integral auto value) {
+        const fmt::format_int digits(value);
+        out_.append(digits.data(), digits.size());
+    }
     void append(double value) {
         if (std::isnan(value)) out_ += "NaN";
         else if (std::isinf(value)) out_ += value > 0 ? "+Inf" : "-Inf";
-        else fmt::format_to(std::back_inserter(out_), "{}", value);
+        else out_ += fmt::format("{}", value);
     }
 
     std::string_view prefix_;
     std::string out_;
-    std::string_view name_;
+    std::string name_; // of the family, with the prefix
     std::string_view type_;
     std::string_view help_;
     bool begun_ = false;

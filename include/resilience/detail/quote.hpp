@@ -3,6 +3,7 @@
 
 #include <resilience/config.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -53,7 +54,17 @@ constexpr bool must_escape(std::uint32_t code, escaping how) noexcept {
 /// to no well-formed UTF-8 becomes U+FFFD, so that the result is always valid.
 inline void append_escaped(std::string& out, std::string_view text, char quote, escaping how) {
     constexpr std::string_view digits = "0123456789abcdef";
-    while (!text.empty()) {
+    const auto special = [&](char c) {
+        const auto byte = static_cast<unsigned char>(c);
+        return byte < 0x20 || byte >= 0x7F || c == quote || c == '\\';
+    };
+    for (;;) {
+        // As many characters at once as need nothing: most texts, as a whole.
+        const auto plain = static_cast<std::size_t>(std::ranges::find_if(text, special) - text.begin());
+        out += text.substr(0, plain);
+        text.remove_prefix(plain);
+        if (text.empty()) return;
+
         const auto [code, length] = first_character(text);
         if (length == 0) {
             out += "\xEF\xBF\xBD";
