@@ -3,9 +3,11 @@
 
 #include "support/catch.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -193,10 +195,69 @@ TEST_CASE("a change that may go out does so, whatever follows it", "[alert_filte
 
     t.offer(0s, "open", "open", "jira");
     t.offer(0s, "closed", "closed", "jira");
-    t.offer(0s, "open", "other", "confluence");
+    t.offer(0s, "open", "open again", "jira");
 
     CHECK(t.f.waiting() == 2);
-    CHECK(t.taken(0s) == texts{"other+1", "closed+0"});
+    CHECK(t.taken(0s) == texts{"closed+0", "open again+1"});
+}
+
+TEST_CASE("one that merges into an entry that waits is its group's last word, too", "[alert_filter]") {
+    SECTION("while the sender is slow") {
+        tester t(wide());
+        t.offer(0s, "open", "open1", "jira");
+        REQUIRE(t.f.take(filter_start)); // on its way until 10s
+        t.offer(2s, "closed", "closed2", "jira");
+        t.offer(3s, "open", "open3", "jira");
+        CHECK(t.offer(4s, "closed", "closed4", "jira") == answer::merged);
+
+        CHECK(t.taken(10s) == texts{"closed4+2"});
+        CHECK(t.taken(900s).empty());
+    }
+    SECTION("while there is no token") {
+        tester t({.quiet = 300s, .per_minute = 1, .burst = 1, .capacity = 100});
+        t.offer(0s, "other", "other", "confluence");
+        CHECK(t.taken(0s) == texts{"other+0"});
+        t.offer(1s, "open", "open1", "jira");
+        t.offer(2s, "closed", "closed2", "jira");
+        CHECK(t.offer(3s, "open", "open3", "jira") == answer::merged);
+
+        CHECK(t.taken(60s) == texts{"closed2+0"});
+        CHECK(t.taken(120s) == texts{"open3+1"});
+    }
+}
+
+TEST_CASE("random stories of a circuit end with its last state", "[alert_filter]") {
+    for (unsigned seed = 0; seed < 300; ++seed) {
+        INFO("seed " << seed);
+        std::mt19937 random(seed);
+        const auto below = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
+        tester t(
+            {.quiet = below(3) * 150s, .per_minute = 1 + below(20), .burst = 1 + below(4), .capacity = 64});
+        const auto slow = below(40) * 1s; // one takes the sender so long
+        rs::time_point now = filter_start;
+        rs::time_point free_at = filter_start;
+        std::string last_sent;
+        const auto send_until = [&](rs::time_point end) {
+            for (;;) {
+                const auto at = std::max({now, free_at, t.f.next_due()});
+                if (at > end) break;
+                if (auto x = t.f.take(at)) last_sent = std::move(x->what);
+                free_at = at + slow;
+            }
+            now = end;
+        };
+        for (int i = 0; i < 60; ++i) {
+            send_until(now + below(60) * 1s);
+            constexpr const char* states[] = {"open", "closed", "off"};
+            t.offer(now - filter_start, states[below(3)], std::to_string(i), "jira");
+            send_until(now);
+        }
+
+        send_until(now + 5000s);
+
+        CHECK(last_sent == "59");
+        CHECK(t.f.waiting() == 0);
+    }
 }
 
 TEST_CASE("what reached nobody lets the next of its key go out at once, with its number", "[alert_filter]") {

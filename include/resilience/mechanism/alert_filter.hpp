@@ -32,8 +32,8 @@ struct alert_limits {
 /// number of the others. Nothing that is held is lost, but for what comes while `capacity` keys wait.
 ///
 /// Those of a group tell of one thing, each what it is now: a new one takes the place of any that is held,
-/// so that the last one that goes out is the last one that came. All go through one token bucket, in the
-/// order in which they came. Pure; not thread-safe. Each function costs time in proportion to `capacity`.
+/// so that the last one that goes out is the last one that came, and one that merges takes its turn anew. All go
+/// through one token bucket, in the order in which they came. Pure; not thread-safe. Each function costs time in proportion to `capacity`.
 template <class What>
 class alert_filter {
 public:
@@ -53,6 +53,10 @@ public:
             ++deduplicated_;
             note_one_more(found->second, wall);
             std::swap(*found->second.waiting, what);
+            if (!group.empty()) { // what it is now is told last
+                overtake_held(found->second, group, now);
+                found->second.turn = ++turns_;
+            }
             return answer::merged;
         }
         if (waiting_ == limits_.capacity) {
