@@ -200,27 +200,61 @@ TEST_CASE("a full queue drops what is new, and counts it", "[alert_sink]") {
     CHECK(s.dropped == 2);
     CHECK(s.deduplicated == 1);
     CHECK(s.waiting == 2);
-    CHECK(t.names() == names{"a", "b"});
+    CHECK(t.names() == names{"b", "a"}); // the newer change of "a" is behind
 }
 
-TEST_CASE("a sender that throws is counted and disturbs nobody; the next alert of its kind tells",
+TEST_CASE("a sender that throws is counted and disturbs nobody; the alert is tried again until it is sent",
           "[alert_sink]") {
     by_hand t;
     t.on_send = [](const rs::alert&) { throw std::runtime_error("receiver is down"); };
-    t.publish(opened("jira_api"));
+    t.publish(opened("jira_api", "HTTP 503"));
     CHECK(t.sink->deliver_due() == 1);
     t.on_send = [](const rs::alert&) { throw 42; };
-    t.publish(opened("jira_api"));
+    t.clock.advance(30s);
     CHECK(t.sink->deliver_due() == 1);
-    CHECK(t.sink->stats().failed == 2);
+    auto s = t.sink->stats();
+    CHECK(s.waiting == 1);
+    CHECK(s.failed_sends == 2);
+    CHECK(s.failed == 0);
 
     t.on_send = nullptr;
-    t.publish(opened("jira_api"));
+    t.clock.advance(60s - 1ns);
+    CHECK(t.sink->deliver_due() == 0);
+    t.clock.advance(1ns);
     CHECK(t.sink->deliver_due() == 1);
 
     REQUIRE(t.sent.size() == 1);
-    CHECK(t.sent[0].held_back == 2);
+    CHECK(t.sent[0].what.error == "HTTP 503");
+    CHECK(t.sent[0].held_back == 0);
+    s = t.sink->stats();
+    CHECK(s.seen == 1);
+    CHECK(s.sent == 1);
+    CHECK(s.failed_sends == 2);
+    CHECK(s.failed == 0);
+    CHECK(s.waiting == 0);
     CHECK(t.reg.listener_errors() == 0);
+}
+
+TEST_CASE("an alert that is never sent is given up, and told by the next of its kind", "[alert_sink]") {
+    by_hand t;
+    t.on_send = [](const rs::alert&) { throw std::runtime_error("receiver is down"); };
+    t.publish(opened("jira_api"));
+
+    rs::duration waited{};
+    while (t.sink->deliver_due(), t.sink->stats().waiting > 0) {
+        t.clock.advance(30s);
+        waited += 30s;
+    }
+
+    CHECK(waited == 102min + 30s);
+    CHECK(t.sink->stats().failed_sends == 24);
+    CHECK(t.sink->stats().failed == 1);
+    t.on_send = nullptr;
+    t.clock.advance(5min);
+    t.publish(opened("jira_api"));
+    CHECK(t.sink->deliver_due() == 1);
+    REQUIRE(t.sent.size() == 1);
+    CHECK(t.sent[0].held_back == 1);
 }
 
 TEST_CASE("what a sender causes is no alert, in no sink", "[alert_sink]") {
@@ -371,6 +405,23 @@ TEST_CASE("the worker wakes when the registry's clock says that something is due
     w.clock.advance(60s);
 
     CHECK(second.get_future().get() == 2);
+}
+
+TEST_CASE("the worker tries again what was not sent", "[alert_sink]") {
+    world w;
+    std::promise<std::string> second;
+    int count = 0;
+    rs::alert_sink sink(w.reg, {}, [&](const rs::alert& a) {
+        if (++count == 1) throw std::runtime_error("receiver is down");
+        second.set_value(a.what.policy);
+    });
+    w.reg.env()->publish(opened("a"));
+    CHECK(sink.flush(1min)); // does not wait for the next try
+    while (w.clock.next_timer() == rs::time_point::max()) std::this_thread::yield(); // until the worker waits
+
+    w.clock.advance(30s);
+
+    CHECK(second.get_future().get() == "a");
 }
 
 TEST_CASE("a sink that ends waits for the alert in flight alone, which it asks to stop", "[alert_sink]") {

@@ -108,13 +108,9 @@ public:
 
     alert_stats stats() const {
         const lock_guard lock(mutex_);
-        return {seen_,
-                sent_,
-                filter_.deduplicated(),
-                filter_.rate_limited(),
-                filter_.dropped(),
-                failed_,
-                filter_.waiting() + in_flight_};
+        return {
+            seen_,   sent_,         filter_.deduplicated(),        filter_.rate_limited(), filter_.dropped(),
+            failed_, failed_sends_, filter_.waiting() + in_flight_};
     }
 
 private:
@@ -123,17 +119,19 @@ private:
     /// One alert on its way. Counts how it ended, also where the thread is unwound inside of the user's function.
     class delivery {
     public:
-        delivery(alert_queue& queue, const taken& what) noexcept
+        delivery(alert_queue& queue, taken& what) noexcept
             : queue_(queue), what_(what), outer_(std::exchange(sending_, &queue)) {}
         delivery(const delivery&) = delete;
         delivery& operator=(const delivery&) = delete;
         ~delivery() {
             sending_ = outer_;
+            const time_point now = queue_.env_->clock().now();
             {
                 const lock_guard lock(queue_.mutex_);
                 --queue_.in_flight_;
-                ++(succeeded ? queue_.sent_ : queue_.failed_);
-                if (!succeeded) queue_.filter_.failed(what_);
+                ++(succeeded ? queue_.sent_ : queue_.failed_sends_);
+                if (succeeded) queue_.filter_.sent(what_);
+                else if (!queue_.filter_.failed(what_, now)) ++queue_.failed_;
             }
             queue_.changed_.notify_all();
         }
@@ -141,7 +139,7 @@ private:
 
     private:
         alert_queue& queue_;
-        const taken& what_;
+        taken& what_;
         const alert_queue* const outer_;
     };
     class ending {
@@ -184,8 +182,9 @@ private:
             guard_.with({.stop_token = stop_.get_token()}).try_call([&] { send_(a); }).has_value();
         return true;
     }
-    alert made_of(taken& t, std::string id) const {
-        alert a{.what = std::move(t.what)};
+    /// What was taken stays as it is: it may have to wait again.
+    alert made_of(const taken& t, std::string id) const {
+        alert a{.what = t.what};
         a.level = alert_level_of(a.what);
         a.held_back = t.held_back;
         a.first_seen = t.first;
@@ -254,6 +253,7 @@ private:
     std::uint64_t seen_ = 0;
     std::uint64_t sent_ = 0;
     std::uint64_t failed_ = 0;
+    std::uint64_t failed_sends_ = 0;
     unsigned in_flight_ = 0;
     bool has_worker_ = false;
     bool stopping_ = false;

@@ -21,7 +21,8 @@ namespace resilience::inline RESILIENCE_ABI {
 /// many go out, and hands each alert to a function of yours, on a thread of its own. A call that causes an event
 /// only filters it, copies it and puts it into a bounded queue; it never waits for the sending.
 ///
-/// `send` throws if it failed: the alert is counted as failed, and the next of its kind goes out without waiting.
+/// `send` throws if it failed: the alert is tried again after 30 seconds, then after a minute, two, four and five, 24
+/// times in all, unless a newer one of its kind, or a later change of the same circuit, takes its place.
 /// It should be bounded in time by itself (webhook_sender is) and may retry: its pipelines inherit a deadline of
 /// `send_limit` and are stopped when the sink ends. What happens while it runs, on its thread, is no alert in any
 /// sink, so that a sender in trouble does not feed itself; a sender's own policies are best made in a registry
@@ -49,7 +50,7 @@ public:
     }
 
     /// Waits until all that may go out by now has gone out (true), for `at_most` of real time. Not for what the
-    /// end of deduplicate_for or the rate limit holds. With alert_delivery::by_hand it sends itself.
+    /// end of deduplicate_for, the rate limit or a failed try holds. With alert_delivery::by_hand it sends itself.
     bool flush(duration at_most) {
         const auto kept = queue_; // send may destroy the sink
         return kept->flush(at_most);
