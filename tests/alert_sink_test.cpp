@@ -89,6 +89,43 @@ TEST_CASE("the trip and the recovery of a circuit are alerts, what happens betwe
     CHECK(t.sink->stats().sent == 2);
 }
 
+TEST_CASE("a circuit that is opened by hand is an alert while it was half-open, and none while it was open",
+          "[alert_sink]") {
+    by_hand t({.deduplicate_for = 0s});
+    const rs::circuit_breaker breaker({.name = "jira_api",
+                                       .failure_threshold = 1,
+                                       .success_threshold = 1,
+                                       .recovery_timeout = 30s,
+                                       .probe_lease = 10s},
+                                      t.reg);
+    (void)breaker.try_call([] { throw std::runtime_error("HTTP 503"); });
+    CHECK(t.names() == names{"jira_api"});
+
+    t.clock.advance(30s);
+    {
+        auto probe = breaker.try_acquire(); // half-opens
+        t.clock.advance(10s);
+        (void)breaker.try_acquire(); // its lease is over
+    }
+    CHECK(breaker.state() == rs::circuit_state::open);
+    CHECK(t.names().empty());
+
+    t.clock.advance(30s);
+    auto probe = breaker.try_acquire();
+    breaker.open_for(2h, "maintenance by bob");
+    CHECK(t.sink->deliver_due() == 1);
+    REQUIRE(t.sent.size() == 1);
+    CHECK(t.sent[0].what.reason == "maintenance by bob");
+    t.sent.clear();
+
+    breaker.open_for(2h);
+    CHECK(t.names().empty());
+    breaker.reset();
+    CHECK(t.names() == names{"jira_api"});
+    breaker.reset();
+    CHECK(t.names().empty());
+}
+
 TEST_CASE("what is an alert, and how bad", "[alert_sink]") {
     using kind = rs::event_kind;
     using state = rs::circuit_state;
@@ -106,7 +143,9 @@ TEST_CASE("what is an alert, and how bad", "[alert_sink]") {
     };
     const std::vector<row> table{
         {circuit("c", state::closed, state::open), true, level::error, "Circuit 'c' opened"},
-        {circuit("c", state::half_open, state::open), false, level::error, "Circuit 'c' opened"},
+        {circuit("c", state::half_open, state::open), true, level::error, "Circuit 'c' opened"},
+        {circuit("c", state::open, state::open), false, level::error, "Circuit 'c' opened"},
+        {circuit("c", state::closed, state::closed), false, level::info, "Circuit 'c' closed"},
         {circuit("c", state::open, state::half_open), false, level::warning, "Circuit 'c' half-opened"},
         {circuit("c", state::half_open, state::closed), true, level::info, "Circuit 'c' closed"},
         {circuit("", state::closed, state::forced_open), true, level::warning, "Circuit was forced open"},
