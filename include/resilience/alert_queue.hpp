@@ -40,6 +40,8 @@ public:
     }
 
     bool is_by_hand() const noexcept { return by_hand_; }
+    /// In a child of the process that the worker is in.
+    bool is_elsewhere() const noexcept { return !is_by_hand() && process_ != worker_pool::process(); }
 
     /// From the thread that caused the event. Code of the user's, alert_if, runs before the lock is taken.
     void offer(const event& e) {
@@ -88,9 +90,8 @@ public:
         }
     }
 
-    /// No thread is inside of offer(), and none will be.
+    /// No thread is inside of offer(), and none will be. Not in a forked child: whoever held the lock is not there.
     void stop() {
-        if (is_elsewhere()) return; // a forked child: whoever held the lock is not here
         {
             const lock_guard lock(mutex_);
             stopping_ = true;
@@ -157,8 +158,6 @@ private:
         alert_queue& queue_;
     };
 
-    /// In a child of the process that the worker is in.
-    bool is_elsewhere() const noexcept { return !is_by_hand() && process_ != worker_pool::process(); }
     std::size_t longest_kept() const noexcept { return config_.redact ? 65'536 : config_.longest_text; }
     bool is_stopping() const {
         const lock_guard lock(mutex_);

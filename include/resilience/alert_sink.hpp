@@ -36,7 +36,7 @@ public:
     /// no thread.
     alert_sink(registry& where, alert_config config, std::function<void(const alert&)> send)
         : queue_(make(where, std::move(config), std::move(send))),
-          subscription_(where.subscribe([queue = queue_.get()](const event& e) { queue->offer(e); })) {
+          subscription_(where.subscribe([queue = queue_](const event& e) { queue->offer(e); })) {
         if (!queue_->is_by_hand()) detail::worker_pool::instance().start(queue_);
     }
     alert_sink(const alert_sink&) = delete;
@@ -45,8 +45,12 @@ public:
     /// what waits is let go. Call flush() before, to send it. Destroyed from inside of `send` it does not wait;
     /// it must not be from inside of `alert_if`.
     ~alert_sink() {
-        subscription_.end(); // no thread is inside of offer() from here on
-        queue_->stop();
+        if (queue_->is_elsewhere()) {
+            subscription_.abandon(); // it keeps the queue, which hears nothing more
+        } else {
+            subscription_.end(); // no thread is inside of offer() from here on
+            queue_->stop();
+        }
     }
 
     /// Waits until all that may go out by now has gone out (true), for `at_most` of real time. Not for what the
