@@ -6,6 +6,8 @@
 #include "support/catch.hpp"
 #include "support/world.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -379,6 +381,40 @@ TEST_CASE("alerts carry labels and an id of their own", "[alert_sink]") {
         ids.insert(a.id);
     }
     CHECK(ids.size() == 3);
+}
+
+TEST_CASE("two processes that number alerts from the same beginning do not give the same ids",
+          "[alert_sink]") {
+    by_hand t;
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    const pid_t child = fork();
+    t.publish(opened("a"));
+    t.sink->deliver_due();
+    if (child == 0) {
+        const bool written = t.sent.size() == 1 && write(ends[1], t.sent[0].id.data(), 32) == 32;
+        _exit(written ? 0 : 1);
+    }
+    std::string id(32, ' ');
+    REQUIRE(t.sent.size() == 1);
+    close(ends[1]);
+    CHECK(read(ends[0], id.data(), 32) == 32);
+    close(ends[0]);
+    CHECK(waitpid(child, nullptr, 0) == child);
+    CHECK(id != t.sent[0].id);
+}
+
+TEST_CASE("a sender that asks for the next alert gets none: they go out one after another", "[alert_sink]") {
+    by_hand t;
+    std::vector<std::size_t> inside;
+    t.on_send = [&](const rs::alert&) { inside.push_back(t.sink->deliver_due()); };
+    t.publish(opened("a"));
+    t.publish(opened("b"));
+
+    CHECK(t.sink->deliver_due() == 2);
+
+    CHECK(inside == std::vector<std::size_t>{0, 0});
+    CHECK(t.names() == names{"a", "b"});
 }
 
 TEST_CASE("no code of the user's runs under the sink's lock", "[alert_sink][H-EV-01]") {

@@ -72,6 +72,7 @@ public:
     void tell() noexcept override {}
 
     std::size_t deliver_due() {
+        if (sending_ != nullptr) return 0;
         std::size_t tried = 0;
         while (!is_stopping() && deliver_one()) ++tried;
         return tried;
@@ -170,10 +171,10 @@ private:
         std::string id;
         {
             const lock_guard lock(mutex_);
+            id = ids_.next(); // first: it allocates, and what was taken is to be delivered
             next = filter_.take(now);
             if (!next) return false;
             ++in_flight_;
-            id = ids_.next();
         }
         delivery here(*this, *next);
         const alert a = made_of(*next, std::move(id));

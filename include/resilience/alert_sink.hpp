@@ -59,8 +59,8 @@ public:
         const auto kept = queue_; // send may destroy the sink
         return kept->flush(at_most);
     }
-    /// Sends what may go out by now on this thread and returns how many were tried. Throws std::logic_error
-    /// unless delivery is by_hand.
+    /// Sends what may go out by now on this thread and returns how many were tried: none from inside of a sink's `send`.
+    /// Throws std::logic_error unless delivery is by_hand.
     std::size_t deliver_due() {
         if (!queue_->is_by_hand()) {
             detail::raise(std::logic_error("alert_sink: deliver_due needs alert_delivery::by_hand"));
