@@ -6,6 +6,8 @@
 #include "support/catch.hpp"
 #include "support/world.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -89,6 +91,43 @@ TEST_CASE("the trip and the recovery of a circuit are alerts, what happens betwe
     CHECK(t.sink->stats().sent == 2);
 }
 
+TEST_CASE("a circuit that is opened by hand is an alert while it was half-open, and none while it was open",
+          "[alert_sink]") {
+    by_hand t({.deduplicate_for = 0s});
+    const rs::circuit_breaker breaker({.name = "jira_api",
+                                       .failure_threshold = 1,
+                                       .success_threshold = 1,
+                                       .recovery_timeout = 30s,
+                                       .probe_lease = 10s},
+                                      t.reg);
+    (void)breaker.try_call([] { throw std::runtime_error("HTTP 503"); });
+    CHECK(t.names() == names{"jira_api"});
+
+    t.clock.advance(30s);
+    {
+        auto probe = breaker.try_acquire(); // half-opens
+        t.clock.advance(10s);
+        (void)breaker.try_acquire(); // its lease is over
+    }
+    CHECK(breaker.state() == rs::circuit_state::open);
+    CHECK(t.names().empty());
+
+    t.clock.advance(30s);
+    auto probe = breaker.try_acquire();
+    breaker.open_for(2h, "maintenance by bob");
+    CHECK(t.sink->deliver_due() == 1);
+    REQUIRE(t.sent.size() == 1);
+    CHECK(t.sent[0].what.reason == "maintenance by bob");
+    t.sent.clear();
+
+    breaker.open_for(2h);
+    CHECK(t.names().empty());
+    breaker.reset();
+    CHECK(t.names() == names{"jira_api"});
+    breaker.reset();
+    CHECK(t.names().empty());
+}
+
 TEST_CASE("what is an alert, and how bad", "[alert_sink]") {
     using kind = rs::event_kind;
     using state = rs::circuit_state;
@@ -106,7 +145,9 @@ TEST_CASE("what is an alert, and how bad", "[alert_sink]") {
     };
     const std::vector<row> table{
         {circuit("c", state::closed, state::open), true, level::error, "Circuit 'c' opened"},
-        {circuit("c", state::half_open, state::open), false, level::error, "Circuit 'c' opened"},
+        {circuit("c", state::half_open, state::open), true, level::error, "Circuit 'c' opened"},
+        {circuit("c", state::open, state::open), false, level::error, "Circuit 'c' opened"},
+        {circuit("c", state::closed, state::closed), false, level::info, "Circuit 'c' closed"},
         {circuit("c", state::open, state::half_open), false, level::warning, "Circuit 'c' half-opened"},
         {circuit("c", state::half_open, state::closed), true, level::info, "Circuit 'c' closed"},
         {circuit("", state::closed, state::forced_open), true, level::warning, "Circuit was forced open"},
@@ -200,27 +241,61 @@ TEST_CASE("a full queue drops what is new, and counts it", "[alert_sink]") {
     CHECK(s.dropped == 2);
     CHECK(s.deduplicated == 1);
     CHECK(s.waiting == 2);
-    CHECK(t.names() == names{"a", "b"});
+    CHECK(t.names() == names{"b", "a"}); // the newer change of "a" is behind
 }
 
-TEST_CASE("a sender that throws is counted and disturbs nobody; the next alert of its kind tells",
+TEST_CASE("a sender that throws is counted and disturbs nobody; the alert is tried again until it is sent",
           "[alert_sink]") {
     by_hand t;
     t.on_send = [](const rs::alert&) { throw std::runtime_error("receiver is down"); };
-    t.publish(opened("jira_api"));
+    t.publish(opened("jira_api", "HTTP 503"));
     CHECK(t.sink->deliver_due() == 1);
     t.on_send = [](const rs::alert&) { throw 42; };
-    t.publish(opened("jira_api"));
+    t.clock.advance(30s);
     CHECK(t.sink->deliver_due() == 1);
-    CHECK(t.sink->stats().failed == 2);
+    auto s = t.sink->stats();
+    CHECK(s.waiting == 1);
+    CHECK(s.failed_sends == 2);
+    CHECK(s.failed == 0);
 
     t.on_send = nullptr;
-    t.publish(opened("jira_api"));
+    t.clock.advance(60s - 1ns);
+    CHECK(t.sink->deliver_due() == 0);
+    t.clock.advance(1ns);
     CHECK(t.sink->deliver_due() == 1);
 
     REQUIRE(t.sent.size() == 1);
-    CHECK(t.sent[0].held_back == 2);
+    CHECK(t.sent[0].what.error == "HTTP 503");
+    CHECK(t.sent[0].held_back == 0);
+    s = t.sink->stats();
+    CHECK(s.seen == 1);
+    CHECK(s.sent == 1);
+    CHECK(s.failed_sends == 2);
+    CHECK(s.failed == 0);
+    CHECK(s.waiting == 0);
     CHECK(t.reg.listener_errors() == 0);
+}
+
+TEST_CASE("an alert that is never sent is given up, and told by the next of its kind", "[alert_sink]") {
+    by_hand t;
+    t.on_send = [](const rs::alert&) { throw std::runtime_error("receiver is down"); };
+    t.publish(opened("jira_api"));
+
+    rs::duration waited{};
+    while (t.sink->deliver_due(), t.sink->stats().waiting > 0) {
+        t.clock.advance(30s);
+        waited += 30s;
+    }
+
+    CHECK(waited == 102min + 30s);
+    CHECK(t.sink->stats().failed_sends == 24);
+    CHECK(t.sink->stats().failed == 1);
+    t.on_send = nullptr;
+    t.clock.advance(5min);
+    t.publish(opened("jira_api"));
+    CHECK(t.sink->deliver_due() == 1);
+    REQUIRE(t.sent.size() == 1);
+    CHECK(t.sent[0].held_back == 1);
 }
 
 TEST_CASE("what a sender causes is no alert, in no sink", "[alert_sink]") {
@@ -308,6 +383,40 @@ TEST_CASE("alerts carry labels and an id of their own", "[alert_sink]") {
     CHECK(ids.size() == 3);
 }
 
+TEST_CASE("two processes that number alerts from the same beginning do not give the same ids",
+          "[alert_sink]") {
+    by_hand t;
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    const pid_t child = fork();
+    t.publish(opened("a"));
+    t.sink->deliver_due();
+    if (child == 0) {
+        const bool written = t.sent.size() == 1 && write(ends[1], t.sent[0].id.data(), 32) == 32;
+        _exit(written ? 0 : 1);
+    }
+    std::string id(32, ' ');
+    REQUIRE(t.sent.size() == 1);
+    close(ends[1]);
+    CHECK(read(ends[0], id.data(), 32) == 32);
+    close(ends[0]);
+    CHECK(waitpid(child, nullptr, 0) == child);
+    CHECK(id != t.sent[0].id);
+}
+
+TEST_CASE("a sender that asks for the next alert gets none: they go out one after another", "[alert_sink]") {
+    by_hand t;
+    std::vector<std::size_t> inside;
+    t.on_send = [&](const rs::alert&) { inside.push_back(t.sink->deliver_due()); };
+    t.publish(opened("a"));
+    t.publish(opened("b"));
+
+    CHECK(t.sink->deliver_due() == 2);
+
+    CHECK(inside == std::vector<std::size_t>{0, 0});
+    CHECK(t.names() == names{"a", "b"});
+}
+
 TEST_CASE("no code of the user's runs under the sink's lock", "[alert_sink][H-EV-01]") {
     // Each asks the sink for its statistics, which takes the lock: it would wait for itself for ever.
     by_hand* self = nullptr;
@@ -371,6 +480,23 @@ TEST_CASE("the worker wakes when the registry's clock says that something is due
     w.clock.advance(60s);
 
     CHECK(second.get_future().get() == 2);
+}
+
+TEST_CASE("the worker tries again what was not sent", "[alert_sink]") {
+    world w;
+    std::promise<std::string> second;
+    int count = 0;
+    rs::alert_sink sink(w.reg, {}, [&](const rs::alert& a) {
+        if (++count == 1) throw std::runtime_error("receiver is down");
+        second.set_value(a.what.policy);
+    });
+    w.reg.env()->publish(opened("a"));
+    CHECK(sink.flush(1min)); // does not wait for the next try
+    while (w.clock.next_timer() == rs::time_point::max()) std::this_thread::yield(); // until the worker waits
+
+    w.clock.advance(30s);
+
+    CHECK(second.get_future().get() == "a");
 }
 
 TEST_CASE("a sink that ends waits for the alert in flight alone, which it asks to stop", "[alert_sink]") {

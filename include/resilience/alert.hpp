@@ -52,14 +52,24 @@ struct alert {
     alert_labels labels{};
 };
 
+namespace detail {
+
+/// An open circuit stays open: by the reasons that a breaker gives, since an operator may open a half-open one.
+inline bool is_failed_probe(const event& e) noexcept {
+    return e.from == circuit_state::half_open && e.to == circuit_state::open &&
+           (e.reason == "probe failed" || e.reason == "probe_lease");
+}
+
+} // namespace detail
+
 /// What somebody on call wants to hear of: circuits that open or close, or are set by hand; calls whose retries
 /// ran out; retries that the budget refused; calls that run on abandoned. Not a probe that failed, which says
-/// that an open circuit is still open, nor single attempts, time-outs and rejections, of which there are many.
+/// that an open circuit is still open, nor a command that leaves a circuit in its state, nor single attempts,
+/// time-outs and rejections, of which there are many.
 inline bool is_alert(const event& e) noexcept {
     switch (e.kind) {
     case event_kind::state_changed:
-        return e.to != circuit_state::half_open &&
-               !(e.from == circuit_state::half_open && e.to == circuit_state::open);
+        return e.to != circuit_state::half_open && e.from != e.to && !detail::is_failed_probe(e);
     case event_kind::retries_exhausted:
     case event_kind::budget_exhausted:
     case event_kind::call_abandoned: return true;

@@ -79,9 +79,11 @@ struct alert_stats {
     std::uint64_t rate_limited = 0;
     /// There was no room in the queue.
     std::uint64_t dropped = 0;
-    /// The send function threw.
+    /// Given up: the send function threw 24 times, or a later change of the same circuit was sent meanwhile.
     std::uint64_t failed = 0;
-    /// Waiting now, for their turn or for the end of deduplicate_for, or being sent.
+    /// How often the send function threw. The alert waits and is tried again, so this is no part of the sum.
+    std::uint64_t failed_sends = 0;
+    /// Waiting now, for their turn, for the end of deduplicate_for or to be tried again, or being sent.
     std::uint64_t waiting = 0;
 };
 

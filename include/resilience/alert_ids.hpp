@@ -3,19 +3,22 @@
 
 #include <resilience/random.hpp>
 
+#include <unistd.h>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace resilience::inline RESILIENCE_ABI::detail {
 
-/// Numbers alerts: UUIDs (RFC 9562, version 4), made of two random numbers and a count.
+/// Numbers alerts: UUIDs (RFC 9562, version 4), made of two random numbers, a count and the process: a forked child goes
+/// on with the numbers and the count of its parent.
 class alert_ids {
 public:
     explicit alert_ids(random_source& random) noexcept : high_(draw(random)), low_(draw(random)) {}
 
     std::string next() {
-        const std::uint64_t one = mixed(high_ + ++count_);
+        const std::uint64_t process = mixed(static_cast<std::uint64_t>(::getpid()));
+        const std::uint64_t one = mixed(high_ + process + ++count_);
         const std::uint64_t two = mixed(low_ ^ one);
         constexpr std::string_view digits = "0123456789abcdef";
         std::string text;

@@ -40,6 +40,8 @@ public:
     }
 
     bool is_by_hand() const noexcept { return by_hand_; }
+    /// In a child of the process that the worker is in.
+    bool is_elsewhere() const noexcept { return !is_by_hand() && process_ != worker_pool::process(); }
 
     /// From the thread that caused the event. Code of the user's, alert_if, runs before the lock is taken.
     void offer(const event& e) {
@@ -70,6 +72,7 @@ public:
     void tell() noexcept override {}
 
     std::size_t deliver_due() {
+        if (sending_ != nullptr) return 0;
         std::size_t tried = 0;
         while (!is_stopping() && deliver_one()) ++tried;
         return tried;
@@ -88,9 +91,8 @@ public:
         }
     }
 
-    /// No thread is inside of offer(), and none will be.
+    /// No thread is inside of offer(), and none will be. Not in a forked child: whoever held the lock is not there.
     void stop() {
-        if (is_elsewhere()) return; // a forked child: whoever held the lock is not here
         {
             const lock_guard lock(mutex_);
             stopping_ = true;
@@ -108,13 +110,9 @@ public:
 
     alert_stats stats() const {
         const lock_guard lock(mutex_);
-        return {seen_,
-                sent_,
-                filter_.deduplicated(),
-                filter_.rate_limited(),
-                filter_.dropped(),
-                failed_,
-                filter_.waiting() + in_flight_};
+        return {
+            seen_,   sent_,         filter_.deduplicated(),        filter_.rate_limited(), filter_.dropped(),
+            failed_, failed_sends_, filter_.waiting() + in_flight_};
     }
 
 private:
@@ -123,17 +121,19 @@ private:
     /// One alert on its way. Counts how it ended, also where the thread is unwound inside of the user's function.
     class delivery {
     public:
-        delivery(alert_queue& queue, const taken& what) noexcept
+        delivery(alert_queue& queue, taken& what) noexcept
             : queue_(queue), what_(what), outer_(std::exchange(sending_, &queue)) {}
         delivery(const delivery&) = delete;
         delivery& operator=(const delivery&) = delete;
         ~delivery() {
             sending_ = outer_;
+            const time_point now = queue_.env_->clock().now();
             {
                 const lock_guard lock(queue_.mutex_);
                 --queue_.in_flight_;
-                ++(succeeded ? queue_.sent_ : queue_.failed_);
-                if (!succeeded) queue_.filter_.failed(what_);
+                ++(succeeded ? queue_.sent_ : queue_.failed_sends_);
+                if (succeeded) queue_.filter_.sent(what_);
+                else if (!queue_.filter_.failed(what_, now)) ++queue_.failed_;
             }
             queue_.changed_.notify_all();
         }
@@ -141,7 +141,7 @@ private:
 
     private:
         alert_queue& queue_;
-        const taken& what_;
+        taken& what_;
         const alert_queue* const outer_;
     };
     class ending {
@@ -159,8 +159,6 @@ private:
         alert_queue& queue_;
     };
 
-    /// In a child of the process that the worker is in.
-    bool is_elsewhere() const noexcept { return !is_by_hand() && process_ != worker_pool::process(); }
     std::size_t longest_kept() const noexcept { return config_.redact ? 65'536 : config_.longest_text; }
     bool is_stopping() const {
         const lock_guard lock(mutex_);
@@ -173,10 +171,10 @@ private:
         std::string id;
         {
             const lock_guard lock(mutex_);
+            id = ids_.next(); // first: it allocates, and what was taken is to be delivered
             next = filter_.take(now);
             if (!next) return false;
             ++in_flight_;
-            id = ids_.next();
         }
         delivery here(*this, *next);
         const alert a = made_of(*next, std::move(id));
@@ -184,8 +182,9 @@ private:
             guard_.with({.stop_token = stop_.get_token()}).try_call([&] { send_(a); }).has_value();
         return true;
     }
-    alert made_of(taken& t, std::string id) const {
-        alert a{.what = std::move(t.what)};
+    /// What was taken stays as it is: it may have to wait again.
+    alert made_of(const taken& t, std::string id) const {
+        alert a{.what = t.what};
         a.level = alert_level_of(a.what);
         a.held_back = t.held_back;
         a.first_seen = t.first;
@@ -254,6 +253,7 @@ private:
     std::uint64_t seen_ = 0;
     std::uint64_t sent_ = 0;
     std::uint64_t failed_ = 0;
+    std::uint64_t failed_sends_ = 0;
     unsigned in_flight_ = 0;
     bool has_worker_ = false;
     bool stopping_ = false;

@@ -21,7 +21,8 @@ namespace resilience::inline RESILIENCE_ABI {
 /// many go out, and hands each alert to a function of yours, on a thread of its own. A call that causes an event
 /// only filters it, copies it and puts it into a bounded queue; it never waits for the sending.
 ///
-/// `send` throws if it failed: the alert is counted as failed, and the next of its kind goes out without waiting.
+/// `send` throws if it failed: the alert is tried again after 30 seconds, then after a minute, two, four and five, 24
+/// times in all, unless a newer one of its kind, or a later change of the same circuit, takes its place.
 /// It should be bounded in time by itself (webhook_sender is) and may retry: its pipelines inherit a deadline of
 /// `send_limit` and are stopped when the sink ends. What happens while it runs, on its thread, is no alert in any
 /// sink, so that a sender in trouble does not feed itself; a sender's own policies are best made in a registry
@@ -35,7 +36,7 @@ public:
     /// no thread.
     alert_sink(registry& where, alert_config config, std::function<void(const alert&)> send)
         : queue_(make(where, std::move(config), std::move(send))),
-          subscription_(where.subscribe([queue = queue_.get()](const event& e) { queue->offer(e); })) {
+          subscription_(where.subscribe([queue = queue_](const event& e) { queue->offer(e); })) {
         if (!queue_->is_by_hand()) detail::worker_pool::instance().start(queue_);
     }
     alert_sink(const alert_sink&) = delete;
@@ -44,18 +45,22 @@ public:
     /// what waits is let go. Call flush() before, to send it. Destroyed from inside of `send` it does not wait;
     /// it must not be from inside of `alert_if`.
     ~alert_sink() {
-        subscription_.end(); // no thread is inside of offer() from here on
-        queue_->stop();
+        if (queue_->is_elsewhere()) {
+            subscription_.abandon(); // it keeps the queue, which hears nothing more
+        } else {
+            subscription_.end(); // no thread is inside of offer() from here on
+            queue_->stop();
+        }
     }
 
     /// Waits until all that may go out by now has gone out (true), for `at_most` of real time. Not for what the
-    /// end of deduplicate_for or the rate limit holds. With alert_delivery::by_hand it sends itself.
+    /// end of deduplicate_for, the rate limit or a failed try holds. With alert_delivery::by_hand it sends itself.
     bool flush(duration at_most) {
         const auto kept = queue_; // send may destroy the sink
         return kept->flush(at_most);
     }
-    /// Sends what may go out by now on this thread and returns how many were tried. Throws std::logic_error
-    /// unless delivery is by_hand.
+    /// Sends what may go out by now on this thread and returns how many were tried: none from inside of a sink's `send`.
+    /// Throws std::logic_error unless delivery is by_hand.
     std::size_t deliver_due() {
         if (!queue_->is_by_hand()) {
             detail::raise(std::logic_error("alert_sink: deliver_due needs alert_delivery::by_hand"));

@@ -216,6 +216,12 @@ public:
         if (auto who = std::move(who_)) hub_->remove(who);
         who_.reset();
     }
+    /// Lets the function be called on, and waits for nobody: in a forked child, end() would wait for a thread of the
+    /// parent's that was inside of the function.
+    void abandon() noexcept {
+        who_.reset();
+        hub_.reset();
+    }
 
 private:
     std::shared_ptr<detail::event_hub> hub_;

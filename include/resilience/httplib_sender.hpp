@@ -40,7 +40,9 @@ struct webhook_config {
     webhook_format format = webhook_format::json;
     /// Rollbar's access token (post_server_item).
     std::string token{};
-    /// Sent with every request, for instance {"Authorization", "Bearer ..."}.
+    /// Sent with every request, for instance {"Authorization", "Bearer ..."}; in the place of the sender's own of that
+    /// name (Content-Type, User-Agent). What frames the message is the sender's: Content-Length, Transfer-Encoding,
+    /// Host and Connection are refused.
     std::vector<std::pair<std::string, std::string>> headers{};
     /// With webhook_format::json, what to send instead of webhook_body, as JSON: chat systems have shapes of their
     /// own. Called on the thread that sends; if it throws, the alert has failed.
@@ -95,6 +97,17 @@ inline webhook_target parse_webhook_url(std::string_view url) {
     return {std::string(url.substr(0, end)), std::move(path)};
 }
 
+/// Headers of which another one would make a second message of the body, or send it elsewhere.
+inline bool is_framing_header(std::string_view name) noexcept {
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
+    for (const std::string_view each : {"content-length", "transfer-encoding", "host", "connection"}) {
+        if (std::equal(each.begin(), each.end(), name.begin(), name.end(),
+                       [&](char a, char b) { return a == lower(b); }))
+            return true;
+    }
+    return false;
+}
+
 } // namespace detail
 
 /// What is wrong with a config, naming field, value and range; empty if nothing is. A url is looked at by the
@@ -120,6 +133,9 @@ inline std::string validate(const webhook_config& c) {
     for (const auto& [name, value] : c.headers) {
         if (name.empty() || name.find_first_of(" \t:") != std::string::npos || has_controls(name))
             return bad("headers", "malformed", "names without blanks and colons");
+        if (detail::is_framing_header(name))
+            return bad("headers", "malformed",
+                       "without Content-Length, Transfer-Encoding, Host and Connection");
         if (has_controls(value)) return bad("headers", "malformed", "values without control characters");
     }
     return {};
@@ -152,29 +168,34 @@ public:
 private:
     struct shared {
         shared(webhook_config c, time_source& clock) : config(checked(std::move(c))), own(clock) {
+            for (const auto& [name, value] : config.headers) headers.emplace(name, value);
+            std::string content_type = "application/json";
             std::string url = config.url;
             switch (config.format) {
             case webhook_format::json: break;
             case webhook_format::sentry:
                 dsn = parse_sentry_dsn(url);
                 url = dsn.envelope_url();
-                headers.emplace("X-Sentry-Auth", sentry_auth(dsn));
+                add_own("X-Sentry-Auth", sentry_auth(dsn));
                 content_type = "application/x-sentry-envelope";
                 break;
             case webhook_format::rollbar:
                 if (url.empty()) url = "https://api.rollbar.com/api/1/item/";
-                headers.emplace("X-Rollbar-Access-Token", config.token);
+                add_own("X-Rollbar-Access-Token", config.token);
                 break;
             }
             to = detail::parse_webhook_url(url);
-            for (const auto& [name, value] : config.headers) headers.emplace(name, value);
-            headers.emplace("User-Agent", "resilience/" + detail::library_version());
-            headers.emplace("Content-Type", content_type);
+            add_own("User-Agent", "resilience/" + detail::library_version());
+            add_own("Content-Type", content_type);
         }
 
         static webhook_config checked(webhook_config c) {
             detail::require_valid(validate(c));
             return c;
+        }
+        /// The user's header of that name, in whatever case, takes its place.
+        void add_own(const char* name, const std::string& value) {
+            if (headers.find(name) == headers.end()) headers.emplace(name, value);
         }
         std::string body_of(const alert& a) const {
             switch (config.format) {
@@ -222,7 +243,6 @@ private:
         sentry_dsn dsn;
         detail::webhook_target to;
         httplib::Headers headers;
-        std::string content_type = "application/json";
     };
 
     std::shared_ptr<const shared> shared_;

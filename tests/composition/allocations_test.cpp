@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What calls allocate: nothing, on the paths that are promised. Counts every operator new of the program.
+#include <resilience/alert_sink.hpp>
 #include <resilience/any_pipeline.hpp>
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/mechanism/count_tally.hpp>
@@ -19,6 +20,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
+#include <limits>
 #include <new>
 #include <stdexcept>
 #include <stop_token>
@@ -29,10 +31,12 @@ namespace {
 
 thread_local std::size_t allocations_of_this_thread = 0;
 thread_local bool out_of_memory = false;
+thread_local std::size_t allocations_left =
+    std::numeric_limits<std::size_t>::max(); // one fails, later ones do not
 
 void* allocate(std::size_t size) {
     ++allocations_of_this_thread;
-    if (out_of_memory) throw std::bad_alloc();
+    if (out_of_memory || allocations_left-- == 0) throw std::bad_alloc();
     if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
     throw std::bad_alloc();
 }
@@ -215,6 +219,42 @@ TEST_CASE("without memory an event is lost, not the call, and a subscription sti
     out_of_memory = false;
     (void)rs::retry({.name = "r", .max_attempts = 1}, w.reg).try_call([] { throw 1; });
     CHECK(heard == 0);
+}
+
+TEST_CASE("an alert that there was no memory for is sent later, whichever allocation failed",
+          "[alert_sink]") {
+    world w;
+    unsigned sent = 0;
+    rs::alert_sink sink(w.reg, {.delivery = rs::alert_delivery::by_hand}, [&](const rs::alert&) { ++sent; });
+    const rs::event e{.kind = rs::event_kind::call_abandoned,
+                      .policy_kind = "abandoning_timeout",
+                      .policy = "a name that is too long for the small string optimisation"};
+    for (std::size_t fails = 0;; ++fails) {
+        INFO("allocation " << fails);
+        REQUIRE(fails < 1'000);
+        w.clock.advance(1h);
+        w.reg.env()->publish(e);
+        sent = 0;
+        allocations_left = fails;
+        bool threw = false;
+        try {
+            (void)sink.deliver_due();
+        } catch (const std::bad_alloc&) {
+            threw = true;
+        }
+        const bool failed = allocations_left > fails;
+        allocations_left = std::numeric_limits<std::size_t>::max();
+        w.clock.advance(1h);
+        (void)sink.deliver_due();
+
+        CHECK(sent == 1);
+        CHECK(sink.flush(0s));
+        CHECK(sink.stats().waiting == 0);
+        if (!failed) {
+            CHECK_FALSE(threw);
+            break;
+        }
+    }
 }
 
 } // namespace

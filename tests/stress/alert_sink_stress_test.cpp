@@ -156,6 +156,36 @@ TEST_CASE("a forked child sends nothing, and does not wait for a thread that it 
     CHECK(status == 0);
     CHECK(sent == 1);
 }
+
+TEST_CASE("a forked child does not wait for what a thread of its parent's was doing with the sink",
+          "[stress][alert_sink]") {
+    rs::registry reg;
+    std::promise<void> entered;
+    std::promise<void> forked;
+    auto sink = std::make_unique<rs::alert_sink>(reg,
+                                                 rs::alert_config{.alert_if =
+                                                                      [&](const rs::event&) {
+                                                                          entered.set_value();
+                                                                          forked.get_future().wait();
+                                                                          return false;
+                                                                      }},
+                                                 [](const rs::alert&) {});
+    const rs::event e{.kind = rs::event_kind::call_abandoned, .policy_kind = "abandoning_timeout"};
+    std::jthread calls([&] { reg.env()->publish(e); });
+    entered.get_future().wait();
+
+    const pid_t child = fork();
+    if (child == 0) {
+        alarm(20);
+        sink.reset();
+        reg.env()->publish(e); // is heard, and left alone, by a queue that lives on
+        _exit(0);
+    }
+    forked.set_value();
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+}
 #endif
 
 } // namespace

@@ -131,6 +131,27 @@ TEST_CASE("an alert is posted as JSON, with the headers that were given", "[http
     CHECK(got[0].body == rs::webhook_body(an_alert()));
 }
 
+TEST_CASE("a header of the user's takes the place of the sender's own, and may be there twice",
+          "[httplib_sender]") {
+    const receiver there(status(204));
+    const rs::webhook_sender send({.url = there.url(),
+                                   .headers = {{"content-type", "application/vnd.alert+json"},
+                                               {"USER-AGENT", "tickets/1.4.2"},
+                                               {"X-Tag", "a"},
+                                               {"X-Tag", "b"}}});
+
+    send(an_alert());
+
+    const auto got = there.got();
+    REQUIRE(got.size() == 1);
+    CHECK(got[0].get_header_value_count("Content-Type") == 1);
+    CHECK(got[0].get_header_value("Content-Type") == "application/vnd.alert+json");
+    CHECK(got[0].get_header_value_count("User-Agent") == 1);
+    CHECK(got[0].get_header_value("User-Agent") == "tickets/1.4.2");
+    CHECK(got[0].get_header_value_count("X-Tag") == 2);
+    CHECK(got[0].get_header_value_count("Content-Length") == 1);
+}
+
 TEST_CASE("a receiver that fails twice gets the alert at the third attempt", "[httplib_sender]") {
     rs::testing::virtual_clock clock;
     const receiver there(after_failures(2));
@@ -431,5 +452,18 @@ TEST_CASE("a bad config of a sender is refused with field, value and range", "[h
           "webhook_config.headers is malformed; it must be names without blanks and colons");
     CHECK(said({.headers = {{"A", "c\r\nX: y"}}}) ==
           "webhook_config.headers is malformed; it must be values without control characters");
+    CHECK(said({.headers = {{"A\r\nX", "c"}}}) ==
+          "webhook_config.headers is malformed; it must be names without blanks and colons");
+    CHECK(said({.headers = {{"A", "c\nX: y"}}}) ==
+          "webhook_config.headers is malformed; it must be values without control characters");
+    for (const char* name : {"Content-Length", "content-length", "TRANSFER-ENCODING", "Transfer-Encoding",
+                             "Host", "connection"}) {
+        INFO(name);
+        CHECK(
+            said({.headers = {{name, "5"}}}) ==
+            "webhook_config.headers is malformed; it must be without Content-Length, Transfer-Encoding, Host "
+            "and Connection");
+    }
+    CHECK(said({.headers = {{"X-Host", "a"}, {"Connections", "b"}}}) == "none");
     CHECK(said({.headers = {{"A", ""}, {"B", "\xC3\xA4 x"}}}) == "none");
 }
