@@ -181,6 +181,16 @@ TEST_CASE("what is an alert, and how bad", "[alert_sink]") {
     CHECK(rs::alert_message(a) == "Circuit 'jira_api' opened: HTTP 503 (and 3 more)");
 }
 
+TEST_CASE("titles and messages are one line, whatever names and errors hold", "[alert_sink]") {
+    rs::alert a{.what =
+                    opened("jira' opened\nCircuit 'x", "\"a\"\r\n\x1B[2J it's \\ \xE2\x80\xAE\xC3\xA4\xFF")};
+
+    CHECK(rs::alert_title(a.what) == R"(Circuit 'jira\' opened\nCircuit \'x' opened)");
+    CHECK(rs::alert_message(a) == R"(Circuit 'jira\' opened\nCircuit \'x' opened: )"
+                                  R"("a"\r\n\u001b[2J it's \\ \u202e)"
+                                  "\xC3\xA4\xEF\xBF\xBD");
+}
+
 TEST_CASE("alert_if chooses; one that throws chooses nothing", "[alert_sink][H-EV-02]") {
     by_hand t({.alert_if = [](const rs::event& e) {
         if (e.policy == "bad") throw 42;
@@ -568,6 +578,32 @@ TEST_CASE("a sink that is delivered by hand may be destroyed by its own sender, 
 
     CHECK_FALSE(t.sink.has_value());
     CHECK(t.sent.size() == 1);
+}
+
+TEST_CASE("a sender that destroys its sink may take the clock with it, whether it fails or not",
+          "[alert_sink]") {
+    struct counting_clock : rs::testing::virtual_clock {
+        rs::time_point now() const noexcept override {
+            ++asked;
+            return virtual_clock::now();
+        }
+        mutable int asked = 0;
+    };
+    const bool fails = GENERATE(false, true);
+    counting_clock clock;
+    int asked_by_then = 0;
+    {
+        rs::registry reg(clock);
+        std::optional<rs::alert_sink> sink;
+        sink.emplace(reg, rs::alert_config{.delivery = rs::alert_delivery::by_hand}, [&](const rs::alert&) {
+            sink.reset();
+            asked_by_then = clock.asked; // here it could end
+            if (fails) throw std::runtime_error("receiver is down");
+        });
+        reg.env()->publish(opened("a"));
+        CHECK(sink->deliver_due() == 1);
+    }
+    CHECK(clock.asked == asked_by_then);
 }
 
 TEST_CASE("the send function is destroyed with the sink, not later", "[alert_sink]") {

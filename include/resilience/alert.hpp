@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/quote.hpp>
 #include <resilience/event.hpp>
 #include <resilience/stats.hpp>
 
@@ -98,11 +99,12 @@ inline std::string alert_fingerprint(const event& e) {
     return all.append("|").append(e.error_type);
 }
 
-/// One line for people: `Circuit 'jira_api' opened`, `All 3 attempts failed in retry 'jira_api'`. Names stand in
-/// it as they are: escape it for where it goes.
+/// One line for people: `Circuit 'jira_api' opened`, `All 3 attempts failed in retry 'jira_api'`. Whatever in a name
+/// could end or disguise the line is escaped; where quotes or < mean something, escape it for there.
 inline std::string alert_title(const event& e) {
     const auto what = [&](const char* word) {
-        return std::string(word) + (e.policy.empty() ? std::string() : " '" + e.policy + "'");
+        const auto name = detail::escaped(e.policy, '\'', detail::escaping::line);
+        return std::string(word) + (name.empty() ? std::string() : " '" + name + "'");
     };
     const auto other = [&](std::string_view happened) {
         return std::string(happened) + " in " + what(std::string(e.policy_kind).c_str());
@@ -126,10 +128,13 @@ inline std::string alert_title(const event& e) {
 }
 
 /// One line with the title, the error's text and the number held back: `Circuit 'jira_api' opened: HTTP 503 (and 3
-/// more)`. As it is, like the title.
+/// more)`. Line ends and the like in the text, which may be a remote's, are escaped, as in the title.
 inline std::string alert_message(const alert& a) {
     std::string text = alert_title(a.what);
-    if (!a.what.error.empty()) text.append(": ").append(a.what.error);
+    if (!a.what.error.empty()) {
+        // Not between quotes, so no quote is escaped: only the backslash, besides what breaks lines.
+        detail::append_escaped(text.append(": "), a.what.error, '\\', detail::escaping::line);
+    }
     if (a.held_back > 0) text.append(" (and ").append(std::to_string(a.held_back)).append(" more)");
     return text;
 }

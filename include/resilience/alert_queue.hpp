@@ -127,7 +127,9 @@ private:
         delivery& operator=(const delivery&) = delete;
         ~delivery() {
             sending_ = outer_;
-            const time_point now = queue_.env_->clock().now();
+            // The clock may be gone with a sink that its own sender destroyed.
+            const bool asks = !succeeded && !queue_.is_stopping();
+            const time_point now = asks ? queue_.env_->clock().now() : time_point::min();
             {
                 const lock_guard lock(queue_.mutex_);
                 --queue_.in_flight_;
