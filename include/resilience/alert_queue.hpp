@@ -5,6 +5,7 @@
 #include <resilience/alert_config.hpp>
 #include <resilience/alert_ids.hpp>
 #include <resilience/detail/quote.hpp>
+#include <resilience/detail/redacted.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/sync.hpp>
 #include <resilience/detail/worker_pool.hpp>
@@ -195,9 +196,7 @@ private:
         a.id = std::move(id);
         a.labels = config_.labels;
         if (config_.redact && !a.what.error.empty()) {
-            std::string shown;
-            if (!returned([&] { shown = config_.redact(a.what.error); }))
-                shown = "[the redaction failed]"; // better no text than one that was to be hidden
+            const std::string shown = redacted(config_.redact, std::move(a.what.error));
             a.what.error = std::string(clipped(shown, config_.longest_text));
         }
         return a;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/detail/quote.hpp>
+#include <resilience/detail/redacted.hpp>
 #include <resilience/event.hpp>
 #include <resilience/spdlog_options.hpp>
 
@@ -150,20 +151,10 @@ inline void write_other(log_line& line, const event& e, std::string_view functio
     else if (e.delay) line.field("limit", e.delay);
 }
 
-/// The error's text as it may be written.
-inline std::string redacted(const event& e, const log_options& options) {
-    if (!options.redact || e.error.empty()) return e.error;
-    try {
-        return options.redact(e.error);
-    } catch (...) { // better no text than one that was to be hidden
-        return "[the redaction failed]";
-    }
-}
-
 /// `suppressed`: lines of this kind that were left out before this one.
 inline std::string line_of(const event& e, const log_options& options, std::uint64_t suppressed) {
     log_line line(options);
-    const std::string error = redacted(e, options);
+    const std::string error = redacted(options.redact, e.error);
     const std::string& function = e.operation.empty() ? e.policy : e.operation;
     switch (e.kind) {
     case event_kind::state_changed:
