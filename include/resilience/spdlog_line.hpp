@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/detail/quote.hpp>
+#include <resilience/detail/returned.hpp>
 #include <resilience/event.hpp>
 #include <resilience/spdlog_options.hpp>
 
@@ -153,11 +154,10 @@ inline void write_other(log_line& line, const event& e, std::string_view functio
 /// The error's text as it may be written.
 inline std::string redacted(const event& e, const log_options& options) {
     if (!options.redact || e.error.empty()) return e.error;
-    try {
-        return options.redact(e.error);
-    } catch (...) { // better no text than one that was to be hidden
-        return "[the redaction failed]";
-    }
+    std::string shown;
+    if (!returned([&] { shown = options.redact(e.error); }))
+        shown = "[the redaction failed]"; // better no text than one that was to be hidden
+    return shown;
 }
 
 /// `suppressed`: lines of this kind that were left out before this one.
