@@ -128,9 +128,9 @@ inline std::string webhook_body(const alert& a) {
 }
 
 /// Three lines: the envelope's header, the item's header, and the event, of the platform `native`. An alert that
-/// is no recovery and knows an error's type has an exception, without a stack; all have the message. Grouped by the alert's fingerprint.
-/// Post it to dsn.envelope_url() as application/x-sentry-envelope; the header carries the key.
-/// `sent_at`: now, by which the receiver sees how far the sender's clock is off.
+/// is no recovery and knows an error's type has an exception, without a stack; all have the message. Grouped by
+/// the alert's fingerprint. Post it to dsn.envelope_url() as application/x-sentry-envelope; the header carries the
+/// key. `sent_at`: now, by which the receiver sees how far the sender's clock is off.
 inline std::string sentry_envelope(const alert& a, const sentry_dsn& dsn, wall_time sent_at) {
     detail::json_writer event_json;
     event_json.object([&] {

@@ -32,7 +32,8 @@ struct alert_config {
     unsigned max_per_minute = 20;
     /// How many may go out at once after a quiet time: enough for the circuits of one outage.
     unsigned burst = 10;
-    /// How many may wait; more are dropped and counted. Bounds the memory, some kilobytes each.
+    /// How many may wait; more are dropped and counted. Bounds the memory: each keeps up to `longest_text` of its error,
+    /// with `redact` up to 64 KiB (16 MiB for 256 of them), since that sees the text before it is clipped.
     std::size_t queue_capacity = 256;
     /// Sees the text of every error before it is clipped and returns what may be sent. If it throws, the text is left
     /// out and the alert says so. Called on the thread that sends, never on one that causes events. Texts

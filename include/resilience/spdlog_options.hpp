@@ -29,7 +29,7 @@ enum class log_format {
 struct log_sampling {
     /// So many in each period; from 1.
     std::uint32_t first = 100;
-    /// After these each so manieth; 0: none until the period ends.
+    /// After these every n-th; 0: none until the period ends.
     std::uint32_t then_every = 0;
     /// The length of a period. Periods are those of the registry's clock, not of the first event.
     duration period = std::chrono::seconds{1};

@@ -12,14 +12,14 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr rs::time_point start{1'000'000s};
+constexpr rs::time_point sample_start{1'000'000s};
 
 /// Which of so many, from 1, at one moment, are chosen.
 std::vector<int> chosen(int count, std::uint32_t first, std::uint32_t then_every) {
     std::vector<int> all;
     rs::sample_word word = 0;
     for (int i = 1; i <= count; ++i) {
-        const auto step = rs::sampled(word, start, 1s, first, then_every);
+        const auto step = rs::sampled(word, sample_start, 1s, first, then_every);
         word = step.next;
         if (step.chosen) all.push_back(i);
     }
@@ -28,7 +28,7 @@ std::vector<int> chosen(int count, std::uint32_t first, std::uint32_t then_every
 
 /// Whether the next one at that moment is chosen, with one in each second.
 bool next_at(rs::sample_word& word, rs::duration at) {
-    const auto step = rs::sampled(word, start + at, 1s, 1, 0);
+    const auto step = rs::sampled(word, sample_start + at, 1s, 1, 0);
     word = step.next;
     return step.chosen;
 }
@@ -55,7 +55,7 @@ TEST_CASE("each period begins anew", "[line_sample]") {
 
 TEST_CASE("moments before the clock's epoch have periods of the same length", "[line_sample]") {
     rs::sample_word word = 0;
-    const auto zero = rs::time_point{} - start;
+    const auto zero = rs::time_point{} - sample_start;
 
     CHECK(next_at(word, zero - 1ns));
     CHECK_FALSE(next_at(word, zero - 1s));
@@ -67,7 +67,7 @@ TEST_CASE("a count at its end stays there", "[line_sample]") {
     constexpr auto second = static_cast<rs::sample_word>(1'000'000);
     constexpr rs::sample_word full = second << 32U | 0xFFFF'FFFFU;
 
-    const auto step = rs::sampled(full, start, 1s, 10, 0);
+    const auto step = rs::sampled(full, sample_start, 1s, 10, 0);
 
     CHECK(step.next == full);
     CHECK_FALSE(step.chosen);
