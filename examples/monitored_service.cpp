@@ -76,6 +76,7 @@ int main(int argc, char** argv) {
                                    .dashboard = rs::dashboard_page,
                                    .dashboard_policy = rs::dashboard_policy,
                                    .read_changes = rs::read_json_changes};
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet
     if (const char* token = std::getenv("RESILIENCE_CONTROL_TOKEN"); token != nullptr) {
         options.control = true;
         try {

@@ -126,6 +126,7 @@ static rs::http_response refusal_of(const boost::system::error_code& error) {
 /// reset, and the client might never see what we said.
 static net::awaitable<void> hang_up(beast::tcp_stream& client, beast::flat_buffer& buffer) {
     boost::system::error_code error;
+    // NOLINTNEXTLINE(bugprone-unused-return-value): it is in `error` too
     (void)client.socket().shutdown(tcp::socket::shutdown_send, error);
     client.expires_after(1s);
     while (!error) {
