@@ -217,8 +217,7 @@ TEST_CASE("numbers, shares, words and booleans are refused unless they are exact
         INFO(bad);
         CHECK(refuses("JIRA_RETRY_JITTER_RATIO", bad));
     }
-    for (const char* bad : {"", "inf", "2x", "1.5e0", "nan"})
-        CHECK(refuses("JIRA_RETRY_MULTIPLIER", bad));
+    for (const char* bad : {"", "inf", "2x", "1.5e0", "nan"}) CHECK(refuses("JIRA_RETRY_MULTIPLIER", bad));
     for (const char* bad : {"", "Full", "FULL", "2", "jitter::full"})
         CHECK(refuses("JIRA_RETRY_JITTER", bad));
     for (const char* bad : {"", "yes", "TRUE", "2", "on"}) CHECK(refuses("JIRA_RETRY_WRAP_EXHAUSTED", bad));
