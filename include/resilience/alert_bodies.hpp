@@ -86,7 +86,7 @@ inline void write_details(json_writer& json, const alert& a) {
     } else if (e.max_attempts > 0) {
         json.member("attempt", e.attempt).member("max_attempts", e.max_attempts);
     }
-    if (e.delay) json.member("delay", std::chrono::duration<double>(*e.delay).count());
+    if (e.delay) json.member("delay", seconds_of(e.delay));
     member_if_any(json, "error_type", e.error_type);
     member_if_any(json, "error", e.error);
     member_if_any(json, "reason", e.reason);

@@ -24,6 +24,10 @@ constexpr char lower_ascii(char c) noexcept {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
+constexpr bool same_word(std::string_view a, std::string_view b) noexcept {
+    return std::ranges::equal(a, b, {}, lower_ascii, lower_ascii);
+}
+
 /// Orders names of HTTP headers, whose case means nothing.
 struct header_less {
     using is_transparent = void;

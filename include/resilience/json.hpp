@@ -151,13 +151,15 @@ inline void write(json_writer& json, const policy_snapshot& p) {
         json.key("statistics").object([&] { write_statistics(json, p); });
     });
 }
+inline std::optional<double> seconds_of(const std::optional<duration>& d) {
+    if (!d) return std::nullopt;
+    return std::chrono::duration<double>(*d).count();
+}
 inline void write_members(json_writer& json, const event& e) {
     const auto state = [&](circuit_state s) {
         const bool has_state = e.policy_kind == "circuit_breaker" && e.kind != event_kind::policy_updated;
         return has_state ? std::optional(s) : std::nullopt;
     };
-    std::optional<double> delay;
-    if (e.delay) delay = std::chrono::duration<double>(*e.delay).count();
     json.member("kind", to_string(e.kind));
     json.key("policy_kind").value_or_null(e.policy_kind);
     json.key("policy").value_or_null(e.policy);
@@ -165,7 +167,7 @@ inline void write_members(json_writer& json, const event& e) {
     json.member("attempt", e.attempt)
         .member("max_attempts", e.max_attempts)
         .member("retry_depth", e.retry_depth);
-    json.member("delay", delay).member("from", state(e.from)).member("to", state(e.to));
+    json.member("delay", seconds_of(e.delay)).member("from", state(e.from)).member("to", state(e.to));
     json.member("failure_count", e.failure_count).member("success_count", e.success_count);
     json.key("error_type").value_or_null(e.error_type);
     json.key("error").value_or_null(e.error);

@@ -255,18 +255,17 @@ private:
                          std::optional<std::uint64_t> since) const {
         // What a browser sends after its connection broke counts for more than the address it began with.
         std::optional<std::uint64_t> last;
-        if (detail::read_number(std::string(request.header("Last-Event-ID")), last) && last &&
-            *last < UINT64_MAX)
+        if (detail::read_number(request.header("Last-Event-ID"), last) && last && *last < UINT64_MAX)
             since = *last + 1;
         const std::uint64_t first = since ? in_this_log(*since) : options_->events->last() + 1;
-        if (streams_->open.fetch_add(1, std::memory_order_relaxed) >= options_->max_streams) {
-            streams_->open.fetch_sub(1, std::memory_order_relaxed);
+        const std::size_t before = streams_->open.fetch_add(1, std::memory_order_relaxed);
+        detail::stream_slot slot(streams_); // gives the place back, also of a refused one
+        if (before >= options_->max_streams) {
             http_response response = detail::refused(503, "too_many_streams",
                                                      "no more streams of events may be open; poll /events");
             response.headers["Retry-After"] = "30";
             return response;
         }
-        detail::stream_slot slot(streams_); // gives the place back should there be no memory
         http_response response = detail::made(200, {});
         response.content_type = "text/event-stream";
         response.headers["X-Accel-Buffering"] =

@@ -37,9 +37,6 @@ constexpr std::string_view without_port(std::string_view host) noexcept {
         return host;
     return host.substr(0, colon);
 }
-constexpr bool same_word(std::string_view a, std::string_view b) noexcept {
-    return std::ranges::equal(a, b, {}, lower_ascii, lower_ascii);
-}
 
 /// Why a request to change something is refused; empty if it is not. The cheap checks first; authorize runs code of
 /// the user's.
@@ -152,6 +149,8 @@ inline http_response patch_policy(const registry& where, const policy_filter& wh
         wrong = e.what();
     }
     if (!wrong.empty()) return bad_request(wrong);
+    if (!found && where.policies(kinds.front(), which.name).empty())
+        return unknown_name("policy", which.name);
     if (!found) return not_allowed("policies of this kind cannot be changed", "GET, HEAD");
     return made(200, policies_json(where, {kinds.front(), which.name}, errors));
 }

@@ -67,9 +67,7 @@ inline std::function<authorization(const http_request&)> bearer_token(std::strin
     return [token = std::move(token)](const http_request& request) -> authorization {
         constexpr std::string_view scheme = "bearer ";
         std::string_view given = request.header("Authorization");
-        const auto same = [](char a, char b) { return detail::lower_ascii(a) == b; };
-        if (given.size() < scheme.size() || !std::ranges::equal(given.substr(0, scheme.size()), scheme, same))
-            return authorization::unauthenticated;
+        if (!detail::same_word(given.substr(0, scheme.size()), scheme)) return authorization::unauthenticated;
         given.remove_prefix(scheme.size());
         return detail::equal_in_constant_time(given, token) ? authorization::granted
                                                             : authorization::unauthenticated;

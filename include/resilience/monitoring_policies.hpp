@@ -42,11 +42,6 @@ inline std::vector<setting> settings_of_policy(const registry& where, std::strin
     return settings;
 }
 
-inline std::optional<double> seconds_of(const std::optional<duration>& d) {
-    if (!d) return std::nullopt;
-    return std::chrono::duration<double>(*d).count();
-}
-
 /// What a circuit shows beyond its numbers.
 inline void write_circuit_statistics(json_writer& json, const circuit_breaker_stats& c,
                                      const shown_errors& errors) {

@@ -40,6 +40,7 @@ TEST_CASE("a stream sends each event as it happens", "[event_stream]") {
     REQUIRE(r.stream);
     CHECK(r.status == 200);
     CHECK(r.content_type == "text/event-stream");
+    CHECK(r.headers.at("X-Accel-Buffering") == "no");
     CHECK(r.body.empty());
     CHECK(r.stream->next(0s) == "retry: 2000\n\n"); // at once, though nothing happened: the headers go out
     CHECK(r.stream->next(0s).empty());

@@ -396,6 +396,23 @@ TEST_CASE("a header that stands there twice decides nothing", "[httplib][monitor
     CHECK(status("Bearer other") == 401);
 }
 
+TEST_CASE("authorize sees the peer's address, not one that a client made up", "[httplib][monitoring_api]") {
+    http_fixture f;
+    const rs::circuit_breaker breaker{{.name = "jira_api"}, f.reg};
+    std::string seen;
+    const running_server server([&](httplib::Server& s) {
+        rs::mount(s, rs::monitoring_api(f.reg, {.control = true, .authorize = [&](const rs::http_request& r) {
+                                                    seen = r.header("REMOTE_ADDR");
+                                                    return true;
+                                                }}));
+    });
+    const httplib::Headers headers{{"X-Resilience-Control", "1"}, {"REMOTE_ADDR", "10.0.0.1"}};
+
+    server.client().Post((http_root + "/circuit-breakers/jira_api/reset").c_str(), headers);
+
+    CHECK(seen == "127.0.0.1");
+}
+
 TEST_CASE("a body that is too long is neither kept nor taken for the next request",
           "[httplib][monitoring_api][H-MON-04]") {
     http_fixture f;

@@ -144,6 +144,7 @@ TEST_CASE("answers are neither stored nor taken for HTML", "[monitoring_api][H-M
     CHECK(r.content_type == "application/json");
     CHECK(r.headers.at("X-Content-Type-Options") == "nosniff");
     CHECK(r.headers.at("Cache-Control") == "no-store");
+    CHECK(r.headers.at("Cross-Origin-Resource-Policy") == "same-origin");
 }
 
 TEST_CASE("names of any bytes round-trip when percent-encoded", "[monitoring_api][H-MON-11]") {

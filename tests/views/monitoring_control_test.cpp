@@ -297,6 +297,9 @@ TEST_CASE("a body that cannot be used is 400 and names the field", "[monitoring_
     CHECK(complaint(R"({"recovery_timeout": 30})")
               .starts_with("recovery_timeout is '30'; it must be a number with"));
     CHECK(complaint(R"({"success_threshold": null})").starts_with("success_threshold is null; it must be"));
+    std::string many = "{";
+    for (int i = 0; i < 65; ++i) many.append(i == 0 ? "" : ",").append("\"" + std::to_string(i) + "\":1");
+    CHECK(complaint(many + "}") == "the body has more than 64 members");
     // One that is wrong, and nothing of the whole is done.
     CHECK_FALSE(complaint(R"({"failure_threshold": 4, "window": "x"})").empty());
     CHECK(f.jira.config().failure_threshold == 5U);

@@ -40,7 +40,8 @@ struct alert_limits {
 ///
 /// Those of a group tell of one thing, each what it is now: a new one takes the place of any that is held,
 /// so that the last one that goes out is the last one that came, and one that merges takes its turn anew. All go
-/// through one token bucket, in the order in which they came. Pure; not thread-safe. Each function costs time in proportion to `capacity`.
+/// through one token bucket, in the order in which they came. Pure; not thread-safe. Each function costs time in
+/// proportion to `capacity`.
 template <class What>
 class alert_filter {
 public:
