@@ -105,7 +105,7 @@ public:
     breaker_judgement judge(const breaker_permit& permit, const attempt_result& result);
     /// A failure, whatever the predicates would say of it.
     breaker_judgement condemn(const breaker_permit& permit, const failure* why);
-    /// The moment before which nothing is admitted, if this result left the circuit open; else min().
+    /// The moment before which nothing is admitted, if a failure left or found the circuit open; else min().
     time_point settle(const breaker_permit& permit, breaker_judgement j);
     void ignore(const breaker_permit& permit) noexcept;
 
@@ -149,6 +149,8 @@ private:
     time_point record_failure(const breaker_permit& permit, breaker_judgement j);
     time_point take_failure(const breaker_permit& permit, bool slow, breaker_judgement j, time_point now,
                             wall_time wall, double uniform);
+    void count_failure(const breaker_permit& permit, bool slow, std::optional<duration> break_for,
+                       time_point now, wall_time wall, double uniform);
     void expire_leases(time_point now, wall_time wall, double uniform);
     static verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c);
     tally rates(time_point now) const;

@@ -188,22 +188,28 @@ inline time_point breaker_core::take_failure(const breaker_permit& permit, bool 
     if (slow) ++slow_;
     expire_leases(at, wall, uniform);
     if (!is_current(permit)) {
-        ++late_results_;
-        return time_point::min();
+        ++late_results_; // and no more than that, but for what its caller is told
+    } else if (machine_.state() != circuit_state::disabled) {
+        journal_.last_failure_at = wall;
+        journal_.keep(std::move(j.texts));
+        count_failure(permit, slow, j.break_for, at, wall, uniform);
     }
-    if (machine_.state() == circuit_state::disabled) return time_point::min();
-    journal_.last_failure_at = wall;
-    journal_.keep(std::move(j.texts));
+    return machine_.state() == circuit_state::open ? machine_.opens_until() : time_point::min();
+}
+
+/// With mutex_, for a failure that counts.
+inline void breaker_core::count_failure(const breaker_permit& permit, bool slow,
+                                        std::optional<duration> break_for, time_point at, wall_time wall,
+                                        double uniform) {
     if (machine_.state() == circuit_state::half_open) {
-        moved(machine_.settle(verdict::failure, permit.lease_end, limits_of(config_.get()), at, j.break_for,
+        moved(machine_.settle(verdict::failure, permit.lease_end, limits_of(config_.get()), at, break_for,
                               uniform),
               at, wall, "probe failed");
     } else {
         rules_.record(true, slow, at, position_.fetch_add(1, std::memory_order_relaxed) & position_mask,
                       successes_in_epoch());
-        judge_rules(at, wall, j.break_for, uniform);
+        judge_rules(at, wall, break_for, uniform);
     }
-    return machine_.state() == circuit_state::open ? machine_.opens_until() : time_point::min();
 }
 
 inline breaker_judgement breaker_core::condemn(const breaker_permit& permit, const failure* why) {

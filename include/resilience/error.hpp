@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/config.hpp>
+#include <resilience/detail/immortal.hpp>
 #include <resilience/detail/name.hpp>
 #include <resilience/time.hpp>
 
@@ -64,8 +65,8 @@ public:
 
 /// The category of our codes, named "resilience". Never destroyed.
 RESILIENCE_VISIBLE inline const std::error_category& error_category() noexcept {
-    static const auto& category = *new detail::error_category;
-    return category;
+    static const detail::immortal<detail::error_category> category;
+    return category.get();
 }
 
 inline std::error_code make_error_code(errc code) noexcept {

@@ -48,6 +48,7 @@ struct stream_counts {
     atomic<std::size_t> open{0};
     // Only ever added to; relaxed: a count orders nothing.
     atomic<std::uint64_t> missed{0};
+    atomic<std::uint64_t> refused{0}; // likewise
 };
 
 /// One of the places that streams may take; given back at its end.

@@ -3,17 +3,16 @@
 
 #include <resilience/http_response.hpp>
 #include <resilience/monitoring_control.hpp>
+#include <resilience/monitoring_events.hpp>
+#include <resilience/monitoring_metrics.hpp>
 #include <resilience/monitoring_options.hpp>
 #include <resilience/monitoring_policies.hpp>
-#include <resilience/prometheus.hpp>
 #include <resilience/registry.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -122,15 +121,7 @@ private:
     }
 
     http_response exposed() const {
-        std::string text = to_prometheus(*registry_, options_->prometheus);
-        if (options_->events) {
-            detail::exposition more(options_->prometheus.prefix);
-            more.family("event_stream_missed_total", "counter",
-                        "Events that clients of /events/stream were too slow for.");
-            more.sample({}, streams_->missed.load(std::memory_order_relaxed));
-            text += more.take();
-        }
-        http_response response = detail::made(200, std::move(text));
+        http_response response = detail::made(200, detail::metrics_text(*registry_, *options_, *streams_));
         response.content_type = "text/plain; version=0.0.4; charset=utf-8";
         return response;
     }
@@ -223,66 +214,12 @@ private:
         }
         if (!reads(request)) return only_read();
         if (!broken.empty()) return detail::bad_request(broken);
-        const auto known = std::span(event_arguments).first(streamed ? 3 : 4);
-        if (auto wrong = target.unknown_argument(known); !wrong.empty()) return detail::bad_request(wrong);
-        const event_log& log = *options_->events;
-        event_filter filter{{}, target.argument("name")};
-        if (const std::string kind = target.argument("kind"); !kind.empty()) {
-            filter.kind = event_kind_of(kind);
-            if (!filter.kind) return detail::bad_request("kind is not a kind of event");
-        }
-        std::optional<std::uint64_t> since;
-        std::optional<std::uint64_t> limit;
-        if (!detail::read_number(target.argument("since"), since))
-            return detail::bad_request("since must be the number of an event");
-        if (!detail::read_number(target.argument("limit"), limit) ||
-            (limit && (*limit < 1 || *limit > largest_page)))
-            return detail::bad_request("limit must be in 1..1000");
-        if (streamed) return stream(request, std::move(filter), since);
-
-        const std::size_t most = limit.value_or(largest_page);
-        auto page = since ? log.read(in_this_log(*since), filter, most) : log.newest(filter, most);
-        std::string body = R"({"events":[)";
-        for (auto& entry : page.entries) {
-            if (&entry != &page.entries.front()) body += ',';
-            body += detail::numbered_json(std::move(entry), errors_);
-        }
-        body.append(R"(],"next":)").append(std::to_string(page.next));
-        body.append(R"(,"missed":)").append(std::to_string(page.missed)).append("}");
-        return detail::made(200, std::move(body));
-    }
-    http_response stream(const http_request& request, event_filter filter,
-                         std::optional<std::uint64_t> since) const {
-        // What a browser sends after its connection broke counts for more than the address it began with.
-        std::optional<std::uint64_t> last;
-        if (detail::read_number(request.header("Last-Event-ID"), last) && last && *last < UINT64_MAX)
-            since = *last + 1;
-        const std::uint64_t first = since ? in_this_log(*since) : options_->events->last() + 1;
-        const std::size_t before = streams_->open.fetch_add(1, std::memory_order_relaxed);
-        detail::stream_slot slot(streams_); // gives the place back, also of a refused one
-        if (before >= options_->max_streams) {
-            http_response response = detail::refused(503, "too_many_streams",
-                                                     "no more streams of events may be open; poll /events");
-            response.headers["Retry-After"] = "30";
-            return response;
-        }
-        http_response response = detail::made(200, {});
-        response.content_type = "text/event-stream";
-        response.headers["X-Accel-Buffering"] =
-            "no"; // nginx would hold events back until it has a page of them
-        response.stream = std::make_shared<event_stream>(options_->events, std::move(filter), first, errors_,
-                                                         std::move(slot));
-        return response;
-    }
-    /// A number beyond the newest event is from a log that is no more: then all of this one is new.
-    std::uint64_t in_this_log(std::uint64_t since) const {
-        return since > options_->events->last() + 1 ? 1 : since;
+        return streamed ? detail::stream_of_events(request, target, *options_, errors_, streams_)
+                        : detail::page_of_events(target, *options_->events, errors_);
     }
 
-    // The last one is for the whole list alone: a policy's path names it, and a stream has no end.
+    // The last one is for the whole list alone: a policy's path names it.
     static constexpr std::array<std::string_view, 2> policy_arguments{"kind", "name"};
-    static constexpr std::array<std::string_view, 4> event_arguments{"since", "kind", "name", "limit"};
-    static constexpr std::uint64_t largest_page = 1000;
 
     registry* registry_;
     std::shared_ptr<const monitoring_options> options_;

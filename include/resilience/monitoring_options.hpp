@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/alert_config.hpp>
 #include <resilience/config_fields.hpp>
 #include <resilience/error.hpp>
 #include <resilience/event_log.hpp>
@@ -85,6 +86,9 @@ struct monitoring_options {
     /// The log that /events shows, of the same registry. None: there is no /events. Each log costs failing and
     /// refused calls a little (see event_log), so that it is the service's to decide.
     std::shared_ptr<event_log> events{};
+    /// Statistics of an alert_sink for /metrics: [&] { return sink.stats(); }. It must outlive the API's requests. If it
+    /// throws, the alerts' metrics are left out.
+    std::function<alert_stats()> alerts{};
     /// Streams of events that may be open at the same time; further ones are refused with 503. 0: none. Each takes
     /// a thread of a server such as cpp-httplib's, which has eight or more.
     std::size_t max_streams = 4;

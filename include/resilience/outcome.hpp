@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/attempt_result.hpp>
+#include <resilience/detail/immortal.hpp>
 #include <resilience/result_traits.hpp>
 
 #include <cxxabi.h>
@@ -46,8 +47,8 @@ protected:
 
 /// What an outcome that nobody filled says.
 RESILIENCE_COLD inline const failure& no_outcome() noexcept {
-    static const failure& none = *new failure;
-    return none;
+    static const immortal<failure> none;
+    return none.get();
 }
 
 struct fill_t {};

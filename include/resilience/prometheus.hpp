@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/alert_config.hpp>
 #include <resilience/detail/quote.hpp>
 #include <resilience/error.hpp>
+#include <resilience/prometheus_alerts.hpp>
 #include <resilience/prometheus_families.hpp>
 #include <resilience/registry.hpp>
 
@@ -45,6 +47,14 @@ inline std::string to_prometheus(const registry& from, const prometheus_options&
     detail::expose_circuits(out, all, from.clock().wall_now());
     detail::expose_statistics(out, all);
     detail::expose_common(out, all, from);
+    return out.take();
+}
+
+/// The metrics of an alert_sink in the same format, to be appended to those of a registry.
+inline std::string to_prometheus(const alert_stats& alerts, const prometheus_options& options = {}) {
+    detail::require_valid(validate(options));
+    detail::exposition out(options.prefix);
+    detail::expose_alerts(out, alerts);
     return out.take();
 }
 

@@ -75,6 +75,27 @@ TEST_CASE("a trip that nothing can pass ends the retried call at once, with the 
     CHECK(h.of(rs::event_kind::attempt_failed).back().reason == "circuit is open until later");
 }
 
+TEST_CASE("an attempt that was in flight when the circuit tripped ends its retried call at once, too",
+          "[composition][H-RT-13][H-CB-16]") {
+    world w;
+    const rs::circuit_breaker breaker{{.failure_threshold = 1, .recovery_timeout = 30s}, w.reg};
+    const auto guard = rs::retry(plain(5), w.reg) | breaker;
+    unsigned calls = 0;
+
+    const auto result = guard.try_call([&]() -> int {
+        ++calls;
+        breaker.open_for(10s);
+        throw std::runtime_error("mine");
+    });
+
+    CHECK(result.error().message() == "mine");
+    CHECK(calls == 1);
+    CHECK(w.clock.slept().empty());
+    CHECK(breaker.stats().rejected == 0);
+    CHECK(breaker.stats().late_results == 1);
+    CHECK_FALSE(breaker.stats().last_error);
+}
+
 TEST_CASE("a retry goes on after a trip when its next attempt would be a probe, one tick decides",
           "[composition][H-RT-13]") {
     for (const auto& [recovery, calls] :

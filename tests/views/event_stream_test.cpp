@@ -91,6 +91,9 @@ TEST_CASE("no more streams are open than may be, and each gives its place back",
     CHECK(three.status == 503);
     CHECK_FALSE(three.stream);
     CHECK(three.headers.at("Retry-After") == "30");
+    const auto metrics = f.api.handle({.method = "GET", .target = "/metrics"}).body;
+    CHECK(metrics.find("\nresilience_event_streams_open 2\n") != std::string::npos);
+    CHECK(metrics.find("\nresilience_event_streams_refused_total 1\n") != std::string::npos);
 
     one.stream.reset();
     CHECK(f.open().status == 200);

@@ -505,4 +505,47 @@ TEST_CASE("/metrics answers in the text format", "[prometheus][monitoring_api]")
         CHECK(api.handle({.method = "GET", .target = other}).status == 404);
 }
 
+TEST_CASE("the alerts' metrics stand after the policies', and what became of them adds up",
+          "[prometheus][monitoring_api]") {
+    const rs::alert_stats stats{.seen = 28,
+                                .sent = 10,
+                                .deduplicated = 7,
+                                .rate_limited = 6,
+                                .dropped = 5,
+                                .failed = 4,
+                                .failed_sends = 3,
+                                .waiting = 2};
+    const std::string text =
+        "# HELP mine_alerts_seen_total Events that were alerts.\n"
+        "# TYPE mine_alerts_seen_total counter\n"
+        "mine_alerts_seen_total 28\n"
+        "# HELP mine_alerts_total Alerts that wait no more, by what became of them.\n"
+        "# TYPE mine_alerts_total counter\n"
+        "mine_alerts_total{outcome=\"sent\"} 10\n"
+        "mine_alerts_total{outcome=\"deduplicated\"} 7\n"
+        "mine_alerts_total{outcome=\"dropped\"} 5\n"
+        "mine_alerts_total{outcome=\"failed\"} 4\n"
+        "# HELP mine_alerts_waiting Alerts that wait to be sent or tried again.\n"
+        "# TYPE mine_alerts_waiting gauge\n"
+        "mine_alerts_waiting 2\n"
+        "# HELP mine_alerts_rate_limited_total Alerts that had to wait for the rate limit.\n"
+        "# TYPE mine_alerts_rate_limited_total counter\n"
+        "mine_alerts_rate_limited_total 6\n"
+        "# HELP mine_alert_failed_sends_total Tries to send an alert that failed.\n"
+        "# TYPE mine_alert_failed_sends_total counter\n"
+        "mine_alert_failed_sends_total 3\n";
+    CHECK(rs::to_prometheus(stats, {.prefix = "mine"}) == text);
+    CHECK_THROWS_AS(rs::to_prometheus(stats, {.prefix = "1"}), std::invalid_argument);
+
+    prometheus_fixture f;
+    const rs::monitoring_api api(f.reg, {.prometheus = {.prefix = "mine"}, .alerts = [&] { return stats; }});
+    const std::string policies = rs::to_prometheus(f.reg, {.prefix = "mine"});
+    CHECK(api.handle({.method = "GET", .target = "/metrics"}).body == policies + text);
+
+    const rs::monitoring_api broken(f.reg,
+                                    {.prometheus = {.prefix = "mine"},
+                                     .alerts = []() -> rs::alert_stats { throw std::runtime_error("x"); }});
+    CHECK(broken.handle({.method = "GET", .target = "/metrics"}).body == policies);
+}
+
 } // namespace

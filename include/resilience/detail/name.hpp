@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/immortal.hpp>
 #include <resilience/detail/sync.hpp>
 
 #include <string>
@@ -29,8 +30,8 @@ private:
     };
 
     static const std::string& empty() noexcept {
-        static const std::string& none = *new std::string; // leaked: usable in static destructors
-        return none;
+        static const immortal<std::string> none;
+        return none.get();
     }
     static const std::string& intern(std::string_view text) {
         static pool& names = *new pool; // leaked: usable in static destructors

@@ -4,7 +4,6 @@
 #include <resilience/config.hpp>
 #include <resilience/detail/sync.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +11,6 @@
 #include <map>
 #include <thread>
 #include <utility>
-#include <vector>
 
 namespace resilience::inline RESILIENCE_ABI::detail {
 
@@ -65,11 +63,7 @@ public:
         unique_lock lock(mutex_);
         cancelled = waiting_.extract(t);
         if (!cancelled.empty()) return;
-        const auto me = std::this_thread::get_id();
-        finished_.wait(lock, [&] {
-            return std::none_of(running_.begin(), running_.end(),
-                                [&](const run_record& r) { return r.number == t.number && r.by != me; });
-        });
+        finished_.wait(lock, [&] { return !runs_elsewhere(t.number); });
     }
 
     /// Runs the earliest function if its moment is not after `now`; false if there is none.
@@ -78,8 +72,7 @@ public:
         const auto first = waiting_.begin();
         if (first == waiting_.end() || first->first.at > now || first->first.at == moment::max())
             return false;
-        running_.push_back({first->first.number, std::this_thread::get_id()});
-        const end_of_run end{*this, first->first.number};
+        const run_record me(*this, first->first.number);
         auto due = waiting_.extract(first);
         lock.unlock();
         due.mapped()();
@@ -116,30 +109,42 @@ public:
     }
 
 private:
+    /// One that runs: on the stack of the thread that runs it, until the function has been destroyed, also if it threw.
     struct run_record {
-        std::uint64_t number;
-        decltype(std::this_thread::get_id()) by;
-    };
-    /// Ends a run when the function has been destroyed, also if it threw.
-    struct end_of_run {
-        timer_queue& queue;
-        std::uint64_t number;
-        ~end_of_run() {
+        run_record(timer_queue& of, std::uint64_t number_of) noexcept // with the lock
+            : queue(of), number(number_of), next(std::exchange(of.running_, this)) {}
+        run_record(const run_record&) = delete;
+        run_record& operator=(const run_record&) = delete;
+        ~run_record() { // without it
             {
                 const lock_guard lock(queue.mutex_);
-                std::erase_if(queue.running_, [&](const run_record& r) { return r.number == number; });
+                run_record** link = &queue.running_;
+                while (*link != this) link = &(*link)->next;
+                *link = next;
             }
             queue.finished_.notify_all();
         }
+
+        timer_queue& queue;
+        const std::uint64_t number;
+        const decltype(std::this_thread::get_id()) by = std::this_thread::get_id();
+        run_record* next;
     };
 
+    bool runs_elsewhere(std::uint64_t number) const noexcept {
+        const auto me = std::this_thread::get_id();
+        for (const run_record* r = running_; r != nullptr; r = r->next) {
+            if (r->number == number && r->by != me) return true;
+        }
+        return false;
+    }
     moment first_moment() const { return waiting_.empty() ? moment::max() : waiting_.begin()->first.at; }
 
     mutable mutex mutex_;
     condition_variable changed_;  // wakes the runner
     condition_variable finished_; // wakes those that cancel what is running
     std::map<ticket, std::function<void()>> waiting_;
-    std::vector<run_record> running_;
+    run_record* running_ = nullptr;                       // guarded by mutex_, the list too
     void (*start_runner_)(timer_queue&) = nullptr;        // guarded by mutex_; null once there is a runner
     [[maybe_unused]] const timer_queue* after_ = nullptr; // keeps the parent's reachable for leak checkers
     std::uint64_t last_number_ = 0;                       // guarded by mutex_

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/config.hpp>
+
+#include <cstddef>
+#include <new>
+
+namespace resilience::inline RESILIENCE_ABI::detail {
+
+/// For local statics: an object that is never destroyed, and so usable in static destructors. It lies in place
+/// rather than on the heap, so that first use asks for no memory.
+template <class T>
+class RESILIENCE_VISIBLE immortal {
+public:
+    immortal() { ::new (static_cast<void*>(place_)) T; }
+    const T& get() const noexcept { return *std::launder(reinterpret_cast<const T*>(place_)); }
+
+private:
+    alignas(T) std::byte place_[sizeof(T)];
+};
+
+} // namespace resilience::inline RESILIENCE_ABI::detail
