@@ -10,7 +10,8 @@ What is done with a ```cpp block depends on what stands above it or on its first
   <!-- prelude: tests/docs/x.hpp --> anywhere before: the blocks that follow in this page include that file
                                      after the default one, tests/docs/prelude.hpp
 A block with `int main` is a program of its own. Any other is taken as the body of a function, or, where that
-does not compile, as what stands at namespace scope; its #include lines come first in both cases.
+does not compile, as what stands at namespace scope; after the default prelude, which is compiled once for all,
+come its #include lines in both cases.
 """
 import argparse
 import concurrent.futures
@@ -54,20 +55,31 @@ def blocks_of(path):
             above = line.strip()
 
 
+def is_program(block):
+    return re.search(r"\bint main\(", block.text) is not None
+
+
 def translation_units(block):
     """What to try in turn; one of them must compile."""
-    if re.search(r"\bint main\(", block.text):
+    if is_program(block):
         return [block.text]
     lines = block.text.splitlines()
     includes = [line for line in lines if re.match(r"\s*#\s*include\b", line)]
     body = "\n".join("" if line in includes else line for line in lines)
-    preludes = ["tests/docs/prelude.hpp", *block.preludes]
-    head = "".join(f"{line}\n" for line in includes) + "".join(f'#include "{root / name}"\n' for name in preludes)
+    head = "".join(f"{line}\n" for line in includes) + "".join(f'#include "{root / name}"\n' for name in block.preludes)
     place = f'#line {block.line + 1} "{block.page}"\n'
     return [f"{head}void snippet() {{\n{place}{body}\n}}\n", f"{head}{place}{body}\n"]
 
 
-def check(block, command):
+def precompiled(command, folder):
+    """The flags that give a file the default prelude."""
+    prelude = folder / "prelude.hpp"
+    prelude.write_text(f'#include "{root}/tests/docs/prelude.hpp"\n')
+    subprocess.run([*command, "-x", "c++-header", prelude, "-o", f"{prelude}.gch"], check=True)
+    return ["-include", str(prelude)]
+
+
+def check(block, command, with_prelude):
     if block.skip is not None:
         return None if block.skip else "skip wants a reason in brackets"
     if same := re.match(r"// file: (\S+)\n", block.text):
@@ -78,6 +90,7 @@ def check(block, command):
             return f"differs from {same[1]}"
         return None
     errors = []
+    command = [*command, *([] if is_program(block) else with_prelude), "-fsyntax-only", "-x", "c++", "-"]
     for unit in translation_units(block):
         done = subprocess.run(command, input=unit, capture_output=True, text=True)
         if done.returncode == 0:
@@ -101,9 +114,10 @@ def main():
     subprocess.run(["cmake", "-D", f"RESILIENCE_GENERATED={generated}", "-P", root / "cmake/dashboard.cmake"], check=True)
     found = subprocess.run(["pkg-config", "--cflags", "cpp-httplib"], capture_output=True, text=True)
     command = [options.compiler, "-std=c++20", f"-I{root}/include", f"-I{generated}", f"-I{root}", *shlex.split(found.stdout)]
-    command += ["-fsyntax-only", "-fdiagnostics-color=never", "-x", "c++", "-"]
+    command.append("-fdiagnostics-color=never")
+    with_prelude = precompiled(command, generated)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        problems = list(pool.map(lambda block: check(block, command), blocks))
+        problems = list(pool.map(lambda block: check(block, command, with_prelude), blocks))
     for block, problem in zip(blocks, problems):
         if problem:
             print(f"{block.page}:{block.line}: {problem}")
