@@ -284,7 +284,7 @@ TEST_CASE("work that was given up before its worker came to it is not begun",
     CHECK(core->stats().late_results == 0);
 }
 
-TEST_CASE("the worker of a call that has returned is idle", "[abandoning_timeout][H-TO-09]") {
+TEST_CASE("the worker of a call that has returned is idle", "[abandoning_timeout]") {
     worker_world w;
     const rs::abandoning_timeout timeout(2s, w.reg);
     const auto& pool = rs::detail::worker_pool::instance();

@@ -54,18 +54,19 @@ inline bool breaker_core::count_in_window(const breaker_permit& permit) noexcept
     return false;
 }
 
-/// Lock-free but for the first success of a thread in each bucket. One that is counted without the lock while a
-/// failure looks at the window may be missed by it, and is judged with the next result. False as above.
+/// Lock-free but for the first success in each bucket of a thread, or of those that share a stripe. One that is counted
+/// without the lock while a failure looks at the window may be missed by it, and is judged with the next result. False
+/// as above.
 inline bool breaker_core::count_in_time(const breaker_permit& permit) noexcept {
+    const std::uint64_t generation = breaker_word::generation(permit.word);
     const time_source& clock = env_->clock();
     const time_point coarse = clock.coarse_now();
-    if (stripes_->add(coarse.time_since_epoch().count())) return true;
+    if (stripes_->add(coarse.time_since_epoch().count(), generation)) return true;
     const time_point at = clock.now();
     const lock_guard lock(mutex_);
     if (!is_current(permit) || waits_for_calls_) return false;
     const std::uint32_t bucket = rules_.bucket_at(at);
-    if (stripes_->is_mine()) stripes_->enter(bucket, rules_.end_of_bucket(bucket).time_since_epoch().count());
-    else rules_.record_success(at);
+    stripes_->enter(bucket, rules_.end_of_bucket(bucket).time_since_epoch().count(), generation);
     return true;
 }
 

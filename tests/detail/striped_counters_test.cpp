@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <latch>
 #include <string>
 #include <thread>
@@ -108,56 +109,115 @@ TEST_CASE("no two counters of different threads share a cache line", "[striped_c
     CHECK(sizeof(counters) == 64 * (exclusive_stripes + shared_stripes) + 64);
 }
 
+/// The calling thread, beyond the exclusive stripes until the object ends.
+class sharing_thread {
+public:
+    explicit sharing_thread(std::uint32_t index) { rs::detail::this_threads_stripe = {this, index}; }
+    sharing_thread(const sharing_thread&) = delete;
+    sharing_thread& operator=(const sharing_thread&) = delete;
+    ~sharing_thread() { rs::detail::this_threads_stripe = before_; }
+
+private:
+    rs::detail::thread_stripe before_ = rs::detail::this_threads_stripe;
+};
+
+/// A thread with a stripe of its own, then one that shares: every test of buckets holds for both.
+void with_and_without_own_stripe(const std::function<void()>& test) {
+    rs::detail::striped_counters<1>{}.add(0);
+    REQUIRE(rs::detail::this_threads_stripe.owner == &rs::detail::stripe_owners::instance());
+    test();
+    const sharing_thread sharing(3);
+    test();
+}
+
 TEST_CASE("a bucket counts until its end, and then has to be asked for", "[striped_buckets]") {
-    rs::detail::striped_buckets<10> buckets;
-    rs::detail::striped_counters<1>{}.add(0); // this thread has a stripe
-    REQUIRE(buckets.is_mine());
+    with_and_without_own_stripe([] {
+        rs::detail::striped_buckets<10> buckets;
 
-    CHECK_FALSE(buckets.add(0));
-    buckets.enter(7, 100);
-    CHECK(buckets.add(50));
-    CHECK(buckets.add(99));
-    CHECK_FALSE(buckets.add(100));
-    buckets.enter(8, 200);
+        CHECK_FALSE(buckets.add(0, 1));
+        buckets.enter(7, 100, 1);
+        CHECK(buckets.add(50, 1));
+        CHECK(buckets.add(99, 1));
+        CHECK_FALSE(buckets.add(100, 1));
+        buckets.enter(8, 200, 1);
 
-    CHECK(buckets.sum(7, 7) == 3);
-    CHECK(buckets.sum(7, 8) == 4);
-    CHECK(buckets.sum(8, 8) == 1);
+        CHECK(buckets.sum(7, 7) == 3);
+        CHECK(buckets.sum(7, 8) == 4);
+        CHECK(buckets.sum(8, 8) == 1);
+    });
 }
 
 TEST_CASE("ten buckets make a window, none of them from before the first", "[striped_buckets]") {
-    rs::detail::striped_buckets<10> buckets;
-    rs::detail::striped_counters<1>{}.add(0);
-    for (std::uint32_t epoch = 0; epoch < 30; ++epoch) buckets.enter(epoch, 10 * (epoch + 1));
+    with_and_without_own_stripe([] {
+        rs::detail::striped_buckets<10> buckets;
+        for (std::uint32_t epoch = 0; epoch < 30; ++epoch) buckets.enter(epoch, 10 * (epoch + 1), 1);
 
-    CHECK(buckets.sum(0, 29) == 10);
-    CHECK(buckets.sum(25, 29) == 5);
-    CHECK(buckets.sum(0, 34) == 5);
-    CHECK(buckets.sum(0, 1000) == 0);
+        CHECK(buckets.sum(0, 29) == 10);
+        CHECK(buckets.sum(25, 29) == 5);
+        CHECK(buckets.sum(0, 34) == 5);
+        CHECK(buckets.sum(0, 1000) == 0);
+    });
 }
 
 TEST_CASE("epochs of buckets may wrap", "[striped_buckets][H-WIN-05]") {
-    rs::detail::striped_buckets<10> buckets;
-    rs::detail::striped_counters<1>{}.add(0);
-    const std::uint32_t last = 3;
-    for (std::uint32_t age = 10; age-- > 0;) buckets.enter(last - age, 0);
+    with_and_without_own_stripe([] {
+        rs::detail::striped_buckets<10> buckets;
+        const std::uint32_t last = 3;
+        for (std::uint32_t age = 10; age-- > 0;) buckets.enter(last - age, 0, 1);
 
-    CHECK(buckets.sum(last - 9, last) == 10);
-    CHECK(buckets.sum(last - 4, last) == 5);
+        CHECK(buckets.sum(last - 9, last) == 10);
+        CHECK(buckets.sum(last - 4, last) == 5);
+
+        for (std::uint32_t age = 10; age-- > 0;) buckets.enter((1U << 31U) + last - age, 0, 1); // far beyond
+        CHECK(buckets.sum((1U << 31U) + last - 9, (1U << 31U) + last) == 10);
+    });
 }
 
 TEST_CASE("after renumber every thread asks for its bucket again", "[striped_buckets]") {
+    with_and_without_own_stripe([] {
+        rs::detail::striped_buckets<10> buckets;
+        buckets.enter(7, 100, 1);
+        REQUIRE(buckets.add(50, 1));
+
+        buckets.renumber();
+        CHECK_FALSE(buckets.add(50, 1));
+        buckets.enter(20, 100, 1);
+        CHECK(buckets.add(50, 1));
+
+        CHECK(buckets.sum(20, 20) == 2);
+    });
+}
+
+TEST_CASE("threads that share a stripe share its bucket, and none of an earlier generation gets it",
+          "[striped_buckets][H-CB-15]") {
     rs::detail::striped_buckets<10> buckets;
-    rs::detail::striped_counters<1>{}.add(0);
-    buckets.enter(7, 100);
-    REQUIRE(buckets.add(50));
+    {
+        const sharing_thread one(3);
+        buckets.enter(7, 100, 5);
+    }
+    {
+        const sharing_thread another(3 + shared_stripes); // of the same stripe
+        CHECK(buckets.add(50, 5));
+        CHECK_FALSE(buckets.add(50, 4));
+        CHECK_FALSE(buckets.add(50, 6));
+        CHECK(buckets.add(50, 5 + (std::uint64_t{1} << 32U))); // only the lower half is kept
+    }
+    {
+        const sharing_thread elsewhere(4);
+        CHECK_FALSE(buckets.add(50, 5));
+    }
 
-    buckets.renumber();
-    CHECK_FALSE(buckets.add(50));
-    buckets.enter(20, 100);
-    CHECK(buckets.add(50));
+    CHECK(buckets.sum(7, 7) == 3);
+}
 
-    CHECK(buckets.sum(20, 20) == 2);
+TEST_CASE("a thread that slept for longer than the window takes nothing from the buckets of now",
+          "[striped_buckets][H-WIN-04]") {
+    rs::detail::striped_buckets<10> buckets;
+    const sharing_thread sharing(3);
+    buckets.enter(100, 10, 1);
+    buckets.enter(84, 10, 1); // in the same place, sixteen buckets before
+
+    CHECK(buckets.sum(91, 100) == 1);
 }
 
 TEST_CASE("a config cell keeps every config that was in force", "[config_cell]") {

@@ -151,4 +151,20 @@ TEST_CASE("a caller that comes back finds what the worker left", "[abandoning_ti
     explore("three calls by two threads", {.random = 3000}, scenario);
 }
 
+TEST_CASE("the worker of a call that has returned is idle, whatever comes first",
+          "[abandoning_timeout][H-TO-09]") {
+    const auto scenario = [] {
+        schedules::begin_with_an_empty_pool();
+        world w;
+        const rs::abandoning_timeout limit(1s, w.reg);
+
+        (void)limit.try_call([] { return 1; });
+        EXPECT(worker_pool::instance().idle() == 1);
+        (void)limit.try_call([] { return 2; }); // on the same
+        EXPECT(worker_pool::instance().idle() == 1);
+    };
+
+    explore("two calls, one after the other", {.within = {2, 0}}, scenario);
+}
+
 } // namespace

@@ -136,6 +136,44 @@ TEST_CASE("a window of time holds what all threads count in it", "[striped_bucke
              .minimum_calls = 100},
             w.reg);
         const auto succeed = [&] {
+            for (int i = 0; i < 3; ++i)
+                breaker.try_acquire()->success(); // the second is the first on its own stripe
+        };
+
+        together(succeed, succeed, [&] { breaker.try_acquire()->failure(); });
+
+        EXPECT(breaker.stats().failure_rate == 1.0 / 7.0);
+    };
+
+    explore("six successes and a failure by three threads", {.random = 3000}, scenario);
+}
+
+/// The calling thread shares the first stripe with all others that do, until the object ends.
+class on_a_shared_stripe {
+public:
+    on_a_shared_stripe() { sync::this_threads_stripe = {this, 0}; }
+    on_a_shared_stripe(const on_a_shared_stripe&) = delete;
+    on_a_shared_stripe& operator=(const on_a_shared_stripe&) = delete;
+    ~on_a_shared_stripe() { sync::this_threads_stripe = before_; }
+
+private:
+    sync::thread_stripe before_ = sync::this_threads_stripe;
+};
+
+TEST_CASE("a window of time holds what threads count that share a stripe",
+          "[striped_buckets][H-WIN-04][H-CPP-14]") {
+    const auto scenario = [] {
+        schedules::world w;
+        const resilience::circuit_breaker breaker(
+            {.failure_rate_threshold = 1.0,
+             .window = resilience::time_window{std::chrono::seconds{10}},
+             .minimum_calls = 100},
+            w.reg);
+        const on_a_shared_stripe here;
+        breaker.try_acquire()->success(); // its bucket is over by the time that others come
+        w.clock.advance(std::chrono::seconds{10});
+        const auto succeed = [&] {
+            const on_a_shared_stripe here;
             breaker.try_acquire()->success();
             breaker.try_acquire()->success();
         };
@@ -145,7 +183,40 @@ TEST_CASE("a window of time holds what all threads count in it", "[striped_bucke
         EXPECT(breaker.stats().failure_rate == 1.0 / 5.0);
     };
 
-    explore("four successes and a failure by three threads", {.random = 3000}, scenario);
+    explore("four successes on one stripe and a failure", {.random = 3000}, scenario);
+}
+
+TEST_CASE("a success of before a reset enters no later window by the stripe that its thread shares",
+          "[striped_buckets][H-CB-15]") {
+    const auto scenario = [] {
+        schedules::world w;
+        const resilience::circuit_breaker breaker(
+            {.failure_rate_threshold = 1.0,
+             .window = resilience::time_window{std::chrono::seconds{10}},
+             .minimum_calls = 100},
+            w.reg);
+        auto old = breaker.try_acquire();
+
+        together(
+            [&] {
+                const on_a_shared_stripe here;
+                old->success();
+            },
+            [&] {
+                const on_a_shared_stripe here;
+                breaker.try_acquire()->success();
+                breaker.reset();
+                breaker.try_acquire()->success(); // enters a bucket of the new window
+            });
+
+        breaker.try_acquire()->failure();
+        const auto s = breaker.stats();
+        EXPECT(s.calls == 4 && s.successes == 3 && s.success_count == 1);
+        EXPECT(s.failure_rate == 1.0 / 2.0);
+    };
+
+    explore("success, and reset by a thread of the same stripe", {.within = {3, 1}}, scenario);
+    explore("success, and reset by a thread of the same stripe", {.random = 3000}, scenario);
 }
 
 } // namespace

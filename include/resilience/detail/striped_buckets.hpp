@@ -11,26 +11,30 @@
 
 namespace resilience::inline RESILIENCE_ABI::detail {
 
-/// Successes of a time window, one set of buckets per thread that has a stripe of its own. A bucket is
-/// one word, its number and its count, so that a reader never sees one without the other. Threads
-/// without a stripe count under the lock of whoever owns this.
+/// Successes of a time window, one set of buckets per thread that has a stripe of its own, and eight sets that all
+/// others share. A bucket is one word, its number and its count, so that a reader never sees one without the other.
+/// Counts saturate.
 template <std::size_t Buckets>
 class striped_buckets {
 public:
-    /// Counts one success at `now`; false if the caller has to find out the bucket first (see enter).
-    RESILIENCE_INLINE bool add(std::int64_t now) noexcept {
+    /// Counts one success at `now` of an attempt admitted in `generation`; false if the caller has to find out the
+    /// bucket first (see enter).
+    RESILIENCE_INLINE bool add(std::int64_t now, std::uint64_t generation) noexcept {
         const thread_stripe mine = this_threads_stripe;
-        if (mine.owner != owners_) return false;
+        if (mine.owner != owners_) [[unlikely]]
+            return add_shared(shared_[mine.index % shared_stripes], now, generation);
         stripe& s = stripes_[mine.index];
         if (now >= s.end || s.era != era_.load(std::memory_order_relaxed)) return false;
         bump(s);
         return true;
     }
-    bool is_mine() const noexcept { return this_threads_stripe.owner == owners_; }
-    /// This thread counts in bucket `epoch`, which lasts until `end`, from now on; and one success.
-    /// Under the owner's lock. Precondition: is_mine().
-    void enter(std::uint32_t epoch, std::int64_t end) noexcept {
-        stripe& s = stripes_[this_threads_stripe.index];
+    /// This thread, or all that share its stripe, count in bucket `epoch`, which lasts until `end`, from now on; and
+    /// one success. Under the owner's lock, in that generation.
+    void enter(std::uint32_t epoch, std::int64_t end, std::uint64_t generation) noexcept {
+        const thread_stripe mine = this_threads_stripe;
+        if (mine.owner != owners_)
+            return enter_shared(shared_[mine.index % shared_stripes], epoch, end, generation);
+        stripe& s = stripes_[mine.index];
         s.era = era_.load(std::memory_order_relaxed);
         s.epoch = epoch;
         s.end = end;
@@ -39,42 +43,90 @@ public:
     /// All threads ask for their bucket again. Under the owner's lock.
     void renumber() noexcept {
         era_.store(era_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        for (shared_stripe& s : shared_) s.end.store(INT64_MIN, std::memory_order_relaxed);
     }
 
     /// Successes in the Buckets buckets that end with `epoch`, none of before `first`. Epochs may wrap.
     std::uint64_t sum(std::uint32_t first, std::uint32_t epoch) const noexcept {
         std::uint64_t total = 0;
-        for (const auto& s : stripes_) {
-            for (const auto& bucket : s.buckets) {
+        const auto add_up = [&](const buckets& of_one) {
+            for (const auto& bucket : of_one) {
                 const std::uint64_t word = bucket.load(std::memory_order_relaxed);
-                const auto number = static_cast<std::uint32_t>(word >> 32U);
-                if (epoch - number < Buckets && epoch - number <= epoch - first) total += word & 0xFFFF'FFFFU;
+                const std::uint32_t number = upper(word);
+                if (epoch - number < Buckets && epoch - number <= epoch - first) total += word & count_mask;
             }
-        }
+        };
+        for (const auto& s : stripes_) add_up(s.counts);
+        for (const auto& s : shared_) add_up(s.counts);
         return total;
     }
 
 private:
     static constexpr std::size_t kept =
         std::bit_ceil(Buckets); // so that they go on in order when epochs wrap
+    static constexpr std::uint64_t count_mask = 0xFFFF'FFFF;
+
+    // Invariant: number in the upper half, count in the lower. Relaxed: a count orders nothing, and each word is
+    // whole by itself.
+    using buckets = std::array<atomic<std::uint64_t>, kept>;
 
     struct alignas(64) stripe {
         std::int64_t end = INT64_MIN; // of the bucket that the owning thread counts in; its own
         std::uint64_t era = 0;        // its own
         std::uint32_t epoch = 0;      // its own
-        // Invariant: written by the owning thread only; number in the upper half, count in the lower.
-        // Relaxed: a count orders nothing, and each word is whole by itself.
-        std::array<atomic<std::uint64_t>, kept> buckets{};
+        buckets counts{};             // written by the owning thread only
+    };
+    struct alignas(64) shared_stripe {
+        // Invariant: the generation (its lower half) and the bucket that whoever entered last counts in; in one word,
+        // so that a late success never gets the bucket of a later generation. Written under the owner's lock, before
+        // `end`.
+        atomic<std::uint64_t> current{0};
+        // Invariant: where that bucket ends, or INT64_MIN if there is none. Written under the owner's lock, with
+        // release: who sees the end of a bucket sees the bucket, or a later one.
+        atomic<std::int64_t> end{INT64_MIN};
+        buckets counts{};
     };
 
+    static constexpr std::uint32_t upper(std::uint64_t word) noexcept {
+        return static_cast<std::uint32_t>(word >> 32U);
+    }
+    /// Whether it holds a later bucket. A number far ahead is one from before the numbers wrapped; 0 was never used.
+    static constexpr bool is_newer(std::uint64_t word, std::uint32_t epoch) noexcept {
+        return word != 0 && upper(word) - epoch - 1U < (1U << 16U);
+    }
+    /// What a bucket's word is after one more success in `epoch`.
+    static constexpr std::uint64_t counted(std::uint64_t word, std::uint32_t epoch) noexcept {
+        if (upper(word) != epoch) return (std::uint64_t{epoch} << 32U) | 1U;
+        return word + ((word & count_mask) != count_mask ? 1 : 0);
+    }
+
     static void bump(stripe& s) noexcept {
-        auto& bucket = s.buckets[s.epoch % kept];
-        const std::uint64_t word = bucket.load(std::memory_order_relaxed);
-        const std::uint64_t fresh = static_cast<std::uint64_t>(s.epoch) << 32U;
-        bucket.store((word >> 32U) == s.epoch ? word + 1 : fresh + 1, std::memory_order_relaxed);
+        auto& bucket = s.counts[s.epoch % kept];
+        bucket.store(counted(bucket.load(std::memory_order_relaxed), s.epoch), std::memory_order_relaxed);
+    }
+    static void bump_shared(shared_stripe& s, std::uint32_t epoch) noexcept {
+        auto& bucket = s.counts[epoch % kept];
+        std::uint64_t word = bucket.load(std::memory_order_relaxed);
+        while (!is_newer(word, epoch) && // else this thread slept for longer than the window
+               !bucket.compare_exchange_weak(word, counted(word, epoch), std::memory_order_relaxed)) {}
+    }
+    RESILIENCE_COLD static bool add_shared(shared_stripe& s, std::int64_t now,
+                                           std::uint64_t generation) noexcept {
+        if (now >= s.end.load(std::memory_order_acquire)) return false;
+        const std::uint64_t current = s.current.load(std::memory_order_relaxed);
+        if (upper(current) != static_cast<std::uint32_t>(generation)) return false;
+        bump_shared(s, static_cast<std::uint32_t>(current));
+        return true;
+    }
+    static void enter_shared(shared_stripe& s, std::uint32_t epoch, std::int64_t end,
+                             std::uint64_t generation) noexcept {
+        s.current.store((generation << 32U) | epoch, std::memory_order_relaxed);
+        s.end.store(end, std::memory_order_release);
+        bump_shared(s, epoch);
     }
 
     std::array<stripe, exclusive_stripes> stripes_{};
+    std::array<shared_stripe, shared_stripes> shared_{};
     const void* owners_ = &stripe_owners::instance();
     atomic<std::uint64_t> era_{1}; // grows under the owner's lock; a stale one costs a visit to that lock
 };
