@@ -8,10 +8,12 @@
 #include <thread>
 
 #include "support/catch.hpp"
+#include "support/sanitizers.hpp"
 #include "support/world.hpp"
 
-// g++'s sanitizer takes the reference to a forced unwind, which has no object, for one to null.
-#if !defined(__SANITIZE_ADDRESS__)
+// The sanitizer for undefined behaviour (it comes with the one for addresses) takes the reference to a forced unwind,
+// which has no object, for one to null.
+#if !SANITIZED_ADDRESS
 
 namespace rs = resilience;
 using namespace std::chrono_literals;

@@ -5,6 +5,7 @@
 #include <resilience/detail/striped_buckets.hpp>
 
 #include "support/catch.hpp"
+#include "support/sanitizers.hpp"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -249,13 +250,7 @@ TEST_CASE("the versions of a config wrap, and mean the youngest that had the num
 }
 
 // Sanitizers have threads and locks of their own that a forked child does not get whole.
-#if defined(__has_feature)
-#define HAS_FEATURE(x) __has_feature(x)
-#else
-#define HAS_FEATURE(x) 0
-#endif
-#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__) && !HAS_FEATURE(thread_sanitizer) && \
-    !HAS_FEATURE(address_sanitizer)
+#if !SANITIZED_THREAD && !SANITIZED_ADDRESS
 
 TEST_CASE("a child forked while threads come and go counts on", "[striped_counters][H-CPP-04]") {
     rs::detail::striped_counters<1> counter;

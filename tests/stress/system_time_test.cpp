@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/catch.hpp"
+#include "support/sanitizers.hpp"
 
 #include <resilience/system_time.hpp>
 
@@ -30,12 +31,7 @@
 namespace rs = resilience;
 using namespace std::chrono_literals;
 
-#if defined(__has_feature)
-#define HAS_FEATURE(x) __has_feature(x)
-#else
-#define HAS_FEATURE(x) 0
-#endif
-#if defined(__SANITIZE_THREAD__) || HAS_FEATURE(thread_sanitizer)
+#if SANITIZED_THREAD
 // In a child forked while several threads run it cannot follow new ones ("dup thread with used id").
 #define FORKING_TESTS 0
 #else
@@ -417,7 +413,7 @@ TEST_CASE("no thread that waits for a moment follows the wall clock", "[system_t
 
 #if FORKING_TESTS
 
-#if defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
+#if SANITIZED_ADDRESS
 // Its allocator may stay locked by a thread that the child does not have.
 constexpr int threads_at_work = 0;
 #else

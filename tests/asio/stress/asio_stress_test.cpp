@@ -4,6 +4,7 @@
 
 #include "asio/net.hpp"
 #include "support/catch.hpp"
+#include "support/sanitizers.hpp"
 
 #include <malloc.h>
 
@@ -22,11 +23,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr bool sanitized = true;
-#else
-constexpr bool sanitized = false;
-#endif
+constexpr bool sanitized = SANITIZED_THREAD != 0 || SANITIZED_ADDRESS != 0;
 
 /// What is in use of the heap. Not known under a sanitizer.
 std::size_t heap_in_use() { return sanitized ? 0 : mallinfo2().uordblks; }
