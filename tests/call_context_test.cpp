@@ -244,6 +244,16 @@ TEST_CASE("of a call around it on another clock, the time that is left is inheri
     });
 }
 
+TEST_CASE("a stop token that is asked for after the deadline is requested already", "[call_context]") {
+    world w;
+    const rs::timeout timeout({.limit = 2s, .keep_late = true}, w.reg);
+
+    CHECK(timeout([&](rs::call_context& ctx) {
+        w.clock.advance(2s);
+        return ctx.stop_token().stop_requested();
+    }));
+}
+
 TEST_CASE("what narrow replaced can be put back", "[call_context]") {
     world w;
     rs::call_context ctx(w.clock);

@@ -360,6 +360,45 @@ TEST_CASE("an update changes the rate window and keeps what it can", "[circuit_b
     }
 }
 
+TEST_CASE("a rate rule that is turned on again begins with an empty window", "[circuit_breaker]") {
+    circuit_world w;
+    rs::circuit_breaker_config by_time{.failure_threshold = 100,
+                                       .failure_rate_threshold = 0.9,
+                                       .window = rs::time_window{60s},
+                                       .minimum_calls = 10};
+    rs::circuit_breaker_config others = by_time;
+    SECTION("after none was on") { others.failure_rate_threshold.reset(); }
+    SECTION("after one over results") { others.window = rs::count_window{100}; }
+    const auto breaker = w.make(by_time);
+    succeed(breaker, 1); // gives the thread a stripe
+    fail(breaker, 5);
+    succeed(breaker, 1);
+    breaker.update(others);
+    succeed(breaker, 100); // in no window of time
+    by_time.minimum_calls = 5;
+
+    breaker.update(by_time);
+    CHECK(breaker.state() == circuit_state::closed);
+    fail(breaker, 4);
+    CHECK(breaker.state() == circuit_state::closed);
+    fail(breaker, 1);
+    CHECK(breaker.state() == circuit_state::open); // 5 of 5
+}
+
+TEST_CASE("forced_open refuses by what it says alone: no clock is read and no lock taken",
+          "[circuit_breaker]") {
+    circuit_world w;
+    const auto breaker = w.make({.name = "db"});
+    breaker.force_open();
+    w.clock.advance(24h);
+
+    const auto out = breaker.try_call([] { return 1; });
+    CHECK(out.error().message() == "circuit 'db' is forced open");
+    CHECK_FALSE(out.error().retry_after());
+    CHECK_FALSE(breaker.try_acquire());
+    CHECK(breaker.stats().rejected == 2);
+}
+
 TEST_CASE("a call in flight is judged by the config that it began under", "[circuit_breaker][H-CB-25]") {
     circuit_world w;
     const auto breaker = w.make({.name = "db",

@@ -135,6 +135,23 @@ TEST_CASE("a success that brings the window to minimum_calls can trip", "[circui
     CHECK(breaker.state() == circuit_state::open);
 }
 
+TEST_CASE("a success that brings a time window back to minimum_calls can trip, after others have left it",
+          "[circuit_breaker][H-WIN-09]") {
+    circuit_world w;
+    const auto breaker =
+        w.make({.failure_rate_threshold = 0.5, .window = rs::time_window{10s}, .minimum_calls = 20});
+    succeed(breaker, 15);
+    w.clock.advance(5s);
+    fail(breaker, 12);
+    REQUIRE(breaker.state() == circuit_state::closed); // 12 of 27
+
+    w.clock.advance(5s + 500ms); // the 15 are gone
+    succeed(breaker, 7);
+    CHECK(breaker.state() == circuit_state::closed);
+    succeed(breaker, 1);
+    CHECK(breaker.state() == circuit_state::open); // 12 of 20
+}
+
 TEST_CASE("a count window forgets what more results than its size have followed",
           "[circuit_breaker][H-WIN-01]") {
     circuit_world w;

@@ -48,6 +48,26 @@ TEST_CASE("a retry without a budget of its own is paid by 20 % of its calls and 
     CHECK(retry.stats().budget_exhausted == 300);
 }
 
+TEST_CASE("an hour of calls without a failure does not pay for a storm of retries",
+          "[retry][budget][H-RT-15]") {
+    world w;
+    const rs::retry retry{paid_by({}), w.reg};
+    const auto an_hour = [&] {
+        for (int i = 0; i < 36'000; ++i) {
+            w.clock.advance(100ms);
+            retry([] {});
+        }
+    };
+
+    an_hour();
+    CHECK(granted(retry, 2000) < 560); // 100, 20 % of the last ten seconds' calls and of these
+
+    an_hour();
+    retry.update(paid_by({}, 3));
+    an_hour();
+    CHECK(granted(retry, 2000) < 560);
+}
+
 TEST_CASE("an empty budget stops retries, never the first attempt", "[retry][budget][H-RT-19]") {
     world w;
     const rs::retry retry{

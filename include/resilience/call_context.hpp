@@ -198,7 +198,10 @@ private:
         joined_ = std::make_unique<joined_stop>(*stop_, another, std::move(joined_));
         stop_ = &joined_->token;
     }
-    RESILIENCE_COLD void arm() { armed_ = std::make_unique<armed_stop>(*clock_, deadline_, outer_stop()); }
+    RESILIENCE_COLD void arm() {
+        armed_ = std::make_unique<armed_stop>(*clock_, deadline_, outer_stop());
+        if (clock_->now() >= deadline_) armed_->source.request_stop(); // no timer has to come by for that
+    }
 
     time_source* clock_;
     const detail::environment* env_;

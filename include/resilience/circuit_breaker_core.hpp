@@ -79,10 +79,15 @@ public:
 
     /// A permit, or why not.
     bool admit(breaker_permit& permit, rejection& why, time_point deadline);
-    /// Refuses where the coarse clock alone is enough to be sure that the circuit stays open.
+    /// Refuses where the word, and the coarse clock, are enough to be sure that the circuit stays open.
     RESILIENCE_INLINE bool surely_open(rejection& why) noexcept {
-        if ((word() & breaker_word::state_mask) != static_cast<std::uint64_t>(circuit_state::open))
-            return false;
+        const auto seen = static_cast<circuit_state>(word() & breaker_word::state_mask);
+        if (seen == circuit_state::forced_open) {
+            why = {.code = errc::circuit_open, .policy = label_, .reason = "is forced open"};
+            counts_.add(rejected);
+            return true;
+        }
+        if (seen != circuit_state::open) return false;
         const time_point coarse = env_->clock().coarse_now();
         const time_point reopens{duration{reopens_at_.load(std::memory_order_relaxed)}};
         const duration left = saturating_sub(reopens, coarse);

@@ -66,6 +66,10 @@ inline bool breaker_core::count_in_time(const breaker_permit& permit) noexcept {
     const lock_guard lock(mutex_);
     if (!is_current(permit) || waits_for_calls_) return false;
     const std::uint32_t bucket = rules_.bucket_at(at);
+    if (wait_for_calls(rules_.waits_for_calls(rates(at)))) { // with its old buckets the window has lost calls
+        publish();
+        return false;
+    }
     stripes_->enter(bucket, rules_.end_of_bucket(bucket).time_since_epoch().count(), generation);
     return true;
 }
@@ -225,6 +229,10 @@ inline breaker_judgement breaker_core::condemn(const breaker_permit& permit, con
 
 RESILIENCE_COLD inline void breaker_core::ignore(const breaker_permit& permit) noexcept {
     counts_.add(ignored);
+    const std::uint64_t seen = word();
+    if (breaker_word::generation(seen) == breaker_word::generation(permit.word) &&
+        (seen & breaker_word::state_mask) != static_cast<std::uint64_t>(circuit_state::half_open))
+        return;                                                    // no place to give back
     const bool may_be_probe = state() == circuit_state::half_open; // if it is one, its admission is seen here
     const time_point at = may_be_probe ? now() : time_point::min();
     const wall_time wall = may_be_probe ? env_->clock().wall_now() : wall_time{};

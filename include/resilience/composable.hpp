@@ -28,8 +28,9 @@ struct tried<R> {
 template <class F, class... A>
 using try_result = typename tried<call_result<F, A...>>::type;
 
-/// A view of a policy for one call: a name, a deadline, a stop token. Borrows; callable as a temporary only.
-template <class Policy>
+/// A view of a policy for one call: a name, a deadline, a stop token, or `Within` another call. Borrows; callable as a
+/// temporary only.
+template <class Policy, bool Within = false>
 class call_view;
 template <class Policy, class F>
 class wrapped;
@@ -71,12 +72,12 @@ public:
         return detail::call_view<Derived>(self(), {}).with(std::move(options));
     }
     /// This policy for a call inside of another: it inherits deadline, stop token and retry depth.
-    detail::call_view<Derived> with(const call_context& outer) const {
+    detail::call_view<Derived, true> with(const call_context& outer) const {
         return detail::call_view<Derived>(self(), {}).with(outer);
     }
 
 private:
-    template <class>
+    template <class, bool>
     friend class detail::call_view;
     template <class, class>
     friend class detail::wrapped;
@@ -134,11 +135,12 @@ private:
 
 namespace detail {
 
-template <class Policy>
+template <class Policy, bool Within>
 class [[nodiscard]] call_view {
 public:
-    call_view(const Policy& policy, std::string_view operation) noexcept
-        : policy_(&policy), operation_(operation) {}
+    call_view(const Policy& policy, std::string_view operation, std::optional<call_options> options = {},
+              const call_context* parent = nullptr) noexcept
+        : policy_(&policy), operation_(operation), options_(std::move(options)), parent_(parent) {}
 
     call_view named(std::string_view operation) && {
         operation_ = operation;
@@ -148,9 +150,8 @@ public:
         options_ = std::move(options);
         return std::move(*this);
     }
-    call_view with(const call_context& outer) && {
-        parent_ = &outer;
-        return std::move(*this);
+    call_view<Policy, true> with(const call_context& outer) && {
+        return {*policy_, operation_, std::move(options_), &outer};
     }
 
     template <class F, class... A>
@@ -167,6 +168,10 @@ public:
     }
     template <class F>
     wrapped<Policy, std::decay_t<F>> wrap(F&& f) && {
+        static_assert(
+            !Within,
+            "resilience: a callable made by with(context).wrap() may outlive the context; wrap first, and "
+            "let the callable take a call_context& where it needs one");
         return {*policy_, std::forward<F>(f), std::string(operation_), std::move(options_)};
     }
 
@@ -176,7 +181,7 @@ private:
     const Policy* policy_;
     std::string_view operation_;
     std::optional<call_options> options_;
-    const call_context* parent_ = nullptr;
+    const call_context* parent_;
 };
 
 template <class F, class... A>

@@ -12,8 +12,8 @@
 
 namespace resilience::inline RESILIENCE_ABI {
 
-/// Policies around one another; the first listed is the outermost, as decorators read. Made with `|` or
-/// `pipeline{a, b}`; a pipeline inside of one is taken apart. Cheap to copy, thread-safe. All policies
+/// Policies around one another; the first listed is the outermost, as decorators read. Made with `|`, which takes
+/// pipelines on either side apart, or of policies as `pipeline{a, b}`. Cheap to copy, thread-safe. All policies
 /// must belong to one registry; std::invalid_argument otherwise.
 template <policy... P>
 class pipeline : public composable<pipeline<P...>> {

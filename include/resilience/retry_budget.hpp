@@ -48,11 +48,12 @@ public:
 
     // What follows is for retry.
 
-    /// What one policy has told the budget so far. Guarded by the budget's mutex.
+    /// What one policy has told the budget so far, and when: from the beginning on, so that an hour of calls is not
+    /// taken for a burst. Guarded by the budget's mutex.
     struct reported {
         std::uint64_t calls = 0;
         std::uint64_t successes = 0;
-        std::optional<time_point> at;
+        time_point at{};
     };
     /// Totals of one policy, read from its stripes before the lock is taken.
     struct totals {
@@ -80,7 +81,7 @@ public:
         }
         auto& percent = std::get<percent_budget>(shared_->form);
         const std::uint64_t fresh = now_counted.calls - std::min(now_counted.calls, mine.calls);
-        percent.deposit(fresh, mine.at ? elapsed_between(*mine.at, now) : duration{0}, now);
+        percent.deposit(fresh, elapsed_between(mine.at, now), now);
         mine.calls = std::max(mine.calls, now_counted.calls);
         mine.at = now;
         return percent.withdraw(now);

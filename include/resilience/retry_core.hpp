@@ -11,7 +11,6 @@
 #include <chrono>
 #include <concepts>
 #include <memory>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -43,7 +42,7 @@ public:
 
     retry_core(retry_config config, std::shared_ptr<environment> env)
         : registered(config.name, std::move(env)), label_(config.name),
-          rules_(with_budget(std::move(config), {}, {})) {}
+          rules_(with_budget(std::move(config), {}, {.at = env_->clock().now()})) {}
 
     std::string_view kind() const noexcept override { return policy_kind; }
     policy_snapshot snapshot() const override;
@@ -68,11 +67,12 @@ public:
                                         "'; the name of a retry is fixed: '" + name() + "'"));
         }
         const auto counted = totals();
+        const retry_budget::reported now_on{counted.calls, counted.successes, env_->clock().now()};
         {
             const lock_guard lock(mutex_);
             const auto& budget =
                 rules_.get().config.budget.is_default() ? rules_.get().budget : retry_budget{};
-            rules_.replace(with_budget(std::move(config), budget, counted));
+            rules_.replace(with_budget(std::move(config), budget, now_on));
         }
         tell_updated();
     }
@@ -86,15 +86,13 @@ public:
 
 private:
     static retry_rules with_budget(retry_config config, const retry_budget& own,
-                                   std::optional<retry_budget::totals> counted) {
+                                   const retry_budget::reported& so_far) {
         retry_budget budget = config.budget;
         if (budget.is_default()) budget = own.is_default() ? retry_budget(percent_budget_config{}) : own;
         const bool long_way = config.max_elapsed.has_value() || config.retry_if.examines_values();
         const bool at_once = !long_way && config.base_delay == duration{0} && !config.delay_override &&
                              !config.retry_if.has_value() && budget.is_unlimited();
-        retry_rules rules{std::move(config), std::move(budget), {}, long_way, at_once};
-        if (counted) rules.reported = {counted->calls, counted->successes, {}};
-        return rules;
+        return {std::move(config), std::move(budget), so_far, long_way, at_once};
     }
 
     const detail::name label_;

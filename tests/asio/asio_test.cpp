@@ -453,7 +453,7 @@ TEST_CASE("what may not be sent twice is sent again only where the connection wa
         return attempts;
     };
     CHECK(attempts_at(net::error::connection_refused) == 3);
-    CHECK(attempts_at(net::error::network_unreachable) == 3);
+    CHECK(attempts_at(net::error::network_unreachable) == 1);
     CHECK(attempts_at(net::error::host_not_found) == 3);
     CHECK(attempts_at(net::error::service_not_found) == 3);
     CHECK(attempts_at(net::error::connection_reset) == 1);

@@ -145,7 +145,11 @@ public:
     void update(const breaker_rules_config& config, std::uint64_t next_position, time_point now) {
         failures_.resize(config.failure_threshold.value_or(1), config.failure_window);
         if (!config_.has_rates() || config_.has_time_window())
-            counted_.clear(next_position); // it was not kept
+            counted_.clear(next_position);                        // it was not kept
+        if (!config_.has_rates() || !config_.has_time_window()) { // nor was this
+            buckets_.clear();
+            first_bucket_.reset();
+        }
         if (size_of(config) != size_of(config_)) counted_.resize(size_of(config), next_position);
         if (length_of(config) != length_of(config_)) {
             buckets_.resize(length_of(config), now);
