@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// An operator new that counts, for all of the program.
+// An operator new and an aligned_alloc that count, for all of the program. Asio asks for its memory by the latter.
 #include "harness.hpp"
 
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 
@@ -21,10 +22,14 @@ void* operator new(std::size_t size) {
     if (void* p = std::malloc(size)) return p;
     throw std::bad_alloc();
 }
-void* operator new(std::size_t size, std::align_val_t alignment) {
+extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
     ++count;
+    void* p = nullptr;
+    return posix_memalign(&p, alignment < sizeof(void*) ? sizeof(void*) : alignment, size) == 0 ? p : nullptr;
+}
+void* operator new(std::size_t size, std::align_val_t alignment) {
     const auto a = static_cast<std::size_t>(alignment);
-    if (void* p = std::aligned_alloc(a, (size + a - 1) / a * a)) return p;
+    if (void* p = aligned_alloc(a, (size + a - 1) / a * a)) return p;
     throw std::bad_alloc();
 }
 void operator delete(void* p) noexcept { std::free(p); }

@@ -31,6 +31,8 @@ struct subjects {
     rs::circuit_breaker breaker{{}, reg};
     rs::pipeline<rs::retry, rs::circuit_breaker> two = retry | breaker;
     rs::pipeline<rs::retry, rs::circuit_breaker, rs::timeout> three = two | rs::timeout(2s, reg);
+    decltype(rs::fallback(0) | two) answered = rs::fallback(0) | two;
+    rs::any_pipeline any{retry, breaker};
 };
 
 /// A row that awaits make() again and again, in one coroutine.
@@ -59,6 +61,12 @@ std::vector<row> coroutine_rows() {
     rows.push_back(
         await_repeatedly("closed breaker", s, [](subjects& x) { return x.breaker(work_task, 1); }));
     rows.push_back(await_repeatedly("retry | breaker", s, [](subjects& x) { return x.two(work_task, 1); }));
+    rows.push_back(await_repeatedly("fallback(0) | retry | breaker", s,
+                                    [](subjects& x) { return x.answered(work_task, 1); }));
+    rows.back().may_allocate = true; // a frame that is too large for Asio to keep
+    rows.push_back(
+        await_repeatedly("any_pipeline{retry, breaker}", s, [](subjects& x) { return x.any(work_task, 1); }));
+    rows.back().may_allocate = true; // likewise
     rows.push_back(await_repeatedly("retry | breaker | timeout(2s)", s,
                                     [](subjects& x) { return x.three(work_task, 1); }));
     rows.back().may_allocate = true; // what the parties of a race share
