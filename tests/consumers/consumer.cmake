@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the three CMake consumers have in common, once resilience is there: two programs, and the proof that
-# our targets bring no flags of ours.
+# What the three CMake consumers have in common, once resilience is there: a program for each target that they asked for,
+# and the proof that our targets bring no flags of ours.
 add_executable(consumer ${CMAKE_CURRENT_LIST_DIR}/main.cpp)
 target_link_libraries(consumer PRIVATE resilience::core)
 
-if(EXISTS ${RESILIENCE_SOURCE}/include/resilience/httplib.hpp)
+set(resilience_targets core resilience)
+if(TARGET resilience::httplib)
     add_executable(text_consumer ${CMAKE_CURRENT_LIST_DIR}/text.cpp)
     target_link_libraries(text_consumer PRIVATE resilience::resilience resilience::httplib)
+    list(APPEND resilience_targets httplib)
 endif()
-
-add_executable(asio_consumer ${CMAKE_CURRENT_LIST_DIR}/asio.cpp)
-target_link_libraries(asio_consumer PRIVATE resilience::asio)
-set(resilience_targets core resilience httplib asio)
+if(TARGET resilience::asio)
+    add_executable(asio_consumer ${CMAKE_CURRENT_LIST_DIR}/asio.cpp)
+    target_link_libraries(asio_consumer PRIVATE resilience::asio)
+    list(APPEND resilience_targets asio)
+endif()
 if(TARGET resilience::boost_asio)
     add_executable(boost_asio_consumer ${CMAKE_CURRENT_LIST_DIR}/asio.cpp)
     target_compile_definitions(boost_asio_consumer PRIVATE CONSUMER_OF_BOOST)
