@@ -72,9 +72,13 @@ inline void measure(std::vector<row>& rows, int repetitions) {
     using clock = std::chrono::steady_clock;
     for (auto& r : rows) {
         r.run(r.calls / 10 + 1); // warm: stripes, predictors, caches
-        const auto before = allocations();
-        r.run(100);
-        r.allocations_per_call = static_cast<double>(allocations() - before) / 100.0;
+        const auto of = [&r](std::uint64_t calls) {
+            const auto before = allocations();
+            r.run(calls);
+            return static_cast<double>(allocations() - before);
+        };
+        r.allocations_per_call =
+            (of(200) - of(100)) / 100.0; // without those of a run itself, such as a spawn
     }
     for (int i = 0; i < repetitions; ++i) {
         for (auto& r : rows) {
