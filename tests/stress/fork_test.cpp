@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A forked child has one thread, and the memory as the others left it: what they held, nobody lets go of there.
 #include <resilience/circuit_breaker.hpp>
+#include <resilience/detail/sync.hpp>
 #include <resilience/registry.hpp>
 #include <resilience/retry.hpp>
 
@@ -11,9 +12,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <latch>
@@ -114,24 +117,137 @@ TEST_CASE("a child forked while threads fail on its policies uses them all at on
     }
 
     CHECK(bad == 0);
+    CHECK(all.heard > 300);
 }
 
-TEST_CASE("no fork waits for long while threads fail without a pause", "[stress][fork][H-CPP-04]") {
-    rs::registry reg;
-    const rs::circuit_breaker breaker({.failure_threshold = 65'536, .failure_window = 1ms}, reg);
-    const threads_at_work eight(8, [&](std::uint64_t) { (void)breaker.try_call(&fail); });
+TEST_CASE("a fork does not wait for long though there is always a thread that holds a mutex",
+          "[stress][fork][H-CPP-04]") {
+    const auto now = [] { return std::chrono::steady_clock::now(); };
+    const auto end = now() + 5s; // a fork that comes last among such threads waits for as long
+    std::array<rs::detail::mutex, 2> mutexes;
+    std::atomic<std::size_t> turn{
+        0}; // who lets go next, and takes it again while the other one holds its own
+    const auto hold_in_turn = [&](std::size_t me) {
+        while (now() < end && turn != 2) {
+            const rs::detail::lock_guard lock(mutexes[me]);
+            std::size_t mine = me;
+            turn.compare_exchange_strong(mine, 1 - me);
+            for (const auto late = now() + 10ms; turn == 1 - me && now() < late;) std::this_thread::yield();
+        }
+    };
+    std::thread one(hold_in_turn, 0U), two(hold_in_turn, 1U);
 
     auto slowest = 0ns;
-    for (int i = 0; i < 100; ++i) {
-        const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < 20; ++i) {
+        const auto begin = now();
         const pid_t child = fork();
         if (child == 0) _exit(0);
-        slowest = std::max<std::chrono::nanoseconds>(slowest, std::chrono::steady_clock::now() - begin);
+        slowest = std::max<std::chrono::nanoseconds>(slowest, now() - begin);
         waitpid(child, nullptr, 0);
     }
+    turn = 2;
+    one.join();
+    two.join();
 
-    CHECK(slowest < 2s); // a fork that comes last among so many readers never does
-    CHECK(breaker.stats().failures > 100);
+    CHECK(slowest < 2s);
+}
+
+TEST_CASE("a listener may fork, and its child goes on", "[stress][fork][H-CPP-04]") {
+    policies all;
+    const rs::circuit_breaker forking({.failure_threshold = 1}, all.reg);
+    std::optional<bool> good;
+    const auto listening = all.reg.subscribe([&](const rs::event& e) {
+        if (e.kind != rs::event_kind::state_changed || !e.policy.empty() || good) return;
+        good = true_in_child([&] { return all.use(0) && all.use(1); });
+    });
+    const threads_at_work four(4, [&](std::uint64_t i) { all.use(i); });
+
+    (void)forking.try_call(&fail);
+
+    CHECK(good == true);
+}
+
+/// Keeps a thread inside a listener until it ends.
+class thread_in_a_listener {
+public:
+    thread_in_a_listener(rs::registry& reg, const rs::circuit_breaker& breaker) {
+        listening = reg.subscribe([this](const rs::event&) {
+            if (std::this_thread::get_id() != thread_.get_id()) ++heard;
+            else inside_.count_down(), over_.wait();
+        });
+        thread_ = std::thread([this, &breaker] {
+            made_.wait();
+            breaker.force_open();
+        });
+        made_.count_down();
+        inside_.wait();
+    }
+    ~thread_in_a_listener() {
+        over_.count_down();
+        thread_.join();
+    }
+    thread_in_a_listener(const thread_in_a_listener&) = delete;
+    thread_in_a_listener& operator=(const thread_in_a_listener&) = delete;
+
+    std::atomic<int> heard{0};
+    rs::subscription listening;
+
+private:
+    std::latch made_{1}, inside_{1}, over_{1};
+    std::thread thread_;
+};
+
+TEST_CASE("a child forked while another thread is inside a listener is told on, and may end it",
+          "[stress][fork][H-CPP-04]") {
+    rs::registry reg;
+    const rs::circuit_breaker breaker({.failure_threshold = 1}, reg);
+    thread_in_a_listener other(reg, breaker);
+
+    CHECK(true_in_child([&] {
+        breaker.disable();
+        const bool was_told = other.heard == 1;
+        other.listening.end();
+        breaker.reset();
+        return was_told && other.heard == 1;
+    }));
+    breaker.disable();
+
+    CHECK(other.heard == 0); // in the parent that thread is to tell it
+}
+
+/// What handlers of forks do, others than the library's, once they are asked to.
+rs::circuit_breaker* used_by_handlers = nullptr;
+void fail_and_change() {
+    if (used_by_handlers == nullptr) return;
+    (void)used_by_handlers->try_call(&fail);
+    used_by_handlers->reset();
+}
+/// Comes before the library's: runs after it before a fork, and before it afterwards.
+[[gnu::constructor(101)]] void early_handlers() {
+    pthread_atfork(&fail_and_change, &fail_and_change, &fail_and_change);
+}
+
+TEST_CASE("handlers of forks may use policies, whether they are called before the library's or after",
+          "[stress][fork][H-CPP-04]") {
+    pthread_atfork(&fail_and_change, &fail_and_change, &fail_and_change);
+    rs::registry reg;
+    rs::circuit_breaker breaker({.failure_threshold = 65'536}, reg);
+    std::uint64_t in_child = 0;
+    {
+        const threads_at_work four(
+            4, [&](std::uint64_t i) { (void)breaker.try_call(i % 2 == 0 ? &fail : &succeed); });
+        for (int i = 0; i < 50; ++i) {
+            used_by_handlers = &breaker;
+            in_child += true_in_child([&] {
+                const auto before = breaker.stats().failures;
+                (void)breaker.try_call(&fail);
+                return breaker.stats().failures == before + 1;
+            });
+            used_by_handlers = nullptr;
+        }
+    }
+
+    CHECK(in_child == 50);
 }
 
 } // namespace
