@@ -61,8 +61,7 @@ private:
 #endif
     static inline constinit pthread_rwlock_t gate_ = fresh;
     static inline constinit thread_local unsigned held_ = 0; // mutexes that this thread holds or waits for
-    static inline constinit std::atomic<std::uint32_t> process_{
-        0}; // relaxed: written while there is one thread
+    static inline constinit std::atomic<std::uint32_t> process_{0}; // written while there is one thread
     // When the program starts, not at first use: a fork that is under way then would miss the handlers.
     static inline const bool prepared_ = pthread_atfork(&before_fork, &leave, &in_child) == 0;
 };
