@@ -227,7 +227,7 @@ private:
     const unsigned retry_depth_;
     std::stop_source stop_;
     call_options options_;
-    mutex mutex_;
+    waitable_mutex mutex_;
     condition_variable ended_;
     end end_ = end::none; // guarded by mutex_
     bool told_ = false;   // guarded by mutex_; that it has finished

@@ -246,7 +246,7 @@ private:
     std::stop_source stop_;
     std::uint32_t process_ = 0; // that the worker runs in; fixed
 
-    mutable mutex mutex_;
+    mutable waitable_mutex mutex_;
     condition_variable changed_;
     alert_filter<event> filter_; // guarded by mutex_, like those that follow
     alert_ids ids_;

@@ -7,6 +7,7 @@
 #include <resilience/environment.hpp>
 #include <resilience/outcome.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,10 +47,11 @@ public:
 #endif
     }
     /// Delivers what is queued, in order, on this thread, unless another thread (or a caller further up
-    /// this one) is at it already: then that one delivers it. Called without the mutex.
+    /// this one) is at it already: then that one delivers it. One that was at it when this process was forked is not
+    /// here. Called without the mutex.
     void deliver(mutex& guard, environment& env, const config_cell<circuit_breaker_config>& config) {
         unique_lock lock(guard);
-        if (delivering_) return;
+        if (delivering_ && process_ == fork_gate::process()) return;
         const at_it here(*this, lock);
         while (!events_.empty()) {
             const auto batch = std::exchange(events_, {});
@@ -78,8 +80,10 @@ private:
     /// Ends also where the thread is ended inside a listener: the next one delivers what comes then.
     class at_it {
     public:
-        at_it(breaker_journal& journal, unique_lock& lock) noexcept : journal_(&journal), lock_(&lock) {
+        at_it(breaker_journal& journal, unique_lock<mutex>& lock) noexcept
+            : journal_(&journal), lock_(&lock) {
             journal.delivering_ = true;
+            journal.process_ = fork_gate::process();
         }
         at_it(const at_it&) = delete;
         at_it& operator=(const at_it&) = delete;
@@ -90,7 +94,7 @@ private:
 
     private:
         breaker_journal* journal_;
-        unique_lock* lock_;
+        unique_lock<mutex>* lock_;
     };
 
     static void tell(const event& e, environment& env, const circuit_breaker_config& config) {
@@ -103,6 +107,7 @@ private:
     std::optional<circuit_breaker_stats::error_text> last_error_; // mangled
     std::vector<event> events_;                                   // a vector holds nothing while it is empty
     bool delivering_ = false;
+    std::uint32_t process_ = 0; // that delivering_ is of
 };
 
 /// Texts of a failure, its type mangled; made before any lock is taken: what() is the user's code.

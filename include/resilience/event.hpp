@@ -100,19 +100,25 @@ public:
         {
             const lock_guard lock(mutex_);
             if (ended_) return true;
+            forget_parents_threads();
             ++running_;
         }
         const running here(*this);
         return returned([&] { function_(e); });
     }
 
-    /// Returns when no other thread is inside the function, and none will enter it any more.
+    /// Returns when no other thread is inside the function, and none will enter it any more. In a forked child: no
+    /// thread that the child has started.
     void end() {
         unsigned mine = 0;
-        for (const running* r = innermost_; r != nullptr; r = r->outer) mine += r->who == this ? 1 : 0;
-        unique_lock lock(mutex_);
-        ended_ = true;
-        idle_.wait(lock, [&] { return running_ == mine; });
+        for (const running* r = innermost_; r != nullptr; r = r->outer)
+            mine += r->who == this && r->is_of_this_process() ? 1 : 0;
+        {
+            const lock_guard lock(mutex_);
+            ended_ = true;
+        }
+        unique_lock lock(waiting_);
+        idle_.wait(lock, [&] { return inside() == mine; });
     }
 
 private:
@@ -124,21 +130,45 @@ private:
         running& operator=(const running&) = delete;
         ~running() {
             innermost_ = outer;
-            const lock_guard lock(who->mutex_);
-            --who->running_;
-            who->idle_.notify_all();
+            if (is_of_this_process()) who->leave();
         }
+        bool is_of_this_process() const noexcept { return process == fork_gate::process(); }
 
         subscriber* const who;
         const running* const outer;
+        const std::uint32_t process = fork_gate::process();
     };
+
+    void leave() {
+        {
+            const lock_guard lock(mutex_);
+            --running_;
+            if (!ended_) return; // nobody waits
+        }
+        {
+            const lock_guard lock(waiting_); // who waits has not looked yet, or waits already
+        }
+        idle_.notify_all();
+    }
+    unsigned inside() {
+        const lock_guard lock(mutex_);
+        forget_parents_threads();
+        return running_;
+    }
+    /// With mutex_. Those inside at a fork never leave in the child.
+    void forget_parents_threads() noexcept {
+        if (std::exchange(process_, fork_gate::process()) != fork_gate::process()) running_ = 0;
+    }
     static inline thread_local constinit const running* innermost_ = nullptr;
 
     std::function<void(const event&)> function_;
     detail::mutex mutex_;
+    std::uint32_t process_ =
+        fork_gate::process(); // guarded by mutex_, like the next two; that running_ is of
+    unsigned running_ = 0;
+    bool ended_ = false;
+    waitable_mutex waiting_; // held by nobody before ended_: a child never finds it held and needs it
     condition_variable idle_;
-    unsigned running_ = 0; // guarded by mutex_
-    bool ended_ = false;   // guarded by mutex_
 };
 
 /// Subscribers and delivery. The list is copied on write: no lock is held while a function runs.

@@ -188,7 +188,7 @@ private:
         std::uint64_t newest_lost_ = 0; // its number; 0: none
     };
 
-    mutable detail::mutex mutex_;
+    mutable detail::waitable_mutex mutex_;
     mutable detail::condition_variable added_;
     ring changes_; // guarded by mutex_, like those that follow
     ring others_;

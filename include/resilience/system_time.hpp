@@ -107,7 +107,7 @@ private:
     }
 
     bool sleep_stoppable(time_point until, const std::stop_token& stop) const {
-        mutex gate;
+        waitable_mutex gate;
         condition_variable woken;
         bool stopped = false; // guarded by gate
         // Declared before the lock: its destructor may have to wait for the callback, which takes the gate.

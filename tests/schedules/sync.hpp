@@ -10,6 +10,7 @@
 #include <resilience/config.hpp>
 
 #include <atomic>
+#include <concepts>
 #include <condition_variable>
 #include <cstdint>
 #include <cstring>
@@ -151,7 +152,15 @@ private:
     schedules::mutex_state state_{};
 };
 
-/// The two guards tell where they stand, which std's would not.
+using waitable_mutex = mutex;
+
+/// Nobody forks here.
+struct fork_gate {
+    static constexpr std::uint32_t process() noexcept { return 0; }
+};
+
+/// The two guards tell where they stand, which std's would not. Templates as std's are, of the one mutex.
+template <std::same_as<mutex> = mutex>
 class [[nodiscard]] lock_guard {
 public:
     explicit lock_guard(mutex& m, const site& at = site::current()) : mutex_(m), at_(at) { m.lock(at); }
@@ -164,6 +173,7 @@ private:
     const site at_;
 };
 
+template <std::same_as<mutex> = mutex>
 class [[nodiscard]] unique_lock {
 public:
     explicit unique_lock(mutex& m, const site& at = site::current()) : mutex_(&m), at_(at) { lock(at); }
@@ -205,20 +215,20 @@ public:
     void notify_all(const site& at = site::current()) noexcept {
         if (auto* const s = scheduler_of_this_thread()) s->notify(this, true, at);
     }
-    void wait(unique_lock& lock, const site& at = site::current()) { wait_once(lock, false, at); }
+    void wait(unique_lock<mutex>& lock, const site& at = site::current()) { wait_once(lock, false, at); }
     template <class Condition>
         requires std::is_invocable_r_v<bool, Condition&>
-    void wait(unique_lock& lock, Condition condition, const site& at = site::current()) {
+    void wait(unique_lock<mutex>& lock, Condition condition, const site& at = site::current()) {
         while (!condition()) wait_once(lock, false, at);
     }
     template <class Moment>
-    cv_status wait_until(unique_lock& lock, const Moment&, const site& at = site::current()) {
+    cv_status wait_until(unique_lock<mutex>& lock, const Moment&, const site& at = site::current()) {
         return wait_once(lock, true, at) == schedules::wake::timeout ? cv_status::timeout
                                                                      : cv_status::no_timeout;
     }
 
 private:
-    schedules::wake wait_once(unique_lock& lock, bool timed, const site& at) {
+    schedules::wake wait_once(unique_lock<mutex>& lock, bool timed, const site& at) {
         auto* const s = scheduler_of_this_thread();
         if (s == nullptr) std::terminate(); // nobody could wake it
         return s->wait(this, lock.mutex_->state_, timed, at);

@@ -56,7 +56,7 @@ private:
         timer_.cancel();
     }
 
-    mutex mutex_;
+    waitable_mutex mutex_; // under it run executors, which are the user's
     net::basic_waitable_timer<steady_clock, net::wait_traits<steady_clock>, Ex> timer_; // guarded by mutex_
     cause why_ = cause::none;                                                           // guarded by mutex_
     // Destroyed first: when their destructors have returned, nobody rings any more.

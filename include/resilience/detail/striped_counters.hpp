@@ -3,7 +3,6 @@
 
 #include <resilience/detail/sync.hpp>
 
-#include <pthread.h>
 #include <array>
 #include <concepts>
 #include <cstddef>
@@ -51,10 +50,7 @@ public:
 private:
     stripe_owners() noexcept {
         for (std::uint32_t i = 0; i < exclusive_stripes; ++i) free_[i] = exclusive_stripes - 1 - i;
-        // A child must not be born with the mutex held by a thread that it does not have.
-        pthread_atfork([] { instance().mutex_.lock(); }, &unlock, &unlock);
     }
-    static void unlock() { instance().mutex_.unlock(); }
 
     struct leaver {
         std::uint32_t index = exclusive_stripes;

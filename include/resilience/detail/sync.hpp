@@ -11,21 +11,94 @@
 #include RESILIENCE_SYNC_HEADER
 #else
 
+#include <pthread.h>
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <thread>
 
 namespace resilience::inline RESILIENCE_ABI::detail {
 
+/// fork() waits here until no thread holds a mutex of the library's, and lets none take another before it is done: a
+/// child inherits them all free, and what they guard whole. One gate per process; entering and leaving it are two
+/// atomic operations on a line that all threads share, on paths that take a lock anyway.
+///
+/// Constant-initialised and never destroyed, its count per thread trivially destructible: usable from static
+/// initialisers, static destructors and destructors of thread_locals.
+class RESILIENCE_VISIBLE fork_gate {
+public:
+    // The count changes before the gate is entered and after it is left: a signal handler that forks in between must
+    // not wait for its own thread.
+    static void enter() noexcept {
+        if (held_++ == 0) pthread_rwlock_rdlock(&gate_);
+    }
+    static void leave() noexcept {
+        if (held_ == 1) pthread_rwlock_unlock(&gate_);
+        --held_;
+    }
+    /// Another number in every forked child: what has another one was begun by threads that may be gone.
+    static std::uint32_t process() noexcept { return process_.load(std::memory_order_relaxed); }
+
+private:
+    // The thread that forks holds the gate meanwhile as if by enter(): handlers of others may use policies. No code of
+    // the user's runs under our mutexes, so it holds none itself.
+    static void before_fork() noexcept {
+        if (held_++ == 0) pthread_rwlock_wrlock(&gate_);
+    }
+    static void in_child() noexcept {
+        // A new one: the old one counts the parent's threads that wait for it.
+        if (held_ == 1) gate_ = fresh;
+        --held_;
+        process_.store(process_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+
+#if defined(PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP)
+    // glibc's usual one lets no writer in while readers keep coming.
+    static constexpr pthread_rwlock_t fresh = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+#else
+    static constexpr pthread_rwlock_t fresh = PTHREAD_RWLOCK_INITIALIZER;
+#endif
+    static inline constinit pthread_rwlock_t gate_ = fresh;
+    static inline constinit thread_local unsigned held_ = 0; // mutexes that this thread holds or waits for
+    static inline constinit std::atomic<std::uint32_t> process_{0}; // written while there is one thread
+    // When the program starts, not at first use: a fork that is under way then would miss the handlers.
+    static inline const bool prepared_ = pthread_atfork(&before_fork, &leave, &in_child) == 0;
+};
+
+/// The mutex to take unless a condition variable waits on it: a forked child never finds it held.
+///
+/// Under it run no code of the user's and nothing that waits for anything but another one of these.
+class mutex {
+public:
+    constexpr mutex() noexcept = default;
+    mutex(const mutex&) = delete;
+    mutex& operator=(const mutex&) = delete;
+
+    void lock() {
+        fork_gate::enter();
+        mutex_.lock();
+    }
+    void unlock() noexcept {
+        mutex_.unlock();
+        fork_gate::leave();
+    }
+
+private:
+    std::mutex mutex_;
+};
+
+/// One that a condition variable may wait on. A forked child may find it held for ever: whoever has one says what a
+/// child may do with it.
+using waitable_mutex = std::mutex;
+
 template <class T>
 using atomic = std::atomic<T>;
-using mutex = std::mutex;
 using condition_variable = std::condition_variable;
 using cv_status = std::cv_status;
 using thread = std::thread;
-using lock_guard = std::lock_guard<mutex>;
-using unique_lock = std::unique_lock<mutex>;
+using std::lock_guard;
+using std::unique_lock;
 
 } // namespace resilience::inline RESILIENCE_ABI::detail
 

@@ -140,7 +140,7 @@ private:
     }
     moment first_moment() const { return waiting_.empty() ? moment::max() : waiting_.begin()->first.at; }
 
-    mutable mutex mutex_;
+    mutable waitable_mutex mutex_;
     condition_variable changed_;  // wakes the runner
     condition_variable finished_; // wakes those that cancel what is running
     std::map<ticket, std::function<void()>> waiting_;

@@ -133,7 +133,7 @@ private:
         }
     }
 
-    mutable mutex mutex_;
+    mutable waitable_mutex mutex_;
     std::vector<std::shared_ptr<worker>> idle_;              // guarded by mutex_, a stack
     [[maybe_unused]] const worker_pool* const parents_pool_; // keeps it reachable for leak checkers
 
