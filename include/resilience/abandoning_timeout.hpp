@@ -14,7 +14,6 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -136,7 +135,7 @@ private:
         }
         return std::nullopt;
     }
-    /// `none` if there is no thread to run it on.
+    /// `none` if there is no thread to run it on, or no memory for one.
     static end run_until(const std::shared_ptr<detail::abandonable_run>& run, time_point until,
                          call_context& ctx) {
         detail::abandonable_run& r = *run;
@@ -153,21 +152,15 @@ private:
         // Before the work begins, which may move a virtual clock. Once they are destroyed they do not run any more.
         const std::stop_callback on_stop(ctx.outer_stop(), stop);
         timer at_limit;
-        if (!steady && until != time_point::max()) {
-            at_limit = ctx.clock().call_at(until, [&r] { r.abandon_as(end::limit); });
-            if (ctx.clock().now() >= until)
-                r.abandon_as(end::limit); // it came in between: no timer fires for the past
-        }
-#if RESILIENCE_EXCEPTIONS
-        try {
+        leaving.started = detail::returned([&] {
+            if (!steady && until != time_point::max()) {
+                at_limit = ctx.clock().call_at(until, [&r] { r.abandon_as(end::limit); });
+                if (ctx.clock().now() >= until)
+                    r.abandon_as(end::limit); // it came in between: no timer fires for the past
+            }
             detail::worker_pool::instance().start(run);
-        } catch (const std::system_error&) {
-            return end::none;
-        }
-#else
-        detail::worker_pool::instance().start(run);
-#endif
-        leaving.started = true;
+        });
+        if (!leaving.started) return end::none;
         return r.wait(steady ? until : time_point::max());
     }
 

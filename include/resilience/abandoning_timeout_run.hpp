@@ -93,21 +93,22 @@ public:
     /// `at`: when it happened, which a waiting thread learns a little later.
     void tell(event_kind what, const failure& why, duration limit, time_point at,
               const call_context& ctx) const {
-        if (!env_->has_listeners()) return;
-        event e{.kind = what,
-                .policy_kind = policy_kind,
-                .policy = name(),
-                .operation = std::string(ctx.operation())};
-        e.attempt = ctx.attempt();
-        e.retry_depth = ctx.retry_depth();
-        e.delay = limit;
-        e.error_type = why.type_name();
-        e.error = why.message();
-        e.at = at;
-        using wall = std::chrono::system_clock::duration;
-        const auto& clock = env_->clock();
-        e.wall = clock.wall_now() - std::chrono::duration_cast<wall>(elapsed_between(at, clock.now()));
-        env_->publish(std::move(e));
+        env_->tell([&] {
+            event e{.kind = what,
+                    .policy_kind = policy_kind,
+                    .policy = name(),
+                    .operation = std::string(ctx.operation())};
+            e.attempt = ctx.attempt();
+            e.retry_depth = ctx.retry_depth();
+            e.delay = limit;
+            e.error_type = why.type_name();
+            e.error = why.message();
+            e.at = at;
+            using wall = std::chrono::system_clock::duration;
+            const auto& clock = env_->clock();
+            e.wall = clock.wall_now() - std::chrono::duration_cast<wall>(elapsed_between(at, clock.now()));
+            return e;
+        });
     }
 
     // Only ever added to; relaxed: a count orders nothing. A call of this kind costs two thread switches,

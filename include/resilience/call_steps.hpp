@@ -27,6 +27,26 @@ template <std::size_t I, class T>
 RESILIENCE_INLINE const T& ticket(const kept_call<I, T>& list) noexcept {
     return list.kept;
 }
+/// Settles the tickets of an attempt that succeeded. Where a thread ends inside a listener that is told of it, those
+/// that follow are forgotten.
+template <class... P>
+RESILIENCE_INLINE void succeed_all(const tickets_of<P...>& tickets, const P&... policies) {
+    [&]<std::size_t... I>(std::index_sequence<I...>) RESILIENCE_INLINE_LAMBDA {
+#if RESILIENCE_EXCEPTIONS
+        if constexpr (sizeof...(P) > 1 && !(noexcept(policies.succeed(ticket<I>(tickets))) && ...)) {
+            std::size_t settled = 0; // or being settled
+            try {
+                ((++settled, policies.succeed(ticket<I>(tickets))), ...);
+            } catch (...) {
+                ((I < settled ? void() : policies.abandon(ticket<I>(tickets))), ...);
+                throw;
+            }
+            return;
+        }
+#endif
+        (policies.succeed(ticket<I>(tickets)), ...);
+    }(std::index_sequence_for<P...>{});
+}
 
 /// The per-call object of a policy, in the way that the policy makes it.
 template <class P, class Slot>

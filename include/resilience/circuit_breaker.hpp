@@ -181,7 +181,7 @@ public:
             return {word, core_->now()};
         return {word, time_point{}};
     }
-    RESILIENCE_INLINE void succeed(const ticket& t) const noexcept { core_->succeed(t.word, t.start); }
+    RESILIENCE_INLINE void succeed(const ticket& t) const { core_->succeed(t.word, t.start); }
     void abandon(const ticket& t) const noexcept { core_->ignore({t.word, t.start}); }
     attempt_state resume(const ticket& t, call_context&) const noexcept { return {core_, {t.word, t.start}}; }
     RESILIENCE_INLINE bool try_reject(rejection& why) const noexcept {

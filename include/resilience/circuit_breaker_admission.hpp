@@ -49,16 +49,17 @@ RESILIENCE_COLD inline bool breaker_core::admit(breaker_permit& permit, rejectio
 }
 
 RESILIENCE_COLD inline void breaker_core::tell_rejected(const rejection& why, std::string_view operation) {
-    if (!env_->has_listeners()) return;
-    event e{.kind = event_kind::call_rejected,
-            .policy_kind = policy_kind,
-            .policy = name(),
-            .operation = std::string(operation)};
-    e.error_type = failure(why).type_name();
-    e.error = why.message();
-    e.to = e.from = state();
-    if (why.retry_after >= duration{0}) e.delay = why.retry_after;
-    env_->publish(std::move(e));
+    env_->tell([&] {
+        event e{.kind = event_kind::call_rejected,
+                .policy_kind = policy_kind,
+                .policy = name(),
+                .operation = std::string(operation)};
+        e.error_type = failure(why).type_name();
+        e.error = why.message();
+        e.to = e.from = state();
+        if (why.retry_after >= duration{0}) e.delay = why.retry_after;
+        return e;
+    });
 }
 
 } // namespace resilience::inline RESILIENCE_ABI::detail

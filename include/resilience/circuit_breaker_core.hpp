@@ -98,21 +98,22 @@ public:
     }
     void tell_rejected(const rejection& why, std::string_view operation);
 
-    RESILIENCE_INLINE void succeed(std::uint64_t permitted, time_point start) noexcept {
+    // Not noexcept, like all that may tell listeners: a thread may end inside of one.
+    RESILIENCE_INLINE void succeed(std::uint64_t permitted, time_point start) {
         // Relaxed: a late success is told by the generation alone, and nothing else hangs on it.
         const std::uint64_t word = word_.load(std::memory_order_relaxed);
         if (word == permitted && (word & breaker_word::busy) == 0) [[likely]]
             counts_.add(success_in(breaker_word::generation(word)));
         else succeed_with_care({permitted, start});
     }
-    void succeed(const breaker_permit& permit) noexcept { succeed_with_care(permit); }
+    void succeed(const breaker_permit& permit) { succeed_with_care(permit); }
     /// What the result means for the circuit. Runs code of the user's: the permit is still to be settled.
     breaker_judgement judge(const breaker_permit& permit, const attempt_result& result);
     /// A failure, whatever the predicates would say of it.
     breaker_judgement condemn(const breaker_permit& permit, const failure* why);
     /// The moment before which nothing is admitted, if a failure left or found the circuit open; else min().
     time_point settle(const breaker_permit& permit, breaker_judgement j);
-    void ignore(const breaker_permit& permit) noexcept;
+    void ignore(const breaker_permit& permit);
 
     void command(breaker_state next, std::string_view reason);
     void update(circuit_breaker_config config);
@@ -145,7 +146,7 @@ private:
     }
 
     const circuit_breaker_config& config_of(const breaker_permit& permit) const noexcept;
-    void succeed_with_care(breaker_permit permit) noexcept;
+    void succeed_with_care(const breaker_permit& permit);
     bool count_in_window(const breaker_permit& permit) noexcept;
     bool count_in_time(const breaker_permit& permit) noexcept;
     void record_success(const breaker_permit& permit, bool slow, time_point now, wall_time wall);

@@ -38,7 +38,7 @@ inline void breaker_core::judge_rules(time_point at, wall_time wall, std::option
         return;
     }
     if (env_->has_listeners()) {
-        journal_.queue([&] {
+        journal_.queue(*env_, [&] {
             event e{.kind = event_kind::would_have_tripped, .policy_kind = policy_kind, .policy = name()};
             e.from = e.to = machine_.state();
             e.failure_count = tripping_count_;
@@ -65,7 +65,7 @@ inline void breaker_core::moved(const std::optional<transition>& change, time_po
     if (!change) return;
     if (env_->has_listeners() || config_.get().on_state_change) {
         const std::uint64_t successes = counts_.sum(success_in(change->generation - 1)) - successes_before_;
-        journal_.queue([&] { return event_of(*change, successes, at, wall, reason); });
+        journal_.queue(*env_, [&] { return event_of(*change, successes, at, wall, reason); });
     }
     journal_.note(*change, wall);
     successes_before_ = successes_in_epoch();

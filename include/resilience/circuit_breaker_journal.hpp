@@ -33,18 +33,10 @@ public:
         if (was_out && !is_out) opened_at.reset();
         state_since = wall;
     }
-    /// `make()` gives the event.
+    /// `make()` gives the event. Without memory for it it is lost: the state has changed all the same.
     template <class Make>
-    void queue(Make&& make) {
-#if RESILIENCE_EXCEPTIONS
-        try {
-            events_.push_back(make());
-        } catch (...) { // no memory for telling: the state has changed all the same
-            ++lost;
-        }
-#else
-        events_.push_back(make());
-#endif
+    void queue(environment& env, Make&& make) {
+        if (!returned([&] { events_.push_back(make()); })) env.hub.count_error();
     }
     /// Delivers what is queued, in order, on this thread, unless another thread (or a caller further up
     /// this one) is at it already: then that one delivers it. One that was at it when this process was forked is not
@@ -74,7 +66,6 @@ public:
 
     std::string reason; // given with the last command by hand
     std::uint64_t trips = 0;
-    std::uint64_t lost = 0;
 
 private:
     /// Ends also where the thread is ended inside a listener: the next one delivers what comes then.

@@ -21,7 +21,7 @@ inline const circuit_breaker_config& breaker_core::config_of(const breaker_permi
     return config_.of_version(version);
 }
 
-__attribute__((noinline)) inline void breaker_core::succeed_with_care(breaker_permit permit) noexcept {
+__attribute__((noinline)) inline void breaker_core::succeed_with_care(const breaker_permit& permit) {
     const std::uint64_t word = word_.load(std::memory_order_acquire);
     const bool same_epoch = breaker_word::generation(word) == breaker_word::generation(permit.word);
     const auto plain = breaker_word::state_mask | breaker_word::waiting | breaker_word::timed;
@@ -227,7 +227,7 @@ inline breaker_judgement breaker_core::condemn(const breaker_permit& permit, con
     return j;
 }
 
-RESILIENCE_COLD inline void breaker_core::ignore(const breaker_permit& permit) noexcept {
+RESILIENCE_COLD inline void breaker_core::ignore(const breaker_permit& permit) {
     counts_.add(ignored);
     const std::uint64_t seen = word();
     if (breaker_word::generation(seen) == breaker_word::generation(permit.word) &&

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/returned.hpp>
 #include <resilience/detail/sync.hpp>
 #include <resilience/event.hpp>
 #include <resilience/random.hpp>
@@ -39,6 +40,12 @@ public:
 
     /// Ask before making an event: it is all that events cost while nobody listens.
     bool has_listeners() const noexcept { return hub.has_subscribers(); }
+    /// Publishes what `make()` gives, if anybody listens. Without memory for it the event is lost and counted; what
+    /// it tells of has happened all the same.
+    template <class Make>
+    void tell(Make&& make) const {
+        if (has_listeners() && !returned([&] { publish(make()); })) hub.count_error();
+    }
     /// Delivers on this thread; no lock of ours may be held. Stamps the event if its maker did not.
     void publish(event e) const {
         if (e.at == time_point{}) {
@@ -76,8 +83,9 @@ public:
 protected:
     /// After a config was replaced; no lock may be held.
     void tell_updated() const {
-        if (!env_->has_listeners()) return;
-        env_->publish({.kind = event_kind::policy_updated, .policy_kind = kind(), .policy = name_});
+        env_->tell([&] {
+            return event{.kind = event_kind::policy_updated, .policy_kind = kind(), .policy = name_};
+        });
     }
 
     std::shared_ptr<environment> env_;

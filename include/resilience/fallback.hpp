@@ -139,13 +139,15 @@ private:
         (threw ? counts_->failed : counts_->used).fetch_add(1, std::memory_order_relaxed);
         if (const auto* env = ctx.env(); env != nullptr)
             (threw ? env->fallbacks.failed : env->fallbacks.used).fetch_add(1, std::memory_order_relaxed);
-        if (threw || ctx.env() == nullptr || !ctx.env()->has_listeners()) return;
-        event e{.kind = event_kind::fallback_used,
-                .policy_kind = "fallback",
-                .operation = std::string(ctx.operation())};
-        e.error_type = why.type_name();
-        e.error = why.message();
-        ctx.env()->publish(std::move(e));
+        if (threw || ctx.env() == nullptr) return;
+        ctx.env()->tell([&] {
+            event e{.kind = event_kind::fallback_used,
+                    .policy_kind = "fallback",
+                    .operation = std::string(ctx.operation())};
+            e.error_type = why.type_name();
+            e.error = why.message();
+            return e;
+        });
     }
 
     template <class R, class Given>

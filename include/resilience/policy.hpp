@@ -152,11 +152,12 @@ concept repeating = requires { requires P::repeats; };
 /// trivial ticket that is false where the long way must be taken; then `succeed` ends the call, `resume`
 /// makes the per-call object of a call whose first attempt has run, or `abandon` forgets it. A narrowing
 /// one takes the context to begin with and says, before anything succeeds, whether the call is `in_time`.
+/// `succeed` lets nothing through but the unwinding of a thread that ends in it; the ticket is settled then.
 template <class P>
 concept quick = stepping<P> && requires(const P& p, typename P::ticket t, call_context& ctx) {
     requires std::is_trivially_copyable_v<typename P::ticket>;
     { static_cast<bool>(t) };
-    { p.succeed(t) } noexcept;
+    { p.succeed(t) };
     { p.abandon(t) } noexcept;
     { p.resume(t, ctx) } -> policy_call;
 };

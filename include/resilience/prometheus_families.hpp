@@ -279,7 +279,8 @@ inline void expose_common(exposition& out, const exposed_policies& all, const re
     out.sample({{"kind", "failed"}}, fallbacks.failed);
     out.family("fallback_predicate_errors_total", "counter", "Predicates of fallbacks that threw.");
     out.sample({}, fallbacks.predicate_errors);
-    out.family("listener_errors_total", "counter", "Events that a subscriber lost since it threw.");
+    out.family("listener_errors_total", "counter",
+               "Events that a subscriber lost since it threw, or for want of memory.");
     out.sample({}, from.listener_errors());
 }
 

@@ -175,7 +175,7 @@ RESILIENCE_INLINE bool run_quick(outcome<R>& out, Call& call, Where& where, cons
         attempt();
 #endif
         if (healthy(out) && (in_time(policies, ticket<I>(tickets)) && ...)) [[likely]] {
-            (policies.succeed(ticket<I>(tickets)), ...);
+            succeed_all<P...>(tickets, policies...);
         } else {
             if constexpr (sizeof...(P) == 1 && (repeating_at_once<P> && ...) && !has_context) {
                 auto more = tickets;

@@ -114,7 +114,7 @@ public:
         if (!f) detail::raise(std::invalid_argument("registry: subscribe needs a function"));
         return {std::shared_ptr<detail::event_hub>(env_, &env_->hub), env_->hub.add(std::move(f))};
     }
-    /// Events that a subscriber lost since it threw.
+    /// Events that a subscriber lost since it threw, and those that there was no memory for.
     std::uint64_t listener_errors() const noexcept { return env_->hub.errors(); }
 
     /// Of all fallbacks in calls that one of this registry's policies is part of: they have no names.

@@ -187,7 +187,7 @@ private:
     RESILIENCE_COLD void tell(event_kind kind, const failure* why, const call_context& ctx,
                               std::optional<duration> delay, const char* reason = nullptr) {
         if (!keep_) keep_ = core_->shared_from_this(); // a listener may drop the last handle
-        returned([&] { // without memory for it the event is lost, and not the call
+        core_->env()->tell([&] {
             event e{.kind = kind,
                     .policy_kind = retry_core::policy_kind,
                     .policy = core_->name(),
@@ -201,7 +201,7 @@ private:
                 e.error = why->message();
             }
             if (reason != nullptr) e.reason = reason;
-            core_->env()->publish(std::move(e));
+            return e;
         });
     }
 

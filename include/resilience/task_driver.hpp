@@ -90,8 +90,8 @@ public:
         if constexpr (Job::is_quick) {
             if (tickets_) {
                 if (healthy(slot_->out())) {
-                    each_ticket([](const auto& policy, const auto& t) { policy.succeed(t); });
-                    tickets_.reset();
+                    const tickets given = *std::exchange(tickets_, std::nullopt);
+                    std::apply([&](const auto&... p) { succeed_all<P...>(given, p...); }, *policies_);
                     return step::done;
                 }
                 ctx_->set_retry_depth(depth_before_);

@@ -198,7 +198,7 @@ public:
             core_->count(core::timed_out);
             failure late(rejection{
                 .code = errc::timed_out, .policy = core_->label(), .amount = config_->limit.count()});
-            if (core_->env()->has_listeners()) tell(late, ctx);
+            tell(late, ctx);
             if (config_->make_exception) customise(late);
             return settlement::replace(std::move(late));
         }
@@ -211,15 +211,17 @@ public:
         }
         void tell(const failure& late, const call_context& ctx) {
             const auto keep = core_->shared_from_this();
-            event e{.kind = event_kind::timed_out,
-                    .policy_kind = kind,
-                    .policy = core_->name(),
-                    .operation = std::string(ctx.operation())};
-            e.attempt = ctx.attempt();
-            e.delay = config_->limit;
-            e.error_type = late.type_name();
-            e.error = late.message();
-            core_->env()->publish(std::move(e));
+            core_->env()->tell([&] {
+                event e{.kind = event_kind::timed_out,
+                        .policy_kind = kind,
+                        .policy = core_->name(),
+                        .operation = std::string(ctx.operation())};
+                e.attempt = ctx.attempt();
+                e.delay = config_->limit;
+                e.error_type = late.type_name();
+                e.error = late.message();
+                return e;
+            });
         }
 
         detail::timeout_core* core_;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What calls allocate: nothing, on the paths that are promised. Counts every operator new of the program.
+#include <resilience/abandoning_timeout.hpp>
 #include <resilience/alert_sink.hpp>
 #include <resilience/any_pipeline.hpp>
 #include <resilience/circuit_breaker.hpp>
+#include <resilience/fallback.hpp>
 #include <resilience/mechanism/count_tally.hpp>
 #include <resilience/mechanism/failure_window.hpp>
 #include <resilience/mechanism/percent_budget.hpp>
@@ -19,13 +21,21 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
+#include <functional>
+#include <latch>
 #include <limits>
+#include <memory>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <system_error>
+#include <thread>
+#include <type_traits>
+#include <utility>
 
 namespace {
 
@@ -192,32 +202,195 @@ TEST_CASE("calls under one long-lived stop token leave nothing with it",
     CHECK(p.w.clock.pending_timers() == 0);
 }
 
-TEST_CASE("without memory an event is lost, not the call, and a subscription still ends", "[allocations]") {
+/// Calls with each of its allocations on this thread failing in turn, and at last with none. The answer must be right
+/// every time, and an event either heard or counted as lost.
+template <class Call, class Right>
+void whichever_allocation_fails(rs::registry& reg, std::uint64_t events_of_a_call, Call call,
+                                Right is_right) {
+    std::uint64_t heard = 0;
+    const auto listening = reg.subscribe([&heard](const rs::event&) { ++heard; });
+    for (std::size_t fails = 0;; ++fails) {
+        INFO("allocation " << fails);
+        REQUIRE(fails < 1'000);
+        heard = 0;
+        const auto errors = reg.listener_errors();
+        bool threw = false;
+        std::optional<std::invoke_result_t<Call&>> answer;
+        allocations_left = fails;
+        try {
+            answer.emplace(call());
+        } catch (...) {
+            threw = true;
+        }
+        const bool failed = allocations_left > fails;
+        allocations_left = std::numeric_limits<std::size_t>::max();
+        REQUIRE_FALSE(threw);
+        CHECK(is_right(*answer));
+        CHECK(heard + reg.listener_errors() - errors == events_of_a_call);
+        if (!failed) {
+            CHECK(fails > 0);
+            CHECK(heard == events_of_a_call);
+            return;
+        }
+    }
+}
+
+TEST_CASE("without memory an event is lost, not the call, whichever policy tells of it",
+          "[composition][allocations]") {
+    world w;
+    const std::string name = "a name that is too long for the small string optimisation";
+    const auto fails = []() -> int { throw 1; };
+    const auto threw_int = [](const rs::outcome<int>& out) {
+        return out.has_failure() && out.error().as<int>();
+    };
+    const auto has_code = [](rs::errc code) {
+        return
+            [code](const rs::outcome<int>& out) { return out.has_failure() && out.error().code() == code; };
+    };
+    const rs::circuit_breaker breaker({.name = name, .failure_threshold = 1}, w.reg);
+
+    SECTION("a retry") {
+        const rs::retry retry({.name = name, .max_attempts = 2, .base_delay = 0s}, w.reg);
+        whichever_allocation_fails(w.reg, 4, [&] { return retry.named(name).try_call(fails); }, threw_int);
+        CHECK(retry.stats().failed_attempts % 2 == 0);
+    }
+    SECTION("a circuit that refuses") {
+        breaker.force_open();
+        whichever_allocation_fails(
+            w.reg, 1, [&] { return breaker.named(name).try_call(fails); }, has_code(rs::errc::circuit_open));
+        whichever_allocation_fails(
+            w.reg, 1, [&] { return breaker.try_acquire().has_value(); }, std::logical_not<>());
+    }
+    SECTION("a circuit that trips") {
+        int told = 0;
+        const rs::circuit_breaker tripping(
+            {.failure_threshold = 1, .on_state_change = [&told](const rs::event&) { ++told; }}, w.reg);
+        whichever_allocation_fails(
+            w.reg, 2, // with the one of the reset
+            [&] {
+                auto out = tripping.try_call(fails);
+                if (tripping.state() == rs::circuit_state::open) tripping.reset();
+                return out;
+            },
+            threw_int);
+        CHECK(told > 0);
+    }
+    SECTION("a timeout") {
+        const rs::timeout limit({.name = name, .limit = 1s}, w.reg);
+        whichever_allocation_fails(
+            w.reg, 1,
+            [&] {
+                return limit.named(name).try_call([&w] {
+                    w.clock.advance(2s);
+                    return 1;
+                });
+            },
+            has_code(rs::errc::timed_out));
+    }
+    SECTION("a fallback") {
+        const auto guard = rs::fallback(7) | rs::timeout(1s, w.reg);
+        whichever_allocation_fails(
+            w.reg, 1, [&] { return guard.named(name).try_call(fails); },
+            [](const rs::outcome<int>& out) { return out.has_value() && out.value() == 7; });
+    }
+    SECTION("an abandoning timeout that refuses") {
+        const rs::abandoning_timeout limit({.name = name, .limit = 1s, .max_abandoned = 1}, w.reg);
+        std::latch go_on(1);
+        (void)limit.try_call([&] {
+            w.clock.advance(1s);
+            go_on.wait();
+        });
+        whichever_allocation_fails(
+            w.reg, 1, [&] { return limit.named(name).try_call(fails); },
+            has_code(rs::errc::workers_exhausted));
+        go_on.count_down();
+        while (limit.stats().abandoned_running > 0) std::this_thread::yield();
+    }
+    SECTION("an update") {
+        const rs::timeout limit({.name = name, .limit = 1s}, w.reg);
+        const rs::timeout_config next{.name = name, .limit = 2s};
+        std::uint64_t heard = 0;
+        const auto listening = w.reg.subscribe([&heard](const rs::event&) { ++heard; });
+        for (std::size_t fail = 0; heard == 0; ++fail) {
+            REQUIRE(fail < 100);
+            limit.update({.name = name, .limit = 1s});
+            heard = 0;
+            auto config = next;
+            bool threw = false;
+            allocations_left = fail;
+            try {
+                limit.update(std::move(config));
+            } catch (...) {
+                threw = true;
+            }
+            allocations_left = std::numeric_limits<std::size_t>::max();
+            CHECK(threw == (limit.config().limit == 1s)); // an update that was made is no failure
+        }
+    }
+}
+
+/// Keeps a worker until it is let go.
+struct busy final : rs::detail::worker_pool::job {
+    explicit busy(std::shared_ptr<std::latch> until) : until_(std::move(until)) {}
+    void run() override { until_->wait(); }
+    void tell() noexcept override {}
+    std::shared_ptr<std::latch> until_;
+};
+
+TEST_CASE("without memory for it an attempt of an abandoning timeout is refused, or has no copy",
+          "[composition][allocations]") {
+    world w;
+    const std::string name = "a name that is too long for the small string optimisation";
+    const rs::abandoning_timeout limit({.name = name, .limit = 1s}, w.reg);
+    const auto listening = w.reg.subscribe([](const rs::event&) {});
+    auto& pool = rs::detail::worker_pool::instance();
+    const auto let_go = std::make_shared<std::latch>(1);
+    const auto settle = [&] {
+        while (limit.stats().abandoned_running > 0) std::this_thread::yield();
+    };
+    std::size_t refused = 0;
+    bool failed = true;
+    for (std::size_t fails = 0; failed; ++fails) {
+        INFO("allocation " << fails);
+        REQUIRE(fails < 1'000);
+        while (pool.idle() > 0) pool.start(std::make_shared<busy>(let_go)); // the attempt needs a new one
+        bool threw = false;
+        std::optional<rs::outcome<int>> answer;
+        allocations_left = fails;
+        try {
+            answer.emplace(limit.named(name).try_call([&w] {
+                w.clock.advance(1s);
+                return 1;
+            }));
+        } catch (...) {
+            threw = true;
+        }
+        failed = allocations_left > fails;
+        allocations_left = std::numeric_limits<std::size_t>::max();
+        settle();
+        REQUIRE_FALSE(threw);
+        REQUIRE(answer->has_failure());
+        const auto code = answer->error().code();
+        const bool no_copy = answer->error().as<std::bad_alloc>() != nullptr;
+        if (code == rs::errc::workers_exhausted) ++refused;
+        else CHECK((no_copy || code == rs::errc::timed_out));
+        if (!failed) CHECK(code == rs::errc::timed_out);
+    }
+    let_go->count_down();
+    CHECK(refused > 0);
+    CHECK(limit.stats().rejected == refused);
+}
+
+TEST_CASE("without memory a subscription still ends", "[allocations]") {
     world w;
     int heard = 0;
     auto listening = w.reg.subscribe([&heard](const rs::event&) { ++heard; });
-    const rs::retry retry({.name = "a name that is too long for the small string optimisation",
-                           .max_attempts = 2,
-                           .base_delay = 0s},
-                          w.reg);
-    int attempts = 0;
-    const auto fails_twice = [&attempts] {
-        if (++attempts <= 2) throw attempts;
-        return attempts;
-    };
-
-    out_of_memory = true;
-    const bool failed = !retry.try_call(fails_twice).has_value();
-    out_of_memory = false;
-    CHECK(failed);
-    CHECK(attempts == 2);
-    CHECK(heard == 0);
-    CHECK(retry.stats().failed_attempts == 2);
 
     out_of_memory = true;
     listening.end();
     out_of_memory = false;
     (void)rs::retry({.name = "r", .max_attempts = 1}, w.reg).try_call([] { throw 1; });
+
     CHECK(heard == 0);
 }
 

@@ -176,7 +176,7 @@ resilience_fallback_calls_total{kind="failed"} 0
 # HELP resilience_fallback_predicate_errors_total Predicates of fallbacks that threw.
 # TYPE resilience_fallback_predicate_errors_total counter
 resilience_fallback_predicate_errors_total 0
-# HELP resilience_listener_errors_total Events that a subscriber lost since it threw.
+# HELP resilience_listener_errors_total Events that a subscriber lost since it threw, or for want of memory.
 # TYPE resilience_listener_errors_total counter
 resilience_listener_errors_total 0
 )");
