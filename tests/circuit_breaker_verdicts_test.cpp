@@ -290,6 +290,21 @@ TEST_CASE("permit.failure() is a failure whatever the predicates say, settle() a
     CHECK(breaker.stats().failures == 3);
 }
 
+TEST_CASE("a permit takes an outcome that nobody filled for a failure", "[circuit_breaker]") {
+    circuit_world w;
+    const auto breaker = w.make({.failure_threshold = 10});
+    const auto asking = w.make({.name = "asking",
+                                .failure_threshold = 10,
+                                .ignore_if = rs::on_result<int>([](int) { return true; })});
+
+    breaker.try_acquire()->settle(rs::outcome<int>{});
+    asking.try_acquire()->settle(rs::outcome<int>{});
+    asking.try_acquire()->settle(rs::outcome<int&>{});
+
+    CHECK(breaker.stats().failures == 1);
+    CHECK(asking.stats().failures == 2);
+}
+
 TEST_CASE("a permit asks break_duration_of", "[circuit_breaker]") {
     circuit_world w;
     const auto breaker =

@@ -19,7 +19,9 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <system_error>
+#include <type_traits>
 
 namespace {
 
@@ -106,6 +108,51 @@ TEST_CASE("a fallback works for void, references, expected and error codes", "[f
 
     const auto owned = rs::fallback([] { return std::make_unique<int>(7); });
     CHECK(*owned([]() -> std::unique_ptr<int> { throw 42; }) == 7);
+}
+
+TEST_CASE("a fallback answers a call that returns a reference with an object that lasts",
+          "[fallback][H-CPP-08]") {
+    struct base {
+        int n = 0;
+    };
+    struct derived : base {};
+    derived spare;
+    std::string text = "none";
+    const auto broken = []() -> const base& { throw 42; };
+    const auto speechless = []() -> const std::string& { throw 42; };
+
+    CHECK(&rs::fallback(std::ref(spare))(broken) == &spare);
+    CHECK(&rs::fallback(std::cref(text))(speechless) == &text);
+    CHECK(&rs::fallback([&]() -> derived& { return spare; })(broken) == &spare);
+    CHECK(&rs::fallback([&](const rs::failure&) { return std::ref(spare); })(broken) == &spare);
+    CHECK(&rs::fallback([&](const rs::failure&) -> const std::string& { return text; })(speechless) == &text);
+    std::error_code good;
+    const auto bad = std::make_error_code(std::errc::io_error);
+    CHECK(&rs::fallback(std::ref(good))([&]() -> const std::error_code& { return bad; }) == &good);
+}
+
+TEST_CASE("a fallback gives no reference to what is gone when it has answered", "[fallback][H-CPP-08]") {
+    const auto gives = []<class R, class S>(std::type_identity<R>, const rs::fallback_policy<S>&) {
+        return rs::fallback_policy<S>::template gives<R>();
+    };
+    const std::type_identity<const std::string&> text;
+    const std::type_identity<const int&> number;
+    std::string kept;
+
+    CHECK_FALSE(gives(text, rs::fallback("a literal")));
+    CHECK_FALSE(
+        gives(text, rs::fallback(kept))); // the policy, or a copy of it, may be gone before the result
+    CHECK_FALSE(gives(text, rs::fallback([&] { return kept; })));
+    CHECK_FALSE(gives(text, rs::fallback([&](const rs::failure&) { return kept; })));
+    CHECK_FALSE(gives(text, rs::fallback([]() -> const char* { return ""; })));
+    CHECK_FALSE(gives(number, rs::fallback([]() -> const long& {
+                          static const long n = 1;
+                          return n;
+                      })));
+    CHECK_FALSE(gives(std::type_identity<std::string&>{}, rs::fallback(std::cref(kept))));
+    CHECK_FALSE(gives(std::type_identity<const std::string_view&>{}, rs::fallback(std::ref(kept))));
+    CHECK(gives(text, rs::fallback(std::ref(kept))));
+    CHECK(gives(std::type_identity<std::string>{}, rs::fallback(std::ref(kept))));
 }
 
 TEST_CASE("a fallback may answer with a failing value, which then is the outcome", "[fallback]") {

@@ -2,6 +2,7 @@
 #include <resilience/outcome.hpp>
 
 #include "support/catch.hpp"
+#include "support/world.hpp"
 
 #include <tl/expected.hpp>
 
@@ -92,6 +93,63 @@ TEST_CASE("an outcome of a reference keeps identity", "[outcome][H-CPP-08]") {
     CHECK(&c.value() == &x);
     CHECK(&std::move(o).value() == &x);
     CHECK(&o.take() == &x);
+}
+
+TEST_CASE("a reference is judged by what it refers to, and stays the same one", "[outcome][H-CPP-08]") {
+    using result = tl::expected<int, std::string>;
+    const result bad = tl::unexpected<std::string>("no");
+    auto code = std::make_error_code(std::errc::io_error);
+    auto of_result = captured<const result&>([&]() -> const result& { return bad; });
+    auto of_code = captured<std::error_code&>([&]() -> std::error_code& { return code; });
+
+    CHECK_FALSE(of_result.has_value());
+    CHECK(of_result.error().message() == "no");
+    CHECK(of_result.error().value<result>() == &bad);
+    CHECK(of_result.result().error() == &of_result.error());
+    CHECK_THROWS_AS(of_result.value(), std::system_error);
+    CHECK(&of_result.take() == &bad);
+    CHECK(of_code.error().code() == std::errc::io_error);
+    CHECK(&of_code.take() == &code);
+
+    auto moved = std::move(of_result);
+    CHECK(moved.error().value<result>() == &bad);
+    code.clear();
+    of_code.capture([&]() -> std::error_code& { return code; });
+    CHECK(&of_code.value() == &code);
+}
+
+TEST_CASE("an accepted reference is shown to policies", "[outcome]") {
+    const int five = 5;
+    const support::http_answer missing{404};
+    auto number = captured<const int&>([&]() -> const int& { return five; });
+    auto answer = captured<const support::http_answer&>([&]() -> const auto& { return missing; });
+
+    CHECK(number.result().as_failure().value<int>() == &five);
+    CHECK(answer.has_value());
+    CHECK(answer.result().judged() == rs::verdict::ignored);
+    CHECK(answer.result().as_failure().http_status() == 404);
+}
+
+TEST_CASE("references to whatever nobody can look into are successes", "[outcome]") {
+    volatile int sensor = 3;
+    int row[2] = {1, 2};
+    auto of_volatile = captured<volatile int&>([&]() -> volatile int& { return sensor; });
+    auto of_array = captured<int(&)[2]>([&]() -> int(&)[2] { return row; });
+    auto of_function = captured<void (&)()>([]() -> void (&)() { return break_down; });
+
+    CHECK(&of_volatile.value() == &sensor);
+    CHECK(of_volatile.result().succeeded());
+    CHECK(&of_array.value() == &row);
+    CHECK(of_array.result().as_failure().value<int[2]>() == &row);
+    CHECK(&of_function.value() == &break_down);
+    CHECK(of_function.result().succeeded());
+}
+
+TEST_CASE("a rejection of a call that returns a reference is thrown", "[outcome]") {
+    rs::outcome<const std::error_code&> o;
+    o.fail(rs::rejection{.code = rs::errc::circuit_open});
+
+    CHECK_THROWS_AS(o.take(), rs::circuit_open_error);
 }
 
 TEST_CASE("an outcome of a move-only value moves it out", "[outcome]") {
@@ -205,6 +263,10 @@ TEST_CASE("an outcome that nobody filled says so", "[outcome]") {
     CHECK_FALSE(none.has_value());
     CHECK(none.error().message() == "no outcome");
     CHECK_THROWS_AS(none.value(), std::logic_error);
+    CHECK_THROWS_AS(none.take(), std::logic_error);
+    CHECK_FALSE(none.result().succeeded());
+    CHECK(none.result().error() == &none.error());
+    CHECK(none.result().as_failure().value<int>() == nullptr);
 }
 
 namespace asked_once {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/carriers.hpp>
 #include <resilience/detail/text.hpp>
 #include <resilience/error.hpp>
 #include <resilience/rejection.hpp>
@@ -37,24 +38,6 @@ inline bool is_cancellation(const std::error_code& code) noexcept {
 
 } // namespace detail
 
-/// Mixin for exceptions that stand for an HTTP answer; found by dynamic_cast. It lets every policy
-/// judge the exception by its status and respect the server's Retry-After.
-class RESILIENCE_VISIBLE http_carrier {
-public:
-    virtual ~http_carrier() = default;
-    virtual int http_status() const noexcept = 0;
-    virtual std::optional<duration> retry_after() const noexcept { return std::nullopt; }
-};
-
-/// Mixin for exceptions that know whether anything reached the other side; found by dynamic_cast. Values
-/// say it by the free function was_not_sent (see result_traits.hpp).
-class RESILIENCE_VISIBLE not_sent_carrier {
-public:
-    virtual ~not_sent_carrier() = default;
-    /// True: nothing was sent, for certain.
-    virtual bool not_sent() const noexcept = 0;
-};
-
 /// Why a call gave no accepted value: the user's exception, a returned value that stands for a
 /// failure, or a rejection by a policy. Cheap to look at: nothing is rethrown to find its type.
 ///
@@ -77,7 +60,7 @@ public:
 
     /// Null for failing values and rejections (unless a timeout's make_exception provided one).
     std::exception_ptr exception() const noexcept { return exception_; }
-    /// The exception, if it is an E or derived from it.
+    /// The exception, if it is an E or derived from it; for a failing outcome that was returned, the one in it.
     template <class E>
     const E* as() const noexcept;
     /// The failing (or, for predicates built by on_result, any) returned value, if it is exactly a V.
@@ -90,7 +73,7 @@ public:
     /// Whether it is an exception that an E handler would catch.
     template <class E>
     bool exception_is() const noexcept {
-        return exception_ != nullptr && as<E>() != nullptr;
+        return (exception_ != nullptr || source_ == source::value) && as<E>() != nullptr;
     }
     /// True if a policy, not the callable, made it.
     bool is_rejection() const noexcept { return source_ == source::rejection; }
@@ -128,7 +111,14 @@ public:
         std::string (*message)(const void*);
         failure (*describe)(const void*);
         bool (*not_sent)(const void*) noexcept; ///< null if the type does not say
+        /// Null if failing values of the type hold no failure of ours.
+        const failure* (*inner)(const void*) noexcept = nullptr;
     };
+    /// What speaks for a failing value that holds a failure, as an outcome does; else this one.
+    const failure& innermost() const noexcept {
+        const failure* held = held_failure();
+        return held != nullptr ? held->innermost() : *this;
+    }
     /// The rejection, if it is nothing but one: no cause, no exception instead. Else null.
     const rejection* plain_rejection() const noexcept {
         return source_ == source::rejection && !exception_ && !cause_ ? &rejection_ : nullptr;
@@ -157,6 +147,9 @@ private:
     const std::exception* known_exception() const noexcept {
         return source_ == source::exception ? static_cast<const std::exception*>(object_) : nullptr;
     }
+    const failure* held_failure() const noexcept {
+        return source_ == source::value && ops_->inner != nullptr ? ops_->inner(object_) : nullptr;
+    }
     std::system_error value_error() const;
     const http_carrier* carrier() const noexcept {
         return source_ == source::exception ? as<http_carrier>() : nullptr;
@@ -182,6 +175,7 @@ const E* failure::as() const noexcept {
             return dynamic_cast<const E*>(known);
         }
     }
+    if (const failure* held = held_failure()) return held->as<E>();
 #if RESILIENCE_EXCEPTIONS
     if (!exception_) return nullptr;
     try {
@@ -209,6 +203,7 @@ inline std::optional<int> failure::http_status() const noexcept {
 }
 
 inline std::optional<bool> failure::not_sent() const noexcept {
+    if (const failure* held = held_failure()) return held->not_sent();
     if (source_ == source::value)
         return ops_->not_sent != nullptr ? std::optional(ops_->not_sent(object_)) : std::nullopt;
     if (const auto* carrier = as<not_sent_carrier>()) return carrier->not_sent();
@@ -230,9 +225,9 @@ inline std::system_error failure::value_error() const {
 }
 
 inline void failure::set_cause(const failure& cause) {
-    auto kept = std::make_shared<failure>(cause);
+    auto kept = std::make_shared<failure>(cause.innermost());
     if (kept->source_ == source::value) { // the value itself goes with the next attempt: keep its text
-        kept->exception_ = std::make_exception_ptr(cause.value_error());
+        kept->exception_ = std::make_exception_ptr(kept->value_error());
         kept->source_ = source::exception;
         kept->object_ = nullptr;
         kept->ops_ = nullptr;
@@ -255,6 +250,7 @@ inline std::string failure::type_name() const {
 }
 
 RESILIENCE_COLD inline const std::type_info* failure::type() const noexcept {
+    if (const failure* held = held_failure()) return held->type();
     if (source_ == source::value) return ops_->type;
     if (const auto* known = known_exception()) return &typeid(*known);
     if (source_ == source::rejection) {
@@ -280,6 +276,7 @@ RESILIENCE_COLD inline void failure::rethrow() const {
 #if RESILIENCE_EXCEPTIONS
     if (exception_) std::rethrow_exception(exception_);
 #endif
+    if (const failure* held = held_failure()) held->rethrow();
     if (source_ == source::value) detail::raise(value_error());
     if (source_ == source::exception) detail::raise(std::logic_error("resilience: no failure to rethrow"));
 #if RESILIENCE_EXCEPTIONS

@@ -8,6 +8,7 @@
 #include <resilience/predicate.hpp>
 
 #include <concepts>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,17 @@ inline constexpr bool answered_by_task = false;
 template <class Given, class Slot>
     requires std::same_as<Given, typename Slot::task_type>
 inline constexpr bool answered_by_task<Given, Slot> = true;
+
+/// Whether R, a reference, can refer to what is given and need no temporary for it.
+template <class R, class Given>
+inline constexpr bool refers_to_given =
+    std::is_lvalue_reference_v<Given> &&
+    std::is_convertible_v<std::add_pointer_t<Given>, std::add_pointer_t<R>>;
+template <class R, class Given>
+    requires std::same_as<std::remove_cvref_t<Given>,
+                          std::reference_wrapper<typename std::remove_cvref_t<Given>::type>>
+inline constexpr bool refers_to_given<R, Given> =
+    std::is_convertible_v<typename std::remove_cvref_t<Given>::type*, std::add_pointer_t<R>>;
 
 } // namespace detail
 
@@ -49,14 +61,15 @@ public:
 
     fallback_stats stats() const noexcept { return counts_->read(); }
 
-    /// Whether a result of type R can be made of what the source gives.
+    /// Whether a result of type R can be made of what the source gives. A reference never refers to a stored
+    /// value: the policy may be gone before the reference.
     template <class R>
     static consteval bool gives() {
         if constexpr (std::is_invocable_v<const Source&, const failure&>)
             return fits<R, std::invoke_result_t<const Source&, const failure&>>();
         else if constexpr (std::is_invocable_v<const Source&>)
             return fits<R, std::invoke_result_t<const Source&>>();
-        else return fits<R, const Source&>();
+        else return fits<R, std::conditional_t<std::is_reference_v<R>, Source, const Source&>>();
     }
 
     // What follows is for drivers.
@@ -105,7 +118,11 @@ public:
     template <class Slot>
     attempt_state<Slot> begin(call_context&, Slot& slot) const noexcept {
         using R = typename Slot::result_type;
-        static_assert(detail::answered_by_task<given_type, Slot> || gives<R>(),
+        static_assert(
+            detail::answered_by_task<given_type, Slot> || !std::is_reference_v<R> || gives<R>(),
+            "resilience: the call returns a reference, and what the fallback gives may be gone before "
+            "it: give a reference to an object that lasts, or std::ref of one");
+        static_assert(detail::answered_by_task<given_type, Slot> || std::is_reference_v<R> || gives<R>(),
                       "resilience: the fallback gives no value that the call's result can be made of (and no "
                       "task of the callable's type)");
         static_assert(std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
@@ -153,6 +170,7 @@ private:
     template <class R, class Given>
     static consteval bool fits() {
         if constexpr (std::is_void_v<R>) return true;
+        else if constexpr (std::is_reference_v<R>) return detail::refers_to_given<R, Given>;
         else return std::is_convertible_v<Given, R>;
     }
     template <class R>

@@ -2,82 +2,27 @@
 #pragma once
 
 #include <resilience/attempt_result.hpp>
-#include <resilience/detail/immortal.hpp>
+#include <resilience/outcome_slot.hpp>
+#include <resilience/outcome_traits.hpp>
 #include <resilience/result_traits.hpp>
 
 #include <cxxabi.h>
-#include <cstdint>
 #include <memory>
 #include <new>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 namespace resilience::inline RESILIENCE_ABI {
 
 /// The value of a call, or why there is none. Movable if R is; one that holds a non-movable R stays
 /// where try_call made it.
 template <class R>
-class [[nodiscard]] outcome;
-
-namespace detail {
-
-/// The part of an outcome that does not depend on R.
-class outcome_slot {
-public:
-    outcome_slot(const outcome_slot&) = delete;
-    outcome_slot& operator=(const outcome_slot&) = delete;
-
-    bool has_failure() const noexcept { return content_ >= content::failing_value; }
-
-protected:
-    enum class content : std::uint8_t { nothing, value, undescribed, failing_value, failure };
-
-    outcome_slot() noexcept {} // NOLINT(modernize-use-equals-default): the union stays empty
-    ~outcome_slot() {
-        if (has_failure()) failure_.~failure();
-    }
-
-    union {
-        failure failure_; // alive if has_failure()
-    };
-    content content_ = content::nothing;
-    verdict judged_ = verdict::success; // of a value; asked of its type once
-};
-
-/// What an outcome that nobody filled says.
-RESILIENCE_COLD inline const failure& no_outcome() noexcept {
-    static const immortal<failure> none;
-    return none.get();
-}
-
-struct fill_t {};
-inline constexpr fill_t fill{};
-
-template <class R>
-struct stored {
-    using type = R;
-};
-template <class R>
-struct stored<R&> {
-    using type = R*;
-};
-template <>
-struct stored<void> {
-    using type = std::monostate;
-};
-
-} // namespace detail
-
-template <class R>
 class [[nodiscard]] outcome : private detail::outcome_slot {
     using stored = typename detail::stored<R>::type;
     static constexpr bool is_object = !std::is_void_v<R> && !std::is_reference_v<R>;
     static constexpr bool is_movable = std::is_move_constructible_v<stored>;
-    static constexpr bool can_be_failing = is_object && [] {
-        if constexpr (is_object) return result_traits<R>::can_fail;
-        else return false;
-    }();
+    static constexpr bool can_be_failing = detail::can_be_failing<R>;
+    using seen = std::remove_cvref_t<R>; // what a result is judged by, and shown as
 
 public:
     using value_type = R;
@@ -180,10 +125,10 @@ public:
         } else {
             ::new (static_cast<void*>(std::addressof(value_))) stored(f());
             content_ = content::value;
-            if constexpr (can_be_failing) {
-                judged_ = result_traits<R>::judge(value_);
-                if (judged_ == verdict::failure) content_ = content::undescribed;
-            }
+        }
+        if constexpr (can_be_failing) {
+            judged_ = result_traits<seen>::judge(access());
+            if (judged_ == verdict::failure) content_ = content::undescribed;
         }
     }
     /// What keep_undescribed() left to do.
@@ -220,23 +165,20 @@ public:
 #endif
     }
     attempt_result result() const {
-        if (has_failure()) return attempt_result(failure_);
-        if constexpr (is_object) {
-            return attempt_result(std::addressof(value_), &detail::ops_of<R>, judged_);
+        if (has_failure() || is_empty()) return attempt_result(error());
+        if constexpr (detail::shows_object<R>) {
+            return attempt_result(std::addressof(**this), &detail::ops_of<seen>, judged_);
         } else {
             return attempt_result(nullptr, nullptr, verdict::success);
         }
     }
     /// The value, accepted or failing; a rejection in an R that can carry it; else throws.
     R take() {
-        if (has_failure()) [[unlikely]] {
-            if constexpr (is_object) {
-                if (content_ == content::failing_value) return static_cast<R&&>(value_);
-                if constexpr (detail::carries_errors<R>) {
-                    if (failure_.is_rejection()) return detail::carry<R>(failure_);
-                }
+        if (!has_value() && content_ != content::failing_value) [[unlikely]] {
+            if constexpr (detail::carries_errors<R>) {
+                if (error().is_rejection()) return detail::carry<R>(error());
             }
-            failure_.rethrow();
+            error().rethrow();
         }
         if constexpr (is_object) return static_cast<R&&>(value_);
         else return access();
@@ -261,7 +203,7 @@ private:
         else return value_;
     }
     void mark_failing() {
-        ::new (static_cast<void*>(std::addressof(failure_))) failure(detail::describe(value_));
+        ::new (static_cast<void*>(std::addressof(failure_))) failure(detail::describe<seen>(access()));
         content_ = content::failing_value;
     }
     void take_over(outcome&& other) noexcept(std::is_nothrow_move_constructible_v<stored>) {
@@ -270,7 +212,7 @@ private:
         }
         if (other.has_failure()) {
             ::new (static_cast<void*>(std::addressof(failure_))) failure(other.failure_);
-            failure_.refer_to(std::addressof(value_));
+            if constexpr (is_object) failure_.refer_to(std::addressof(value_));
         }
         content_ = other.content_;
         judged_ = other.judged_;

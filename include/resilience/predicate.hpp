@@ -83,7 +83,8 @@ namespace detail {
 /// What `f` says of the failure's exception; false if it is no E. For an error type of ours, what a
 /// rejection would be thrown as counts too; on<std::exception>() does not mean rejections.
 template <class E, class F>
-bool ask_of_exception(const failure& why, const F& f) {
+bool ask_of_exception(const failure& seen, const F& f) {
+    const failure& why = seen.innermost();
     if (const E* e = why.as<E>()) return f(*e);
 #if RESILIENCE_EXCEPTIONS
     if constexpr (std::is_base_of_v<error, E>) {

@@ -70,8 +70,7 @@ __attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, const call_
 
 template <class R>
 bool healthy(const outcome<R>& out) {
-    if constexpr (std::is_void_v<R> || std::is_reference_v<R>) return out.has_value();
-    else if constexpr (!result_traits<R>::can_fail) return out.has_value();
+    if constexpr (!can_be_failing<R>) return out.has_value();
     else return out.has_value() && out.judged() == verdict::success;
 }
 
@@ -93,7 +92,7 @@ public:
 template <class R, class P>
 RESILIENCE_INLINE bool is_due_again(outcome<R>& out, const P& policy, typename P::ticket& t) {
     bool again = false;
-    if constexpr (!std::is_void_v<R> && !std::is_reference_v<R>) {
+    if constexpr (can_be_failing<R>) {
         if (out.is_undescribed()) {
             out.capture_failure_of([&]() RESILIENCE_INLINE_LAMBDA {
                 again = policy.again(t, [&]() RESILIENCE_INLINE_LAMBDA { return in_short(*out); });

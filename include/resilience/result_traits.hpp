@@ -3,10 +3,10 @@
 
 #include <resilience/detail/returned.hpp>
 #include <resilience/failure.hpp>
+#include <resilience/verdict.hpp>
 
 #include <concepts>
-#include <cstdint>
-#include <new>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,21 +16,6 @@
 #include <utility>
 
 namespace resilience::inline RESILIENCE_ABI {
-
-/// What an outcome says about the health of the thing that was called.
-enum class verdict : std::uint8_t {
-    success,
-    failure,
-    ignored, ///< says nothing: cancelled, refused locally, or the caller's own mistake (HTTP 4xx)
-};
-
-/// HTTP by default: 408, 425, 429 and 5xx speak of the server's health and are retried; other 4xx are
-/// the caller's mistake. No status at all means that no answer came: a transport error.
-constexpr verdict http_verdict(std::optional<int> status) noexcept {
-    if (!status || *status == 408 || *status == 425 || *status == 429 || *status >= 500)
-        return verdict::failure;
-    return *status >= 400 ? verdict::ignored : verdict::success;
-}
 
 /// One line makes a type with `bool ok() const` tell success from failure:
 /// `template <> inline constexpr bool resilience::enable_status_like<my_status> = true;`
@@ -135,6 +120,26 @@ struct result_traits {
 
 namespace detail {
 
+/// Whether there is anything to look at in what a call returns: an object, or a reference to one.
+template <class R>
+inline constexpr bool shows_object =
+    std::is_object_v<std::remove_reference_t<R>> && !std::is_volatile_v<std::remove_reference_t<R>> &&
+    !std::is_unbounded_array_v<std::remove_reference_t<R>>;
+/// Whether a result of that type can stand for a failure. A reference is judged by what it refers to.
+template <class R>
+inline constexpr bool can_be_failing = false;
+template <class R>
+    requires shows_object<R>
+inline constexpr bool can_be_failing<R> = result_traits<std::remove_cvref_t<R>>::can_fail;
+
+/// A type whose failing values hold a whole failure, which speaks for them: `failure_in(r)`, null in an accepted
+/// one. A rejection as such a value: `failing(why)`.
+template <class R>
+concept holds_failure = std::is_object_v<R> && requires(const R& r, const failure& why) {
+    { result_traits<R>::failure_in(r) } -> std::same_as<const failure*>;
+    { result_traits<R>::failing(why) } -> std::same_as<R>;
+};
+
 template <class R>
 struct error_of {};
 template <expected_like R>
@@ -152,13 +157,16 @@ concept carries_code =
 
 /// Whether a rejection can be returned in an R instead of being thrown.
 template <class R>
-inline constexpr bool carries_errors = carries_unexpected<R> || carries_code<R> ||
-                                       std::same_as<R, std::error_code> || std::same_as<R, std::errc>;
+inline constexpr bool carries_errors =
+    !std::is_reference_v<R> && (carries_unexpected<R> || carries_code<R> || holds_failure<R> ||
+                                std::same_as<R, std::error_code> || std::same_as<R, std::errc>);
 
 /// A rejection as a value of R; only where carries_errors<R>.
 template <class R>
 R carry(const failure& f) {
-    if constexpr (carries_unexpected<R>) {
+    if constexpr (holds_failure<R>) {
+        return result_traits<R>::failing(f);
+    } else if constexpr (carries_unexpected<R>) {
         using E = typename error_of<R>::type;
         using unexpected = typename R::unexpected_type;
         if constexpr (std::is_constructible_v<E, std::error_code>) {
@@ -190,6 +198,17 @@ constexpr auto not_sent_op() noexcept -> bool (*)(const void*) noexcept {
     }
 }
 
+template <class R>
+constexpr auto inner_op() noexcept -> const failure* (*)(const void*) noexcept {
+    if constexpr (holds_failure<R>) {
+        return [](const void* value) noexcept -> const failure* {
+            return result_traits<R>::failure_in(*static_cast<const R*>(value));
+        };
+    } else {
+        return nullptr;
+    }
+}
+
 /// A text of the user's that throws must not end a call, or the program.
 template <class R>
 std::string message_of(const R& r) {
@@ -202,7 +221,8 @@ std::string message_of(const R& r) {
 template <class R>
 inline constexpr failure::value_ops ops_of{
     &typeid(R), [](const void* value) { return message_of(*static_cast<const R*>(value)); },
-    [](const void* value) { return describe(*static_cast<const R*>(value)); }, not_sent_op<R>()};
+    [](const void* value) { return describe(*static_cast<const R*>(value)); }, not_sent_op<R>(),
+    inner_op<R>()};
 
 template <class R>
 duration hint_of(const R& r) {
@@ -221,53 +241,20 @@ int status_of(const R& r) {
 
 template <class R>
 failure describe(const R& r) {
-    return failure(&r, ops_of<R>, result_traits<R>::code(r), status_of(r), hint_of(r));
+    return failure(std::addressof(r), ops_of<R>, result_traits<R>::code(r), status_of(r), hint_of(r));
 }
 
-} // namespace detail
-
-namespace detail {
-
-RESILIENCE_INLINE verdict default_verdict(const std::error_code& code, std::optional<int> status) noexcept {
-    if (code) {
-        if (code.category() == resilience::error_category()) {
-            const auto ours = static_cast<errc>(code.value());
-            return ours == errc::timed_out || ours == errc::retries_exhausted ? verdict::failure
-                                                                              : verdict::ignored;
-        }
-        if (is_cancellation(code)) return verdict::ignored;
-    }
-    // A carrier may stand for a transport error too: it then says 0 (or less).
-    return status && *status > 0 ? http_verdict(status) : verdict::failure;
-}
-
-} // namespace detail
-
-/// What a failure says about health unless a predicate of the user's decides. Local rejections,
-/// cancellation and std::bad_alloc say nothing; a time-out is a failure; an HTTP status speaks for
-/// itself; anything else is a failure. Breakers record and retries retry what is judged `failure`.
-inline verdict default_verdict(const failure& f) noexcept {
-    const verdict judged = detail::default_verdict(f.code(), f.http_status());
-    return judged == verdict::failure && f.exception_is<std::bad_alloc>() ? verdict::ignored : judged;
-}
-
-namespace detail {
-
-/// What a retry asks of a failure first.
-struct failure_in_short {
-    verdict judged;
-    bool has_hint; ///< of when to come back
-};
-inline failure_in_short in_short(const failure& f) noexcept {
-    return {resilience::default_verdict(f), f.retry_after().has_value()};
-}
-/// The same of a failing value, without making a failure of it.
+/// What a retry asks of a failing value first, without making a failure of it.
 template <class R>
 RESILIENCE_INLINE failure_in_short in_short(const R& failing) {
-    const int status = status_of(failing);
-    return {
-        default_verdict(result_traits<R>::code(failing), status != 0 ? std::optional(status) : std::nullopt),
-        hint_of(failing) >= duration{0}};
+    if constexpr (holds_failure<R>) {
+        return in_short(*result_traits<R>::failure_in(failing));
+    } else {
+        const int status = status_of(failing);
+        return {default_verdict(result_traits<R>::code(failing),
+                                status != 0 ? std::optional(status) : std::nullopt),
+                hint_of(failing) >= duration{0}};
+    }
 }
 
 } // namespace detail

@@ -1,5 +1,5 @@
-// expect: resilience: the fallback gives no value that the call's result can be made of
-// [H-CPP-08] A reference to the fallback's own temporary would dangle.
+// expect: resilience: the call returns a reference, and what the fallback gives may be gone before it
+// [H-CPP-08] The value that a fallback stores goes with the last copy of the policy, which may be a temporary.
 #include <resilience/fallback.hpp>
 
 #include <functional>
@@ -11,5 +11,5 @@ int main() {
 #else
     const auto guard = resilience::fallback(kept);
 #endif
-    guard([&]() -> int& { return kept; });
+    guard([&]() -> const int& { return kept; });
 }

@@ -63,6 +63,52 @@ TEST_CASE("every policy returns every shape of result", "[composition][H-CPP-07]
     });
 }
 
+TEST_CASE("a failing value that is returned by reference is retried and counted", "[composition][H-CPP-08]") {
+    world w;
+    const rs::retry retry{support::at_once(3), w.reg};
+    const rs::circuit_breaker breaker{{.failure_threshold = 2}, w.reg};
+    std::vector<std::error_code> codes{std::make_error_code(std::errc::io_error), {}, {}};
+    std::size_t calls = 0;
+    const auto next = [&]() -> std::error_code& { return codes[calls++]; };
+
+    CHECK(&retry(next) == &codes[1]);
+    CHECK(calls == 2);
+    calls = 0;
+    CHECK(&(retry | breaker)(next) == &codes[1]);
+    CHECK(breaker.stats().failures == 1);
+
+    codes[1] = codes[2] = codes[0];
+    calls = 0;
+    const auto failed = retry.try_call(next);
+    CHECK(failed.error().value<std::error_code>() == &codes[2]);
+    calls = 0;
+    CHECK(&breaker(next) == &codes[0]);
+    CHECK(breaker.state() == rs::circuit_state::open);
+    CHECK_THROWS_AS(breaker(next), rs::circuit_open_error);
+}
+
+TEST_CASE("an answer that is returned by reference is judged by its status and asked by on_result",
+          "[composition]") {
+    world w;
+    auto config = support::plain(2);
+    const support::http_answer busy{503, 7s};
+    const support::http_answer missing{404};
+    const auto get = [](const support::http_answer& a) -> const support::http_answer& { return a; };
+    const rs::circuit_breaker breaker{{.failure_threshold = 1}, w.reg};
+
+    CHECK(&breaker(get, missing) == &missing);
+    CHECK(breaker.stats().ignored == 1);
+    CHECK(&rs::retry(config, w.reg)(get, busy) == &busy);
+    CHECK(w.clock.slept() == std::vector<rs::duration>{7s});
+    config.retry_if =
+        rs::on_result<support::http_answer>([](const support::http_answer& a) { return a.status == 404; });
+    const rs::retry patient{config, w.reg};
+    CHECK(&patient(get, missing) == &missing);
+    CHECK(patient.stats().retries == 1);
+    CHECK(&patient(get, busy) == &busy);
+    CHECK(patient.stats().retries == 1);
+}
+
 TEST_CASE("results that are void pass every policy and a fallback", "[composition][H-CPP-07]") {
     with_every_policy([](const auto& guard, auto...) {
         int ran = 0;

@@ -3,7 +3,7 @@
 
 #include <resilience/circuit_state.hpp>
 #include <resilience/mechanism/backoff.hpp>
-#include <resilience/result_traits.hpp>
+#include <resilience/verdict.hpp>
 #include <resilience/time.hpp>
 
 #include <algorithm>
