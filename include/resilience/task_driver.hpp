@@ -246,16 +246,14 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
 #else
         }
 #endif
-        if (limit) {
-            limit->finish();
-            slot.settle_race(*limit, ctx.stopped_by_deadline());
-        }
+        if (limit) limit->finish();
         if constexpr (can_be_cancelled) {
             if (slot.out().has_failure()) {
                 auto asked = traits::cancellation();
                 if (traits::is_cancelled(co_await std::move(asked))) ctx.cancel();
             }
         }
+        if (limit) slot.settle_race(*limit, ctx.stopped_by_deadline());
         next = now == step::attempt ? steps.settle() : steps.answered();
     }
     if constexpr (std::is_void_v<typename task_traits<typename As::task_type>::value_type>) {
