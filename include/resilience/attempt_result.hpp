@@ -32,12 +32,15 @@ public:
     void postpone(time_point moment) noexcept {
         if (moment > not_before_) not_before_ = moment;
     }
-    /// For an attempt that was raced with a deadline: whether it lost against that one. Empty if there was
-    /// no race: then the clock decides who is late.
+    /// For an attempt that was raced with a deadline: whether it lost against that one, or finished before it.
+    /// Empty if the race says neither: then the clock decides who is late.
     std::optional<bool> overran(time_point deadline) const noexcept {
         if (raced_until_ == time_point::min()) return std::nullopt;
-        return lost_ && deadline <= raced_until_;
+        if (!lost_) return false; // every limit further out is at that moment or later
+        if (deadline <= raced_until_) return true;
+        return std::nullopt; // it ended after that moment; how long after, the race has not seen
     }
+    /// The earliest deadline, and whether the attempt lost against it.
     void raced(time_point until, bool lost) noexcept {
         raced_until_ = until;
         lost_ = lost;

@@ -20,6 +20,8 @@ public:
     virtual void refuse(failure why) noexcept = 0;
     /// The call keeps the outcome of the attempt before; one that never had any was cancelled.
     virtual void stand() noexcept = 0;
+    /// Another outcome than that of the attempt has been left in the slot, by other means than these.
+    virtual void revised() noexcept = 0;
     /// The slot as the type of that name (a typed_slot<R>, or what a task's driver adds), if it is one.
     virtual void* as(const std::type_info& type) noexcept = 0;
     /// The result's type, for messages.
@@ -49,6 +51,7 @@ public:
     void stand() noexcept override {
         if (out_->is_empty()) out_->fail(rejection{.code = errc::cancelled});
     }
+    void revised() noexcept override {}
     void* as(const std::type_info& type) noexcept override {
         return type == typeid(typed_slot<R>) ? this : nullptr;
     }
@@ -88,6 +91,7 @@ public:
         stopped_at_ = time_point::min(); // another outcome than that of the attempt
         typed_slot<R>::fail(std::move(why));
     }
+    void revised() noexcept override { stopped_at_ = time_point::min(); }
 
 private:
     RESILIENCE_COLD void time_out(time_point deadline) noexcept {

@@ -102,6 +102,7 @@ public:
             } else {
                 policy_->replace(out, ctx);
             }
+            slot_->revised();
             return settlement::revise();
         }
         settlement never_began(const attempt_result& result, call_context& ctx) {

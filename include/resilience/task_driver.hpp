@@ -4,6 +4,7 @@
 // The driver of coroutines: the loop of driver.hpp, awaiting instead of blocking.
 
 #include <resilience/callable.hpp>
+#include <resilience/detail/task_arguments.hpp>
 #include <resilience/driver.hpp>
 #include <resilience/quick_way.hpp>
 #include <resilience/task_slot.hpp>
@@ -12,6 +13,7 @@
 #include <cxxabi.h>
 #include <coroutine>
 #include <exception>
+#include <functional>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -30,7 +32,8 @@ struct task_job<Task, F, std::tuple<A...>, P...> {
                   "cancelled: use timeout");
     static constexpr bool is_quick = ((quick<P> && !narrowing<P>) && ...);
 
-    using call_type = bound_call<std::remove_reference_t<F>&, std::remove_reference_t<A>&...>;
+    static constexpr bool takes_context = context_callable<F, A...>;
+    using arguments = arguments_of<takes_context, F, A...>;
     using slot_type = task_slot<Task>;
     using steps_type = steps_of<slot_type, P...>;
 
@@ -50,9 +53,14 @@ struct task_job<Task, F, std::tuple<A...>, P...> {
         if (parent != nullptr) ctx.inherit(*parent);
         if (options) ctx.apply(*options);
     }
-    Task call(call_context& ctx) {
-        const call_type bound{f, std::apply([](auto&... a) { return std::tie(a...); }, args)};
-        return bound(ctx);
+    Task call(call_context& ctx, arguments& passed) {
+        return passed.pass_to(
+            [&](auto&&... a) -> Task {
+                if constexpr (takes_context)
+                    return static_cast<Task>(std::invoke(f, ctx, std::forward<decltype(a)>(a)...));
+                else return static_cast<Task>(std::invoke(f, std::forward<decltype(a)>(a)...));
+            },
+            args);
     }
 };
 
@@ -173,6 +181,7 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
     job.prepare(ctx);
     task_slot<Task> slot;
     task_steps<job_type, P...> steps(job, job.policies, slot, ctx);
+    typename job_type::arguments arguments;
 
     step next = steps.begin();
     while (next != step::done) {
@@ -218,7 +227,7 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
 #else
         {
 #endif
-            Task attempt = now == step::attempt ? job.call(ctx) : slot.take_answer();
+            Task attempt = now == step::attempt ? job.call(ctx, arguments) : slot.take_answer();
             if (limit) {
                 auto race = traits::race(std::move(attempt), *limit);
                 if constexpr (gives_value) {
@@ -246,16 +255,14 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
 #else
         }
 #endif
-        if (limit) {
-            limit->finish();
-            slot.settle_race(*limit, ctx.stopped_by_deadline());
-        }
+        if (limit) limit->finish();
         if constexpr (can_be_cancelled) {
             if (slot.out().has_failure()) {
                 auto asked = traits::cancellation();
                 if (traits::is_cancelled(co_await std::move(asked))) ctx.cancel();
             }
         }
+        if (limit) slot.settle_race(*limit, ctx.stopped_by_deadline());
         next = now == step::attempt ? steps.settle() : steps.answered();
     }
     if constexpr (std::is_void_v<typename task_traits<typename As::task_type>::value_type>) {

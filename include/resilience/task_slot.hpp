@@ -33,6 +33,7 @@ public:
         raced_until_ = time_point::min(); // another outcome than that of the race
         typed_slot<result_type>::fail(std::move(why));
     }
+    void revised() noexcept override { raced_until_ = time_point::min(); }
     void* as(const std::type_info& type) noexcept override {
         return type == typeid(task_slot) ? this : typed_slot<result_type>::as(type);
     }
@@ -64,15 +65,16 @@ public:
         out_.fail(failure(std::current_exception(), known, code));
     }
     /// After an attempt that had a limit: what was asked to end because of its deadline has timed out, by
-    /// whichever of the race and the callable's own stop token.
+    /// whichever of the race and the callable's own stop token. Not if the caller had asked before.
     void settle_race(const task_limit& limit, bool stopped_by_deadline) {
-        const bool struck = limit.how() == task_limit::end::deadline;
+        const bool struck = limit.how() == task_limit::end::deadline && !limit.cancelled_first();
         const bool gave_up =
             (struck || stopped_by_deadline) && out_.has_failure() && out_.error().is_cancellation();
         if (gave_up) out_.fail(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
         if (limit.deadline() == time_point::max()) return;
-        raced_until_ = limit.deadline();
         lost_ = struck || gave_up;
+        // Asked to end by the caller it has neither lost nor finished in time.
+        if (lost_ || limit.how() == task_limit::end::finished) raced_until_ = limit.deadline();
     }
 
 private:

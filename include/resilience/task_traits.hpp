@@ -41,7 +41,7 @@ struct task_traits;
 template <class T>
 concept task = requires { typename task_traits<T>::value_type; };
 
-/// What may end an attempt that is a task before it ends by itself, and which of the two came first.
+/// What may end an attempt that is a task before it ends by itself, and which of them came first.
 /// Thread-safe.
 class task_limit {
 public:
@@ -62,19 +62,39 @@ public:
     bool strike(end how) noexcept { return claim(how); }
     /// The task has finished. False if the limit struck before.
     bool finish() noexcept { return claim(end::finished); }
-    end how() const noexcept { return how_.load(std::memory_order_acquire); }
+    /// The coroutine that awaits the task is cancelled, and the task asked to end for that. What strikes
+    /// from now on asks it once more, and has not come first.
+    void cancel() noexcept {
+        end none = end::none;
+        how_.compare_exchange_strong(none, cancelled, std::memory_order_acq_rel, std::memory_order_acquire);
+    }
+    /// Before anything struck, and before the task had finished.
+    bool cancelled_first() const noexcept { return (bits_of(seen()) & bits_of(cancelled)) != 0; }
+    end how() const noexcept { return without_cancelled(seen()); }
 
 private:
+    static constexpr end cancelled{4}; // a bit beside one of the ends
+    static constexpr std::uint8_t bits_of(end how) noexcept { return static_cast<std::uint8_t>(how); }
+    static constexpr end without_cancelled(end how) noexcept {
+        return end(bits_of(how) & ~bits_of(cancelled));
+    }
+    end seen() const noexcept { return how_.load(std::memory_order_acquire); }
     bool claim(end how) noexcept {
-        end none = end::none;
-        // Release: whoever sees who came first sees what that one did before.
-        return how_.compare_exchange_strong(none, how, std::memory_order_acq_rel, std::memory_order_acquire);
+        end before = seen();
+        while (without_cancelled(before) == end::none) {
+            const end after = end(bits_of(before) | bits_of(how));
+            // Release: whoever sees who came first sees what that one did before.
+            if (how_.compare_exchange_weak(before, after, std::memory_order_acq_rel,
+                                           std::memory_order_acquire))
+                return true;
+        }
+        return false;
     }
 
     time_source* clock_;
     time_point deadline_;
     std::stop_token stop_;
-    detail::atomic<end> how_{end::none}; // none, then one of the others for ever
+    detail::atomic<end> how_{end::none}; // none or cancelled, then one of the ends beside it for ever
 };
 
 /// A limit as a stop token, for tasks that end by one. Requested on whatever thread the limit strikes, and
@@ -82,7 +102,7 @@ private:
 class stop_at_limit {
 public:
     explicit stop_at_limit(task_limit& limit, const std::stop_token& cancelled = {})
-        : on_cancel_(cancelled, call_context::stop_request{source_}),
+        : on_cancel_(cancelled, cancel{&limit, source_}),
           on_stop_(limit.stop_token(), strike{&limit, task_limit::end::stopped, source_}) {
         if (limit.deadline() == time_point::max()) return;
         strike at_deadline{&limit, task_limit::end::deadline, source_};
@@ -105,8 +125,17 @@ private:
         }
     };
 
+    struct cancel {
+        task_limit* limit;
+        std::stop_source source;
+        void operator()() {
+            limit->cancel();
+            call_context::stop_request{source}();
+        }
+    };
+
     std::stop_source source_;
-    std::stop_callback<call_context::stop_request> on_cancel_;
+    std::stop_callback<cancel> on_cancel_;
     std::stop_callback<strike> on_stop_;
     timer at_deadline_;
 };

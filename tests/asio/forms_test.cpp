@@ -52,6 +52,9 @@ TEST_CASE("every documented form of an awaited call is safe", "[asio][forms]") {
         length += (co_await guard(std::move(given))).size();
         length += (co_await guard(echo, text)).size();
         length += (co_await guard(echo, std::string(100, 'x'))).size();
+        auto of_literal = guard.named("op").try_call(echo, "more characters than a small string holds");
+        length += (co_await std::move(of_literal))->size() + 100 - 41;
+        length += (co_await guard(echo, "more characters than a small string holds")).size() + 100 - 41;
         length += (co_await guard([] { return long_answer(); })).size();
         length += (co_await guard([&] { return echo(text); })).size();
         length += (co_await guard.named("op")(echo, text)).size();
@@ -64,6 +67,6 @@ TEST_CASE("every documented form of an awaited call is safe", "[asio][forms]") {
     };
     const started call(w, all());
     w.run();
-    CHECK(call.result() == 13 * 100);
+    CHECK(call.result() == 15 * 100);
     CHECK(held.use_count() == 1);
 }

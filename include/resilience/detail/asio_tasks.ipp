@@ -126,6 +126,7 @@ net::awaitable<T, Ex> race(net::awaitable<T, Ex> task, task_limit& limit) {
     state->limit = &limit;
     const net::cancellation_state cancellation = co_await net::this_coro::cancellation_state;
     state->asked = cancellation.cancelled();
+    if (state->asked != net::cancellation_type::none) limit.cancel();
     net::cancellation_slot own = cancellation.slot();
     const bool throws_if_cancelled = co_await net::this_coro::throw_if_cancelled();
 
@@ -152,6 +153,7 @@ net::awaitable<T, Ex> race(net::awaitable<T, Ex> task, task_limit& limit) {
     if (own.is_connected()) {
         own.assign([state](net::cancellation_type type) {
             if (state->limit == nullptr) return;
+            state->limit->cancel();
             state->asked = state->asked | type;
             state->end_task.emit(type);
         });
