@@ -240,7 +240,7 @@ private:
     }
 
     const sleepers mode_;
-    detail::timer_queue timers_;  // has a lock of its own, never taken together with mutex_
+    detail::timer_queue timers_;           // has a lock of its own, never taken together with mutex_
     mutable detail::waitable_mutex mutex_; // guards all below
     mutable detail::condition_variable changed_;
     time_point now_ = start_time;
