@@ -172,13 +172,15 @@ public:
             return attempt_result(nullptr, nullptr, verdict::success);
         }
     }
-    /// The value, accepted or failing; a rejection in an R that can carry it; else throws.
+    /// The value, accepted or failing; a rejection in an R that can carry it; else throws. Precondition: !is_empty().
     R take() {
-        if (!has_value() && content_ != content::failing_value) [[unlikely]] {
-            if constexpr (detail::carries_errors<R>) {
-                if (error().is_rejection()) return detail::carry<R>(error());
+        if (has_failure()) [[unlikely]] {
+            if (content_ != content::failing_value) {
+                if constexpr (detail::carries_errors<R>) {
+                    if (failure_.is_rejection()) return detail::carry<R>(failure_);
+                }
+                failure_.rethrow();
             }
-            error().rethrow();
         }
         if constexpr (is_object) return static_cast<R&&>(value_);
         else return access();
