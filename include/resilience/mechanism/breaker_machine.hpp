@@ -3,8 +3,8 @@
 
 #include <resilience/circuit_state.hpp>
 #include <resilience/mechanism/backoff.hpp>
-#include <resilience/verdict.hpp>
 #include <resilience/time.hpp>
+#include <resilience/verdict.hpp>
 
 #include <algorithm>
 #include <cstdint>
