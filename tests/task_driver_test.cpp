@@ -639,6 +639,36 @@ TEST_CASE("a rejection reaches a task's result that can carry it without a throw
     CHECK(task.start().result() == rs::errc::circuit_open);
 }
 
+TEST_CASE("tasks of references and of outcomes are judged by what is in them", "[task]") {
+    world w;
+    const rs::retry outer(at_once(3), w.reg);
+    const rs::retry inner(at_once(1), w.reg);
+    const rs::circuit_breaker breaker({}, w.reg);
+    auto bad = std::make_error_code(std::errc::io_error);
+    int runs = 0;
+    const auto reference = [&]() -> lazy<std::error_code&> {
+        ++runs;
+        co_return bad;
+    };
+    const auto hopeless = [&]() -> lazy<int> {
+        ++runs;
+        throw std::runtime_error("no");
+        co_return 0;
+    };
+
+    auto a = outer(reference);
+    CHECK(&a.start().result() == &bad);
+    CHECK(runs == 3);
+    auto b = outer([&] { return inner.try_call(hopeless); });
+    STATIC_REQUIRE(std::is_same_v<decltype(b), lazy<rs::outcome<int>>>);
+    CHECK(b.start().result().error().as<std::runtime_error>() != nullptr);
+    CHECK(runs == 6);
+    breaker.force_open();
+    auto c = breaker([&] { return inner.try_call(hopeless); });
+    CHECK(c.start().result().error().code() == rs::errc::circuit_open);
+    CHECK(runs == 6);
+}
+
 TEST_CASE("a task sees its context, and passes it on", "[task]") {
     world w;
     const rs::retry outer(at_once(2), w.reg);
