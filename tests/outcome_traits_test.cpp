@@ -31,7 +31,7 @@ using support::http_error;
 using support::world;
 
 template <class R, class F>
-rs::outcome<R> captured(F f) {
+rs::outcome<R> outcome_of(F f) {
     return rs::outcome<R>(rs::detail::fill, [&](rs::outcome<R>& o) { o.capture(f); });
 }
 template <class E>
@@ -61,25 +61,25 @@ static_assert(sizeof(rs::outcome<int>) <= sizeof(rs::failure) + 2 * sizeof(void*
 
 TEST_CASE("an outcome that was returned is judged by what is in it", "[outcome_traits]") {
     const int one = 1;
-    CHECK(verdict_on(captured<int>([] { return 1; })) == rs::verdict::success);
-    CHECK(verdict_on(captured<void>([] {})) == rs::verdict::success);
-    CHECK(verdict_on(captured<const int&>([&]() -> const int& { return one; })) == rs::verdict::success);
-    CHECK(verdict_on(captured<http_answer>([] { return http_answer{404}; })) == rs::verdict::ignored);
-    CHECK(verdict_on(captured<http_answer>([] { return http_answer{503}; })) == rs::verdict::failure);
-    CHECK(verdict_on(captured<int>(throwing(std::runtime_error("x")))) == rs::verdict::failure);
-    CHECK(verdict_on(captured<int>(throwing(http_error(404)))) == rs::verdict::ignored);
-    CHECK(verdict_on(captured<int>(throwing(http_error(429)))) == rs::verdict::failure);
-    CHECK(verdict_on(captured<int>(throwing(std::bad_alloc()))) == rs::verdict::ignored);
-    CHECK(verdict_on(captured<int>(throwing(42))) == rs::verdict::failure);
+    CHECK(verdict_on(outcome_of<int>([] { return 1; })) == rs::verdict::success);
+    CHECK(verdict_on(outcome_of<void>([] {})) == rs::verdict::success);
+    CHECK(verdict_on(outcome_of<const int&>([&]() -> const int& { return one; })) == rs::verdict::success);
+    CHECK(verdict_on(outcome_of<http_answer>([] { return http_answer{404}; })) == rs::verdict::ignored);
+    CHECK(verdict_on(outcome_of<http_answer>([] { return http_answer{503}; })) == rs::verdict::failure);
+    CHECK(verdict_on(outcome_of<int>(throwing(std::runtime_error("x")))) == rs::verdict::failure);
+    CHECK(verdict_on(outcome_of<int>(throwing(http_error(404)))) == rs::verdict::ignored);
+    CHECK(verdict_on(outcome_of<int>(throwing(http_error(429)))) == rs::verdict::failure);
+    CHECK(verdict_on(outcome_of<int>(throwing(std::bad_alloc()))) == rs::verdict::ignored);
+    CHECK(verdict_on(outcome_of<int>(throwing(42))) == rs::verdict::failure);
     CHECK(verdict_on(refused()) == rs::verdict::ignored);
     CHECK(verdict_on(rs::outcome<int>()) == rs::verdict::failure);
-    CHECK(verdict_on(captured<rs::outcome<int>>([] { return refused(); })) == rs::verdict::ignored);
+    CHECK(verdict_on(outcome_of<rs::outcome<int>>([] { return refused(); })) == rs::verdict::ignored);
 }
 
 TEST_CASE("the failure in an outcome that was returned speaks for it", "[outcome_traits]") {
-    const auto thrown = captured<int>(throwing(http_error(503, 7s)));
+    const auto thrown = outcome_of<int>(throwing(http_error(503, 7s)));
     const auto open = refused();
-    const auto answer = captured<http_answer>([] { return http_answer{503, 5s}; });
+    const auto answer = outcome_of<http_answer>([] { return http_answer{503, 5s}; });
 
     CHECK(seen(thrown).as<http_error>() == thrown.error().as<http_error>());
     CHECK(seen(thrown).http_status() == 503);
@@ -99,8 +99,8 @@ TEST_CASE("the failure in an outcome that was returned speaks for it", "[outcome
 }
 
 TEST_CASE("an accepted value in an outcome keeps its status and its hint", "[outcome_traits][H-RT-09]") {
-    const auto o = captured<rs::outcome<http_answer>>(
-        [] { return captured<http_answer>([] { return http_answer{202, 5s}; }); });
+    const auto o = outcome_of<rs::outcome<http_answer>>(
+        [] { return outcome_of<http_answer>([] { return http_answer{202, 5s}; }); });
 
     const rs::failure accepted = o.result().as_failure();
 
@@ -111,11 +111,11 @@ TEST_CASE("an accepted value in an outcome keeps its status and its hint", "[out
 
 TEST_CASE("whether anything was sent is known of an outcome that was returned", "[outcome_traits]") {
     const auto unreachable =
-        captured<int>(throwing(std::system_error(std::make_error_code(std::errc::connection_refused))));
+        outcome_of<int>(throwing(std::system_error(std::make_error_code(std::errc::connection_refused))));
 
     CHECK(rs::retry_traits::known_not_sent(seen(refused())));
     CHECK(rs::retry_traits::known_not_sent(seen(unreachable)));
-    CHECK_FALSE(rs::retry_traits::known_not_sent(seen(captured<int>(throwing(std::runtime_error("x"))))));
+    CHECK_FALSE(rs::retry_traits::known_not_sent(seen(outcome_of<int>(throwing(std::runtime_error("x"))))));
 }
 
 TEST_CASE("a policy around try_call sees what it would see around a call", "[outcome_traits][composition]") {
@@ -208,7 +208,7 @@ TEST_CASE("a fallback answers for an outcome without a value, but for a cancelle
           "[outcome_traits][composition][H-FB-01]") {
     world w;
     const rs::circuit_breaker breaker{{}, w.reg};
-    const auto other = rs::fallback([](const rs::failure&) { return captured<int>([] { return 7; }); });
+    const auto other = rs::fallback([](const rs::failure&) { return outcome_of<int>([] { return 7; }); });
     const rs::retry inner{support::at_once(1), w.reg};
     const auto within = [&](auto f) { return [&inner, f] { return inner.try_call(f); }; };
 
@@ -222,7 +222,8 @@ TEST_CASE("a fallback answers for an outcome without a value, but for a cancelle
     CHECK((other | breaker)(within([] { return 1; })).value() == 7);
     CHECK(other.stats().used == 3);
 
-    const auto named = rs::fallback_if(rs::on<http_error>(), [] { return captured<int>([] { return 7; }); });
+    const auto named =
+        rs::fallback_if(rs::on<http_error>(), [] { return outcome_of<int>([] { return 7; }); });
     CHECK(named(within(throwing(http_error(404)))).value() == 7);
     CHECK_FALSE(named(within(throwing(42))).has_value());
 }
@@ -234,7 +235,7 @@ TEST_CASE("a timeout's verdict on an outcome that came late is returned in it",
 
     const rs::outcome<int> late = limit([&] {
         w.clock.advance(2s);
-        return captured<int>([] { return 5; });
+        return outcome_of<int>([] { return 5; });
     });
 
     CHECK(late.error().code() == rs::errc::timed_out);

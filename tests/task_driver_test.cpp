@@ -537,14 +537,14 @@ TEST_CASE("a pipeline made at run time runs tasks in one frame too", "[task][any
 
 namespace {
 
-struct counted {
+struct counted_value {
     static inline int copies = 0;
     static inline int alive = 0;
-    counted() { ++alive; }
-    counted(const counted&) { ++copies, ++alive; }
-    counted(counted&&) noexcept { ++alive; }
-    counted& operator=(const counted&) = delete;
-    ~counted() { --alive; }
+    counted_value() { ++alive; }
+    counted_value(const counted_value&) { ++copies, ++alive; }
+    counted_value(counted_value&&) noexcept { ++alive; }
+    counted_value& operator=(const counted_value&) = delete;
+    ~counted_value() { --alive; }
     lazy<int> operator()(int n) const { co_return n; }
 };
 
@@ -552,24 +552,24 @@ struct counted {
 
 TEST_CASE("rvalues live in the task's frame, lvalues are borrowed", "[task]") {
     world w;
-    counted::copies = 0;
+    counted_value::copies = 0;
     const rs::retry retry(at_once(3), w.reg);
     {
-        auto moved = retry(counted{}, 5);
-        CHECK(counted::alive == 1);
+        auto moved = retry(counted_value{}, 5);
+        CHECK(counted_value::alive == 1);
         CHECK(moved.start().result() == 5);
-        const counted mine;
+        const counted_value mine;
         auto borrowed = retry(mine, 6);
-        CHECK(counted::alive == 2);
+        CHECK(counted_value::alive == 2);
         CHECK(borrowed.start().result() == 6);
         auto wrapped = retry.wrap(mine);
-        CHECK(counted::copies == 1);
+        CHECK(counted_value::copies == 1);
         auto of_wrapped = wrapped(7);
         CHECK(of_wrapped.start().result() == 7);
         auto of_temporary = retry.wrap(mine)(8);
         CHECK(of_temporary.start().result() == 8);
     }
-    CHECK(counted::alive == 0);
+    CHECK(counted_value::alive == 0);
 
     const auto takes = [](const std::unique_ptr<int>& p, std::string& s) -> lazy<int> {
         if ((s += "x") != "xxx") throw 1;

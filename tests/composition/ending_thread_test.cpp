@@ -34,7 +34,7 @@ bool ends_the_thread(F f) {
     return !returned;
 }
 
-int fails() { throw std::runtime_error("no"); }
+int throws_no() { throw std::runtime_error("no"); }
 
 } // namespace
 
@@ -51,19 +51,19 @@ TEST_CASE("a thread may end inside a predicate of a probe, whose place is free a
                                                return true;
                                            }},
                                       w.reg);
-    CHECK_THROWS(breaker(fails));
+    CHECK_THROWS(breaker(throws_no));
     w.clock.advance(5s);
     end = true;
     bool by_permit = GENERATE(false, true);
 
     CHECK(ends_the_thread([&] {
         if (!by_permit) {
-            (void)breaker.try_call(fails);
+            (void)breaker.try_call(throws_no);
             return;
         }
         auto permit = breaker.try_acquire();
         REQUIRE(permit);
-        permit->settle(rs::retry({.max_attempts = 1}, w.reg).try_call(fails));
+        permit->settle(rs::retry({.max_attempts = 1}, w.reg).try_call(throws_no));
     }));
 
     CHECK(breaker.state() == rs::circuit_state::half_open);
@@ -87,7 +87,7 @@ TEST_CASE("a thread may end inside a listener, and the next event is delivered",
         if (e.kind == rs::event_kind::state_changed && ++heard == 1 && !in_callback) pthread_exit(nullptr);
     });
 
-    CHECK(ends_the_thread([&] { (void)breaker.try_call(fails); }));
+    CHECK(ends_the_thread([&] { (void)breaker.try_call(throws_no); }));
     CHECK(breaker.state() == rs::circuit_state::open);
     breaker.reset();
 
@@ -126,7 +126,7 @@ TEST_CASE("a thread may end inside a listener that is told of a recovery",
                                        .on_state_change = listener.callback()},
                                       w.reg);
     const auto listening = listener.subscribe();
-    CHECK_THROWS(breaker(fails));
+    CHECK_THROWS(breaker(throws_no));
     w.clock.advance(5s);
 
     CHECK(ends_the_thread([&] {
@@ -202,7 +202,7 @@ TEST_CASE("a thread may end inside a listener that is told of a lost probe, foun
     CHECK(ends_the_thread([&] {
         (void)breaker.try_call([&]() -> int {
             w.clock.advance(60s);
-            return fails();
+            return throws_no();
         });
     }));
 
@@ -217,12 +217,13 @@ TEST_CASE("a thread may end inside what a retry and a fallback ask", "[retry][fa
         pthread_exit(nullptr);
     };
 
-    CHECK(ends_the_thread([&] { (void)rs::retry({.retry_if = end}, w.reg).try_call(fails); }));
-    CHECK(ends_the_thread([&] { (void)rs::retry({.delay_override = end_delay}, w.reg).try_call(fails); }));
-    CHECK(ends_the_thread([&] { (void)rs::fallback_if(end, 1).try_call(fails); }));
+    CHECK(ends_the_thread([&] { (void)rs::retry({.retry_if = end}, w.reg).try_call(throws_no); }));
+    CHECK(
+        ends_the_thread([&] { (void)rs::retry({.delay_override = end_delay}, w.reg).try_call(throws_no); }));
+    CHECK(ends_the_thread([&] { (void)rs::fallback_if(end, 1).try_call(throws_no); }));
     CHECK(ends_the_thread([&] {
         const auto answer = [](const rs::failure&) -> int { pthread_exit(nullptr); };
-        (void)rs::fallback(answer).try_call(fails);
+        (void)rs::fallback(answer).try_call(throws_no);
     }));
     CHECK(ends_the_thread([&] {
         const auto make = [](const rs::failure&) -> std::exception_ptr { pthread_exit(nullptr); };

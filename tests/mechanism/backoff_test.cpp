@@ -2,6 +2,7 @@
 #include <resilience/mechanism/backoff.hpp>
 
 #include "support/catch.hpp"
+#include "support/numbers.hpp"
 
 #include <algorithm>
 #include <array>
@@ -16,11 +17,11 @@
 namespace {
 
 namespace rs = resilience;
+using support::infinity;
+using support::nan;
 using namespace std::chrono_literals;
 
 constexpr double almost_one = 1.0 - std::numeric_limits<double>::epsilon() / 2;
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 rs::backoff_schedule without_jitter(rs::backoff strategy, rs::duration base, rs::duration max,
                                     double multiplier = 2.0) {

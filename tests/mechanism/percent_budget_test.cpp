@@ -3,6 +3,7 @@
 
 #include "support/catch.hpp"
 #include "support/moment.hpp"
+#include "support/numbers.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -16,11 +17,11 @@
 namespace {
 
 namespace rs = resilience;
+using support::infinity;
+using support::nan;
 using namespace std::chrono_literals;
 
 using support::at;
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// Takes retries until there is none; how many there were.
 unsigned withdraw_all(rs::percent_budget& budget, rs::time_point now) {

@@ -2,6 +2,7 @@
 #include <resilience/mechanism/token_budget.hpp>
 
 #include "support/catch.hpp"
+#include "support/numbers.hpp"
 
 #include <cstdint>
 #include <limits>
@@ -10,9 +11,9 @@
 namespace {
 
 namespace rs = resilience;
+using support::nan;
 
 constexpr auto most = std::numeric_limits<std::uint64_t>::max();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 TEST_CASE("retries are permitted while more than half of the tokens are left", "[token_budget]") {
     rs::token_budget budget{{.max_tokens = 10, .token_ratio = 0.1}};

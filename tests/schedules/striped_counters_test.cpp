@@ -169,7 +169,7 @@ TEST_CASE("a window of time holds what threads count that share a stripe",
              .window = resilience::time_window{std::chrono::seconds{10}},
              .minimum_calls = 100},
             w.reg);
-        const on_a_shared_stripe here;
+        const on_a_shared_stripe first;
         breaker.try_acquire()->success(); // its bucket is over by the time that others come
         w.clock.advance(std::chrono::seconds{10});
         const auto succeed = [&] {

@@ -19,7 +19,7 @@ using rs::testing::virtual_clock;
 
 namespace {
 
-constexpr auto start = virtual_clock::start_time;
+constexpr auto clock_start = virtual_clock::start_time;
 
 TEST_CASE("every clock starts at the same moment, which is not zero", "[virtual_clock]") {
     const virtual_clock clock;
@@ -37,7 +37,7 @@ TEST_CASE("advance moves both times on", "[virtual_clock]") {
 
     clock.advance(1500ms);
 
-    CHECK(clock.now() == start + 1500ms);
+    CHECK(clock.now() == clock_start + 1500ms);
     CHECK(clock.wall_now() == wall + 1500ms);
 }
 
@@ -60,7 +60,7 @@ TEST_CASE("a negative advance is refused, zero is not", "[virtual_clock]") {
     CHECK_NOTHROW(clock.advance(0s));
     CHECK_THROWS_AS(clock.set_back(-1ns), std::invalid_argument);
     CHECK_THROWS_AS(clock.set_coarse_resolution(-1ns), std::invalid_argument);
-    CHECK(clock.now() == start);
+    CHECK(clock.now() == clock_start);
 }
 
 TEST_CASE("set_back makes the clock go backwards", "[virtual_clock]") {
@@ -68,9 +68,9 @@ TEST_CASE("set_back makes the clock go backwards", "[virtual_clock]") {
 
     clock.set_back(3s);
 
-    CHECK(clock.now() == start - 3s);
+    CHECK(clock.now() == clock_start - 3s);
     clock.advance(1s);
-    CHECK(clock.now() == start - 2s);
+    CHECK(clock.now() == clock_start - 2s);
 }
 
 TEST_CASE("the time stops at the end of the range", "[virtual_clock][H-CPP-01]") {
@@ -90,28 +90,28 @@ TEST_CASE("the coarse time is the last tick", "[virtual_clock]") {
     CHECK(clock.coarse_resolution() == 4ms);
 
     clock.advance(4ms - 1ns);
-    CHECK(clock.coarse_now() == start);
+    CHECK(clock.coarse_now() == clock_start);
     clock.advance(1ns);
-    CHECK(clock.coarse_now() == start + 4ms);
+    CHECK(clock.coarse_now() == clock_start + 4ms);
 }
 
 TEST_CASE("the ticks of the coarse time can be shifted", "[virtual_clock]") {
     virtual_clock clock;
     clock.set_coarse_resolution(4ms, 1ms);
 
-    CHECK(clock.coarse_now() == start - 3ms);
+    CHECK(clock.coarse_now() == clock_start - 3ms);
     clock.advance(1ms);
-    CHECK(clock.coarse_now() == start + 1ms);
+    CHECK(clock.coarse_now() == clock_start + 1ms);
     clock.set_back(2'000'000s);
-    CHECK(clock.coarse_now() == start + 1ms - 2'000'000s);
+    CHECK(clock.coarse_now() == clock_start + 1ms - 2'000'000s);
     clock.set_back(1ns);
-    CHECK(clock.coarse_now() == start - 3ms - 2'000'000s);
+    CHECK(clock.coarse_now() == clock_start - 3ms - 2'000'000s);
 }
 
 TEST_CASE("reads of the clock are counted", "[virtual_clock]") {
     virtual_clock clock;
     clock.advance(1s);
-    clock.sleep_until(start + 2s, {});
+    clock.sleep_until(clock_start + 2s, {});
     (void)clock.wall_now();
     CHECK(clock.now_reads() == 0);
 
@@ -126,7 +126,7 @@ TEST_CASE("reads of the clock are counted", "[virtual_clock]") {
 TEST_CASE("a timer fires at its moment and not a tick before", "[virtual_clock]") {
     virtual_clock clock;
     int fired = 0;
-    const auto timer = clock.call_at(start + 5s, [&] { ++fired; });
+    const auto timer = clock.call_at(clock_start + 5s, [&] { ++fired; });
 
     clock.advance(5s - 1ns);
     CHECK(fired == 0);
@@ -143,16 +143,18 @@ TEST_CASE("a timer fires at its moment and not a tick before", "[virtual_clock]"
 TEST_CASE("timers fire in order, each at its own time", "[virtual_clock]") {
     virtual_clock clock;
     std::vector<std::pair<char, rs::duration>> fired;
-    const auto note = [&](char name) { return [&, name] { fired.emplace_back(name, clock.now() - start); }; };
-    const auto c = clock.call_at(start + 3s, note('c'));
-    const auto a = clock.call_at(start + 1s, note('a'));
-    const auto b = clock.call_at(start + 1s, note('b'));
-    const auto late = clock.call_at(start + 11s, note('x'));
+    const auto note = [&](char name) {
+        return [&, name] { fired.emplace_back(name, clock.now() - clock_start); };
+    };
+    const auto c = clock.call_at(clock_start + 3s, note('c'));
+    const auto a = clock.call_at(clock_start + 1s, note('a'));
+    const auto b = clock.call_at(clock_start + 1s, note('b'));
+    const auto late = clock.call_at(clock_start + 11s, note('x'));
 
     clock.advance(10s);
 
     CHECK(fired == std::vector<std::pair<char, rs::duration>>{{'a', 1s}, {'b', 1s}, {'c', 3s}});
-    CHECK(clock.now() == start + 10s);
+    CHECK(clock.now() == clock_start + 10s);
 }
 
 TEST_CASE("timers that timers add fire in the same advance if they are due by then", "[virtual_clock]") {
@@ -160,23 +162,23 @@ TEST_CASE("timers that timers add fire in the same advance if they are due by th
     std::vector<rs::duration> fired;
     std::vector<rs::timer> timers;
     const auto again = [&](const auto& self) -> void {
-        fired.push_back(clock.now() - start);
+        fired.push_back(clock.now() - clock_start);
         timers.push_back(clock.call_at(clock.now() + 2s, [&self] { self(self); }));
     };
-    timers.push_back(clock.call_at(start + 2s, [&] { again(again); }));
+    timers.push_back(clock.call_at(clock_start + 2s, [&] { again(again); }));
 
     clock.advance(5s);
 
     CHECK(fired == std::vector<rs::duration>{2s, 4s});
     CHECK(clock.pending_timers() == 1);
-    CHECK(clock.now() == start + 5s);
+    CHECK(clock.now() == clock_start + 5s);
 }
 
 TEST_CASE("a destroyed timer never fires", "[virtual_clock]") {
     virtual_clock clock;
     bool fired = false;
     {
-        const auto timer = clock.call_at(start + 1s, [&] { fired = true; });
+        const auto timer = clock.call_at(clock_start + 1s, [&] { fired = true; });
     }
 
     clock.advance(2s);
@@ -189,8 +191,8 @@ TEST_CASE("a timer may destroy itself, others, and move the time: no lock is hel
     virtual_clock clock;
     std::optional<rs::timer> self, other;
     bool other_fired = false;
-    other = clock.call_at(start + 1s, [&] { other_fired = true; });
-    self = clock.call_at(start + 1s - 1ns, [&] {
+    other = clock.call_at(clock_start + 1s, [&] { other_fired = true; });
+    self = clock.call_at(clock_start + 1s - 1ns, [&] {
         self.reset();
         other.reset();
         clock.advance(3s);
@@ -199,20 +201,20 @@ TEST_CASE("a timer may destroy itself, others, and move the time: no lock is hel
     clock.advance(1s);
 
     CHECK_FALSE(other_fired);
-    CHECK(clock.now() == start + 4s - 1ns);
+    CHECK(clock.now() == clock_start + 4s - 1ns);
 }
 
 TEST_CASE("a timer that is overdue when it is added fires with the next movement", "[virtual_clock]") {
     virtual_clock clock;
     int fired = 0;
-    const auto past = clock.call_at(start - 1s, [&] { ++fired; });
-    const auto present = clock.call_at(start, [&] { ++fired; });
+    const auto past = clock.call_at(clock_start - 1s, [&] { ++fired; });
+    const auto present = clock.call_at(clock_start, [&] { ++fired; });
     CHECK(fired == 0);
 
     clock.advance(0s);
 
     CHECK(fired == 2);
-    CHECK(clock.now() == start);
+    CHECK(clock.now() == clock_start);
 }
 
 TEST_CASE("a timer for the end of time never fires", "[virtual_clock][H-CPP-01]") {
@@ -228,32 +230,32 @@ TEST_CASE("a timer for the end of time never fires", "[virtual_clock][H-CPP-01]"
 
 TEST_CASE("what a timer throws comes out of advance", "[virtual_clock]") {
     virtual_clock clock;
-    const auto timer = clock.call_at(start + 1s, [] { throw std::runtime_error("x"); });
+    const auto timer = clock.call_at(clock_start + 1s, [] { throw std::runtime_error("x"); });
 
     CHECK_THROWS_AS(clock.advance(2s), std::runtime_error);
-    CHECK(clock.now() == start + 1s);
+    CHECK(clock.now() == clock_start + 1s);
     clock.advance(1s);
-    CHECK(clock.now() == start + 2s);
+    CHECK(clock.now() == clock_start + 2s);
 }
 
 TEST_CASE("a sleep moves the time to its end and is listed", "[virtual_clock]") {
     virtual_clock clock;
 
-    CHECK(clock.sleep_until(start + 2s, {}));
-    CHECK(clock.now() == start + 2s);
-    CHECK(clock.sleep_until(start + 5s, std::stop_source().get_token()));
-    CHECK(clock.now() == start + 5s);
+    CHECK(clock.sleep_until(clock_start + 2s, {}));
+    CHECK(clock.now() == clock_start + 2s);
+    CHECK(clock.sleep_until(clock_start + 5s, std::stop_source().get_token()));
+    CHECK(clock.now() == clock_start + 5s);
     CHECK(clock.slept() == std::vector<rs::duration>{2s, 3s});
 }
 
 TEST_CASE("a sleep until a moment that has passed takes no time", "[virtual_clock]") {
     virtual_clock clock;
 
-    CHECK(clock.sleep_until(start - 1s, {}));
+    CHECK(clock.sleep_until(clock_start - 1s, {}));
     CHECK(clock.sleep_until(rs::time_point::min(), {}));
-    CHECK(clock.sleep_until(start, {}));
+    CHECK(clock.sleep_until(clock_start, {}));
 
-    CHECK(clock.now() == start);
+    CHECK(clock.now() == clock_start);
     CHECK(clock.slept() == std::vector<rs::duration>{0s, 0s, 0s});
 }
 
@@ -262,38 +264,40 @@ TEST_CASE("a sleep after a stop request does not begin", "[virtual_clock]") {
     std::stop_source stop;
     stop.request_stop();
 
-    CHECK_FALSE(clock.sleep_until(start + 2s, stop.get_token()));
-    CHECK_FALSE(clock.sleep_until(start - 2s, stop.get_token()));
+    CHECK_FALSE(clock.sleep_until(clock_start + 2s, stop.get_token()));
+    CHECK_FALSE(clock.sleep_until(clock_start - 2s, stop.get_token()));
 
-    CHECK(clock.now() == start);
+    CHECK(clock.now() == clock_start);
     CHECK(clock.slept().empty());
 }
 
 TEST_CASE("a sleep fires the timers on its way", "[virtual_clock]") {
     virtual_clock clock;
     rs::time_point fired{};
-    const auto timer = clock.call_at(start + 1s, [&] { fired = clock.now(); });
+    const auto timer = clock.call_at(clock_start + 1s, [&] { fired = clock.now(); });
 
-    CHECK(clock.sleep_until(start + 2s, {}));
+    CHECK(clock.sleep_until(clock_start + 2s, {}));
 
-    CHECK(fired == start + 1s);
-    CHECK(clock.now() == start + 2s);
+    CHECK(fired == clock_start + 1s);
+    CHECK(clock.now() == clock_start + 2s);
 }
 
 TEST_CASE("a timer that requests the stop ends the sleep at its moment", "[virtual_clock]") {
     virtual_clock clock;
     std::stop_source stop;
     bool later = false;
-    const auto first = clock.call_at(start + 1s, [&] { stop.request_stop(); });
-    const auto second = clock.call_at(start + 2s, [&] { later = true; });
+    const auto first = clock.call_at(clock_start + 1s, [&] { stop.request_stop(); });
+    const auto second = clock.call_at(clock_start + 2s, [&] { later = true; });
 
-    SECTION("before the end of the sleep") { CHECK_FALSE(clock.sleep_until(start + 5s, stop.get_token())); }
-    SECTION("at the end of the sleep") { CHECK_FALSE(clock.sleep_until(start + 1s, stop.get_token())); }
+    SECTION("before the end of the sleep") {
+        CHECK_FALSE(clock.sleep_until(clock_start + 5s, stop.get_token()));
+    }
+    SECTION("at the end of the sleep") { CHECK_FALSE(clock.sleep_until(clock_start + 1s, stop.get_token())); }
     SECTION("in a sleep without end") {
         CHECK_FALSE(clock.sleep_until(rs::time_point::max(), stop.get_token()));
     }
 
-    CHECK(clock.now() == start + 1s);
+    CHECK(clock.now() == clock_start + 1s);
     CHECK_FALSE(later);
     CHECK(clock.slept().size() == 1);
 }
@@ -301,9 +305,9 @@ TEST_CASE("a timer that requests the stop ends the sleep at its moment", "[virtu
 TEST_CASE("a timer that requests the stop a tick after the sleep is too late", "[virtual_clock]") {
     virtual_clock clock;
     std::stop_source stop;
-    const auto timer = clock.call_at(start + 1s + 1ns, [&] { stop.request_stop(); });
+    const auto timer = clock.call_at(clock_start + 1s + 1ns, [&] { stop.request_stop(); });
 
-    CHECK(clock.sleep_until(start + 1s, stop.get_token()));
+    CHECK(clock.sleep_until(clock_start + 1s, stop.get_token()));
     CHECK_FALSE(stop.stop_requested());
 }
 
@@ -333,7 +337,7 @@ TEST_CASE("a sleeper that waits is woken when another thread brings the time, no
           "[virtual_clock]") {
     virtual_clock clock(sleepers::wait);
     std::atomic<bool> in_full{false};
-    std::thread thread([&] { in_full = clock.sleep_until(start + 2s, {}); });
+    std::thread thread([&] { in_full = clock.sleep_until(clock_start + 2s, {}); });
     clock.wait_for_sleepers(1);
 
     clock.advance(2s - 1ns);
@@ -350,8 +354,8 @@ TEST_CASE("a sleeper that waits is woken when another thread brings the time, no
 TEST_CASE("a sleeper that waits does not block for a moment that has passed", "[virtual_clock]") {
     virtual_clock clock(sleepers::wait);
 
-    CHECK(clock.sleep_until(start, {}));
-    CHECK(clock.sleep_until(start - 1s, {}));
+    CHECK(clock.sleep_until(clock_start, {}));
+    CHECK(clock.sleep_until(clock_start - 1s, {}));
 }
 
 TEST_CASE("a sleeper that waits is woken by its stop token alone", "[virtual_clock]") {
@@ -359,7 +363,7 @@ TEST_CASE("a sleeper that waits is woken by its stop token alone", "[virtual_clo
     std::stop_source stop;
     std::atomic<int> stopped{0}, in_full{0};
     const auto sleep = [&](std::stop_token token) {
-        ++(clock.sleep_until(start + 2s, std::move(token)) ? in_full : stopped);
+        ++(clock.sleep_until(clock_start + 2s, std::move(token)) ? in_full : stopped);
     };
     std::thread one([&] { sleep(stop.get_token()); });
     std::thread two([&] { sleep({}); });
@@ -369,7 +373,7 @@ TEST_CASE("a sleeper that waits is woken by its stop token alone", "[virtual_clo
     one.join();
     CHECK(stopped == 1);
     CHECK(clock.sleeping() == 1);
-    CHECK(clock.now() == start);
+    CHECK(clock.now() == clock_start);
 
     clock.advance(2s);
     two.join();
@@ -379,11 +383,11 @@ TEST_CASE("a sleeper that waits is woken by its stop token alone", "[virtual_clo
 TEST_CASE("what ends a sleeper first counts, however far the time is moved at once", "[virtual_clock]") {
     virtual_clock clock(sleepers::wait);
     std::stop_source stop;
-    const auto timer = clock.call_at(start + 2s, [&] { stop.request_stop(); });
+    const auto timer = clock.call_at(clock_start + 2s, [&] { stop.request_stop(); });
     std::atomic<int> before{-1}, same{-1}, after{-1};
-    std::thread one([&] { before = clock.sleep_until(start + 2s - 1ns, stop.get_token()); });
-    std::thread two([&] { same = clock.sleep_until(start + 2s, stop.get_token()); });
-    std::thread three([&] { after = clock.sleep_until(start + 2s + 1ns, stop.get_token()); });
+    std::thread one([&] { before = clock.sleep_until(clock_start + 2s - 1ns, stop.get_token()); });
+    std::thread two([&] { same = clock.sleep_until(clock_start + 2s, stop.get_token()); });
+    std::thread three([&] { after = clock.sleep_until(clock_start + 2s + 1ns, stop.get_token()); });
     clock.wait_for_sleepers(3);
 
     clock.advance(1h);

@@ -14,7 +14,7 @@ namespace {
 namespace rs = resilience;
 using namespace std::chrono_literals;
 
-constexpr auto wall = rs::testing::virtual_clock::start_wall_time;
+constexpr auto alert_wall = rs::testing::virtual_clock::start_wall_time;
 
 rs::alert opened() {
     rs::alert a{.what = {.kind = rs::event_kind::state_changed,
@@ -28,11 +28,11 @@ rs::alert opened() {
     a.what.error_type = "http_error";
     a.what.error = "HTTP 503";
     a.what.reason = "failure_threshold";
-    a.what.wall = wall + 90s;
+    a.what.wall = alert_wall + 90s;
     a.level = rs::alert_level_of(a.what);
     a.held_back = 3;
-    a.first_seen = wall;
-    a.last_seen = wall + 90s;
+    a.first_seen = alert_wall;
+    a.last_seen = alert_wall + 90s;
     a.fingerprint = rs::alert_fingerprint(a.what);
     a.id = "00112233445546778899aabbccddeeff";
     a.labels = {.service = "tickets", .environment = "production", .release = "1.2.3", .host = "pod-7"};
@@ -40,11 +40,12 @@ rs::alert opened() {
 }
 /// Nothing known but what must be.
 rs::alert bare() {
-    rs::alert a{.what = {.kind = rs::event_kind::budget_exhausted, .policy_kind = "retry", .wall = wall}};
+    rs::alert a{
+        .what = {.kind = rs::event_kind::budget_exhausted, .policy_kind = "retry", .wall = alert_wall}};
     a.what.attempt = 1;
     a.what.max_attempts = 3;
     a.level = rs::alert_level_of(a.what);
-    a.first_seen = a.last_seen = wall;
+    a.first_seen = a.last_seen = alert_wall;
     a.fingerprint = rs::alert_fingerprint(a.what);
     a.id = "00112233445546778899aabbccddeeff";
     return a;
@@ -86,7 +87,7 @@ TEST_CASE("an envelope for Sentry is three lines", "[alert_bodies]") {
         R"("fingerprint":["resilience","state_changed|circuit_breaker|jira_api|open|http_error"],)"
         R"("sdk":{"name":"resilience","version":"0.1.0"}})";
 
-    CHECK(rs::sentry_envelope(opened(), dsn, wall + 100s) ==
+    CHECK(rs::sentry_envelope(opened(), dsn, alert_wall + 100s) ==
           R"({"event_id":"00112233445546778899aabbccddeeff","sent_at":"2024-01-08T20:01:40.000000Z",)"
           R"("dsn":"https://abc@o1.ingest.example.com/42"})"
           "\n"
@@ -102,7 +103,7 @@ TEST_CASE("what is no error has no exception in Sentry", "[alert_bodies]") {
     recovered.level = rs::alert_level_of(recovered.what);
 
     for (const auto& a : {recovered, bare()}) {
-        const std::string text = rs::sentry_envelope(a, dsn, wall);
+        const std::string text = rs::sentry_envelope(a, dsn, alert_wall);
         CHECK(text.find("exception") == std::string::npos);
         CHECK(text.find(R"("logentry":{"formatted":")") != std::string::npos);
     }
@@ -143,7 +144,7 @@ TEST_CASE("no text breaks a body, and an envelope stays three lines", "[alert_bo
         CHECK(text.find('\xFF') == std::string::npos);
         CHECK(text.find(R"(a\nb\"c\\)") != std::string::npos);
     }
-    const std::string envelope = rs::sentry_envelope(a, dsn, wall);
+    const std::string envelope = rs::sentry_envelope(a, dsn, alert_wall);
     CHECK(std::count(envelope.begin(), envelope.end(), '\n') == 3);
     const auto tag = envelope.find(R"("policy":"a\nb)");
     REQUIRE(tag != std::string::npos);

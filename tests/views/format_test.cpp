@@ -15,7 +15,7 @@ namespace {
 namespace rs = resilience;
 using namespace std::chrono_literals;
 
-const std::string message = "circuit 'jira_api' is open; next probe in 2.4s";
+const std::string open_message = "circuit 'jira_api' is open; next probe in 2.4s";
 
 TEST_CASE("states and kinds of events are formatted as their names", "[format]") {
     CHECK(fmt::format("{}", rs::circuit_state::half_open) == "half_open");
@@ -33,11 +33,11 @@ TEST_CASE("durations are formatted readably through a wrapper, beside std::chron
 }
 
 TEST_CASE("errors are formatted as their message, whichever of our types they have", "[format]") {
-    const rs::circuit_open_error derived(rs::errc::circuit_open, "jira_api", message, 2400ms);
+    const rs::circuit_open_error derived(rs::errc::circuit_open, "jira_api", open_message, 2400ms);
     const rs::error& base = derived;
 
-    CHECK(fmt::format("{}", derived) == message);
-    CHECK(fmt::format("{}", base) == message);
+    CHECK(fmt::format("{}", derived) == open_message);
+    CHECK(fmt::format("{}", base) == open_message);
     CHECK(fmt::format("{:.7}", base) == "circuit");
     CHECK(fmt::format("{}", rs::timeout_error(rs::errc::timed_out, "", "late")) == "late");
     CHECK(fmt::format("{}", rs::retries_exhausted_error(rs::errc::retries_exhausted, "", "all failed")) ==
@@ -49,7 +49,7 @@ TEST_CASE("failures are formatted as their message", "[format]") {
         .code = rs::errc::circuit_open, .policy = rs::detail::name("jira_api"), .retry_after = 2400ms});
     const rs::failure thrown(std::make_exception_ptr(std::runtime_error("down {}")));
 
-    CHECK(fmt::format("{}", refused) == message);
+    CHECK(fmt::format("{}", refused) == open_message);
     CHECK(fmt::format("{}", thrown) == "down {}");
 }
 

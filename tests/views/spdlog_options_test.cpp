@@ -66,7 +66,7 @@ rs::event failed_attempt(std::string error = "down") {
     e.error = std::move(error);
     return e;
 }
-rs::event opened() {
+rs::event opened_event() {
     rs::event e{
         .kind = rs::event_kind::state_changed, .policy_kind = "circuit_breaker", .policy = "jira_api"};
     e.to = rs::circuit_state::open;
@@ -78,7 +78,7 @@ rs::event opened() {
 const std::string failed_line =
     "warning|Attempt 1/3 failed function=jira_api retry_delay=0.83s policy=jira_api error=down";
 
-std::string refusal_of(const rs::log_options& options) {
+std::string refusal_of_options(const rs::log_options& options) {
     fixture f;
     try {
         (void)rs::log_events(f.reg, f.logger, options);
@@ -94,7 +94,7 @@ TEST_CASE("lines of JSON have the sentence as message and the fields as typed va
     fixture f({.format = rs::log_format::json});
 
     f.publish(failed_attempt("server is \"down\"\n"));
-    f.publish(opened());
+    f.publish(opened_event());
     rs::event last = failed_attempt();
     last.attempt = 3;
     last.delay.reset();
@@ -112,7 +112,7 @@ TEST_CASE("lines of JSON have the sentence as message and the fields as typed va
 
 TEST_CASE("no text breaks a line of JSON, or disguises it on a terminal", "[spdlog][H-MON-01]") {
     fixture f({.longest_text = 40, .format = rs::log_format::json});
-    auto e = opened();
+    auto e = opened_event();
     e.policy = "a'b\"c\\\n\x1b[2J\xFF\xE2\x80\xAE";
     e.error = std::string(100, 'x');
 
@@ -131,7 +131,7 @@ TEST_CASE("no text breaks a line of JSON, or disguises it on a terminal", "[spdl
 TEST_CASE("fields that are not wanted are left out, in both formats", "[spdlog]") {
     fixture f({.leave_out = {"policy", "retry_delay", "generation", "from", "to"}});
     f.publish(failed_attempt());
-    f.publish(opened());
+    f.publish(opened_event());
     CHECK(f.written() == lines{"warning|Attempt 1/3 failed function=jira_api error=down",
                                "warning|Circuit breaker 'jira_api' opened circuit_name=jira_api "
                                "failure_count=5 recovery_timeout=30s"});
@@ -147,7 +147,7 @@ TEST_CASE("levels may be chosen per event, and off writes nothing", "[spdlog]") 
         if (e.kind == rs::event_kind::state_changed) return level::critical;
         return e.attempt == 1 ? level::off : rs::default_log_level(e);
     }});
-    f.publish(opened());
+    f.publish(opened_event());
     f.publish(failed_attempt());
     auto second = failed_attempt();
     second.attempt = 2;
@@ -215,7 +215,7 @@ TEST_CASE("kinds are counted apart, changes of state and lines below the level n
     f.publish(rejected, 100); // debug: below the logger's level
     f.publish(failed_attempt(), 5);
     f.publish(updated, 5);
-    f.publish(opened(), 5);
+    f.publish(opened_event(), 5);
     CHECK(f.written().size() == 1 + 1 + 5);
 
     f.logger->set_level(level::debug);
@@ -246,13 +246,13 @@ TEST_CASE("threads leave out as many as they tell", "[spdlog]") {
 }
 
 TEST_CASE("bad options are refused with field, value and range", "[spdlog]") {
-    CHECK(refusal_of({}) == "none");
-    CHECK(refusal_of({.leave_out = {"function", "funktion"}}) ==
+    CHECK(refusal_of_options({}) == "none");
+    CHECK(refusal_of_options({.leave_out = {"function", "funktion"}}) ==
           "log_options.leave_out has 'funktion'; it must be names of fields");
-    CHECK(refusal_of({.leave_out = {"message"}}) ==
+    CHECK(refusal_of_options({.leave_out = {"message"}}) ==
           "log_options.leave_out has 'message'; it must be names of fields");
-    CHECK(refusal_of({.sample = rs::log_sampling{.first = 0}}) ==
+    CHECK(refusal_of_options({.sample = rs::log_sampling{.first = 0}}) ==
           "log_options.sample.first is 0; it must be 1 or more");
-    CHECK(refusal_of({.sample = rs::log_sampling{.period = 0s}}) ==
+    CHECK(refusal_of_options({.sample = rs::log_sampling{.period = 0s}}) ==
           "log_options.sample.period is 0ns; it must be more than 0");
 }
