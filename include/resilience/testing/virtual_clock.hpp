@@ -30,7 +30,8 @@ enum class sleepers {
 /// Time that moves only when told to. Timers fire on the thread that moves the time, in order, each at
 /// its own moment, with no lock held. May be used from any thread; must outlive its timers.
 ///
-/// One that is overdue when it is added fires with the next movement (`advance(0s)` will do).
+/// One that is overdue when it is added fires with the next movement (`advance(0s)` will do). A child may use it if no
+/// other thread did when it was forked.
 class virtual_clock : public time_source {
 public:
     /// Where every clock starts: far enough from zero to subtract from.
@@ -240,7 +241,7 @@ private:
     }
 
     const sleepers mode_;
-    detail::timer_queue timers_;  // has a lock of its own, never taken together with mutex_
+    detail::timer_queue timers_;           // has a lock of its own, never taken together with mutex_
     mutable detail::waitable_mutex mutex_; // guards all below
     mutable detail::condition_variable changed_;
     time_point now_ = start_time;
