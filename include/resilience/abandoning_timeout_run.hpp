@@ -127,7 +127,8 @@ private:
 };
 
 /// One attempt on a worker, with all that the worker touches: it co-owns the policy, and through it the
-/// environment. The caller waits for it to end, in one of three ways, of which the first to come counts.
+/// environment. The caller waits for it to end, in one of three ways, of which the first to come counts. Caller, worker
+/// and timer alone know it: in a forked child that has none of them nobody asks for its mutex.
 class abandonable_run : public worker_pool::job {
 public:
     enum class end : std::uint8_t { none, finished, limit, stopped };

@@ -29,7 +29,8 @@ namespace resilience::inline RESILIENCE_ABI {
 /// of their own.
 ///
 /// Thread-safe. The registry's clock must outlive the sink. A child process forked from this one has the sink
-/// without its thread: nothing is sent there.
+/// without its thread: nothing is sent there. One that is delivered by hand goes on there, if no other thread used it
+/// at the fork.
 class alert_sink {
 public:
     /// Throws std::invalid_argument without a `send` or for an invalid config, std::system_error if there can be
@@ -45,12 +46,8 @@ public:
     /// what waits is let go. Call flush() before, to send it. Destroyed from inside of `send` it does not wait;
     /// it must not be from inside of `alert_if`.
     ~alert_sink() {
-        if (queue_->is_elsewhere()) {
-            subscription_.abandon(); // it keeps the queue, which hears nothing more
-        } else {
-            subscription_.end(); // no thread is inside of offer() from here on
-            queue_->stop();
-        }
+        subscription_.end(); // no thread is inside of offer() from here on
+        if (!queue_->is_elsewhere()) queue_->stop();
     }
 
     /// Waits until all that may go out by now has gone out (true), for `at_most` of real time. Not for what the

@@ -225,7 +225,8 @@ private:
 
 /// Ends when it is destroyed: afterwards the function does not run any more, on any thread (like
 /// std::stop_callback; destroyed from inside the function it does not wait for itself). Two functions that
-/// end each other's subscription while both run would wait for each other.
+/// end each other's subscription while both run would wait for each other. In a forked child it waits for none of the
+/// parent's threads.
 class [[nodiscard]] subscription {
 public:
     subscription() noexcept = default;
@@ -245,12 +246,6 @@ public:
     void end() noexcept {
         if (auto who = std::move(who_)) hub_->remove(who);
         who_.reset();
-    }
-    /// Lets the function be called on, and waits for nobody: in a forked child, end() would wait for a thread of the
-    /// parent's that was inside of the function.
-    void abandon() noexcept {
-        who_.reset();
-        hub_.reset();
     }
 
 private:

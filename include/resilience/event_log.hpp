@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -36,6 +37,8 @@ struct event_filter {
 /// The last events of a registry, numbered from 1; the oldest make room for the next. For views that are asked what
 /// happened: it waits for no reader, and a reader that comes too late is told how much it missed. Changes of state and
 /// of configs have room of their own: the thousands of refusals that follow a trip do not push it out.
+///
+/// A forked child has a log of its own that goes on from the parent's.
 ///
 /// Thread-safe; a reader holds up whoever causes an event for as long as it copies (some microseconds a hundred events).
 /// While a log exists its registry has a listener: events are made, which costs failing and refused calls some hundred
@@ -112,9 +115,10 @@ public:
     /// Blocks until there is an event numbered `since` or more (true), for `at_most` of real time, or until close().
     bool wait(std::uint64_t since, duration at_most) const {
         const time_point until = saturating_add(system_time().now(), at_most);
-        detail::unique_lock lock(mutex_);
-        while (last_ < since && !closed_ && system_time().now() < until) added_.wait_until(lock, until);
-        return last_ >= since;
+        const reader here(*this);
+        detail::unique_lock lock(waiting_);
+        while (waits_for(since) && system_time().now() < until) added_.wait_until(lock, until);
+        return last() >= since;
     }
     bool closed() const {
         const detail::lock_guard lock(mutex_);
@@ -125,8 +129,9 @@ public:
         {
             const detail::lock_guard lock(mutex_);
             closed_ = true;
+            if (!has_readers()) return;
         }
-        added_.notify_all();
+        wake();
     }
 
 private:
@@ -148,6 +153,44 @@ private:
             const detail::lock_guard lock(mutex_);
             kept.number = ++last_;
             (is_change(e.kind) ? changes_ : others_).keep(kept);
+            if (!has_readers()) return;
+        }
+        wake();
+    }
+
+    /// One that waits. The parent's are not in a forked child, where one of them may have held waiting_: the first
+    /// one of the child's makes it anew.
+    class reader {
+    public:
+        explicit reader(const event_log& log) : log_(log) {
+            const detail::lock_guard lock(log.mutex_);
+            if (!log.is_of_this_process()) {
+                log.process_ = detail::fork_gate::process();
+                log.readers_ = 0;
+                ::new (static_cast<void*>(&log.waiting_)) detail::waitable_mutex;
+                ::new (static_cast<void*>(&log.added_)) detail::condition_variable;
+            }
+            ++log.readers_;
+        }
+        reader(const reader&) = delete;
+        reader& operator=(const reader&) = delete;
+        ~reader() {
+            const detail::lock_guard lock(log_.mutex_);
+            if (log_.is_of_this_process()) --log_.readers_;
+        }
+
+    private:
+        const event_log& log_;
+    };
+    bool is_of_this_process() const noexcept { return process_ == detail::fork_gate::process(); }
+    bool has_readers() const noexcept { return is_of_this_process() && readers_ != 0; }
+    bool waits_for(std::uint64_t since) const {
+        const detail::lock_guard lock(mutex_);
+        return last_ < since && !closed_;
+    }
+    void wake() const {
+        {
+            const detail::lock_guard lock(waiting_); // who waits has not looked yet, or waits already
         }
         added_.notify_all();
     }
@@ -188,9 +231,13 @@ private:
         std::uint64_t newest_lost_ = 0; // its number; 0: none
     };
 
-    mutable detail::waitable_mutex mutex_;
+    mutable detail::waitable_mutex waiting_; // of added_; taken before mutex_
     mutable detail::condition_variable added_;
-    ring changes_; // guarded by mutex_, like those that follow
+    mutable detail::mutex mutex_;
+    mutable std::uint32_t process_ =
+        detail::fork_gate::process();   // guarded by mutex_, like those that follow
+    mutable std::uint64_t readers_ = 0; // of that process
+    ring changes_;
     ring others_;
     std::uint64_t last_ = 0;
     bool closed_ = false;

@@ -2,6 +2,7 @@
 // A forked child has one thread, and the memory as the others left it: what they held, nobody lets go of there.
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/detail/sync.hpp>
+#include <resilience/event_log.hpp>
 #include <resilience/registry.hpp>
 #include <resilience/retry.hpp>
 
@@ -226,6 +227,32 @@ TEST_CASE("a child forked while another thread is inside a listener is told on, 
     breaker.disable();
 
     CHECK(other.heard == 0); // in the parent that thread is to tell it
+}
+
+TEST_CASE("a child's events are in the log that it inherits, whoever was writing and reading it",
+          "[stress][fork][H-CPP-04]") {
+    policies all;
+    rs::event_log log(all.reg);
+    int bad = 0;
+    {
+        const threads_at_work two(2, [&](std::uint64_t i) { all.use(i); });
+        const threads_at_work readers(2, [&](std::uint64_t) { log.wait(log.last() + 1, 1s); });
+        for (int i = 0; i < 200 && bad < 3; ++i) {
+            const bool good = true_in_child([&] {
+                const auto before = log.last();
+                all.use(0);
+                const bool kept = log.last() > before && log.wait(before + 1, 20s);
+                const auto next = log.last() + 1;
+                std::thread later([&] { all.use(0); });
+                const bool woken = log.wait(next, 20s);
+                later.join();
+                return kept && woken;
+            });
+            if (!good) ++bad;
+        }
+    }
+
+    CHECK(bad == 0);
 }
 
 /// What handlers of forks do, others than the library's, once they are asked to.

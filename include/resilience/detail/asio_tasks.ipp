@@ -5,7 +5,7 @@
 /// A moment at which something on an executor is to go on, sooner if a stop is requested. Where the clock is
 /// not the steady one, or a stop can come from anywhere, a timer of the library that never expires is
 /// cancelled at that moment: so that what waits is always known to its execution context, which destroys it
-/// when it goes.
+/// when it goes. A forked child may find one locked for ever that another thread was at.
 template <class Ex>
 class alarm {
 public:

@@ -30,7 +30,8 @@ enum class sleepers {
 /// Time that moves only when told to. Timers fire on the thread that moves the time, in order, each at
 /// its own moment, with no lock held. May be used from any thread; must outlive its timers.
 ///
-/// One that is overdue when it is added fires with the next movement (`advance(0s)` will do).
+/// One that is overdue when it is added fires with the next movement (`advance(0s)` will do). A child may use it if no
+/// other thread did when it was forked.
 class virtual_clock : public time_source {
 public:
     /// Where every clock starts: far enough from zero to subtract from.
