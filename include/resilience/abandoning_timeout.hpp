@@ -34,7 +34,8 @@ namespace resilience::inline RESILIENCE_ABI {
 /// Whatever comes first counts, once: the work's outcome (exceptions included), the limit (timed_out), the
 /// call's deadline (timed_out), or the caller's stop request (cancelled). In the latter three the callable's
 /// stop_token() is requested, and what it still returns or throws is dropped and counted. The caller's
-/// own frame is not touched afterwards.
+/// own frame is not touched afterwards. Stop callbacks run on another worker, so that they may wait for what the
+/// work holds; only where the system refuses a thread they run on the one that gives the call up.
 ///
 /// An idle worker, else a new one, takes each attempt at once; an attempt costs two thread switches. Workers
 /// are shared by the process, never joined, and the process ends with them. Thread-safe.
@@ -144,10 +145,10 @@ private:
             bool started = false;
             ~leaving() {
                 if (!started) r.over();
-                else r.abandon_as(end::stopped); // only where this thread is ended while it waits
+                else r.give_up(end::stopped); // only where this thread is ended while it waits
             }
         } leaving{r};
-        const auto stop = [&r] { r.abandon_as(end::stopped); };
+        const auto stop = [&r] { r.give_up(end::stopped); };
         const bool steady = ctx.clock().is_steady_clock();
         // Before the work begins, which may move a virtual clock. Once they are destroyed they do not run any more.
         const std::stop_callback on_stop(ctx.outer_stop(), stop);

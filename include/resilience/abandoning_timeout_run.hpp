@@ -3,8 +3,11 @@
 
 #include <resilience/abandoning_timeout_config.hpp>
 #include <resilience/composable.hpp>
+#include <resilience/detail/abandoned_gauge.hpp>
 #include <resilience/detail/config_cell.hpp>
+#include <resilience/detail/returned.hpp>
 #include <resilience/detail/worker_pool.hpp>
+#include <resilience/system_time.hpp>
 
 #include <cxxabi.h>
 #include <chrono>
@@ -20,35 +23,6 @@
 #include <utility>
 
 namespace resilience::inline RESILIENCE_ABI::detail {
-
-/// How many abandoned calls still run in this process. A forked child has none of its parent's threads, so
-/// that it begins at 0 again.
-class abandoned_gauge {
-public:
-    void add() noexcept { change(1); }
-    void remove() noexcept { change(-1); }
-    // Acquire: whoever sees a call gone sees all that its worker did before.
-    std::uint32_t value() const noexcept { return count_in(word_.load(std::memory_order_acquire)); }
-
-private:
-    static std::uint64_t process() noexcept { return std::uint64_t{worker_pool::process()} << 32U; }
-    static std::uint32_t count_in(std::uint64_t word) noexcept {
-        return (word >> 32U) << 32U == process() ? static_cast<std::uint32_t>(word) : 0;
-    }
-    void change(int by) noexcept {
-        std::uint64_t before = word_.load(std::memory_order_relaxed);
-        std::uint64_t after = 0;
-        do {
-            after = process() | static_cast<std::uint32_t>(static_cast<int>(count_in(before)) + by);
-            // Release: pairs with value().
-        } while (!word_.compare_exchange_weak(before, after, std::memory_order_acq_rel,
-                                              std::memory_order_relaxed));
-    }
-
-    // Invariant: the number of the process in the high half, the count in the low one; a count of another
-    // process is 0. Never below 0: a call is added before its worker can see that it was abandoned.
-    atomic<std::uint64_t> word_{0};
-};
 
 class abandoning_timeout_core final : public registered {
 public:
@@ -129,7 +103,7 @@ private:
 /// One attempt on a worker, with all that the worker touches: it co-owns the policy, and through it the
 /// environment. The caller waits for it to end, in one of three ways, of which the first to come counts. Caller, worker
 /// and timer alone know it: in a forked child that has none of them nobody asks for its mutex.
-class abandonable_run : public worker_pool::job {
+class abandonable_run : public worker_pool::job, public std::enable_shared_from_this<abandonable_run> {
 public:
     enum class end : std::uint8_t { none, finished, limit, stopped };
 
@@ -142,13 +116,27 @@ public:
         options_.idempotency = caller.idempotency();
     }
 
-    /// Leaves the work running and asks it to stop, here and now: callbacks of the callable's stop token
-    /// run on this thread. False, and nothing is done, if it has ended already.
-    bool abandon_as(end how) noexcept {
+    /// Leaves the work running and has another worker ask it to stop: its stop callbacks may wait for what it holds. They
+    /// run here only where no worker is to be had. False, and nothing is done, if it has ended already.
+    bool give_up(end how) noexcept {
         if (!claim(how)) return false;
         ended_.notify_one();
-        stop_.request_stop();
+        if (!returned([&] { worker_pool::instance().start(std::make_shared<asking>(shared_from_this())); })) {
+            stop_.request_stop();
+            leave();
+        }
         return true;
+    }
+    /// The same for timers: when this returns, the token of abandoned work says that it is to stop. In virtual time the
+    /// thread that moved the clock may look at it next.
+    bool abandon_as(end how) {
+        const bool first = give_up(how);
+        unique_lock lock(mutex_);
+        while (end_ != end::finished && !stop_.stop_requested()) {
+            // Nobody could notify this one: stop callbacks come in any order.
+            look_again_.wait_until(lock, saturating_add(system_time().now(), std::chrono::microseconds{20}));
+        }
+        return first;
     }
     /// Blocks until it has ended, which it does at `until` (on std::chrono::steady_clock) at the latest.
     end wait(time_point until) {
@@ -158,7 +146,7 @@ public:
                 ended_.wait(lock);
             } else if (ended_.wait_until(lock, until) == cv_status::timeout) {
                 lock.unlock();
-                abandon_as(end::limit);
+                give_up(end::limit);
                 lock.lock();
             }
         }
@@ -169,7 +157,7 @@ public:
         drop_work();
         if (claim(end::finished)) return;
         if (drop_outcome()) core_->late_results.fetch_add(1, std::memory_order_relaxed);
-        core_->abandoned.remove();
+        leave();
     }
     void run() final {
         struct at_the_end {
@@ -214,6 +202,17 @@ protected:
     void let_go_of_policy() noexcept { core_.reset(); }
 
 private:
+    struct asking final : worker_pool::job {
+        explicit asking(std::shared_ptr<abandonable_run> run) noexcept : which(std::move(run)) {}
+        void run() override { which->stop_.request_stop(); }
+        void tell() noexcept override { which->leave(); }
+        std::shared_ptr<abandonable_run> which;
+    };
+
+    /// An abandoned call is one until its work has ended and its stop callbacks have.
+    void leave() noexcept {
+        if (inside_.fetch_sub(1, std::memory_order_acq_rel) == 1) core_->abandoned.remove();
+    }
     /// The one claim: true for whoever comes first.
     bool claim(end how) noexcept {
         const lock_guard lock(mutex_);
@@ -231,8 +230,11 @@ private:
     call_options options_;
     waitable_mutex mutex_;
     condition_variable ended_;
+    condition_variable look_again_;
     end end_ = end::none; // guarded by mutex_
     bool told_ = false;   // guarded by mutex_; that it has finished
+    // Of an abandoned call: the work, and the asking. Acquire and release: the last sees what the other has counted.
+    atomic<unsigned> inside_{2};
 };
 
 /// `Make` gives the work, made in place: what cannot be moved twice need not be.

@@ -82,6 +82,7 @@ TEST_CASE("of an end, a limit and a stop exactly one counts", "[abandoning_timeo
         return [=] {
             schedules::begin_with_an_empty_pool();
             world w;
+            w.clock.steady = !limit_comes && !stop_comes;
             const rs::abandoning_timeout limit(1s, w.reg);
             std::stop_source stop;
             struct work {
@@ -106,7 +107,8 @@ TEST_CASE("of an end, a limit and a stop exactly one counts", "[abandoning_timeo
 
             if (limit_comes && stop_comes) together(call, let_time_pass, request);
             else if (limit_comes) together(call, let_time_pass);
-            else together(call, request);
+            else if (stop_comes) together(call, request);
+            else call();
 
             schedules::rest();
             const auto s = limit.stats();
@@ -122,10 +124,14 @@ TEST_CASE("of an end, a limit and a stop exactly one counts", "[abandoning_timeo
         };
     };
 
-    explore("end and limit", {.within = {2, 1}}, scenario(true, false));
-    explore("end and stop", {.within = {2, 1}}, scenario(false, true));
-    explore("end, limit and stop", {.within = {2, 0}}, scenario(true, true));
-    explore("end, limit and stop", {.random = 3000}, scenario(true, true));
+    explore("end and limit", {.within = {2, 0}}, scenario(true, false));
+    explore("end and limit", {.within = {1, 1}}, scenario(true, false));
+    explore("end and stop", {.within = {2, 0}}, scenario(false, true));
+    explore("end and stop", {.within = {1, 1}}, scenario(false, true));
+    explore("end, limit and stop", {.within = {1, 0}}, scenario(true, true));
+    explore("end, limit and stop", {.random = 5000}, scenario(true, true));
+    explore("end and limit, in real time", {.within = {1, 1}}, scenario(false, false));
+    explore("end and limit, in real time", {.random = 3000}, scenario(false, false));
 }
 
 TEST_CASE("a caller that comes back finds what the worker left", "[abandoning_timeout][H-TO-01][H-CPP-14]") {

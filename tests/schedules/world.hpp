@@ -30,11 +30,15 @@ public:
     rs::timer call_at(rs::time_point at, std::function<void()> f) override {
         return rs::timer([this, ticket = timers_.add(at, std::move(f))] { timers_.cancel(ticket); });
     }
+    bool is_steady_clock() const noexcept override { return steady; }
     /// Timers fire on this thread.
     void advance(rs::duration by) {
         now_ += by;
         while (timers_.run_due(now_)) {}
     }
+
+    /// Those that wait for one of its moments do so on condition variables, whose time-outs come when they like.
+    bool steady = false;
 
 private:
     rs::time_point now_{std::chrono::seconds{1'000'000}};
