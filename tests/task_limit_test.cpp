@@ -268,6 +268,32 @@ TEST_CASE("the end of an attempt is claimed once, a cancellation before it stays
     }
 }
 
+TEST_CASE("an answer that its caller cancels is no failure of the fallback", "[task][fallback]") {
+    world w;
+    const bool by_token = GENERATE(false, true);
+    const auto fails = []() -> lazy<int> {
+        throw std::runtime_error("no");
+        co_return 0;
+    };
+    const auto answers = rs::fallback([&](const rs::failure&) { return cleans_up(w.clock, 0s); });
+    std::stop_source stop;
+    std::stop_source cancel;
+
+    auto task =
+        (answers | rs::circuit_breaker({}, w.reg)).with({.stop_token = stop.get_token()}).try_call(fails);
+    task.stop_by(cancel.get_token());
+    task.start();
+    w.clock.advance(1s);
+    CHECK_FALSE(task.done());
+    (by_token ? stop : cancel).request_stop();
+    w.clock.advance(0s);
+
+    REQUIRE(task.done());
+    CHECK(task.result().error().is_cancellation());
+    CHECK(answers.stats().used == 0);
+    CHECK(answers.stats().failed == 0);
+}
+
 TEST_CASE("an attempt that won no race is late by the clock, for each limit that has passed",
           "[task][timeout][H-TO-03]") {
     world w;

@@ -98,6 +98,10 @@ public:
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
+    /// The caller's stop has ended the call although it would have gone on. It keeps its last outcome; nobody
+    /// further out is to answer for that, or to count it as a failure.
+    bool ended_by_stop() const noexcept { return ended_by_stop_; }
+    void end_by_stop() noexcept { ended_by_stop_ = true; }
     /// The task that this is the context of is cancelled.
     void cancel() noexcept { cancelled_ = true; }
     /// What ends a race ends the stop token too, wherever it is asked for. Null: no race.
@@ -227,6 +231,7 @@ private:
     unsigned retry_depth_ = 0;
     resilience::idempotency idempotency_ = resilience::idempotency::safe;
     bool cancelled_ = false;
+    bool ended_by_stop_ = false;
 };
 
 } // namespace resilience::inline RESILIENCE_ABI
