@@ -5,8 +5,10 @@
 #include <resilience/task_traits.hpp>
 #include <resilience/time.hpp>
 
+#include <cxxabi.h>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <stop_token>

@@ -5,6 +5,7 @@
 #include <resilience/task_traits.hpp>
 #include <resilience/time.hpp>
 
+#include <cxxabi.h>
 #include <chrono>
 #include <cstdint>
 #include <exception>

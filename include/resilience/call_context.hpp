@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/stop_relay.hpp>
 #include <resilience/time.hpp>
 
 #include <algorithm>
@@ -60,11 +61,12 @@ public:
         if (deadline_ == time_point::max()) return duration::max();
         return std::min(elapsed_between(clock_->now(), deadline_), longest_);
     }
-    /// Requested at the deadline, when the caller asks for it, or when the enclosing call is stopped.
+    /// Requested at the deadline, when the caller asks for it, or when the enclosing call is stopped; for an attempt
+    /// that is a task and has a limit also when its coroutine is cancelled or destroyed.
     /// The first use under a deadline arms a timer, which may allocate; nobody else pays for it.
     std::stop_token stop_token() {
         if (!armed_) {
-            if (deadline_ >= stopped_by_) return outer_stop();
+            if (relay_ == nullptr && deadline_ >= stopped_by_) return outer_stop();
             arm();
         }
         return armed_->source.get_token();
@@ -96,8 +98,17 @@ public:
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
+    /// The caller's stop has ended the call although it would have gone on. It keeps its last outcome; nobody
+    /// further out is to answer for that, or to count it as a failure.
+    bool ended_by_stop() const noexcept { return ended_by_stop_; }
+    void end_by_stop() noexcept { ended_by_stop_ = true; }
     /// The task that this is the context of is cancelled.
     void cancel() noexcept { cancelled_ = true; }
+    /// What ends a race ends the stop token too, wherever it is asked for. Null: no race.
+    void relay_by(detail::stop_relay* relay) {
+        relay_ = relay;
+        if (relay_ != nullptr && armed_) relay_->pass_on_to(armed_->source);
+    }
     /// Takes the caller's wishes; `options` must outlive the context.
     void apply(const call_options& options) {
         if (options.deadline && *options.deadline < deadline_) {
@@ -148,7 +159,9 @@ public:
     class armed_stop {
     public:
         armed_stop(time_source& clock, time_point at, const std::stop_token& outer)
-            : outer_link(outer, stop_request{source}), deadline(clock.call_at(at, stop_request{source})) {}
+            : outer_link(outer, stop_request{source}) {
+            if (at != time_point::max()) deadline = clock.call_at(at, stop_request{source});
+        }
 
         std::stop_source source;
 
@@ -201,6 +214,7 @@ private:
     RESILIENCE_COLD void arm() {
         armed_ = std::make_unique<armed_stop>(*clock_, deadline_, outer_stop());
         if (clock_->now() >= deadline_) armed_->source.request_stop(); // no timer has to come by for that
+        if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
     }
 
     time_source* clock_;
@@ -213,10 +227,12 @@ private:
         time_point::max();                // when stop_ is requested at the latest, without a timer of ours
     std::unique_ptr<joined_stop> joined_; // what stop_ points to, if two can ask
     std::unique_ptr<armed_stop> armed_;   // for deadline_, once somebody asked
+    detail::stop_relay* relay_ = nullptr; // of the race that the attempt runs in, if it does
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
     resilience::idempotency idempotency_ = resilience::idempotency::safe;
     bool cancelled_ = false;
+    bool ended_by_stop_ = false;
 };
 
 } // namespace resilience::inline RESILIENCE_ABI

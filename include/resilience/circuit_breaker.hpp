@@ -155,8 +155,9 @@ public:
             core_->tell_rejected(why, ctx.operation());
             return admission::reject(why);
         }
-        settlement settle(const attempt_result& result, call_context&) {
+        settlement settle(const attempt_result& result, call_context& ctx) {
             auto judgement = core_->judge(held_, result); // a thread that ends in there gives the permit back
+            if (ctx.ended_by_stop() && judgement.what == verdict::failure) judgement.what = verdict::ignored;
             admitted_ = false;
             return settlement::finish_until(core_->settle(held_, std::move(judgement)));
         }

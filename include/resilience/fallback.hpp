@@ -151,6 +151,8 @@ private:
     }
     template <class R>
     void count(const outcome<R>& answer, const failure& why, const call_context& ctx) const {
+        if (answer.has_failure() && answer.error().is_cancellation())
+            return; // neither an answer nor its failure
         // A failing value is an answer too; a task of an answer may also have been ended by the call's limit.
         const bool threw =
             answer.has_failure() && (answer.error().exception() != nullptr || answer.error().is_rejection());
@@ -182,6 +184,7 @@ private:
     }
     template <class R>
     bool is_for(const outcome<R>& out, const call_context& ctx) const {
+        if (ctx.ended_by_stop()) return false; // the caller waits for no answer
         if (out.has_failure()) {
             if (out.error().is_cancellation()) return false;
             if (!when_.has_value()) return true;

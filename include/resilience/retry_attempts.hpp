@@ -31,6 +31,7 @@ public:
         } else if (ctx.stop_requested() ||
                    ctx.remaining() == duration{0}) { // the wait was cut short, or took too long
             end_round(ctx, attempt_ > 1 ? retry_core::failed_after_retry : retry_core::failed_at_once);
+            note_stop(ctx);
             return admission::stand();
         }
         ctx.set_retry_depth(depth_ + 1);
@@ -83,6 +84,7 @@ private:
     };
     static constexpr const char* out_of_attempts = "max_attempts";
     static constexpr const char* out_of_budget = "budget";
+    static constexpr const char* cancelled = "cancelled";
 
     bool listened() const noexcept { return core_->env()->has_listeners(); }
     unsigned most() const noexcept {
@@ -111,7 +113,7 @@ private:
                         duration& delay) {
         const auto& c = rules_->config;
         if (attempt_ >= most()) return out_of_attempts;
-        if (ctx.stop_requested()) return "cancelled";
+        if (ctx.stop_requested()) return cancelled;
         if (ctx.idempotency() == idempotency::unsafe && !retry_traits::known_not_sent(why))
             return "may have been sent";
 
@@ -153,6 +155,11 @@ private:
         return delay_of(schedule, retry, previous_, random ? core_->env()->random().uniform() : 0.0);
     }
 
+    /// There is no further attempt. Whoever asked for the end, it was not the caller alone if the time is up.
+    static void note_stop(call_context& ctx) noexcept {
+        if (ctx.stop_requested() && ctx.remaining() > duration{0}) ctx.end_by_stop();
+    }
+
     /// The call is settled. There may be another under a policy further out: it begins from the start.
     void end_round(call_context& ctx, retry_core::counter as) noexcept {
         core_->count(as);
@@ -173,6 +180,7 @@ private:
             if (listened()) tell(event_kind::retries_exhausted, &why, ctx, {}, stop);
         }
         end_round(ctx, made > 1 ? retry_core::failed_after_retry : retry_core::failed_at_once);
+        if (stop == cancelled) note_stop(ctx);
         if (stop == out_of_attempts && made > 1) {
             if (rules_->config.wrap_exhausted && !result.succeeded()) {
                 failure wrapped(

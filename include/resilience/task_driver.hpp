@@ -221,7 +221,10 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
         }
         if (now == step::attempt) slot.clear();
         std::optional<task_limit> limit;
-        if (ctx.is_limited()) limit.emplace(ctx.clock(), ctx.deadline(), ctx.outer_stop());
+        if (ctx.is_limited()) {
+            limit.emplace(ctx.clock(), ctx.deadline(), ctx.outer_stop());
+            ctx.relay_by(&limit->attempts_stop());
+        }
 #if RESILIENCE_EXCEPTIONS
         try {
 #else
@@ -255,7 +258,7 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
 #else
         }
 #endif
-        if (limit) limit->finish();
+        if (limit) limit->finish(), ctx.relay_by(nullptr);
         if constexpr (can_be_cancelled) {
             if (slot.out().has_failure()) {
                 auto asked = traits::cancellation();

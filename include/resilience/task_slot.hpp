@@ -67,9 +67,10 @@ public:
     /// After an attempt that had a limit: what was asked to end because of its deadline has timed out, by
     /// whichever of the race and the callable's own stop token. Not if the caller had asked before.
     void settle_race(const task_limit& limit, bool stopped_by_deadline) {
-        const bool struck = limit.how() == task_limit::end::deadline && !limit.cancelled_first();
-        const bool gave_up =
-            (struck || stopped_by_deadline) && out_.has_failure() && out_.error().is_cancellation();
+        const bool caller_first = limit.cancelled_first();
+        const bool struck = !caller_first && limit.how() == task_limit::end::deadline;
+        const bool gave_up = (struck || (stopped_by_deadline && !caller_first)) && out_.has_failure() &&
+                             out_.error().is_cancellation();
         if (gave_up) out_.fail(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
         if (limit.deadline() == time_point::max()) return;
         lost_ = struck || gave_up;

@@ -51,6 +51,10 @@ public:
         : clock_(&clock), deadline_(deadline), stop_(std::move(stop)) {}
     task_limit(const task_limit&) = delete;
     task_limit& operator=(const task_limit&) = delete;
+    /// Destroyed before it has ended, with the coroutine around it: whoever watches the attempt's stop token is told.
+    ~task_limit() {
+        if (how() == end::none) attempts_stop_.request();
+    }
 
     time_source& clock() const noexcept { return *clock_; }
     /// time_point::max() if there is none.
@@ -58,19 +62,32 @@ public:
     const std::stop_token& stop_token() const noexcept { return stop_; }
 
     /// The deadline has come, or a stop is requested. True if the task had not finished before: it is to
-    /// be asked to end.
-    bool strike(end how) noexcept { return claim(how); }
+    /// be asked to end. The attempt's own ctx.stop_token() is requested here; what that resumes may end the
+    /// race, and this.
+    bool strike(end how) noexcept {
+        if (!claim(how)) return false;
+        attempts_stop_.request();
+        return true;
+    }
     /// The task has finished. False if the limit struck before.
     bool finish() noexcept { return claim(end::finished); }
-    /// The coroutine that awaits the task is cancelled, and the task asked to end for that. What strikes
-    /// from now on asks it once more, and has not come first.
+    /// The coroutine that awaits the task is cancelled, and the task is asked to end for that. What strikes
+    /// from now on asks it once more, and has not come first. For the stop token the same as above.
     void cancel() noexcept {
+        // By a race around this one, whose deadline is the same.
+        if (deadline_ != time_point::max() && clock_->now() >= deadline_) return void(strike(end::deadline));
         end none = end::none;
-        how_.compare_exchange_strong(none, cancelled, std::memory_order_acq_rel, std::memory_order_acquire);
+        if (how_.compare_exchange_strong(none, cancelled, std::memory_order_acq_rel,
+                                         std::memory_order_acquire))
+            attempts_stop_.request();
     }
     /// Before anything struck, and before the task had finished.
     bool cancelled_first() const noexcept { return (bits_of(seen()) & bits_of(cancelled)) != 0; }
     end how() const noexcept { return without_cancelled(seen()); }
+
+    // What follows is for drivers.
+
+    detail::stop_relay& attempts_stop() noexcept { return attempts_stop_; }
 
 private:
     static constexpr end cancelled{4}; // a bit beside one of the ends
@@ -94,6 +111,7 @@ private:
     time_source* clock_;
     time_point deadline_;
     std::stop_token stop_;
+    detail::stop_relay attempts_stop_;
     detail::atomic<end> how_{end::none}; // none or cancelled, then one of the ends beside it for ever
 };
 
@@ -121,7 +139,8 @@ private:
         task_limit::end how;
         std::stop_source source;
         void operator()() {
-            if (limit->strike(how)) call_context::stop_request{source}();
+            call_context::stop_request ask{source}; // kept: a strike may end the race
+            if (limit->strike(how)) ask();
         }
     };
 
@@ -129,8 +148,9 @@ private:
         task_limit* limit;
         std::stop_source source;
         void operator()() {
+            call_context::stop_request ask{source};
             limit->cancel();
-            call_context::stop_request{source}();
+            ask();
         }
     };
 

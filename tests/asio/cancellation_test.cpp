@@ -6,6 +6,8 @@
 #include "support/catch.hpp"
 
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <stop_token>
 
 namespace rs = resilience;
@@ -83,4 +85,83 @@ TEST_CASE("of a caller who cancels and a limit that passes during an awaitable's
         CHECK(limit.stats().timed_out == 1);
         CHECK(breaker.stats().failures == 1);
     }
+}
+
+TEST_CASE("a nested awaitable that the deadline of the one around it ends has timed out",
+          "[asio][timeout][H-TO-12]") {
+    net_world w;
+    const rs::circuit_breaker inner({.failure_threshold = 1}, w.reg);
+    const rs::timeout limit({.limit = 2s}, w.reg);
+    const auto hangs = [&](rs::call_context& ctx) -> net::awaitable<int> {
+        auto call = inner.with(ctx)(cleans_up, w, 0s);
+        co_return co_await std::move(call);
+    };
+    const started call(w, limit.try_call(hangs));
+    w.advance(2s);
+
+    REQUIRE(call.done());
+    CHECK(call.result().error().code() == rs::errc::timed_out);
+    CHECK(inner.stats().failures == 1);
+    CHECK(inner.stats().ignored == 0);
+}
+
+TEST_CASE("what ends an awaitable's attempt requests its stop token", "[asio][timeout]") {
+    auto w = std::make_unique<net_world>();
+    std::stop_token seen;
+    const auto bridge = [&](rs::call_context& ctx) -> net::awaitable<int> {
+        seen = ctx.stop_token();
+        net::steady_timer never(co_await net::this_coro::executor, net::steady_timer::time_point::max());
+        co_await never.async_wait(net::use_awaitable);
+        co_return 1;
+    };
+    const bool with_timeout = GENERATE(false, true);
+    std::stop_source stop;
+    const auto call_it = [&] {
+        return with_timeout
+                   ? rs::timeout(2s, w->reg).try_call(bridge)
+                   : rs::retry(plain(), w->reg).with({.stop_token = stop.get_token()}).try_call(bridge);
+    };
+    SECTION("a cancellation of its coroutine") {
+        const started call(*w, call_it());
+        CHECK_FALSE(seen.stop_requested());
+        call.cancel();
+        CHECK(seen.stop_requested()); // at that moment
+        w->run();
+        CHECK(call.result().error().is_cancellation());
+    }
+    SECTION("the end of its context") {
+        net::co_spawn(w->io, call_it(), net::detached);
+        w->run();
+        CHECK_FALSE(seen.stop_requested());
+        w.reset();
+        CHECK(seen.stop_requested());
+    }
+}
+
+TEST_CASE("a limit that strikes by a timer of the library requests the stop token as well",
+          "[asio][timeout]") {
+    /// The moment does not come by its timers, but reads as the steady clock.
+    class no_timers : public rs::time_source {
+    public:
+        rs::time_point now() const noexcept override {
+            return rs::time_point(std::chrono::steady_clock::now().time_since_epoch());
+        }
+        std::chrono::system_clock::time_point wall_now() const noexcept override { return {}; }
+        bool is_steady_clock() const noexcept override { return true; }
+        bool sleep_until(rs::time_point, std::stop_token) override { return false; }
+        rs::timer call_at(rs::time_point, std::function<void()>) override { return {}; }
+    };
+    no_timers time;
+    rs::registry reg(time);
+    std::stop_token seen;
+    const auto bridge = [&](rs::call_context& ctx) -> net::awaitable<int> {
+        seen = ctx.stop_token();
+        net::steady_timer never(co_await net::this_coro::executor, net::steady_timer::time_point::max());
+        co_await never.async_wait(net::use_awaitable);
+        co_return 1;
+    };
+    net::io_context io;
+    net::co_spawn(io, rs::timeout(1ms, reg).try_call(bridge), net::detached);
+    io.run();
+    CHECK(seen.stop_requested());
 }

@@ -86,14 +86,17 @@ struct race_state {
     net::cancellation_type asked = net::cancellation_type::none; ///< by the coroutine that waits, in total
 };
 
-/// Where the value of a task goes that another coroutine awaits.
+/// Where the value of a task goes that another coroutine awaits, or what it throws: kept, since each coroutine on the
+/// way would throw it again.
 template <class T>
 struct raced {
+    std::exception_ptr failure;
     std::optional<T> value;
     T take() { return std::move(*value); }
 };
 template <>
 struct raced<void> {
+    std::exception_ptr failure;
     void take() {}
 };
 
@@ -101,21 +104,23 @@ struct raced<void> {
 template <class T, class Ex>
 net::awaitable<void, Ex> run_task(net::awaitable<T, Ex> task, raced<T>& to, std::shared_ptr<race_state> state,
                                   bool throws_if_cancelled) {
-    struct finisher { // by an exception as well
-        race_state& state;
-        ~finisher() {
-            if (state.limit != nullptr) state.limit->finish();
-        }
-    } const at_the_end{*state};
     // What comes has passed the filters of the coroutine that waits.
     co_await net::this_coro::reset_cancellation_state(net::enable_total_cancellation());
     co_await net::this_coro::throw_if_cancelled(throws_if_cancelled);
     if (state->asked != net::cancellation_type::none) state->end_task.emit(state->asked); // before it began
-    if constexpr (std::is_void_v<T>) {
-        co_await std::move(task);
-    } else {
-        to.value.emplace(co_await std::move(task));
+    try {
+        if constexpr (std::is_void_v<T>) {
+            co_await std::move(task);
+        } else {
+            to.value.emplace(co_await std::move(task));
+        }
+    } catch (abi::__forced_unwind&) { // a cancelled thread: never swallowed
+        throw;
+    } catch (...) {
+        to.failure = std::current_exception();
     }
+    // Said here, not when the coroutine resumes that waits. One that is destroyed has not finished.
+    if (state->limit != nullptr) state->limit->finish();
 }
 
 /// Awaits the task, and asks it to end when the limit strikes or the awaiting coroutine is cancelled.
@@ -163,6 +168,7 @@ net::awaitable<T, Ex> race(net::awaitable<T, Ex> task, task_limit& limit) {
     auto token = net::bind_cancellation_slot(state->end_task.slot(), net::use_awaitable_t<Ex>{});
     auto ended = net::co_spawn(ex, std::move(attempt), token);
     co_await std::move(ended);
+    if (result.failure) std::rethrow_exception(std::move(result.failure));
     co_return result.take();
 }
 
