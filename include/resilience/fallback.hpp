@@ -56,10 +56,9 @@ public:
     }())::type;
 
     fallback_policy(predicate when, Source source)
-        : when_(std::move(when)), source_(std::move(source)),
-          counts_(std::make_shared<detail::fallback_counts>()) {}
+        : shared_(std::make_shared<shared>(std::move(when), std::move(source))) {}
 
-    fallback_stats stats() const noexcept { return counts_->read(); }
+    fallback_stats stats() const noexcept { return shared_->counts.read(); }
 
     /// Whether a result of type R can be made of what the source gives. A reference never refers to a stored
     /// value: the policy may be gone before the reference.
@@ -114,7 +113,9 @@ public:
 
         const fallback_policy* policy_;
         Slot* slot_;
-        std::optional<failure> why_; // while a task answers
+        struct nothing {};
+        // While a task answers. Elsewhere without a byte: Asio keeps no frame of more than a kilobyte for the next call.
+        [[no_unique_address]] std::conditional_t<gives_task, std::optional<failure>, nothing> why_;
     };
     template <class Slot>
     attempt_state<Slot> begin(call_context&, Slot& slot) const noexcept {
@@ -156,7 +157,7 @@ private:
         // A failing value is an answer too; a task of an answer may also have been ended by the call's limit.
         const bool threw =
             answer.has_failure() && (answer.error().exception() != nullptr || answer.error().is_rejection());
-        (threw ? counts_->failed : counts_->used).fetch_add(1, std::memory_order_relaxed);
+        (threw ? shared_->counts.failed : shared_->counts.used).fetch_add(1, std::memory_order_relaxed);
         if (const auto* env = ctx.env(); env != nullptr)
             (threw ? env->fallbacks.failed : env->fallbacks.used).fetch_add(1, std::memory_order_relaxed);
         if (threw || ctx.env() == nullptr) return;
@@ -178,35 +179,42 @@ private:
     }
     template <class R>
     R made(const failure& why) const {
-        if constexpr (std::is_invocable_v<const Source&, const failure&>) return static_cast<R>(source_(why));
-        else if constexpr (std::is_invocable_v<const Source&>) return static_cast<R>(source_());
-        else if constexpr (!std::is_void_v<R>) return source_;
+        if constexpr (std::is_invocable_v<const Source&, const failure&>)
+            return static_cast<R>(shared_->source(why));
+        else if constexpr (std::is_invocable_v<const Source&>) return static_cast<R>(shared_->source());
+        else if constexpr (!std::is_void_v<R>) return shared_->source;
     }
     template <class R>
     bool is_for(const outcome<R>& out, const call_context& ctx) const {
         if (ctx.ended_by_stop()) return false; // the caller waits for no answer
         if (out.has_failure()) {
             if (out.error().is_cancellation()) return false;
-            if (!when_.has_value()) return true;
-        } else if (!when_.examines_values()) {
+            if (!shared_->when.has_value()) return true;
+        } else if (!shared_->when.examines_values()) {
             return false;
         }
         bool is = false;
         if (!detail::returned([&] {
                 const failure why = out.result().as_failure();
-                is = out.has_failure() ? when_(why) : when_.of_value(why);
+                is = out.has_failure() ? shared_->when(why) : shared_->when.of_value(why);
             })) {
             if (const auto* env = ctx.env(); env != nullptr)
                 env->fallbacks.predicate_errors.fetch_add(1, std::memory_order_relaxed);
-            counts_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
+            shared_->counts.predicate_errors.fetch_add(1, std::memory_order_relaxed);
             return false;
         }
         return is;
     }
 
-    predicate when_;
-    Source source_;
-    std::shared_ptr<detail::fallback_counts> counts_;
+    struct shared {
+        shared(predicate w, Source s) : when(std::move(w)), source(std::move(s)) {}
+
+        const predicate when;
+        const Source source;
+        detail::fallback_counts counts;
+    };
+    std::shared_ptr<shared>
+        shared_; // a handle like any policy's: copied into the frame of every call of tasks
 };
 
 /// `fallback(value)` or `fallback([](const failure& why) { return value; })`; a callable is run only when
