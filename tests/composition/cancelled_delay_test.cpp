@@ -18,8 +18,8 @@ using support::world;
 
 namespace {
 
-int fails() { throw std::runtime_error("no"); }
-lazy<int> fails_later() {
+int always_fails() { throw std::runtime_error("no"); }
+lazy<int> always_fails_later() {
     throw std::runtime_error("no");
     co_return 0;
 }
@@ -47,19 +47,19 @@ TEST_CASE("a delay that the caller ends is neither answered for nor a circuit's 
         const bool at_run_time = GENERATE(false, true);
         const auto options = rs::call_options{.stop_token = stop.get_token()};
         check(at_run_time
-                  ? (rs::fallback(77) | rs::any_pipeline{outside, retry}).with(options).try_call(fails)
-                  : guard.with(options).try_call(fails));
+                  ? (rs::fallback(77) | rs::any_pipeline{outside, retry}).with(options).try_call(always_fails)
+                  : guard.with(options).try_call(always_fails));
     }
     SECTION("of a blocking call, in the attempt before it") {
         check(guard.with({.stop_token = stop.get_token()}).try_call([&]() -> int {
             stop.request_stop();
-            return fails();
+            return always_fails();
         }));
     }
     SECTION("of a task, by a stop token or by cancelling the coroutine around the call") {
         const bool by_token = GENERATE(false, true);
         std::stop_source cancel;
-        auto task = guard.with({.stop_token = stop.get_token()}).try_call(fails_later);
+        auto task = guard.with({.stop_token = stop.get_token()}).try_call(always_fails_later);
         task.stop_by(cancel.get_token());
         task.start();
         w.clock.advance(300ms);

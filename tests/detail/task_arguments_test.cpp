@@ -61,7 +61,7 @@ lazy<std::string> echo(const std::string& text) { co_return text; }
 template <class P, class F>
 constexpr bool takes = std::is_same_v<decltype(parameters_of<F>()), P>;
 template <class... P>
-using list = rs::detail::parameter_list<P...>;
+using parameters = rs::detail::parameter_list<P...>;
 
 } // namespace
 
@@ -77,15 +77,15 @@ TEST_CASE("a callable's parameters are seen where it has one signature", "[task]
     const auto lambda = [n = 1](int, std::string&&) mutable noexcept { return ++n; };
     const auto generic = [](const std::string&, auto) {};
 
-    STATIC_REQUIRE(takes<list<const std::string&>, decltype(echo)&>);
-    STATIC_REQUIRE(takes<list<const std::string&>, decltype(&echo)>);
-    STATIC_REQUIRE(takes<list<void, const std::string&>, decltype(&member::get)>);
-    STATIC_REQUIRE(takes<list<void, int&>, decltype(&member::set)>);
-    STATIC_REQUIRE(takes<list<int, std::string&&>, decltype(lambda)&>);
-    STATIC_REQUIRE(takes<list<int, std::string&&>, std::reference_wrapper<decltype(lambda)>>);
-    STATIC_REQUIRE(takes<list<const std::string&>, std::function<void(const std::string&)>&>);
-    STATIC_REQUIRE(takes<list<>, overloaded>);
-    STATIC_REQUIRE(takes<list<>, decltype(generic)>);
+    STATIC_REQUIRE(takes<parameters<const std::string&>, decltype(echo)&>);
+    STATIC_REQUIRE(takes<parameters<const std::string&>, decltype(&echo)>);
+    STATIC_REQUIRE(takes<parameters<void, const std::string&>, decltype(&member::get)>);
+    STATIC_REQUIRE(takes<parameters<void, int&>, decltype(&member::set)>);
+    STATIC_REQUIRE(takes<parameters<int, std::string&&>, decltype(lambda)&>);
+    STATIC_REQUIRE(takes<parameters<int, std::string&&>, std::reference_wrapper<decltype(lambda)>>);
+    STATIC_REQUIRE(takes<parameters<const std::string&>, std::function<void(const std::string&)>&>);
+    STATIC_REQUIRE(takes<parameters<>, overloaded>);
+    STATIC_REQUIRE(takes<parameters<>, decltype(generic)>);
 }
 
 TEST_CASE("a reference makes a temporary where it does not refer to the argument", "[task][arguments]") {
