@@ -12,7 +12,7 @@ namespace {
 namespace rs = resilience;
 
 constexpr auto most = std::numeric_limits<std::uint64_t>::max();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 TEST_CASE("retries are permitted while more than half of the tokens are left", "[token_budget]") {
     rs::token_budget budget{{.max_tokens = 10, .token_ratio = 0.1}};
@@ -109,7 +109,7 @@ TEST_CASE("a token budget is refused with its field, value and range", "[token_b
         {{.token_ratio = 0.0009}, "token_budget: token_ratio is 0.000900, must be in [0.001, 1000]"},
         {{.token_ratio = -1}, "token_budget: token_ratio is -1.000000, must be in [0.001, 1000]"},
         {{.token_ratio = 1000.5}, "token_budget: token_ratio is 1000.500000, must be in [0.001, 1000]"},
-        {{.token_ratio = nan}, "token_budget: token_ratio is nan, must be in [0.001, 1000]"},
+        {{.token_ratio = not_a_number}, "token_budget: token_ratio is nan, must be in [0.001, 1000]"},
     };
 
     for (const row& r : table) CHECK(validate(r.config) == r.message);
