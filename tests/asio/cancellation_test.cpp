@@ -125,8 +125,8 @@ TEST_CASE("what ends an awaitable's attempt requests its stop token", "[asio][ti
         const started call(*w, call_it());
         CHECK_FALSE(seen.stop_requested());
         call.cancel();
-        CHECK(seen.stop_requested()); // at that moment
-        w->run();
+        w->run(); // newer releases deliver a cancellation from there
+        CHECK(seen.stop_requested());
         CHECK(call.result().error().is_cancellation());
     }
     SECTION("the end of its context") {
