@@ -445,11 +445,11 @@ TEST_CASE("events are streamed over HTTP, and a stream ends with the server",
     const rs::circuit_breaker breaker{{.name = "jira_api"}, f.reg};
     const rs::monitoring_api api(f.reg, {.events = log, .max_streams = 1});
     std::string got;
-    std::thread reader;
+    std::atomic<bool> begun{false};
+    std::atomic<bool> told{false};
+    std::thread reader; // until after the server's end
     {
         const running_server server([&](httplib::Server& s) { rs::mount(s, api); });
-        std::atomic<bool> begun{false};
-        std::atomic<bool> told{false};
         reader = std::thread([&, port = server.port()] {
             httplib::Client client("127.0.0.1", port);
             client.Get(

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <typeinfo>
@@ -35,9 +36,12 @@ inline std::string said(const char* text) { return text != nullptr ? text : ""; 
 /// A type's name as the programmer wrote it, without our inline namespace. Costs some 300 ns.
 inline std::string demangled(const char* name) {
     int status = 0;
-    char* demangled = abi::__cxa_demangle(name, nullptr, nullptr, &status);
-    std::string text = status == 0 && demangled != nullptr ? demangled : name;
-    std::free(demangled);
+    struct freed {
+        void operator()(char* p) const noexcept { std::free(p); }
+    };
+    std::unique_ptr<char, freed> demangled(abi::__cxa_demangle(name, nullptr, nullptr, &status));
+    std::string text = status == 0 && demangled ? demangled.get() : name; // may throw
+    demangled.reset();
 #define RESILIENCE_TEXT_(x) #x "::"
 #define RESILIENCE_TEXT(x) RESILIENCE_TEXT_(x)
     constexpr std::string_view inner = RESILIENCE_TEXT(RESILIENCE_ABI);
