@@ -34,5 +34,12 @@
 #define RESILIENCE_VISIBLE __attribute__((visibility("default")))
 /// What is seldom run: kept out of line, so that the successful path stays small.
 #define RESILIENCE_COLD __attribute__((noinline, cold))
+/// What the successful path is made of. Without an optimiser nothing is gained by it: a debugger has functions to step
+/// into, and a file with many pipelines compiles a sixth sooner.
+#if defined(__OPTIMIZE__)
 #define RESILIENCE_INLINE inline __attribute__((always_inline))
 #define RESILIENCE_INLINE_LAMBDA __attribute__((always_inline))
+#else
+#define RESILIENCE_INLINE inline
+#define RESILIENCE_INLINE_LAMBDA
+#endif
