@@ -229,11 +229,11 @@ inline breaker_judgement breaker_core::condemn(const breaker_permit& permit, con
 
 RESILIENCE_COLD inline void breaker_core::ignore(const breaker_permit& permit) {
     counts_.add(ignored);
-    const std::uint64_t seen = word();
-    if (breaker_word::generation(seen) == breaker_word::generation(permit.word) &&
-        (seen & breaker_word::state_mask) != static_cast<std::uint64_t>(circuit_state::half_open))
-        return;                                                    // no place to give back
-    const bool may_be_probe = state() == circuit_state::half_open; // if it is one, its admission is seen here
+    const std::uint64_t seen = word(); // if it is a probe, its admission is seen here
+    const bool may_be_probe =
+        (seen & breaker_word::state_mask) == static_cast<std::uint64_t>(circuit_state::half_open);
+    if (!may_be_probe && breaker_word::generation(seen) == breaker_word::generation(permit.word))
+        return; // no place to give back
     const time_point at = may_be_probe ? now() : time_point::min();
     const wall_time wall = may_be_probe ? env_->clock().wall_now() : wall_time{};
     const double uniform = may_be_probe ? draw() : 0.0;
