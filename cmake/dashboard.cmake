@@ -108,7 +108,7 @@ function(resilience_write_dashboard include_dir)
 
 #include <string_view>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The dashboard, one page of HTML that loads nothing: serve it as text/html; charset=utf-8 beside the monitoring API.
 inline constexpr std::string_view dashboard_page{" "${literals}" ",
@@ -118,7 +118,7 @@ inline constexpr std::string_view dashboard_page{" "${literals}" ",
 inline constexpr std::string_view dashboard_policy =
     \"${policy}\";
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI
 ")
     set(file ${include_dir}/resilience/dashboard_page.hpp)
     set(written "")

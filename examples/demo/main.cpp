@@ -36,8 +36,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-namespace demo {
-namespace {
+namespace demo { namespace {
 
 namespace rs = resilience;
 using namespace std::chrono_literals;

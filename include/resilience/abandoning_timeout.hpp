@@ -17,7 +17,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Gives up waiting at the limit, for callables that cannot be asked to stop: the callable, and every
 /// policy further in, runs on a worker thread, and whatever it does then, the caller is back in time.
@@ -210,4 +210,4 @@ private:
     std::shared_ptr<core> core_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// What an abandoning timeout goes by.
 struct abandoning_timeout_config {
@@ -64,4 +64,4 @@ inline std::string_view difference(const abandoning_timeout_config& a, const aba
 }
 
 } // namespace detail
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -22,7 +22,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 class abandoning_timeout_core final : public registered {
 public:
@@ -287,4 +287,4 @@ private:
     outcome<R> out_; // the worker's until the run has ended as finished, the caller's from then on
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

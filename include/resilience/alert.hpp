@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// How bad it is, in words that error trackers share.
 enum class alert_level { info, warning, error };
@@ -139,4 +139,4 @@ inline std::string alert_message(const alert& a) {
     return text;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

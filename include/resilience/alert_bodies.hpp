@@ -17,7 +17,7 @@
 // Alerts as what receivers take: a plain JSON object for webhooks of one's own, an envelope for Sentry, an item
 // for Rollbar. Texts may be anything: they are escaped, and bytes that are no UTF-8 become U+FFFD.
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Where a Sentry project takes events, as its settings page shows it: `https://key@host/42`.
 struct sentry_dsn {
@@ -213,4 +213,4 @@ inline std::string rollbar_item(const alert& a) {
     return json.take();
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

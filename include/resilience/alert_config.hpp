@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Who calls an alert_sink's send function.
 enum class alert_delivery {
@@ -88,4 +88,4 @@ struct alert_stats {
     std::uint64_t waiting = 0;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Numbers alerts: UUIDs (RFC 9562, version 4), made of two random numbers, a count and the process: a forked child goes
 /// on with the numbers and the count of its parent.
@@ -47,4 +47,4 @@ private:
     std::uint64_t count_ = 0;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

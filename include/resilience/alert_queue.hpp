@@ -24,7 +24,7 @@
 #include <string_view>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// What an alert_sink and its worker share: the filter under a lock, and the sending without one.
 class alert_queue final : public worker_pool::job {
@@ -260,4 +260,4 @@ private:
     bool stopping_ = false;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -15,7 +15,7 @@
 #include <stdexcept>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Tells people what a registry's policies do: chooses the events that matter, leaves out repetitions, limits how
 /// many go out, and hands each alert to a function of yours, on a thread of its own. A call that causes an event
@@ -79,4 +79,4 @@ private:
     subscription subscription_;                  // after it: it ends before
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
 /// A per-call object behind a table of functions.
@@ -262,4 +262,4 @@ private:
     const detail::environment* env_ = nullptr;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -41,7 +41,7 @@
 /// are timers on the awaitable's executor, results resume there, per-operation cancellation reaches the sleep and
 /// the attempt: it is never retried, never counted as a failure. See docs/coroutines.md.
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail::asio_standalone {
 namespace net = ::asio;
 namespace tasks = asio_standalone;
@@ -52,4 +52,4 @@ using net_error_code = net::error_code;
 template <class T, class Ex>
 struct task_traits<::asio::awaitable<T, Ex>> : detail::asio_standalone::awaitable_traits<T, Ex> {};
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

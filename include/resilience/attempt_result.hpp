@@ -6,7 +6,7 @@
 #include <optional>
 #include <variant>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// What a policy sees of an attempt's (or an inner policy's) outcome, whatever the result type.
 class attempt_result {
@@ -56,4 +56,4 @@ private:
     verdict judged_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -39,7 +39,7 @@
 /// are timers on the awaitable's executor, results resume there, per-operation cancellation reaches the sleep and
 /// the attempt: it is never retried, never counted as a failure. See docs/coroutines.md.
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail::asio_of_boost {
 namespace net = ::boost::asio;
 namespace tasks = asio_of_boost;
@@ -56,4 +56,4 @@ struct task_traits<::boost::asio::awaitable<T, Ex>> : detail::asio_of_boost::awa
     }
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Whether an operation may be run twice without harm. `unsafe`: retried only after failures that are
 /// known not to have reached the other side.
@@ -235,4 +235,4 @@ private:
     bool ended_by_stop_ = false;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -9,7 +9,7 @@
 #include <typeinfo>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Where a call leaves its outcome, whatever its type.
 class call_slot {
@@ -104,4 +104,4 @@ private:
     time_point stopped_at_ = time_point::min(); // not by its deadline
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

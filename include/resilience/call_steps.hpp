@@ -9,7 +9,7 @@
 #include <tuple>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 template <std::size_t I, class Call>
 struct kept_call {
@@ -180,4 +180,4 @@ private:
     bool began_ = true;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

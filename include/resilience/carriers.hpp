@@ -5,7 +5,7 @@
 
 #include <optional>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Mixin for exceptions that stand for an HTTP answer; found by dynamic_cast. It lets every policy
 /// judge the exception by its status and respect the server's Retry-After.
@@ -25,4 +25,4 @@ public:
     virtual bool not_sent() const noexcept = 0;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The right to run one attempt, for code that cannot be a callable. Settle it once, with success(),
 /// failure() or settle(); the destructor settles as ignored what was not. Keeps the circuit alive.
@@ -204,4 +204,4 @@ private:
     std::shared_ptr<detail::breaker_core> core_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

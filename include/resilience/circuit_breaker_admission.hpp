@@ -5,7 +5,7 @@
 
 #include <resilience/circuit_breaker_core.hpp>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 RESILIENCE_COLD inline bool breaker_core::admit(breaker_permit& permit, rejection& why, time_point deadline) {
     permit.word = word();
@@ -62,4 +62,4 @@ RESILIENCE_COLD inline void breaker_core::tell_rejected(const rejection& why, st
     });
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

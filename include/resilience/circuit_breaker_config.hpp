@@ -12,7 +12,7 @@
 #include <string_view>
 #include <variant>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// What a circuit breaker goes by. The rules that are on are joined by `or`.
 struct circuit_breaker_config {
@@ -154,4 +154,4 @@ inline breaker_rules_config rules_of(const circuit_breaker_config& c) {
 }
 
 } // namespace detail
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

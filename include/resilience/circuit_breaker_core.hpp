@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// The word that the closed path reads. From the low end: the state, flags, the version of the config,
 /// the generation.
@@ -209,4 +209,4 @@ private:
     config_cell<circuit_breaker_config> config_; // replaced under mutex_
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -5,7 +5,7 @@
 
 #include <resilience/circuit_breaker_core.hpp>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// With mutex_. The results in the rate window now.
 inline tally breaker_core::rates(time_point at) const {
@@ -196,4 +196,4 @@ RESILIENCE_COLD inline void breaker_core::update(circuit_breaker_config config) 
     tell_updated();
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// What people want to know of a circuit: when, why, how often; and the events that are still to be
 /// delivered. Guarded by the mutex of the breaker around it, but for deliver().
@@ -114,4 +114,4 @@ inline circuit_breaker_stats::error_text texts_of(const attempt_result& result) 
     return text;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

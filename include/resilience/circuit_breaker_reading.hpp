@@ -8,7 +8,7 @@
 #include <utility>
 #include <variant>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 inline circuit_breaker_stats breaker_core::stats() const {
     const time_point at = now();
@@ -75,4 +75,4 @@ inline policy_snapshot breaker_core::snapshot() const {
     return p;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -6,7 +6,7 @@
 #include <resilience/circuit_breaker_core.hpp>
 #include <resilience/detail/returned.hpp>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// With mutex_. A probe whose lease is over has failed, whether or not anybody came by to see it.
 inline void breaker_core::expire_leases(time_point at, wall_time wall, double uniform) {
@@ -250,4 +250,4 @@ RESILIENCE_COLD inline void breaker_core::ignore(const breaker_permit& permit) {
     if (news) deliver();
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

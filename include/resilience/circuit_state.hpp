@@ -5,7 +5,7 @@
 
 #include <string_view>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The states of a circuit. The last three are set by hand and left by hand.
 enum class circuit_state {
@@ -29,4 +29,4 @@ constexpr std::string_view to_string(circuit_state state) noexcept {
     return "unknown";
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -13,7 +13,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
 template <class R>
@@ -226,4 +226,4 @@ private:
 };
 
 } // namespace detail
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

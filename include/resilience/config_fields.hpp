@@ -21,7 +21,7 @@
 // The fields of each config that can be written as text: all but the name (an identity, not a setting), the
 // callables and a retry's budget. One list, for variables, for views and for updates.
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// A field of a config and its value.
 struct setting {
@@ -214,4 +214,4 @@ Config with_changes(Config config, const std::vector<change>& changes) {
     return config;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

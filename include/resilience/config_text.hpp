@@ -18,7 +18,7 @@
 #include <utility>
 #include <variant>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The value of a config's field for views: nothing where an optional field is unset, a number, yes or no, or
 /// a word. Durations are texts with a unit, such as 1500ms.
@@ -174,4 +174,4 @@ struct text_form<std::variant<count_window, time_window>> {
 };
 
 } // namespace detail
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

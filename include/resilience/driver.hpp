@@ -11,7 +11,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Makes a call's context the one that calls inside of it inherit from, on this thread.
 class enclosing_call {
@@ -172,4 +172,4 @@ void run_nested(outcome<R>& out, call_context& ctx, bool began, Leaf& leaf,
     }
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

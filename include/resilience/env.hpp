@@ -13,7 +13,7 @@
 #include <string_view>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Looks up a variable: its value, or null if it is not set. What std::getenv is.
 using variable_getter = std::function<const char*(const char*)>;
@@ -124,4 +124,4 @@ Config from_env(std::string_view prefix, Config config) {
                     }));
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

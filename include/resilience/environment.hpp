@@ -15,7 +15,7 @@
 #include <string_view>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// What fallbacks did. Only ever added to; relaxed: a count orders nothing.
 struct fallback_counts {
@@ -94,4 +94,4 @@ private:
     std::string name_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

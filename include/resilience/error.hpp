@@ -17,7 +17,7 @@
 #include <system_error>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Why a policy ended a call itself.
 enum class errc {
@@ -146,7 +146,7 @@ inline void require_valid(const std::string& complaint) {
 }
 
 } // namespace detail
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI
 
 template <>
 struct std::is_error_code_enum<resilience::errc> : std::true_type {};

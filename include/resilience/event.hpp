@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 enum class event_kind {
     attempt_failed,             ///< one per failed attempt of a retried call; `delay` if another follows
@@ -253,4 +253,4 @@ private:
     std::shared_ptr<detail::subscriber> who_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

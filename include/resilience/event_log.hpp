@@ -21,7 +21,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Which events of a log are wanted; what is empty does not matter.
 struct event_filter {
@@ -244,4 +244,4 @@ private:
     subscription subscription_; // last: it ends before what it writes to
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -16,7 +16,7 @@
 #include <type_traits>
 #include <typeinfo>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 namespace detail {
 
@@ -291,4 +291,4 @@ RESILIENCE_COLD inline void failure::rethrow() const {
     detail::raise_rejection(rejection_);
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -15,7 +15,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 namespace detail {
 
@@ -229,4 +229,4 @@ auto fallback_if(predicate when, Source&& value_or_callable) {
     return fallback_policy<std::decay_t<Source>>(std::move(when), std::forward<Source>(value_or_callable));
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -15,7 +15,7 @@
 
 // fmt formatters, all with the options of strings: fmt::print("{:>10}", breaker.state()).
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// A duration as our messages write it, 2.4s or 350ms: fmt::print("{}", readable{stats.retry_after}).
 /// std::chrono's own formatters (<fmt/chrono.h>) are left alone.
@@ -41,7 +41,7 @@ struct text_formatter : fmt::formatter<std::string_view> {
 };
 
 } // namespace detail
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI
 
 template <>
 struct fmt::formatter<resilience::circuit_state>

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
 /// Letters of HTTP's own words: ASCII, whatever the locale.
@@ -145,4 +145,4 @@ inline std::string read_target(std::string_view target, request_target& parts) {
 }
 
 } // namespace detail
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 struct http_response {
     int status = 200;
@@ -50,4 +50,4 @@ inline http_response unknown_name(std::string_view what, std::string_view name) 
 }
 
 } // namespace detail
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

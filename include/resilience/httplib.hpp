@@ -68,7 +68,7 @@ inline bool was_not_sent(const Result& result) noexcept {
 
 } // namespace httplib
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
 /// What a transport error of cpp-httplib is in the standard's words.
@@ -187,4 +187,4 @@ inline void mount(httplib::Server& server, const monitoring_api& api) {
     }
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -24,7 +24,7 @@
 
 #include <httplib.h>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 enum class webhook_format {
     json,    ///< webhook_body, or `body`
@@ -248,4 +248,4 @@ private:
     std::shared_ptr<const shared> shared_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -13,7 +13,7 @@
 #include <ctime>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Ends what is done with a socket at a moment of the machine's time, whatever the other side does: the limits of
 /// cpp-httplib count for each read and write anew, so that a server that sends a byte now and then holds its client
@@ -83,4 +83,4 @@ private:
     sigset_t before_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -22,7 +22,7 @@
 // what the monitoring API promises. Texts may be anything: bytes that are no UTF-8 become U+FFFD. Times are
 // ISO 8601 in UTC with microseconds; null stands for what has not happened, is not known, or is no number.
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// 2024-01-08T20:00:00.000000Z; rounded down.
 inline std::string iso_8601(wall_time at) {
@@ -278,4 +278,4 @@ inline std::string error_json(std::string_view code, std::string_view message) {
     return json.take();
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -20,7 +20,7 @@
 
 #include <fmt/format.h>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Answers requests for the state of a registry's policies, whatever serves them. Under /api/v1/resilience:
 ///
@@ -227,4 +227,4 @@ private:
     std::shared_ptr<detail::stream_counts> streams_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

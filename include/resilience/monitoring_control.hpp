@@ -20,7 +20,7 @@
 
 // The requests that change something: who may send them, and what they do.
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Bytes of a body: every field of every config fits into a tenth of it.
 inline constexpr std::size_t longest_body = 65'536;
@@ -155,4 +155,4 @@ inline http_response patch_policy(const registry& where, const policy_filter& wh
     return made(200, policies_json(where, {kinds.front(), which.name}, errors));
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -18,7 +18,7 @@
 
 // What /events and /events/stream answer.
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Which events a request asks for.
 struct wanted_events {
@@ -96,4 +96,4 @@ inline http_response stream_of_events(const http_request& request, const request
     return response;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -13,7 +13,7 @@
 
 // What /metrics answers: the policies' metrics, and those of the monitoring itself.
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 inline void expose_streams(exposition& out, const stream_counts& streams) {
     out.family("event_streams_open", "gauge", "Clients of /events/stream now.");
@@ -35,4 +35,4 @@ inline std::string metrics_text(const registry& where, const monitoring_options&
     return text += more.take();
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Whether whoever sent a request may do what it asks for.
 class authorization {
@@ -147,4 +147,4 @@ inline std::string validate(const monitoring_options& o) {
     return {};
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -18,7 +18,7 @@
 
 // What /policies shows of each policy and lets change in it. A new kind of policy is one line in with_policy().
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// f(handle) for the policy of that kind and name; false if there is none, or it is of a user's own kind.
 template <class F>
@@ -98,4 +98,4 @@ inline std::string policies_json(const registry& where, const policy_filter& fil
     return any ? json.take() : std::string();
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -13,7 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Reads the changes to a config from a JSON object such as {"max_attempts": 5, "base_delay": "250ms",
 /// "max_elapsed": null}, by JSON for Modern C++ (nlohmann-json, 3.11 or later): for monitoring_options::read_changes.
@@ -52,4 +52,4 @@ inline std::vector<change> read_json_changes(std::string_view text) {
     return changes;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

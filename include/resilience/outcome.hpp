@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The value of a call, or why there is none. Movable if R is; one that holds a non-movable R stays
 /// where try_call made it.
@@ -225,4 +225,4 @@ private:
     };
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <variant>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// The part of an outcome that does not depend on R.
 class outcome_slot {
@@ -54,4 +54,4 @@ struct stored<void> {
     using type = std::monostate;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -9,7 +9,7 @@
 #include <string>
 #include <system_error>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 template <class R>
 class [[nodiscard]] outcome;
@@ -56,4 +56,4 @@ std::optional<duration> retry_after_of(const outcome<T>& o) {
     return hint >= duration{0} ? std::optional(hint) : std::nullopt;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Policies around one another; the first listed is the outermost, as decorators read. Made with `|`, which takes
 /// pipelines on either side apart, or of policies as `pipeline{a, b}`. Cheap to copy, thread-safe. All policies
@@ -81,4 +81,4 @@ auto operator|(const A& outer, const B& inner) {
                       std::tuple_cat(detail::policies_in(outer), detail::policies_in(inner)));
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// A policy's answer to: may this attempt run?
 class [[nodiscard]] admission {
@@ -187,4 +187,4 @@ template <class P>
 concept policy =
     std::copy_constructible<P> && (detail::stepping<P> || detail::answering<P> || detail::surrounding<P>);
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

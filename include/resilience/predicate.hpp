@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// A question about a failure, put together with on, not_on, on_result and the operators &&, ||, !.
 /// Empty by default, which means: the policy's own rule. May be called from several threads at once.
@@ -132,4 +132,4 @@ predicate on_result(F f) {
     return {asks, asks};
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

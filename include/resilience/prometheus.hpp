@@ -16,7 +16,7 @@
 // Statistics as Prometheus reads them. Names and labels of metrics are resilience4j's where it has them, so
 // that dashboards made for it show ours.
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// How metrics are written.
 struct prometheus_options {
@@ -58,4 +58,4 @@ inline std::string to_prometheus(const alert_stats& alerts, const prometheus_opt
     return out.take();
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -4,7 +4,7 @@
 #include <resilience/alert_config.hpp>
 #include <resilience/prometheus_text.hpp>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Of an alert_sink. What became of the alerts seen is their sum, but for those that wait.
 inline void expose_alerts(exposition& out, const alert_stats& alerts) {
@@ -23,4 +23,4 @@ inline void expose_alerts(exposition& out, const alert_stats& alerts) {
     out.sample({}, alerts.failed_sends);
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

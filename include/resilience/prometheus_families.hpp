@@ -19,7 +19,7 @@
 
 // Which statistics are which metrics.
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// A policy's snapshot, with its words as they stand in labels.
 struct exposed_policy {
@@ -284,4 +284,4 @@ inline void expose_common(exposition& out, const exposed_policies& all, const re
     out.sample({}, from.listener_errors());
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -16,7 +16,7 @@
 
 // The text exposition format of Prometheus, version 0.0.4.
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// `text` as it may stand in a label's quotes. Each byte that belongs to no well-formed UTF-8 becomes U+FFFD.
 inline std::string label_value(std::string_view text) {
@@ -88,4 +88,4 @@ private:
     bool begun_ = false;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// What a view adds to a call.
 struct call_request {
@@ -240,4 +240,4 @@ RESILIENCE_INLINE bool is_thrown_rejection(const outcome<R>& out, rejection& why
     return plain != nullptr;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -3,7 +3,7 @@
 
 #include <resilience/config.hpp>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Where policies get randomness (jitter) from. Implement it to inject numbers; called from any thread.
 class random_source {
@@ -17,4 +17,4 @@ public:
     virtual double uniform() noexcept = 0;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

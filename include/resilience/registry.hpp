@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The environment of policies: clock, randomness, names, events and statistics. Thread-safe.
 ///
@@ -208,4 +208,4 @@ inline std::vector<circuit_summary> registry::summary() const {
     return all;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Why a policy refuses or ends a call. Made without allocating; the text is made when it is asked for.
 struct rejection {
@@ -99,4 +99,4 @@ template <class E>
 }
 
 } // namespace detail
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -15,7 +15,7 @@
 #include <typeinfo>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// One line makes a type with `bool ok() const` tell success from failure:
 /// `template <> inline constexpr bool resilience::enable_status_like<my_status> = true;`
@@ -259,4 +259,4 @@ RESILIENCE_INLINE failure_in_short in_short(const R& failing) {
 
 } // namespace detail
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Runs a call again while it fails in a way that may pass, after delays that grow and are random, and
 /// only as long as its budget pays for it. When attempts run out the last outcome goes out unchanged.
@@ -99,4 +99,4 @@ private:
     std::shared_ptr<detail::retry_core> core_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

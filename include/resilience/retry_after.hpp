@@ -11,7 +11,7 @@
 #include <optional>
 #include <string_view>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
 /// Takes a text apart from the left; each part that is not there makes it fail for good.
@@ -201,4 +201,4 @@ constexpr std::optional<duration> parse_retry_after(std::string_view text,
     return std::chrono::seconds{ahead} - rest;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// One call under a retry: decides, after each attempt, whether, why and when there is another.
 class retry_attempts {
@@ -222,4 +222,4 @@ private:
     time_point started_{};
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -14,7 +14,7 @@
 #include <utility>
 #include <variant>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// What pays for retries, so that a storm of them cannot start. By default each retry policy has one of
 /// its own that allows 20 % of its calls and 10 a second more. One that is given a form is shared by all
@@ -109,4 +109,4 @@ private:
     bool unlimited_ = false;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// What to do when a retry runs inside of another: attempts multiply.
 enum class nested_retry {
@@ -104,4 +104,4 @@ inline std::string_view difference(const retry_config& a, const retry_config& b)
 }
 
 } // namespace detail
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

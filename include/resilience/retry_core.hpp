@@ -16,7 +16,7 @@
 #include <string_view>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// A config with what belongs to it: the budget it pays from and what that has been told.
 struct retry_rules {
@@ -141,4 +141,4 @@ inline policy_snapshot retry_core::snapshot() const {
     return p;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

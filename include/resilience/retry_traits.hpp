@@ -7,7 +7,7 @@
 #include <string_view>
 #include <system_error>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 struct retry_traits {
     /// Whether a failure is known not to have reached the other side, so that even an operation marked
@@ -29,4 +29,4 @@ struct retry_traits {
     }
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

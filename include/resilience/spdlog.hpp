@@ -19,7 +19,7 @@
 
 #include <spdlog/logger.h>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 namespace detail {
 
@@ -111,4 +111,4 @@ private:
     return where.subscribe([writer](const event& e) { writer->write(e); });
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

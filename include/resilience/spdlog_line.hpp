@@ -18,7 +18,7 @@
 
 #include <fmt/format.h>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// One line: a sentence and fields. Values that are more than a word are quoted, and whatever could end or disguise
 /// the line is escaped, in JSON too, so that no text forges a field or another line.
@@ -177,4 +177,4 @@ inline std::string line_of(const event& e, const log_options& options, std::uint
     return line.text();
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

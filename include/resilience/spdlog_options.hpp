@@ -18,7 +18,7 @@
 
 #include <spdlog/common.h>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 enum class log_format {
     key_value, ///< a sentence, then key=value fields: for people and grep
@@ -101,4 +101,4 @@ inline spdlog::level::level_enum default_log_level(const event& e) noexcept {
     return level::info;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -15,7 +15,7 @@
 #include <variant>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 using wall_time = std::chrono::system_clock::time_point;
 
@@ -170,4 +170,4 @@ constexpr double health_percentage(circuit_state state) noexcept {
     }
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

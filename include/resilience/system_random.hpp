@@ -13,7 +13,7 @@
 #include <exception>
 #include <random>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
 /// xoshiro256++ (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2021).
@@ -115,4 +115,4 @@ RESILIENCE_VISIBLE inline random_source& system_random() noexcept {
     return *source;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -20,7 +20,7 @@
 #include <thread>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
 /// The clocks of the machine. One timer thread, started by the first call_at() whose moment can come;
@@ -178,4 +178,4 @@ RESILIENCE_VISIBLE inline time_source& system_time() noexcept {
     return *source;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

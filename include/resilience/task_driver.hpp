@@ -20,7 +20,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Everything that a call keeps in its coroutine's frame: handles and rvalues by value, lvalues by reference.
 template <class Task, class F, class Arguments, class... P>
@@ -293,4 +293,4 @@ typename As::task_type make_task(const call_request& request, std::type_identity
     }(std::index_sequence_for<A...>{});
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -10,7 +10,7 @@
 #include <typeinfo>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 template <class Task>
 using value_of_task = typename task_traits<Task>::value_type;
@@ -85,4 +85,4 @@ private:
     bool lost_ = false;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -10,7 +10,7 @@
 #include <stop_token>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// How the library works with a task: what a coroutine returns and somebody awaits once. Specialised for
 /// a task type, `p(f)` is a coroutine of that type wherever f returns one. docs/coroutines.md shows one in
@@ -160,4 +160,4 @@ private:
     timer at_deadline_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -8,7 +8,7 @@
 #include <stop_token>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Every duration of the library. Signed; the maximum means "without end".
 using duration = std::chrono::nanoseconds;
@@ -86,4 +86,4 @@ public:
     virtual bool is_steady_clock() const noexcept { return false; }
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// What a timeout goes by.
 struct timeout_config {
@@ -272,4 +272,4 @@ private:
     std::shared_ptr<detail::timeout_core> core_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

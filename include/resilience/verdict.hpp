@@ -8,7 +8,7 @@
 #include <optional>
 #include <system_error>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// What an outcome says about the health of the thing that was called.
 enum class verdict : std::uint8_t {
@@ -63,4 +63,4 @@ inline failure_in_short in_short(const failure& f) noexcept {
 
 } // namespace detail
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

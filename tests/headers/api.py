@@ -141,7 +141,7 @@ def declarations(text):
 
 def tidy(head):
     """On one line, without what says nothing to a user."""
-    head = re.sub(r"__attribute__\(\(.*?\)\)|\bRESILIENCE_(INLINE|COLD|VISIBLE)\b|\binline (?!RESILIENCE_ABI)", " ", head)
+    head = re.sub(r"__attribute__\(\(.*?\)\)|\bRESILIENCE_(INLINE|COLD|VISIBLE)\b|\binline ", " ", head)
     head = re.sub(r"\s+", " ", head).strip()
     return re.sub(r"([(<\[{]) | (?=[)\]}])", r"\1", head)
 
@@ -161,7 +161,7 @@ def interface(text, namespace="", public=True, depth=0):
         elif head == NOT_FOR_USERS:
             return
         elif opened := re.fullmatch(r"namespace ([\w: ]*)", head):
-            inner = f"{namespace}::{opened[1]}".replace("::inline RESILIENCE_ABI", "").removeprefix("::")
+            inner = f"{namespace}::{opened[1]}".replace("::RESILIENCE_ABI", "").removeprefix("::")
             if "detail" not in inner.split("::") and inner != namespace + "::":
                 yield from interface(body, inner)
         elif (public or head.startswith("friend ")) and not is_hidden(head, depth == 0 and body is not None):

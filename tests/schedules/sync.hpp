@@ -20,7 +20,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 using schedules::site;
 
@@ -275,4 +275,4 @@ private:
     schedules::controlled* controlled_ = nullptr;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

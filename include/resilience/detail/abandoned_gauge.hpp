@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// How many abandoned calls still run in this process. A forked child has none of its parent's threads, so
 /// that it begins at 0 again.
@@ -37,4 +37,4 @@ private:
     atomic<std::uint64_t> word_{0};
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// The config in force, replaced as a whole. Calls in flight go on under the one they began with, so
 /// that replaced ones are kept until the policy ends: an update costs memory, a call costs one load.
@@ -58,4 +58,4 @@ private:
     const Config* declared_ = nullptr; // set once, before anybody else knows the cell
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// The parts of `12.5`: digits, and after a point at least one more. Signs and exponents are no decimals.
 struct decimal_text {
@@ -72,4 +72,4 @@ constexpr bool parse_duration(std::string_view text, std::chrono::nanoseconds& v
     return true;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <new>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// For local statics: an object that is never destroyed, and so usable in static destructors. It lies in place
 /// rather than on the heap, so that first use asks for no memory.
@@ -20,4 +20,4 @@ private:
     alignas(T) std::byte place_[sizeof(T)];
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <unordered_set>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// A policy's name, interned once: copying it copies a pointer, so that a rejection allocates nothing.
 /// The characters live as long as the process (a failure may outlive its policy and its registry);
@@ -43,4 +43,4 @@ private:
     const std::string* text_ = nullptr; // null for the empty name
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// A copy of what T& refers to, seen as a T& again: arrays are copied whole (a pointer into the caller's
 /// frame would dangle), functions are referred to, objects are copied by their static type.
@@ -107,4 +107,4 @@ private:
     std::tuple<held<std::remove_reference_t<A>>...> args_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

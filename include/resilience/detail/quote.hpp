@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// The character that a text begins with. `length` 0: it begins with no well-formed UTF-8 (overlong
 /// forms, surrogates and what is beyond U+10FFFF included).
@@ -104,4 +104,4 @@ constexpr std::string_view clipped(std::string_view text, std::size_t most) noex
     return text.substr(0, end);
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// An error's text as it may be shown: what `redact` makes of it. Runs code of the user's; if that throws, no text is
 /// better than one that was to be hidden.
@@ -18,4 +18,4 @@ inline std::string redacted(const std::function<std::string(std::string_view)>& 
     return returned([&] { shown = redact(text); }) ? shown : "[the redaction failed]";
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

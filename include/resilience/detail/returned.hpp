@@ -7,7 +7,7 @@
 #include <cxxabi.h>
 #endif
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Runs code of the user's whose trouble is not the call's (a predicate, a listener): true if it returned,
 /// false if it threw. The unwinding of a thread that ends inside it (pthread_exit, cancellation) goes
@@ -29,4 +29,4 @@ bool returned(F&& f) {
 #endif
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

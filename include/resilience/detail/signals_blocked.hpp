@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <initializer_list>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// The program's handlers must not be run on our thread, nor signals that it waits for end there.
 class signals_blocked {
@@ -29,4 +29,4 @@ private:
     sigset_t before_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

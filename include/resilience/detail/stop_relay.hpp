@@ -5,7 +5,7 @@
 
 #include <stop_token>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// By which a race asks whoever watches the stop token of its attempt. Thread-safe.
 class stop_relay {
@@ -39,4 +39,4 @@ private:
     bool requested_ = false;                    // guarded by mutex_
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Successes of a time window, one set of buckets per thread that has a stripe of its own, and eight sets that all
 /// others share. A bucket is one word, its number and its count, so that a reader never sees one without the other.
@@ -131,4 +131,4 @@ private:
     atomic<std::uint64_t> era_{1}; // grows under the owner's lock; a stale one costs a visit to that lock
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Stripes that belong to one thread at a time, and those that later threads share.
 inline constexpr std::uint32_t exclusive_stripes = 24;
@@ -123,4 +123,4 @@ private:
     const void* owners_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

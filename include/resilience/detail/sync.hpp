@@ -18,7 +18,7 @@
 #include <mutex>
 #include <thread>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// fork() waits here until no thread holds a mutex of the library's, and lets none take another before it is done: a
 /// child inherits them all free, and what they guard whole. One gate per process; entering and leaving it are two
@@ -100,6 +100,6 @@ using thread = std::thread;
 using std::lock_guard;
 using std::unique_lock;
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail
 
 #endif

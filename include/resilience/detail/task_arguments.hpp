@@ -14,7 +14,7 @@
 // A coroutine's parameter that is a reference refers, where the argument has another type, to a temporary that is
 // gone when the task is awaited. So such a temporary is made in the frame of the call, and lives as long as its attempt.
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 template <class... P>
 struct parameter_list {
@@ -144,4 +144,4 @@ private:
 template <bool TakesContext, class F, class... A>
 using arguments_of = argument_list<std::index_sequence_for<A...>, TakesContext, F, A...>;
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

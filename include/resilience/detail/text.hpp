@@ -12,7 +12,7 @@
 #include <string_view>
 #include <typeinfo>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// A duration as people say it: 2.4s, 350ms, 12us, 7ns. One decimal from a second on.
 inline std::string duration_text(std::chrono::nanoseconds d) {
@@ -54,4 +54,4 @@ inline std::string demangled(const char* name) {
 }
 inline std::string type_name(const std::type_info& type) { return demangled(type.name()); }
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

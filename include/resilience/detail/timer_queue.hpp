@@ -12,7 +12,7 @@
 #include <thread>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Functions that wait for their moment. Reads no clock: whoever drives it says what time it is, by
 /// run() on a thread of its own or by run_due(). Every function runs, and is destroyed, with no lock
@@ -151,4 +151,4 @@ private:
     moment runner_wakes_at_ = moment::min();              // guarded by mutex_; min while it is not waiting
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

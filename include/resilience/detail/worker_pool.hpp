@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI::detail {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Threads for work that nobody can stop. Every job gets a thread at once: one that is idle, else a new
 /// one, so that nothing ever waits behind work that hangs; how many there may be is the user's to bound.
@@ -145,4 +145,4 @@ private:
     static inline const worker_pool* parents_ = nullptr;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::detail
+}}} // namespace resilience::RESILIENCE_ABI::detail

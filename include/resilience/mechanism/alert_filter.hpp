@@ -14,7 +14,7 @@
 #include <string_view>
 #include <utility>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// What an alert_filter goes by; the values are valid.
 struct alert_limits {
@@ -266,4 +266,4 @@ private:
     std::uint64_t dropped_ = 0;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// How delays grow from one retry to the next; n is the number of the retry, from 1.
 enum class backoff {
@@ -136,4 +136,4 @@ constexpr duration delay_of(const backoff_schedule& schedule, unsigned n, durati
     return d;
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

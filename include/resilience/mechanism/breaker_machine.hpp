@@ -13,7 +13,7 @@
 #include <variant>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// How the recovery timeout grows while a circuit opens again and again without recovering in between.
 struct recovery_backoff {
@@ -224,4 +224,4 @@ private:
     std::vector<time_point> leases_; // of the probes in flight
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -13,7 +13,7 @@
 #include <optional>
 #include <variant>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The last `size` results.
 struct count_window {
@@ -178,4 +178,4 @@ private:
     std::uint64_t successes_at_last_failure_ = 0;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

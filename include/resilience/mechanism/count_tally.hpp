@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The last `size` results. Every result takes a position from one ascending sequence, handed out
 /// elsewhere; good ones (neither failed nor slow) take only that, so that they never come here.
@@ -86,4 +86,4 @@ private:
     std::vector<word> words_; // a ring: number n is at n % size
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

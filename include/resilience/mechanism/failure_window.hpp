@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The youngest failures, to tell when `threshold` of them lie within `window`: a failure at t counts at
 /// `now` while now - t < window. Exact to the nanosecond, and O(threshold) in memory however many
@@ -72,4 +72,4 @@ private:
     std::size_t kept_ = 0;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

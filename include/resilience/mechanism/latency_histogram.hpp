@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// How long calls took, by bucket. Pure; not thread-safe.
 class latency_histogram {
@@ -50,4 +50,4 @@ private:
     duration sum_{0};
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

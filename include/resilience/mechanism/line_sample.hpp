@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// How many were seen in the current period, in one word, so that it can be exchanged at once: the number of the
 /// period (its low 32 bits) above the count. The start, 0, is the beginning of period 0.
@@ -31,4 +31,4 @@ constexpr sample_step sampled(sample_word word, time_point now, duration period,
     return {here << 32U | count, chosen};
 }
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

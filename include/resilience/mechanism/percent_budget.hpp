@@ -11,7 +11,7 @@
 #include <limits>
 #include <string>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Retries as a share of calls, as in Finagle's RetryBudget; the defaults are Finagle's too.
 struct percent_budget_config {
@@ -114,4 +114,4 @@ private:
     time_buckets window_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

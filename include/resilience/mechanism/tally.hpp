@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// What a window counts. `failed` and `slow` are parts of `total`; one call may be in both.
 struct tally {
@@ -36,4 +36,4 @@ private:
     }
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -8,7 +8,7 @@
 #include <array>
 #include <cstdint>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The results of the last `length` of time, in ten buckets of a tenth of it (rounded down, at least a
 /// nanosecond). Results age by the bucket, so the window covers between 9/10 of `length` and all of it;
@@ -151,4 +151,4 @@ private:
     static constexpr std::uint64_t first_number = std::uint64_t{1} << 32U;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string>
 
-namespace resilience::inline RESILIENCE_ABI {
+namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Retries while most attempts succeed: the throttling of gRFC A6; the defaults are its example.
 struct token_budget_config {
@@ -59,4 +59,4 @@ private:
     std::int64_t tokens_; // in [0, most_]
 };
 
-} // namespace resilience::inline RESILIENCE_ABI
+}} // namespace resilience::RESILIENCE_ABI

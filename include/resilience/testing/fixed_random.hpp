@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI::testing {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace testing {
 
 /// Randomness without chance: `fixed_random{0.5}`, or a list that is played over and over.
 /// May be used from any thread.
@@ -40,4 +40,4 @@ private:
     detail::atomic<std::size_t> draws_{0}; // relaxed: a count that orders nothing
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::testing
+}}} // namespace resilience::RESILIENCE_ABI::testing

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-namespace resilience::inline RESILIENCE_ABI::testing {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace testing {
 
 /// Moves the virtual time on and runs what is then due on the execution context (an io_context of Asio or
 /// Boost.Asio), from timer to timer: a day of delays between a coroutine's attempts passes in milliseconds.
@@ -26,4 +26,4 @@ void advance(Context& io, virtual_clock& clock, duration by) {
     }
 }
 
-} // namespace resilience::inline RESILIENCE_ABI::testing
+}}} // namespace resilience::RESILIENCE_ABI::testing

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI::testing {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace testing {
 
 /// Keeps every event of a registry from its construction on, in the order in which they were delivered,
 /// until it is destroyed. Thread-safe.
@@ -76,4 +76,4 @@ private:
     subscription subscription_; // last: it ends before what it writes to
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::testing
+}}} // namespace resilience::RESILIENCE_ABI::testing

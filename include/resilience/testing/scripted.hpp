@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI::testing {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace testing {
 
 // The words of a script. A value needs none: `scripted<int> f{1, throws(std::runtime_error("x")), 3}`.
 
@@ -177,4 +177,4 @@ private:
     std::shared_ptr<script> script_;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::testing
+}}} // namespace resilience::RESILIENCE_ABI::testing

@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-namespace resilience::inline RESILIENCE_ABI::testing {
+namespace resilience { inline namespace RESILIENCE_ABI { namespace testing {
 
 /// What a sleep on a virtual_clock does.
 enum class sleepers {
@@ -255,4 +255,4 @@ private:
     mutable std::size_t coarse_reads_ = 0;
 };
 
-} // namespace resilience::inline RESILIENCE_ABI::testing
+}}} // namespace resilience::RESILIENCE_ABI::testing
