@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tells whoever is on call what the circuits do: here by a line on the terminal, in production by a
 // rs::webhook_sender of <resilience/httplib_sender.hpp>, which posts it to Sentry, Rollbar or a chat.
-#include <resilience/alert_bodies.hpp>
 #include <resilience/alert_sink.hpp>
+#include <resilience/monitoring/alert_bodies.hpp>
 #include <resilience/prometheus.hpp>
 #include <resilience/resilience.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <resilience/call_context.hpp>
+#include <resilience/call/call_context.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>
 #include <resilience/timeout.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <resilience/circuit_breaker_config.hpp>
+#include <resilience/circuit_breaker/config.hpp>
 
 #include <resilience/circuit_breaker.hpp>
 

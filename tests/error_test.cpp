@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <resilience/call/failure.hpp>
 #include <resilience/error.hpp>
-#include <resilience/failure.hpp>
 
 #include "support/catch.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <resilience/failure.hpp>
-#include <resilience/result_traits.hpp>
+#include <resilience/call/failure.hpp>
+#include <resilience/call/result_traits.hpp>
 
 #include "support/catch.hpp"
 #include "support/world.hpp"

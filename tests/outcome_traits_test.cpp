@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Outcomes that a callable returns: of a call inside, as a rule.
-#include <resilience/outcome_traits.hpp>
+#include <resilience/call/outcome_traits.hpp>
 
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/fallback.hpp>

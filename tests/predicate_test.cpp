@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <resilience/call/predicate.hpp>
 #include <resilience/outcome.hpp>
-#include <resilience/predicate.hpp>
 
 #include "support/catch.hpp"
 

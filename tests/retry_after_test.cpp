@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/catch.hpp"
 
-#include <resilience/retry_after.hpp>
+#include <resilience/http/retry_after.hpp>
 
 #include <chrono>
 #include <optional>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <resilience/retry.hpp>
-#include <resilience/retry_budget.hpp>
+#include <resilience/retry/budget.hpp>
 #include <resilience/testing/scripted.hpp>
 
 #include "support/catch.hpp"

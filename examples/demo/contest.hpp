@@ -6,7 +6,7 @@
 #include "protection.hpp"
 #include "scenario.hpp"
 
-#include <resilience/circuit_state.hpp>
+#include <resilience/mechanism/circuit_state.hpp>
 
 #include <cstdint>
 #include <memory>

@@ -5,7 +5,7 @@
 #include "outage.hpp"
 #include "scenario.hpp"
 
-#include <resilience/circuit_state.hpp>
+#include <resilience/mechanism/circuit_state.hpp>
 
 #include <string>
 #include <string_view>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/abandoning_timeout_config.hpp>
-#include <resilience/abandoning_timeout_run.hpp>
-#include <resilience/composable.hpp>
+#include <resilience/abandoning_timeout/config.hpp>
+#include <resilience/abandoning_timeout/run.hpp>
 #include <resilience/detail/returned.hpp>
+#include <resilience/path/composable.hpp>
 
 #include <algorithm>
 #include <exception>

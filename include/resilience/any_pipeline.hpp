@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/path/task_slot.hpp>
 #include <resilience/pipeline.hpp>
-#include <resilience/task_slot.hpp>
 
 #include <cstddef>
 #include <memory>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/circuit_breaker_admission.hpp>
-#include <resilience/circuit_breaker_core.hpp>
-#include <resilience/circuit_breaker_epochs.hpp>
-#include <resilience/circuit_breaker_reading.hpp>
-#include <resilience/circuit_breaker_settling.hpp>
-#include <resilience/composable.hpp>
+#include <resilience/circuit_breaker/admission.hpp>
+#include <resilience/circuit_breaker/core.hpp>
+#include <resilience/circuit_breaker/epochs.hpp>
+#include <resilience/circuit_breaker/reading.hpp>
+#include <resilience/circuit_breaker/settling.hpp>
+#include <resilience/path/composable.hpp>
 
 #include <memory>
 #include <optional>

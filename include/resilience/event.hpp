@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/circuit_state.hpp>
+#include <resilience/call/time.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/sync.hpp>
-#include <resilience/time.hpp>
+#include <resilience/mechanism/circuit_state.hpp>
 
 #include <cstdint>
 #include <functional>

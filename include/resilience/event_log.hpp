@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/error.hpp>
+#include <resilience/call/system_time.hpp>
+#include <resilience/call/time.hpp>
 #include <resilience/detail/quote.hpp>
 #include <resilience/detail/sync.hpp>
-#include <resilience/error.hpp>
 #include <resilience/event.hpp>
 #include <resilience/registry.hpp>
-#include <resilience/system_time.hpp>
-#include <resilience/time.hpp>
 
 #include <algorithm>
 #include <chrono>

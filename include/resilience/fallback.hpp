@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/composable.hpp>
+#include <resilience/call/predicate.hpp>
 #include <resilience/detail/returned.hpp>
-#include <resilience/driver.hpp>
-#include <resilience/environment.hpp>
-#include <resilience/predicate.hpp>
+#include <resilience/environment/environment.hpp>
+#include <resilience/path/composable.hpp>
+#include <resilience/path/driver.hpp>
 
 #include <concepts>
 #include <functional>

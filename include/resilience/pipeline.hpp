@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/composable.hpp>
+#include <resilience/path/composable.hpp>
 
 #include <concepts>
 #include <cstddef>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/call_context.hpp>
-#include <resilience/environment.hpp>
-#include <resilience/outcome.hpp>
+#include <resilience/call/call_context.hpp>
+#include <resilience/call/outcome.hpp>
+#include <resilience/environment/environment.hpp>
 
 #include <concepts>
 #include <optional>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/error.hpp>
+#include <resilience/call/system_random.hpp>
+#include <resilience/call/system_time.hpp>
 #include <resilience/detail/sync.hpp>
-#include <resilience/environment.hpp>
-#include <resilience/error.hpp>
-#include <resilience/system_random.hpp>
-#include <resilience/system_time.hpp>
+#include <resilience/environment/environment.hpp>
 
 #include <cstddef>
 #include <functional>

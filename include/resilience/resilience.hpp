@@ -4,14 +4,14 @@
 // Everything of the core: policies, pipelines, registry. Needs nothing but the standard library.
 
 #include <resilience/abandoning_timeout.hpp>
-#include <resilience/alert_sink.hpp>
+#include <resilience/alerts/sink.hpp>
 #include <resilience/any_pipeline.hpp>
 #include <resilience/circuit_breaker.hpp>
-#include <resilience/env.hpp>
 #include <resilience/event_log.hpp>
 #include <resilience/fallback.hpp>
+#include <resilience/http/retry_after.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/registry.hpp>
 #include <resilience/retry.hpp>
-#include <resilience/retry_after.hpp>
+#include <resilience/settings/env.hpp>
 #include <resilience/timeout.hpp>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/composable.hpp>
-#include <resilience/retry_attempts.hpp>
-#include <resilience/retry_config.hpp>
-#include <resilience/retry_core.hpp>
+#include <resilience/path/composable.hpp>
+#include <resilience/retry/attempts.hpp>
+#include <resilience/retry/config.hpp>
+#include <resilience/retry/core.hpp>
 
 #include <memory>
 #include <stdexcept>

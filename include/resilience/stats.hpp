@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/circuit_state.hpp>
+#include <resilience/call/time.hpp>
+#include <resilience/mechanism/circuit_state.hpp>
 #include <resilience/mechanism/latency_histogram.hpp>
-#include <resilience/time.hpp>
 
 #include <chrono>
 #include <cstddef>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/composable.hpp>
 #include <resilience/detail/config_cell.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/striped_counters.hpp>
+#include <resilience/path/composable.hpp>
 
 #include <exception>
 #include <functional>

@@ -1,5 +1,5 @@
 // expect: on_result<R>(f): f must take a const R& and return bool
-#include <resilience/predicate.hpp>
+#include <resilience/call/predicate.hpp>
 
 #include <string>
 

@@ -1,6 +1,6 @@
 // expect: predicate
 // A predicate is asked about a failure; by itself it is neither true nor false.
-#include <resilience/predicate.hpp>
+#include <resilience/call/predicate.hpp>
 
 #include <stdexcept>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every policy with every shape of callable.
-#include <resilience/call_context.hpp>
+#include <resilience/call/call_context.hpp>
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>

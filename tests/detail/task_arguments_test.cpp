@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <resilience/detail/task_arguments.hpp>
+#include <resilience/path/task_arguments.hpp>
 #include <resilience/resilience.hpp>
 
 #include "support/catch.hpp"

@@ -9,12 +9,12 @@ include = pathlib.Path(__file__).resolve().parent.parent.parent / "include"
 
 # pattern, the headers that may use it, why nobody else may
 RULES = [
-    (r"\b(steady|system)_clock::now\b", {"system_time.hpp"}, "time is an argument: ask the time_source"),
-    (r"\bclock_gettime\b|\bgettimeofday\b", {"system_time.hpp"}, "time is an argument: ask the time_source"),
-    (r"\bwait_for\s*\(", {"system_time.hpp"}, "wait_for(duration::max()) returns at once: wait until a deadline"),
-    (r"\bthis_thread::sleep_(for|until)\b|\b(nano|u)sleep\s*\(", {"system_time.hpp"}, "sleep on the time_source"),
+    (r"\b(steady|system)_clock::now\b", {"call/system_time.hpp"}, "time is an argument: ask the time_source"),
+    (r"\bclock_gettime\b|\bgettimeofday\b", {"call/system_time.hpp"}, "time is an argument: ask the time_source"),
+    (r"\bwait_for\s*\(", {"call/system_time.hpp"}, "wait_for(duration::max()) returns at once: wait until a deadline"),
+    (r"\bthis_thread::sleep_(for|until)\b|\b(nano|u)sleep\s*\(", {"call/system_time.hpp"}, "sleep on the time_source"),
     # The timer's thread and the workers of abandoning_timeout are never joined: the process ends with them.
-    (r"\bdetach\s*\(\s*\)", {"system_time.hpp", "detail/worker_pool.hpp"}, "a thread must not outlive what it references"),
+    (r"\bdetach\s*\(\s*\)", {"call/system_time.hpp", "detail/worker_pool.hpp"}, "a thread must not outlive what it references"),
     (r"\bstd::async\b", set(), "its future blocks in the destructor"),
     (r"\balarm\s*\(|\bsetitimer\b|\bpthread_cancel\b", set(), "an attempt is never cut off by force"),
     (
@@ -30,10 +30,10 @@ RULES = [
         "detail/sync.hpp brings what there is of it",
     ),
     # std::this_thread::get_id, and sleeping where there is no clock_nanosleep.
-    (r"#include <thread>", {"detail/sync.hpp", "detail/timer_queue.hpp", "system_time.hpp"}, "detail/sync.hpp brings what there is of it"),
+    (r"#include <thread>", {"detail/sync.hpp", "detail/timer_queue.hpp", "call/system_time.hpp"}, "detail/sync.hpp brings what there is of it"),
     (
         r"\bstop_callback\b",
-        {"abandoning_timeout.hpp", "call_context.hpp", "system_time.hpp", "task_traits.hpp", "testing/virtual_clock.hpp"},
+        {"abandoning_timeout.hpp", "call/call_context.hpp", "call/system_time.hpp", "call/task_traits.hpp", "testing/virtual_clock.hpp"},
         "its destructor waits where tests/schedules does not see it: keep them few",
     ),
     (r"\bassert\s*\(", set(), "NDEBUG must not change what a header means"),

@@ -4,7 +4,6 @@
 
 usage: layers.py [--core]     --core: only list the headers of the core, one a line
 """
-import fnmatch
 import pathlib
 import re
 import sys
@@ -15,6 +14,8 @@ library = include / "resilience"
 
 SIZE_LIMIT, SIZE_TARGET = 300, 150
 FACE = "resilience.hpp"
+# What a service seldom needs, or what comes along where it is needed.
+NOT_IN_THE_FACE = ("testing/", "detail/", "mechanism/", "http/", "time", "outcome", "error", "env", "alert_sink")
 # C headers of the system that the core may use; C++'s own have no dot and no slash.
 SYSTEM = re.compile(r"^([a-z_0-9]+|(pthread|signal|unistd|fcntl|time|cxxabi|errno)\.h|sys/[a-z]+\.h)$")
 
@@ -24,16 +25,20 @@ class Row:
         fields = line.split()
         self.layer = tuple(int(part) for part in fields[0].split("."))
         self.apart = {"apart": True, "together": False}[fields[1]]
-        self.outside = set(fields[2].split(","))
-        self.patterns = fields[3:]
+        self.outside = [set(alternative.split(",")) for alternative in fields[2].split("|")]
+        self.names = fields[3:]
 
     def part_of(self, name):
-        """The glob that matches the header: those of one glob belong together even where the row keeps apart."""
-        return next((pattern for pattern in self.patterns if fnmatch.fnmatch(name, pattern)), None)
+        """The name that the header goes by: those of one name belong together even where the row keeps apart."""
+        return next((own for own in self.names if name.removesuffix(".hpp") == own or name.startswith(own.rstrip("/") + "/")), None)
+
+    def refused(self, wanted):
+        """The outside headers of one header that the row does not allow it, by the alternative that allows most."""
+        return min((sorted(wanted - allowed) for allowed in self.outside), key=len)
 
     @property
     def core(self):
-        return self.outside == {"std"}
+        return self.outside == [{"std"}]
 
 
 def read_table():
@@ -42,9 +47,7 @@ def read_table():
 
 
 def row_of(name, table):
-    exact = [row for row in table if name in row.patterns]
-    loose = [row for row in table if row.part_of(name)]
-    return (exact or loose or [None])[0]
+    return next((row for row in table if row.part_of(name)), None)
 
 
 def headers():
@@ -91,6 +94,7 @@ def problems_of(name, text, table, graph):
     if row is None:
         yield f"{name}: in no row of layers.txt"
         return
+    outside = set()
     for opening, target in re.findall(r'^\s*#\s*include\s*([<"])([^>"]+)', text, re.M):
         if opening == '"':
             yield f'{name}: includes "{target}"; own headers are included as <resilience/...>'
@@ -104,8 +108,10 @@ def problems_of(name, text, table, graph):
                 yield f"{name} (layer {dotted(row)}) includes upwards: {target} (layer {dotted(below)})"
             elif below is not None and below.layer == row.layer and row.apart and row.part_of(name) != below.part_of(target):
                 yield f"{name} and {target} are both of layer {dotted(row)}, whose headers keep apart"
-        elif not SYSTEM.match(target) and target.split("/")[0] not in row.outside:
-            yield f"{name}: includes <{target}>; layers.txt allows it {', '.join(sorted(row.outside))}"
+        elif not SYSTEM.match(target):
+            outside.add(target.split("/")[0])
+    for target in row.refused(outside):
+        yield f"{name}: includes <{target}>, which layers.txt does not allow it"
 
 
 def dotted(row):
@@ -118,7 +124,7 @@ def face_problems(text, table, graph):
         yield f"{FACE}: holds more than includes: {code[0].strip()}"
     reached = reachable(graph, FACE)
     for name in core_headers(table):
-        if name not in reached and not name.startswith(("testing/", "detail/", "mechanism/")):
+        if name not in reached and not name.startswith(NOT_IN_THE_FACE):
             yield f"{FACE}: does not bring {name}"
     for name in reached:
         if (row := row_of(name, table)) and not row.core:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/call_context.hpp>
+#include <resilience/call/call_context.hpp>
 
 #include <cstddef>
 #include <deque>

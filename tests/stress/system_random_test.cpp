@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/catch.hpp"
 
-#include <resilience/system_random.hpp>
+#include <resilience/call/system_random.hpp>
 
 #include <sys/wait.h>
 #include <unistd.h>

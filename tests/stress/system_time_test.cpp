@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 #include "support/sanitizers.hpp"
 
-#include <resilience/system_time.hpp>
+#include <resilience/call/system_time.hpp>
 
 #include <sys/resource.h>
 #include <sys/time.h>

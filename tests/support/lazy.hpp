@@ -5,7 +5,7 @@
 // it inherits from whoever awaits it, and sleeps on the clock's timers, so that moving a virtual clock
 // runs it. Nothing here knows of the library but the task_traits at the end.
 
-#include <resilience/task_traits.hpp>
+#include <resilience/call/task_traits.hpp>
 
 #include <coroutine>
 #include <exception>

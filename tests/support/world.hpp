@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/failure.hpp>
 #include <resilience/error.hpp>
-#include <resilience/failure.hpp>
 #include <resilience/registry.hpp>
-#include <resilience/retry_config.hpp>
+#include <resilience/retry/config.hpp>
 #include <resilience/testing/fixed_random.hpp>
 #include <resilience/testing/virtual_clock.hpp>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/catch.hpp"
 
-#include <resilience/alert_bodies.hpp>
+#include <resilience/monitoring/alert_bodies.hpp>
 #include <resilience/testing/virtual_clock.hpp>
 
 #include <algorithm>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/circuit_state.hpp>
+#include <resilience/call/time.hpp>
+#include <resilience/call/verdict.hpp>
 #include <resilience/mechanism/backoff.hpp>
-#include <resilience/time.hpp>
-#include <resilience/verdict.hpp>
+#include <resilience/mechanism/circuit_state.hpp>
 
 #include <algorithm>
 #include <cstdint>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/time.hpp>
 #include <resilience/mechanism/count_tally.hpp>
 #include <resilience/mechanism/failure_window.hpp>
 #include <resilience/mechanism/tally.hpp>
 #include <resilience/mechanism/time_buckets.hpp>
-#include <resilience/time.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/time.hpp>
+#include <resilience/call/time.hpp>
 
 #include <cstdint>
 

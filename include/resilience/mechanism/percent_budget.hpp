@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/time.hpp>
 #include <resilience/detail/text.hpp>
 #include <resilience/mechanism/time_buckets.hpp>
-#include <resilience/time.hpp>
 
 #include <algorithm>
 #include <chrono>

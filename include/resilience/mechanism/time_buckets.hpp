@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/time.hpp>
 #include <resilience/mechanism/tally.hpp>
-#include <resilience/time.hpp>
 
 #include <algorithm>
 #include <array>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/error.hpp>
+#include <resilience/call/time.hpp>
 #include <resilience/config.hpp>
 #include <resilience/detail/sync.hpp>
-#include <resilience/error.hpp>
-#include <resilience/time.hpp>
 
 #include <concepts>
 #include <cstddef>

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/failure.hpp>
+#include <resilience/call/time.hpp>
+#include <resilience/detail/text.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// What an abandoning timeout goes by.
+struct abandoning_timeout_config {
+    /// Names the policy in its registry, in events and in errors; empty: private and unlisted.
+    std::string name{};
+    /// How long the caller waits for an attempt. More than 0; there is no default.
+    duration limit{};
+    /// While so many abandoned attempts still run, further ones are rejected with errc::workers_exhausted:
+    /// each has a thread of its own, with its stack and whatever it holds. At least 1. Looked at when an
+    /// attempt begins, so that attempts that time out at the same moment can go beyond it by their number.
+    std::uint32_t max_abandoned = 64;
+    /// What is thrown instead of timeout_error; null, or one that throws, leaves it at that.
+    std::function<std::exception_ptr(const failure&)> make_exception{};
+};
+
+/// What is wrong with a config, naming field, value and range; empty if nothing is.
+inline std::string validate(const abandoning_timeout_config& c) {
+    if (c.limit <= duration{0}) {
+        return "abandoning_timeout_config.limit is " + detail::duration_text(c.limit) +
+               "; it must be more than 0";
+    }
+    if (c.max_abandoned == 0) return "abandoning_timeout_config.max_abandoned is 0; it must be at least 1";
+    return {};
+}
+
+/// Totals of an abandoning timeout since its creation.
+struct abandoning_timeout_stats {
+    std::string name;
+    /// Attempts that were not rejected.
+    std::uint64_t calls = 0;
+    /// Given up at the limit, or at an earlier deadline of the call.
+    std::uint64_t timed_out = 0;
+    /// Given up since the caller asked for the end.
+    std::uint64_t cancelled = 0;
+    /// Refused, for too many abandoned ones still ran or the system had no thread left.
+    std::uint64_t rejected = 0;
+    /// Outcomes of abandoned attempts; nobody gets them.
+    std::uint64_t late_results = 0;
+    /// Abandoned attempts that run at this moment, in this process.
+    std::uint64_t abandoned_running = 0;
+};
+
+namespace detail {
+
+inline std::string_view difference(const abandoning_timeout_config& a, const abandoning_timeout_config& b) {
+    if (a.limit != b.limit) return "limit";
+    if (a.max_abandoned != b.max_abandoned) return "max_abandoned";
+    if ((a.make_exception == nullptr) != (b.make_exception == nullptr)) return "make_exception";
+    return {};
+}
+
+} // namespace detail
+}} // namespace resilience::RESILIENCE_ABI

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/task_traits.hpp>
+#include <resilience/call/time.hpp>
+#include <resilience/detail/sync.hpp>
+
+#include <cxxabi.h>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/version.hpp>
+#include <boost/system/error_code.hpp>
+#include <boost/system/system_error.hpp>
+
+#if BOOST_ASIO_VERSION < 102600
+#error "resilience: Boost 1.81 or newer is needed"
+#endif
+
+/// Boost.Asio (Boost 1.81 or newer): a callable that returns a `boost::asio::awaitable<T, Ex>` makes p(f) one. Delays
+/// are timers on the awaitable's executor, results resume there, per-operation cancellation reaches the sleep and
+/// the attempt: it is never retried, never counted as a failure. See docs/coroutines.md.
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+namespace detail::asio_of_boost {
+namespace net = ::boost::asio;
+namespace tasks = asio_of_boost;
+using net_error_code = ::boost::system::error_code;
+#include <resilience/adapters/asio_tasks.ipp>
+} // namespace detail::asio_of_boost
+
+template <class T, class Ex>
+struct task_traits<::boost::asio::awaitable<T, Ex>> : detail::asio_of_boost::awaitable_traits<T, Ex> {
+    /// Boost's system_error is no std::system_error.
+    static std::error_code code_of(const std::exception& e) noexcept {
+        const auto* known = dynamic_cast<const ::boost::system::system_error*>(&e);
+        return known != nullptr ? std::error_code(known->code()) : std::error_code{};
+    }
+};
+
+}} // namespace resilience::RESILIENCE_ABI

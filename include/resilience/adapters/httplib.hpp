@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/result_traits.hpp>
+#include <resilience/call/system_time.hpp>
+#include <resilience/detail/returned.hpp>
+#include <resilience/http/retry_after.hpp>
+#include <resilience/monitoring/api.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <httplib.h>
+
+// cpp-httplib (0.11 or later): its results are judged by their HTTP status, its server serves the
+// monitoring API. Its server makes the process ignore SIGPIPE, so that a client that hangs up does not end
+// it; whoever restores that signal has to see to it himself.
+
+// In its namespace, since that is where policies look for them (argument-dependent lookup).
+namespace httplib {
+
+/// The status; empty if no answer came.
+inline std::optional<int> http_status_of(const Response& response) noexcept {
+    return response.status > 0 ? std::optional<int>(response.status) : std::nullopt;
+}
+inline std::optional<int> http_status_of(const Result& result) noexcept {
+    return result ? http_status_of(*result) : std::nullopt;
+}
+
+/// The server's Retry-After. A date counts from the answer's own Date, if it has one: two clocks that
+/// disagree then do no harm.
+inline std::optional<resilience::duration> retry_after_of(const Response& response) {
+    if (!response.has_header("Retry-After")) return std::nullopt;
+    auto now = resilience::system_time().wall_now();
+    if (const auto sent = resilience::parse_http_date(response.get_header_value("Date"), now)) {
+        constexpr std::chrono::hours believable{24 * 366}; // further apart: one of the two is nonsense
+        const auto skew = std::chrono::floor<std::chrono::seconds>(now) - *sent;
+        if (skew < believable && skew > -believable) now = *sent;
+    }
+    return resilience::parse_retry_after(response.get_header_value("Retry-After"), now);
+}
+inline std::optional<resilience::duration> retry_after_of(const Result& result) {
+    return result ? retry_after_of(*result) : std::nullopt;
+}
+
+/// Whether the request is known not to have reached the server: no connection was made, or TLS did not
+/// get as far as the request. What broke while it was written or answered may have arrived.
+///
+/// A client that follows redirects (set_follow_location) tells of a connection that failed on the way to
+/// the second server as if it had been the first, which has had the request by then. Do not combine that
+/// with requests that must not run twice.
+inline bool was_not_sent(const Result& result) noexcept {
+    switch (result.error()) {
+    case Error::Connection:
+    case Error::ConnectionTimeout:
+    case Error::BindIPAddress:
+    case Error::SSLConnection:
+    case Error::SSLLoadingCerts:
+    case Error::SSLServerVerification: return true;
+    default: return false;
+    }
+}
+
+} // namespace httplib
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+namespace detail {
+
+/// What a transport error of cpp-httplib is in the standard's words.
+inline std::error_code transport_code(httplib::Error e) noexcept {
+    switch (e) {
+    case httplib::Error::Success: return {};
+    case httplib::Error::Connection: return std::make_error_code(std::errc::connection_refused);
+    case httplib::Error::ConnectionTimeout: return std::make_error_code(std::errc::host_unreachable);
+    case httplib::Error::BindIPAddress: return std::make_error_code(std::errc::address_not_available);
+    case httplib::Error::Canceled: return std::make_error_code(std::errc::operation_canceled);
+    default: return std::make_error_code(std::errc::io_error);
+    }
+}
+
+} // namespace detail
+
+/// 408, 425, 429, 5xx and transport errors are failures, other 4xx are ignored (see http_verdict).
+template <>
+struct result_traits<httplib::Result> {
+    static constexpr bool can_fail = true;
+
+    static verdict judge(const httplib::Result& r) noexcept { return http_verdict(http_status_of(r)); }
+    static std::error_code code(const httplib::Result& r) noexcept {
+        return r ? std::error_code{} : detail::transport_code(r.error());
+    }
+    /// `HTTP 503`, or `no HTTP answer (Connection)` with cpp-httplib's name of the error.
+    static std::string message(const httplib::Result& r) {
+        if (r) return "HTTP " + std::to_string(r->status);
+        return "no HTTP answer (" + httplib::to_string(r.error()) + ")";
+    }
+};
+
+namespace detail {
+
+/// HEAD as GET: cpp-httplib leaves the body out itself, and then knows its length. A header that stands there twice is
+/// one with both values, as RFC 9110 has it, which none that decides anything then is.
+inline http_request asked_by(const httplib::Request& request, std::string body) {
+    http_request asked{.method = request.method == "HEAD" ? "GET" : request.method,
+                       .target = request.target,
+                       .body = std::move(body)};
+    for (const auto& [name, value] : request.headers) {
+        const auto [at, is_new] = asked.headers.emplace(name, value);
+        if (!is_new) at->second.append(", ").append(value);
+    }
+    // What cpp-httplib adds itself, and a client could have sent.
+    asked.headers["REMOTE_ADDR"] = request.remote_addr;
+    for (const char* other : {"REMOTE_PORT", "LOCAL_ADDR", "LOCAL_PORT"}) asked.headers.erase(other);
+    return asked;
+}
+
+inline void answer_with(http_response answer, httplib::Response& response, bool without_body) {
+    response.status = answer.status;
+    for (const auto& [name, value] : answer.headers) response.set_header(name.c_str(), value);
+    if (!answer.stream || without_body) {
+        // NOLINTNEXTLINE(performance-move-const-arg): later versions of cpp-httplib take the string over
+        response.set_content(std::move(answer.body), answer.content_type);
+        return;
+    }
+    response.set_chunked_content_provider(
+        answer.content_type, [stream = std::move(answer.stream)](std::size_t, httplib::DataSink& sink) {
+            constexpr std::chrono::milliseconds patience{250};
+            std::string piece;
+            // cpp-httplib catches nothing here.
+            if (!returned([&] { piece = stream->next(patience); })) return false;
+            if (!piece.empty() && !sink.write(piece.data(), piece.size())) return false;
+            if (stream->ended()) sink.done();
+            return true;
+        });
+}
+
+/// A request's body, up to one byte more than is ever read of one; the rest is received and forgotten, so that what
+/// follows on the connection is the next request.
+inline std::string body_of(const httplib::Request& request, const httplib::ContentReader& reader) {
+    std::string body;
+    const auto keep = [&](const char* data, std::size_t size) {
+        body.append(data, std::min(size, longest_body + 1 - body.size()));
+        return true;
+    };
+    if (request.is_multipart_form_data()) // nothing of ours: its parts are forgotten
+        reader([](const httplib::MultipartFormData&) { return true; },
+               [](const char*, std::size_t) { return true; });
+    else reader(keep);
+    return body;
+}
+
+} // namespace detail
+
+/// Serves the monitoring API, with /metrics and /dashboard. Call it before the server listens. The api is copied; its
+/// registry must outlive the server. Limits on connections and time, and the address (bind it to 127.0.0.1 unless
+/// others may see it), are the server's; of a body no more than 64 KiB are kept. A stream of events keeps one of the
+/// server's threads until its client is gone, its log is closed or the server stops, which it notices within 250 ms
+/// (a client that does not read: after the server's write timeout).
+///
+/// cpp-httplib matches paths by std::regex, which recurses for each character: its threads need 4 MiB of stack for the
+/// 8 KiB that it lets a path have. That is less than the usual 8 MiB, but more than musl and macOS give.
+inline void mount(httplib::Server& server, const monitoring_api& api) {
+    const auto serve = [api](const httplib::Request& request, httplib::Response& response) {
+        detail::answer_with(api.handle(detail::asked_by(request, {})), response, request.method == "HEAD");
+    };
+    const auto serve_body = [api](const httplib::Request& request, httplib::Response& response,
+                                  const httplib::ContentReader& reader) {
+        std::string body = detail::body_of(request, reader);
+        detail::answer_with(api.handle(detail::asked_by(request, std::move(body))), response, false);
+    };
+    // The path is decoded by then and may hold anything, line ends included.
+    const std::string all = std::string(monitoring_api::root) + R"((?:/[\s\S]*)?)";
+    for (const auto& path :
+         {all, std::string(monitoring_api::metrics), std::string(monitoring_api::dashboard)}) {
+        server.Get(path, serve);
+        server.Post(path, serve_body);
+        server.Put(path, serve_body);
+        server.Patch(path, serve_body);
+        server.Delete(path, serve_body); // with a body
+        server.Delete(path, serve);      // and without
+        server.Options(path, serve);
+    }
+}
+
+}} // namespace resilience::RESILIENCE_ABI

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/alerts/alert.hpp>
+#include <resilience/alerts/config.hpp>
+#include <resilience/alerts/ids.hpp>
+#include <resilience/call/system_time.hpp>
+#include <resilience/detail/quote.hpp>
+#include <resilience/detail/redacted.hpp>
+#include <resilience/detail/returned.hpp>
+#include <resilience/detail/sync.hpp>
+#include <resilience/detail/worker_pool.hpp>
+#include <resilience/mechanism/alert_filter.hpp>
+#include <resilience/registry.hpp>
+#include <resilience/timeout.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// What an alert_sink and its worker share: the filter under a lock, and the sending without one.
+class alert_queue final : public worker_pool::job {
+public:
+    alert_queue(registry& where, alert_config config, std::function<void(const alert&)> send)
+        : env_(where.env()), by_hand_(config.delivery == alert_delivery::by_hand), config_(std::move(config)),
+          send_(std::move(send)), guard_({.limit = config_.send_limit, .keep_late = true}, own_),
+          filter_({config_.deduplicate_for, config_.max_per_minute, config_.burst, config_.queue_capacity}),
+          ids_(where.random()) {
+        if (is_by_hand()) return;
+        worker_pool::instance(); // notices forks from here on
+        process_ = worker_pool::process();
+        has_worker_ = true;
+    }
+
+    bool is_by_hand() const noexcept { return by_hand_; }
+    /// In a child of the process that the worker is in.
+    bool is_elsewhere() const noexcept { return !is_by_hand() && process_ != worker_pool::process(); }
+
+    /// From the thread that caused the event. Code of the user's, alert_if, runs before the lock is taken.
+    void offer(const event& e) {
+        if (sending_ != nullptr || is_elsewhere()) return;
+        if (!(config_.alert_if ? config_.alert_if(e) : is_alert(e))) return;
+        event kept = e; // and what it replaces in the queue: made and destroyed with no lock held
+        if (kept.error.size() > longest_kept()) kept.error = std::string(clipped(e.error, longest_kept()));
+        const std::string key = alert_fingerprint(e);
+        const std::string group =
+            e.kind == event_kind::state_changed ? std::string(e.policy_kind) + "|" + e.policy : std::string();
+        const time_point now = env_->clock().now();
+        {
+            const lock_guard lock(mutex_);
+            ++seen_;
+            if (filter_.offer(key, group, kept, now, e.wall) != decltype(filter_)::answer::waits) return;
+            ++changes_;
+        }
+        changed_.notify_all();
+    }
+
+    /// The worker's life: sends what is due, then waits for more.
+    void run() override {
+        const ending at_the_end(*this);
+        do {
+            returned([&] { deliver_due(); }); // out of memory, it tries again with the next event
+        } while (wait_for_work());
+    }
+    void tell() noexcept override {}
+
+    std::size_t deliver_due() {
+        if (sending_ != nullptr) return 0;
+        std::size_t tried = 0;
+        while (!is_stopping() && deliver_one()) ++tried;
+        return tried;
+    }
+
+    bool flush(duration at_most) {
+        if (sending_ != nullptr || is_elsewhere()) return false;
+        const time_point until = saturating_add(system_time().now(), at_most);
+        for (;;) {
+            if (is_by_hand() && system_time().now() < until && deliver_one()) continue;
+            const time_point now = env_->clock().now();
+            unique_lock lock(mutex_);
+            if (in_flight_ == 0 && filter_.next_due() > now) return true;
+            if (system_time().now() >= until) return false;
+            changed_.wait_until(lock, until);
+        }
+    }
+
+    /// No thread is inside of offer(), and none will be. Not in a forked child: whoever held the lock is not there.
+    void stop() {
+        {
+            const lock_guard lock(mutex_);
+            stopping_ = true;
+        }
+        stop_.request_stop();
+        changed_.notify_all();
+        if (sending_ == this) return; // from inside of send: run() ends after it
+        {
+            unique_lock lock(mutex_);
+            changed_.wait(lock, [&] { return !has_worker_; });
+        }
+        send_ = nullptr; // here, and not when the worker lets go of this: they are the user's
+        config_ = {};
+    }
+
+    alert_stats stats() const {
+        const lock_guard lock(mutex_);
+        return {
+            seen_,   sent_,         filter_.deduplicated(),        filter_.rate_limited(), filter_.dropped(),
+            failed_, failed_sends_, filter_.waiting() + in_flight_};
+    }
+
+private:
+    using taken = alert_filter<event>::taken;
+
+    /// One alert on its way. Counts how it ended, also where the thread is unwound inside of the user's function.
+    class delivery {
+    public:
+        delivery(alert_queue& queue, taken& what) noexcept
+            : queue_(queue), what_(what), outer_(std::exchange(sending_, &queue)) {}
+        delivery(const delivery&) = delete;
+        delivery& operator=(const delivery&) = delete;
+        ~delivery() {
+            sending_ = outer_;
+            // The clock may be gone with a sink that its own sender destroyed.
+            const bool asks = !succeeded && !queue_.is_stopping();
+            const time_point now = asks ? queue_.env_->clock().now() : time_point::min();
+            {
+                const lock_guard lock(queue_.mutex_);
+                --queue_.in_flight_;
+                ++(succeeded ? queue_.sent_ : queue_.failed_sends_);
+                if (succeeded) queue_.filter_.sent(what_);
+                else if (!queue_.filter_.failed(what_, now)) ++queue_.failed_;
+            }
+            queue_.changed_.notify_all();
+        }
+        bool succeeded = false;
+
+    private:
+        alert_queue& queue_;
+        taken& what_;
+        const alert_queue* const outer_;
+    };
+    class ending {
+    public:
+        explicit ending(alert_queue& queue) noexcept : queue_(queue) {}
+        ending(const ending&) = delete;
+        ending& operator=(const ending&) = delete;
+        ~ending() {
+            const lock_guard lock(queue_.mutex_);
+            queue_.has_worker_ = false;
+            queue_.changed_.notify_all();
+        }
+
+    private:
+        alert_queue& queue_;
+    };
+
+    std::size_t longest_kept() const noexcept { return config_.redact ? 65'536 : config_.longest_text; }
+    bool is_stopping() const {
+        const lock_guard lock(mutex_);
+        return stopping_;
+    }
+
+    bool deliver_one() {
+        const time_point now = env_->clock().now();
+        std::optional<taken> next;
+        std::string id;
+        {
+            const lock_guard lock(mutex_);
+            id = ids_.next(); // first: it allocates, and what was taken is to be delivered
+            next = filter_.take(now);
+            if (!next) return false;
+            ++in_flight_;
+        }
+        delivery here(*this, *next);
+        const alert a = made_of(*next, std::move(id));
+        here.succeeded =
+            guard_.with({.stop_token = stop_.get_token()}).try_call([&] { send_(a); }).has_value();
+        return true;
+    }
+    /// What was taken stays as it is: it may have to wait again.
+    alert made_of(const taken& t, std::string id) const {
+        alert a{.what = t.what};
+        a.level = alert_level_of(a.what);
+        a.held_back = t.held_back;
+        a.first_seen = t.first;
+        a.last_seen = t.last;
+        a.fingerprint = t.key;
+        a.id = std::move(id);
+        a.labels = config_.labels;
+        if (config_.redact && !a.what.error.empty()) {
+            const std::string shown = redacted(config_.redact, std::move(a.what.error));
+            a.what.error = std::string(clipped(shown, config_.longest_text));
+        }
+        return a;
+    }
+    /// False: the sink ends.
+    bool wait_for_work() {
+        time_source& clock = env_->clock();
+        std::uint64_t seen_changes = 0;
+        time_point due;
+        {
+            const lock_guard lock(mutex_);
+            if (stopping_) return false;
+            seen_changes = changes_;
+            due = filter_.next_due();
+        }
+        const bool steady = clock.is_steady_clock();
+        timer alarm; // made and cancelled with no lock held: it takes the lock
+        if (!steady && due != time_point::max()) {
+            // With no memory for a timer the next event wakes.
+            returned([&] { alarm = clock.call_at(due, [this] { wake(); }); });
+        }
+        if (clock.now() >= due) return !is_stopping(); // the time may have moved before the timer was there
+        unique_lock lock(mutex_);
+        while (!stopping_ && changes_ == seen_changes) {
+            if (!steady || due == time_point::max()) changed_.wait(lock);
+            else if (changed_.wait_until(lock, due) == cv_status::timeout) break;
+        }
+        return !stopping_;
+    }
+    void wake() {
+        {
+            const lock_guard lock(mutex_);
+            ++changes_;
+        }
+        changed_.notify_all();
+    }
+
+    /// Of which queue this thread is sending an alert: what that causes is no alert.
+    static inline thread_local constinit const alert_queue* sending_ = nullptr;
+
+    const std::shared_ptr<environment> env_;
+    const bool by_hand_;
+    alert_config config_; // these two do not change until stop()
+    std::function<void(const alert&)> send_;
+    registry own_; // the guard's: its events are not those of the user's registry
+    const timeout guard_;
+    std::stop_source stop_;
+    std::uint32_t process_ = 0; // that the worker runs in; fixed
+
+    mutable waitable_mutex mutex_;
+    condition_variable changed_;
+    alert_filter<event> filter_; // guarded by mutex_, like those that follow
+    alert_ids ids_;
+    std::uint64_t changes_ = 0; // reasons for the worker to look again
+    std::uint64_t seen_ = 0;
+    std::uint64_t sent_ = 0;
+    std::uint64_t failed_ = 0;
+    std::uint64_t failed_sends_ = 0;
+    unsigned in_flight_ = 0;
+    bool has_worker_ = false;
+    bool stopping_ = false;
+};
+
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/result_traits.hpp>
+
+#include <optional>
+#include <variant>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// What a policy sees of an attempt's (or an inner policy's) outcome, whatever the result type.
+class attempt_result {
+public:
+    /// A success: `value` points to what was returned; `judged` may be `ignored` (HTTP 4xx).
+    attempt_result(const void* value, const failure::value_ops* ops, verdict judged) noexcept
+        : value_(value), ops_(ops), judged_(judged) {}
+    explicit attempt_result(const failure& why) noexcept : why_(&why), judged_(verdict::failure) {}
+
+    bool succeeded() const noexcept { return why_ == nullptr; }
+    /// Why there is no accepted value; null if there is one.
+    const failure* error() const noexcept { return why_; }
+    /// What the result's type says of an accepted value: success, or ignored for an HTTP 4xx.
+    verdict judged() const noexcept { return judged_; }
+    /// A view of an accepted value as if it were a failure, for predicates built with on_result.
+    failure as_failure() const {
+        if (why_ != nullptr) return *why_;
+        return ops_ != nullptr ? ops_->describe(value_)
+                               : failure(nullptr, detail::ops_of<std::monostate>, {}, 0, duration{-1});
+    }
+    /// An inner policy will admit no attempt before this moment; time_point::min() if none said so.
+    time_point not_before() const noexcept { return not_before_; }
+    void postpone(time_point moment) noexcept {
+        if (moment > not_before_) not_before_ = moment;
+    }
+    /// For an attempt that was raced with a deadline: whether it lost against that one, or finished before it.
+    /// Empty if the race says neither: then the clock decides who is late.
+    std::optional<bool> overran(time_point deadline) const noexcept {
+        if (raced_until_ == time_point::min()) return std::nullopt;
+        if (!lost_) return false; // every limit further out is at that moment or later
+        if (deadline <= raced_until_) return true;
+        return std::nullopt; // it ended after that moment; how long after, the race has not seen
+    }
+    /// The earliest deadline, and whether the attempt lost against it.
+    void raced(time_point until, bool lost) noexcept {
+        raced_until_ = until;
+        lost_ = lost;
+    }
+
+private:
+    const failure* why_ = nullptr;
+    const void* value_ = nullptr;
+    const failure::value_ops* ops_ = nullptr;
+    time_point not_before_ = time_point::min();
+    time_point raced_until_ = time_point::min(); // no race
+    bool lost_ = false;
+    verdict judged_;
+};
+
+}} // namespace resilience::RESILIENCE_ABI

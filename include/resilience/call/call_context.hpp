@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/stop_relay.hpp>
+#include <resilience/call/time.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string_view>
+#include <utility>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// Whether an operation may be run twice without harm. `unsafe`: retried only after failures that are
+/// known not to have reached the other side.
+enum class idempotency { safe, unsafe };
+
+/// What a caller says about one call; see `with`.
+struct call_options {
+    /// The call must be over by then: no attempt starts later, no delay runs past it, and the callable
+    /// sees it as ctx.deadline(). Unset: none but that of an enclosing call.
+    std::optional<time_point> deadline{};
+    /// Ends waits at once and is handed to the callable.
+    std::stop_token stop_token{};
+    resilience::idempotency idempotency = resilience::idempotency::safe;
+};
+
+class call_context;
+
+namespace detail {
+
+class environment;
+
+/// What blocking calls leave for those that run inside of them on the same thread.
+struct thread_calls {
+    const call_context* current = nullptr; // of the innermost call that has one
+    unsigned retry_depth = 0;              // retries that are running an attempt
+};
+RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
+
+} // namespace detail
+
+/// What a callable may know about the call that it is an attempt of, and what policies narrow. Lives in
+/// the driver; valid during the attempt only; used by one thread at a time.
+class call_context {
+public:
+    /// `env`: where events of policies without a registry of their own go; may be null.
+    explicit call_context(time_source& clock, const detail::environment* env = nullptr) noexcept
+        : clock_(&clock), env_(env) {}
+    call_context(const call_context&) = delete;
+    call_context& operator=(const call_context&) = delete;
+
+    /// The number of this attempt, from 1.
+    unsigned attempt() const noexcept { return attempt_; }
+    /// When the call must be over; time_point::max() if there is no limit.
+    time_point deadline() const noexcept { return deadline_; }
+    /// Time left until the deadline, never negative; duration::max() without one.
+    duration remaining() const noexcept {
+        if (deadline_ == time_point::max()) return duration::max();
+        return std::min(elapsed_between(clock_->now(), deadline_), longest_);
+    }
+    /// Requested at the deadline, when the caller asks for it, or when the enclosing call is stopped; for an attempt
+    /// that is a task and has a limit also when its coroutine is cancelled or destroyed.
+    /// The first use under a deadline arms a timer, which may allocate; nobody else pays for it.
+    std::stop_token stop_token() {
+        if (!armed_) {
+            if (relay_ == nullptr && deadline_ >= stopped_by_) return outer_stop();
+            arm();
+        }
+        return armed_->source.get_token();
+    }
+    /// The caller, or an enclosing call, has asked for the end. Says nothing of the deadline.
+    bool stop_requested() const noexcept {
+        return cancelled_ || (stop_ != nullptr && stop_->stop_requested());
+    }
+    /// The callable asked for its stop token, and nothing but the deadline has requested that.
+    bool stopped_by_deadline() const noexcept {
+        return armed_ != nullptr && armed_->source.stop_requested() && !stop_requested();
+    }
+    /// Has a deadline, or somebody who can ask for the end.
+    bool is_limited() const noexcept { return deadline_ != time_point::max() || stop_ != nullptr; }
+    /// The name given with `named`; empty if none.
+    std::string_view operation() const noexcept { return operation_; }
+    resilience::idempotency idempotency() const noexcept { return idempotency_; }
+    /// How many retries this call runs inside of, its own pipeline's included.
+    unsigned retry_depth() const noexcept { return retry_depth_; }
+    time_source& clock() const noexcept { return *clock_; }
+    const detail::environment* env() const noexcept { return env_; }
+
+    /// The context of the narrowed call that runs on this thread; null if there is none.
+    static const call_context* current() noexcept { return detail::this_threads_calls.current; }
+
+    // What follows is for drivers and policies.
+
+    duration longest() const noexcept { return longest_; }
+    void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
+    void set_operation(std::string_view operation) noexcept { operation_ = operation; }
+    void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
+    /// The caller's stop has ended the call although it would have gone on. It keeps its last outcome; nobody
+    /// further out is to answer for that, or to count it as a failure.
+    bool ended_by_stop() const noexcept { return ended_by_stop_; }
+    void end_by_stop() noexcept { ended_by_stop_ = true; }
+    /// The task that this is the context of is cancelled.
+    void cancel() noexcept { cancelled_ = true; }
+    /// What ends a race ends the stop token too, wherever it is asked for. Null: no race.
+    void relay_by(detail::stop_relay* relay) {
+        relay_ = relay;
+        if (relay_ != nullptr && armed_) relay_->pass_on_to(armed_->source);
+    }
+    /// Takes the caller's wishes; `options` must outlive the context.
+    void apply(const call_options& options) {
+        if (options.deadline && *options.deadline < deadline_) {
+            deadline_ = *options.deadline;
+            longest_ = duration::max();
+        }
+        if (options.stop_token.stop_possible()) {
+            if (stop_ != nullptr) {
+                join(options.stop_token);
+            } else {
+                stop_ = &options.stop_token;
+            }
+        }
+        idempotency_ = options.idempotency;
+    }
+    /// Takes what an enclosing call on this thread allows. Cold: most calls have none around them.
+    void inherit(const call_context& outer) {
+        // A moment on another clock means nothing here; the time that is left does.
+        const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
+                                     ? outer.deadline_
+                                     : saturating_add(clock_->now(), outer.remaining());
+        if (limit < deadline_) {
+            deadline_ = limit;
+            longest_ = outer.longest_;
+        }
+        if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
+            join(*outer.stop_);
+        } else if (stop_ == nullptr) {
+            stop_ = outer.stop_;
+            if (outer.clock_ == clock_) stopped_by_ = outer.stopped_by_;
+        }
+        if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
+        cancelled_ = cancelled_ || outer.cancelled_;
+    }
+    /// Whoever gave the stop token requests it at the deadline too: no timer is needed for that.
+    void deadline_stops() noexcept { stopped_by_ = deadline_; }
+    /// The token that ends a driver's waits; one that can never stop if nobody can ask for the end.
+    std::stop_token outer_stop() const noexcept { return stop_ != nullptr ? *stop_ : std::stop_token{}; }
+
+    struct stop_request {
+        std::stop_source source;
+        void operator()() {
+            // A coroutine that this resumes may end, and destroy what holds `source`, in the middle of the request.
+            const std::stop_source kept = source;
+            kept.request_stop();
+        }
+    };
+    class armed_stop {
+    public:
+        armed_stop(time_source& clock, time_point at, const std::stop_token& outer)
+            : outer_link(outer, stop_request{source}) {
+            if (at != time_point::max()) deadline = clock.call_at(at, stop_request{source});
+        }
+
+        std::stop_source source;
+
+    private:
+        std::stop_callback<stop_request> outer_link;
+        timer deadline;
+    };
+    /// What `narrow` replaced, to be put back when the narrowing policy settles.
+    struct scope {
+        time_point deadline;
+        duration longest;
+        std::unique_ptr<armed_stop> armed;
+    };
+    scope narrow(time_point deadline, duration limit = duration::max()) noexcept {
+        scope outer{deadline_, longest_, std::move(armed_)};
+        tighten(deadline, limit);
+        return outer;
+    }
+    /// The same where nobody has asked for the stop token yet.
+    /// A deadline taken from the coarse clock is up to a tick later than `limit` from now: what the
+    /// callable is shown as remaining() never exceeds the limit all the same.
+    void tighten(time_point deadline, duration limit) noexcept {
+        if (deadline >= deadline_) return;
+        deadline_ = deadline;
+        longest_ = limit;
+    }
+    void restore(scope&& outer) noexcept {
+        deadline_ = outer.deadline;
+        longest_ = outer.longest;
+        armed_ = std::move(outer.armed);
+    }
+
+private:
+    /// Two who may ask for the end: the enclosing call's and the caller's requests arrive at one token.
+    struct joined_stop {
+        joined_stop(const std::stop_token& one, const std::stop_token& other, std::unique_ptr<joined_stop> e)
+            : earlier(std::move(e)), one_link(one, stop_request{source}),
+              other_link(other, stop_request{source}), token(source.get_token()) {}
+
+        std::unique_ptr<joined_stop> earlier; // whose token `one` may be
+        std::stop_source source;
+        std::stop_callback<stop_request> one_link;
+        std::stop_callback<stop_request> other_link;
+        std::stop_token token;
+    };
+    RESILIENCE_COLD void join(const std::stop_token& another) {
+        joined_ = std::make_unique<joined_stop>(*stop_, another, std::move(joined_));
+        stop_ = &joined_->token;
+    }
+    RESILIENCE_COLD void arm() {
+        armed_ = std::make_unique<armed_stop>(*clock_, deadline_, outer_stop());
+        if (clock_->now() >= deadline_) armed_->source.request_stop(); // no timer has to come by for that
+        if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
+    }
+
+    time_source* clock_;
+    const detail::environment* env_;
+    time_point deadline_ = time_point::max();
+    duration longest_ = duration::max(); // what remaining() may say at most
+    std::string_view operation_;
+    const std::stop_token* stop_ = nullptr; // the caller's, or the enclosing call's
+    time_point stopped_by_ =
+        time_point::max();                // when stop_ is requested at the latest, without a timer of ours
+    std::unique_ptr<joined_stop> joined_; // what stop_ points to, if two can ask
+    std::unique_ptr<armed_stop> armed_;   // for deadline_, once somebody asked
+    detail::stop_relay* relay_ = nullptr; // of the race that the attempt runs in, if it does
+    unsigned attempt_ = 1;
+    unsigned retry_depth_ = 0;
+    resilience::idempotency idempotency_ = resilience::idempotency::safe;
+    bool cancelled_ = false;
+    bool ended_by_stop_ = false;
+};
+
+}} // namespace resilience::RESILIENCE_ABI

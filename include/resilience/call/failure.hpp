@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/error.hpp>
+#include <resilience/call/exception_mixins.hpp>
+#include <resilience/call/rejection.hpp>
+#include <resilience/detail/text.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <typeinfo>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+namespace detail {
+
+/// What a code means in any category. That of standalone Asio's system errors holds errno's numbers, but maps
+/// most of them to nothing.
+inline std::error_condition condition_of(const std::error_code& code) noexcept {
+    const auto condition = code.default_error_condition();
+    const bool unmapped = condition.category() == code.category();
+    return unmapped && std::string_view(code.category().name()) == "asio.system"
+               ? std::system_category().default_error_condition(code.value())
+               : condition;
+}
+/// ECANCELED; in the two common categories told without a virtual call.
+inline bool is_cancellation(const std::error_code& code) noexcept {
+    if (code.category() == std::generic_category() || code.category() == std::system_category())
+        return code.value() == static_cast<int>(std::errc::operation_canceled);
+    return condition_of(code) == std::errc::operation_canceled;
+}
+
+} // namespace detail
+
+/// Why a call gave no accepted value: the user's exception, a returned value that stands for a
+/// failure, or a rejection by a policy. Cheap to look at: nothing is rethrown to find its type.
+///
+/// A failure made of a value refers to it: the value lives in the outcome (or the call) it came with.
+class failure {
+public:
+    failure() noexcept = default;
+    /// Any exception. Looks for the std::exception inside it, which costs a throw.
+    explicit failure(std::exception_ptr exception) noexcept : failure(std::move(exception), nullptr) {
+        object_ = as<std::exception>();
+    }
+    /// The same for those who have it at hand; `known` is null if there is none inside. `code`: of an
+    /// exception that carries one without being a std::system_error.
+    failure(std::exception_ptr exception, const std::exception* known, std::error_code code = {}) noexcept
+        : source_(source::exception), object_(known), exception_(std::move(exception)), code_(code) {}
+    // Inlined: the rejection is then never read in wide loads right after it was written field by field.
+    RESILIENCE_INLINE failure(
+        const rejection& r) noexcept // NOLINT(google-explicit-constructor): a rejection is a failure
+        : source_(source::rejection), rejection_(r), code_(make_error_code(r.code)) {}
+
+    /// Null for failing values and rejections (unless a timeout's make_exception provided one).
+    std::exception_ptr exception() const noexcept { return exception_; }
+    /// The exception, if it is an E or derived from it; for a failing outcome that was returned, the one in it.
+    template <class E>
+    const E* as() const noexcept;
+    /// The failing (or, for predicates built by on_result, any) returned value, if it is exactly a V.
+    template <class V>
+    const V* value() const noexcept {
+        return ops_ != nullptr && *ops_->type == typeid(V) ? static_cast<const V*>(object_) : nullptr;
+    }
+    /// Our errc for rejections; the code inside a std::system_error or a failing error code; else empty.
+    std::error_code code() const noexcept;
+    /// Whether it is an exception that an E handler would catch.
+    template <class E>
+    bool exception_is() const noexcept {
+        return (exception_ != nullptr || source_ == source::value) && as<E>() != nullptr;
+    }
+    /// True if a policy, not the callable, made it.
+    bool is_rejection() const noexcept { return source_ == source::rejection; }
+    /// True if an attempt was made and failed: anything but a refusal to make one, or a cancellation.
+    bool is_real() const noexcept {
+        return !is_rejection() || rejection_.code == errc::timed_out ||
+               rejection_.code == errc::retries_exhausted;
+    }
+    /// True if somebody asked for the end: our errc::cancelled, any code that means
+    /// std::errc::operation_canceled, or Asio's operation_aborted.
+    bool is_cancellation() const noexcept { return detail::is_cancellation(code()); }
+    /// The HTTP status that the exception or the value carries.
+    std::optional<int> http_status() const noexcept;
+    /// What the exception or the value says itself about whether anything was sent; true: for certain
+    /// not. Empty if it does not say. retry_traits::known_not_sent() knows of codes and refusals too.
+    std::optional<bool> not_sent() const noexcept;
+    /// A server's hint, or for rejections the time until it makes sense to come back.
+    std::optional<duration> retry_after() const noexcept;
+    /// What an operator should read; never throws for lack of one.
+    std::string message() const;
+    /// The type of the exception, of our error, or of the failing value.
+    std::string type_name() const;
+    /// The same, not made into text; null where the compiler does not tell.
+    const std::type_info* type() const noexcept;
+    /// For a rejection that ended a call after real failures: the last of them. Null otherwise.
+    const failure* cause() const noexcept { return cause_.get(); }
+    /// The policy that rejected; empty for the user's own failures.
+    const std::string& policy() const noexcept { return rejection_.policy.str(); }
+    /// Throws the user's exception unchanged, the error of a rejection, or for a value a std::system_error.
+    [[noreturn]] void rethrow() const;
+
+    /// How to read a value whose type only its maker knew.
+    struct value_ops {
+        const std::type_info* type;
+        std::string (*message)(const void*);
+        failure (*describe)(const void*);
+        bool (*not_sent)(const void*) noexcept; ///< null if the type does not say
+        /// Null if failing values of the type hold no failure of ours.
+        const failure* (*inner)(const void*) noexcept = nullptr;
+    };
+    /// What speaks for a failing value that holds a failure, as an outcome does; else this one.
+    const failure& innermost() const noexcept {
+        const failure* held = held_failure();
+        return held != nullptr ? held->innermost() : *this;
+    }
+    /// The rejection, if it is nothing but one: no cause, no exception instead. Else null.
+    const rejection* plain_rejection() const noexcept {
+        return source_ == source::rejection && !exception_ && !cause_ ? &rejection_ : nullptr;
+    }
+    /// For result_traits: a failure that refers to `object`. Negative `hint`: none; status 0: none.
+    failure(const void* object, const value_ops& ops, std::error_code code, int http_status,
+            duration hint) noexcept
+        : source_(source::value), http_status_(http_status), object_(object), ops_(&ops), code_(code) {
+        rejection_.retry_after = hint;
+    }
+    void refer_to(const void* object) noexcept {
+        if (source_ == source::value) object_ = object;
+    }
+    void set_cause(const failure& cause);
+    /// A refusal that comes after `before`: the last attempt that was made is its cause.
+    void follow(const failure& before) {
+        if (before.is_real()) set_cause(before);
+        else if (before.cause_) cause_ = before.cause_;
+    }
+    /// What is thrown for this rejection instead of our own error.
+    void set_exception(std::exception_ptr exception) noexcept { exception_ = std::move(exception); }
+
+private:
+    enum class source : std::uint8_t { exception, value, rejection };
+
+    const std::exception* known_exception() const noexcept {
+        return source_ == source::exception ? static_cast<const std::exception*>(object_) : nullptr;
+    }
+    const failure* held_failure() const noexcept {
+        return source_ == source::value && ops_->inner != nullptr ? ops_->inner(object_) : nullptr;
+    }
+    std::system_error value_error() const;
+    const http_carrier* carrier() const noexcept {
+        return source_ == source::exception ? as<http_carrier>() : nullptr;
+    }
+
+    source source_ = source::exception;
+    int http_status_ = 0;
+    const void* object_ = nullptr; // the std::exception inside exception_, or the value
+    const value_ops* ops_ = nullptr;
+    std::exception_ptr exception_;
+    rejection rejection_{.code = errc{}};
+    std::error_code code_;
+    std::shared_ptr<const failure> cause_;
+};
+
+template <class E>
+const E* failure::as() const noexcept {
+    if (const auto* known = known_exception()) {
+        if constexpr (std::is_base_of_v<std::exception, E>) {
+            if (const auto* found = dynamic_cast<const E*>(known)) return found;
+            return nullptr;
+        } else if constexpr (std::is_polymorphic_v<E>) {
+            return dynamic_cast<const E*>(known);
+        }
+    }
+    if (const failure* held = held_failure()) return held->as<E>();
+#if RESILIENCE_EXCEPTIONS
+    if (!exception_) return nullptr;
+    try {
+        std::rethrow_exception(exception_);
+    } catch (const E& e) {
+        return std::addressof(e); // alive as long as exception_ is
+    } catch (...) {
+        return nullptr;
+    }
+#else
+    return nullptr;
+#endif
+}
+
+inline std::optional<duration> failure::retry_after() const noexcept {
+    if (const auto* http = carrier()) return http->retry_after();
+    if (const auto* ours = dynamic_cast<const error*>(known_exception())) return ours->retry_after();
+    if (rejection_.retry_after >= duration{0}) return rejection_.retry_after;
+    return std::nullopt;
+}
+
+inline std::optional<int> failure::http_status() const noexcept {
+    if (const auto* http = carrier()) return http->http_status();
+    return http_status_ != 0 ? std::optional(http_status_) : std::nullopt;
+}
+
+inline std::optional<bool> failure::not_sent() const noexcept {
+    if (const failure* held = held_failure()) return held->not_sent();
+    if (source_ == source::value)
+        return ops_->not_sent != nullptr ? std::optional(ops_->not_sent(object_)) : std::nullopt;
+    if (const auto* carrier = as<not_sent_carrier>()) return carrier->not_sent();
+    return std::nullopt;
+}
+
+inline std::error_code failure::code() const noexcept {
+    if (const auto* known = known_exception()) {
+        if (const auto* system = dynamic_cast<const std::system_error*>(known)) return system->code();
+    }
+    return code_;
+}
+
+/// For a failing value where an exception is needed. Only text is kept, so the value itself may go.
+inline std::system_error failure::value_error() const {
+    const auto code = code_ ? code_ : std::make_error_code(std::errc::io_error);
+    const auto text = message();
+    return text == code.message() ? std::system_error(code) : std::system_error(code, text);
+}
+
+inline void failure::set_cause(const failure& cause) {
+    auto kept = std::make_shared<failure>(cause.innermost());
+    if (kept->source_ == source::value) { // the value itself goes with the next attempt: keep its text
+        kept->exception_ = std::make_exception_ptr(kept->value_error());
+        kept->source_ = source::exception;
+        kept->object_ = nullptr;
+        kept->ops_ = nullptr;
+    }
+    cause_ = std::move(kept);
+}
+
+RESILIENCE_COLD inline std::string failure::message() const {
+    if (source_ == source::rejection) return rejection_.message();
+    if (const auto* known = known_exception()) return detail::said(known->what());
+    if (source_ == source::value) return ops_->message(object_);
+    if (const auto* e = as<std::exception>()) return detail::said(e->what());
+    if (const auto* text = as<std::string>()) return *text;
+    return exception_ ? "an exception that is no std::exception" : "no outcome";
+}
+
+inline std::string failure::type_name() const {
+    const std::type_info* known = type();
+    return known != nullptr ? detail::type_name(*known) : "unknown";
+}
+
+RESILIENCE_COLD inline const std::type_info* failure::type() const noexcept {
+    if (const failure* held = held_failure()) return held->type();
+    if (source_ == source::value) return ops_->type;
+    if (const auto* known = known_exception()) return &typeid(*known);
+    if (source_ == source::rejection) {
+        switch (rejection_.code) {
+        case errc::circuit_open: return &typeid(circuit_open_error);
+        case errc::timed_out: return &typeid(timeout_error);
+        case errc::bulkhead_full: return &typeid(bulkhead_full_error);
+        case errc::rate_limited: return &typeid(rate_limited_error);
+        case errc::throttled: return &typeid(throttled_error);
+        case errc::limit_exceeded: return &typeid(limit_exceeded_error);
+        case errc::cancelled: return &typeid(cancelled_error);
+        case errc::retries_exhausted: return &typeid(retries_exhausted_error);
+        case errc::workers_exhausted: return &typeid(workers_exhausted_error);
+        }
+    }
+#if defined(__GLIBCXX__)
+    if (exception_) return exception_.__cxa_exception_type();
+#endif
+    return nullptr;
+}
+
+RESILIENCE_COLD inline void failure::rethrow() const {
+#if RESILIENCE_EXCEPTIONS
+    if (exception_) std::rethrow_exception(exception_);
+#endif
+    if (const failure* held = held_failure()) held->rethrow();
+    if (source_ == source::value) detail::raise(value_error());
+    if (source_ == source::exception) detail::raise(std::logic_error("resilience: no failure to rethrow"));
+#if RESILIENCE_EXCEPTIONS
+    if (cause_ && rejection_.code == errc::retries_exhausted) {
+        try {
+            cause_->rethrow();
+        } catch (...) { // retries_exhausted_error nests what is being handled
+            detail::raise_rejection(rejection_);
+        }
+    }
+#endif
+    detail::raise_rejection(rejection_);
+}
+
+}} // namespace resilience::RESILIENCE_ABI

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/failure.hpp>
+
+#include <concepts>
+#include <functional>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// A question about a failure, put together with on, not_on, on_result and the operators &&, ||, !.
+/// Empty by default, which means: the policy's own rule. May be called from several threads at once.
+/// One that throws is counted by the policy and never changes the outcome of a call.
+///
+/// Of an accepted value only the parts built with on_result are asked: the others have nothing to say of
+/// it, so that `not_on<fatal>() || on_result<int>(negative)` does not mean every value that is no exception.
+class predicate {
+public:
+    predicate() noexcept = default;
+    template <class F>
+        requires(!std::same_as<std::remove_cvref_t<F>, predicate> &&
+                 std::is_invocable_r_v<bool, const F&, const failure&>)
+    predicate(F f) : question_(std::move(f)) {} // NOLINT(google-explicit-constructor): any such callable
+
+    bool has_value() const noexcept { return question_ != nullptr; }
+    /// Precondition: has_value().
+    bool operator()(const failure& f) const { return question_(f); }
+    /// True if it was built with on_result: accepted values are shown to it as well.
+    bool examines_values() const noexcept { return value_question_ != nullptr; }
+    /// What it says of an accepted value, seen as a failure. Precondition: examines_values().
+    bool of_value(const failure& accepted) const { return value_question_(accepted); }
+
+    /// Composing an empty predicate throws std::invalid_argument: it asks nothing by itself.
+    friend predicate operator&&(const predicate& a, const predicate& b) {
+        require_set(a);
+        require_set(b);
+        return {both(a.question_, b.question_), both(a.value_question_, b.value_question_)};
+    }
+    friend predicate operator||(const predicate& a, const predicate& b) {
+        require_set(a);
+        require_set(b);
+        return {either(a.question_, b.question_), either(a.value_question_, b.value_question_)};
+    }
+    friend predicate operator!(const predicate& a) {
+        require_set(a);
+        return {opposite(a.question_), opposite(a.value_question_)};
+    }
+    template <class R, class F>
+    friend predicate on_result(F f);
+
+private:
+    static void require_set(const predicate& p) {
+        if (!p.has_value())
+            detail::raise(std::invalid_argument("predicate: an empty one cannot be part of &&, || or !"));
+    }
+    using question = std::function<bool(const failure&)>;
+
+    // A question that is not there drops out.
+    static question both(const question& a, const question& b) {
+        if (!a || !b) return a ? a : b;
+        return [a, b](const failure& f) { return a(f) && b(f); };
+    }
+    static question either(const question& a, const question& b) {
+        if (!a || !b) return a ? a : b;
+        return [a, b](const failure& f) { return a(f) || b(f); };
+    }
+    static question opposite(const question& a) {
+        if (!a) return a;
+        return [a](const failure& f) { return !a(f); };
+    }
+    predicate(question of_failures, question of_values)
+        : question_(std::move(of_failures)), value_question_(std::move(of_values)) {}
+
+    question question_;
+    question value_question_; // null: nothing to say of accepted values
+};
+
+namespace detail {
+
+/// What `f` says of the failure's exception; false if it is no E. For an error type of ours, what a
+/// rejection would be thrown as counts too; on<std::exception>() does not mean rejections.
+template <class E, class F>
+bool ask_of_exception(const failure& seen, const F& f) {
+    const failure& why = seen.innermost();
+    if (const E* e = why.as<E>()) return f(*e);
+#if RESILIENCE_EXCEPTIONS
+    if constexpr (std::is_base_of_v<error, E>) {
+        if (!why.is_rejection() || why.exception() != nullptr) return false;
+        try {
+            why.rethrow();
+        } catch (const E& e) {
+            return f(e);
+        } catch (...) { // NOLINT(bugprone-empty-catch): another of ours
+        }
+    }
+#endif
+    return false;
+}
+
+} // namespace detail
+
+/// The failure is an exception of type E, or derived from it; or a rejection, if E is its error type.
+template <class E>
+predicate on() {
+    return predicate(
+        [](const failure& why) { return detail::ask_of_exception<E>(why, [](const E&) { return true; }); });
+}
+/// The failure is an E for which f(const E&) is true.
+template <class E, class F>
+    requires std::is_invocable_r_v<bool, const F&, const E&>
+predicate on(F f) {
+    return predicate([f = std::move(f)](const failure& why) { return detail::ask_of_exception<E>(why, f); });
+}
+/// The failure is no E.
+template <class E>
+predicate not_on() {
+    return !on<E>();
+}
+/// A value of exactly type R was returned for which f(const R&) is true. Makes values that the result's
+/// type calls successes into failures for this policy.
+template <class R, class F>
+predicate on_result(F f) {
+    static_assert(std::is_invocable_r_v<bool, const F&, const R&>,
+                  "on_result<R>(f): f must take a const R& and return bool");
+    const auto asks = [f = std::move(f)](const failure& why) {
+        const R* value = why.value<R>();
+        return value != nullptr && f(*value);
+    };
+    return {asks, asks};
+}
+
+}} // namespace resilience::RESILIENCE_ABI

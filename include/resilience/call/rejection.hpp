@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/error.hpp>
+#include <resilience/detail/name.hpp>
+#include <resilience/detail/text.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// Why a policy refuses or ends a call. Made without allocating; the text is made when it is asked for.
+struct rejection {
+    errc code;
+    /// The policy that refuses.
+    detail::name policy{};
+    /// When to come back; negative means: not known.
+    duration retry_after{-1};
+    /// The number that belongs to the code: a timeout's limit, the attempts made.
+    std::int64_t amount = 0;
+    /// A word of the policy about its state, static storage; null for the usual one.
+    const char* reason = nullptr;
+
+    std::string message() const;
+};
+
+RESILIENCE_COLD inline std::string rejection::message() const {
+    std::string text;
+    text.reserve(96);
+    const auto named = [&](std::string_view kind) -> std::string& {
+        text.append(kind);
+        if (!policy.str().empty()) text.append(" '").append(policy.str()).append("'");
+        return text;
+    };
+    const auto sentence = [&](std::string_view kind, std::string_view usual, std::string_view come_back) {
+        named(kind).append(" ").append(reason != nullptr ? reason : usual);
+        if (retry_after >= duration{0})
+            text.append("; ").append(come_back).append(detail::duration_text(retry_after));
+    };
+    switch (code) {
+    case errc::circuit_open: sentence("circuit", "is open", "next probe in "); break;
+    case errc::timed_out:
+        if (reason != nullptr) named("timeout").append(": ").append(reason);
+        else named("timeout").append(": no result within ").append(detail::duration_text(duration{amount}));
+        break;
+    case errc::bulkhead_full: sentence("bulkhead", "is full", "try again in "); break;
+    case errc::rate_limited: sentence("rate limiter", "has no permit", "next permit in "); break;
+    case errc::throttled: sentence("throttle", "refuses this attempt", "try again in "); break;
+    case errc::limit_exceeded: sentence("limiter", "has no place", "try again in "); break;
+    case errc::cancelled:
+        text = reason != nullptr ? reason : "call cancelled before it had an outcome";
+        break;
+    case errc::retries_exhausted:
+        named("retry").append(": all ").append(std::to_string(amount)).append(" attempts failed");
+        break;
+    case errc::workers_exhausted:
+        named("timeout").append(" ").append(
+            reason != nullptr ? reason : "has too many abandoned calls still running (");
+        if (reason == nullptr) text.append(std::to_string(amount)).append(" at most)");
+        break;
+    default: text = make_error_code(code).message();
+    }
+    return text;
+}
+
+namespace detail {
+
+/// Made in place where it is thrown, so that unwinding finds nothing to clean up here.
+template <class E>
+E make_error(const rejection& why) {
+    return E(why.code, why.policy, why.message(),
+             why.retry_after >= duration{0} ? std::optional(why.retry_after) : std::nullopt);
+}
+template <class E>
+[[noreturn]] RESILIENCE_COLD void raise_as(rejection why) {
+#if RESILIENCE_EXCEPTIONS
+    throw make_error<E>(why);
+#else
+    raise(make_error<E>(why));
+#endif
+}
+/// Throws the error type of the code. By value: nothing of the caller's is needed any more.
+[[noreturn]] RESILIENCE_COLD inline void raise_rejection(rejection why) {
+    switch (why.code) {
+    case errc::circuit_open: raise_as<circuit_open_error>(why);
+    case errc::timed_out: raise_as<timeout_error>(why);
+    case errc::bulkhead_full: raise_as<bulkhead_full_error>(why);
+    case errc::rate_limited: raise_as<rate_limited_error>(why);
+    case errc::throttled: raise_as<throttled_error>(why);
+    case errc::limit_exceeded: raise_as<limit_exceeded_error>(why);
+    case errc::cancelled: raise_as<cancelled_error>(why);
+    case errc::workers_exhausted: raise_as<workers_exhausted_error>(why);
+    case errc::retries_exhausted: break;
+    }
+    raise_as<retries_exhausted_error>(why);
+}
+
+} // namespace detail
+}} // namespace resilience::RESILIENCE_ABI

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/failure.hpp>
+#include <resilience/call/verdict.hpp>
+#include <resilience/detail/returned.hpp>
+
+#include <concepts>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// One line makes a type with `bool ok() const` tell success from failure:
+/// `template <> inline constexpr bool resilience::enable_status_like<my_status> = true;`
+template <class R>
+inline constexpr bool enable_status_like = false;
+
+namespace detail {
+
+template <class R>
+concept expected_like = requires(const R& r) {
+    { r.has_value() } -> std::convertible_to<bool>;
+    r.error();
+};
+template <class R>
+concept status_like = enable_status_like<R> && requires(const R& r) {
+    { r.ok() } -> std::convertible_to<bool>;
+};
+/// A value for which the free function `http_status_of(v)` answers an int or std::optional<int>
+/// (nullopt: no answer came), found by argument-dependent lookup.
+template <class R>
+concept http_like = requires(const R& r) {
+    { http_status_of(r) } -> std::convertible_to<std::optional<int>>;
+};
+/// A value for which the free function `retry_after_of(v)` gives the server's hint.
+template <class R>
+concept hint_like = requires(const R& r) {
+    { retry_after_of(r) } -> std::convertible_to<std::optional<duration>>;
+};
+/// A value for which the free function `was_not_sent(v)` says whether it is known that nothing reached
+/// the other side. Its word counts alone, whatever code the value has. Must be noexcept.
+template <class R>
+concept says_if_sent = requires(const R& r) {
+    { was_not_sent(r) } -> std::convertible_to<bool>;
+};
+
+template <class E>
+std::error_code code_in(const E& e) noexcept {
+    if constexpr (std::is_convertible_v<const E&, std::error_code>) return e;
+    else if constexpr (requires {
+                           { e.code() } -> std::convertible_to<std::error_code>;
+                       })
+        return e.code();
+    else return {};
+}
+template <class E>
+std::string text_in(const E& e) {
+    if constexpr (std::is_convertible_v<const E&, std::string_view>) return std::string(std::string_view(e));
+    else if constexpr (requires {
+                           { e.what() } -> std::convertible_to<std::string>;
+                       })
+        return e.what();
+    else if constexpr (requires {
+                           { e.message() } -> std::convertible_to<std::string>;
+                       })
+        return e.message();
+    else if (const auto code = code_in(e)) return code.message();
+    else return "failing value of type " + type_name(typeid(E));
+}
+
+} // namespace detail
+
+/// Tells what a returned value means. Specialise it for a type of yours with the same members, or use
+/// one of the ways that need less: has_value()/error(), enable_status_like, http_status_of. Beside either,
+/// retry_after_of and was_not_sent say what retries want to know of a failing value.
+template <class R>
+struct result_traits {
+    /// Whether a value can stand for a failure at all; if not, nothing is asked at run time.
+    static constexpr bool can_fail = detail::expected_like<R> || detail::status_like<R> ||
+                                     detail::http_like<R> || std::same_as<R, std::error_code> ||
+                                     std::same_as<R, std::errc>;
+
+    /// A value judged `failure` is a failing value, any other is an accepted one.
+    static verdict judge(const R& r) {
+        const auto when = [](bool good) { return good ? verdict::success : verdict::failure; };
+        if constexpr (detail::http_like<R>) return http_verdict(http_status_of(r));
+        else if constexpr (detail::expected_like<R>) return when(r.has_value());
+        else if constexpr (detail::status_like<R>) return when(r.ok());
+        else if constexpr (std::same_as<R, std::error_code>) return when(!r);
+        else if constexpr (std::same_as<R, std::errc>) return when(r == std::errc{});
+        else return verdict::success;
+    }
+    static std::error_code code(const R& r) noexcept {
+        if constexpr (detail::http_like<R>) return {};
+        else if constexpr (detail::expected_like<R>)
+            return r.has_value() ? std::error_code{} : detail::code_in(r.error());
+        else if constexpr (std::same_as<R, std::errc>) return std::make_error_code(r);
+        else return detail::code_in(r);
+    }
+    static std::string message(const R& r) {
+        if constexpr (detail::http_like<R>) {
+            const std::optional<int> status = http_status_of(r);
+            return status ? "HTTP " + std::to_string(*status) : "no HTTP answer";
+        } else if constexpr (detail::expected_like<R>) {
+            return r.has_value() ? "no failure" : detail::text_in(r.error());
+        } else if constexpr (std::same_as<R, std::errc>) {
+            return std::make_error_code(r).message();
+        } else {
+            return detail::text_in(r);
+        }
+    }
+};
+
+namespace detail {
+
+/// Whether there is anything to look at in what a call returns: an object, or a reference to one.
+template <class R>
+inline constexpr bool shows_object =
+    std::is_object_v<std::remove_reference_t<R>> && !std::is_volatile_v<std::remove_reference_t<R>> &&
+    !std::is_unbounded_array_v<std::remove_reference_t<R>>;
+/// Whether a result of that type can stand for a failure. A reference is judged by what it refers to.
+template <class R>
+inline constexpr bool can_be_failing = false;
+template <class R>
+    requires shows_object<R>
+inline constexpr bool can_be_failing<R> = result_traits<std::remove_cvref_t<R>>::can_fail;
+
+/// A type whose failing values hold a whole failure, which speaks for them: `failure_in(r)`, null in an accepted
+/// one. A rejection as such a value: `failing(why)`.
+template <class R>
+concept holds_failure = std::is_object_v<R> && requires(const R& r, const failure& why) {
+    { result_traits<R>::failure_in(r) } -> std::same_as<const failure*>;
+    { result_traits<R>::failing(why) } -> std::same_as<R>;
+};
+
+template <class R>
+struct error_of {};
+template <expected_like R>
+struct error_of<R> {
+    using type = std::remove_cvref_t<decltype(std::declval<const R&>().error())>;
+};
+
+template <class R>
+concept carries_unexpected = expected_like<R> && requires { typename R::unexpected_type; } &&
+                             (std::is_constructible_v<typename error_of<R>::type, std::error_code> ||
+                              std::is_constructible_v<typename error_of<R>::type, const error&>);
+template <class R>
+concept carries_code =
+    expected_like<R> && !carries_unexpected<R> && std::is_convertible_v<std::error_code, R>;
+
+/// Whether a rejection can be returned in an R instead of being thrown.
+template <class R>
+inline constexpr bool carries_errors =
+    !std::is_reference_v<R> && (carries_unexpected<R> || carries_code<R> || holds_failure<R> ||
+                                std::same_as<R, std::error_code> || std::same_as<R, std::errc>);
+
+/// A rejection as a value of R; only where carries_errors<R>.
+template <class R>
+R carry(const failure& f) {
+    if constexpr (holds_failure<R>) {
+        return result_traits<R>::failing(f);
+    } else if constexpr (carries_unexpected<R>) {
+        using E = typename error_of<R>::type;
+        using unexpected = typename R::unexpected_type;
+        if constexpr (std::is_constructible_v<E, std::error_code>) {
+            return R(unexpected(E(f.code())));
+        } else {
+            return R(unexpected(
+                E(error(static_cast<errc>(f.code().value()), f.policy(), f.message(), f.retry_after()))));
+        }
+    } else if constexpr (std::same_as<R, std::errc>) {
+        const auto condition = f.code().default_error_condition();
+        return condition.category() == std::generic_category() ? static_cast<std::errc>(condition.value())
+                                                               : std::errc::io_error;
+    } else {
+        return f.code();
+    }
+}
+
+template <class R>
+failure describe(const R& r);
+
+template <class R>
+constexpr auto not_sent_op() noexcept -> bool (*)(const void*) noexcept {
+    if constexpr (says_if_sent<R>) {
+        static_assert(noexcept(was_not_sent(std::declval<const R&>())),
+                      "resilience: was_not_sent(const R&) must be noexcept");
+        return [](const void* value) noexcept -> bool { return was_not_sent(*static_cast<const R*>(value)); };
+    } else {
+        return nullptr;
+    }
+}
+
+template <class R>
+constexpr auto inner_op() noexcept -> const failure* (*)(const void*) noexcept {
+    if constexpr (holds_failure<R>) {
+        return [](const void* value) noexcept -> const failure* {
+            return result_traits<R>::failure_in(*static_cast<const R*>(value));
+        };
+    } else {
+        return nullptr;
+    }
+}
+
+/// A text of the user's that throws must not end a call, or the program.
+template <class R>
+std::string message_of(const R& r) {
+    std::string text;
+    if (!returned([&] { text = result_traits<R>::message(r); }))
+        text = "failing value of type " + type_name(typeid(R)) + ", whose text threw";
+    return text;
+}
+
+template <class R>
+inline constexpr failure::value_ops ops_of{
+    &typeid(R), [](const void* value) { return message_of(*static_cast<const R*>(value)); },
+    [](const void* value) { return describe(*static_cast<const R*>(value)); }, not_sent_op<R>(),
+    inner_op<R>()};
+
+template <class R>
+duration hint_of(const R& r) {
+    if constexpr (hint_like<R>) {
+        const std::optional<duration> hint = retry_after_of(r);
+        return hint && *hint >= duration{0} ? *hint : duration{-1};
+    } else {
+        return duration{-1};
+    }
+}
+template <class R>
+int status_of(const R& r) {
+    if constexpr (http_like<R>) return std::optional<int>(http_status_of(r)).value_or(0);
+    else return 0;
+}
+
+template <class R>
+failure describe(const R& r) {
+    return failure(std::addressof(r), ops_of<R>, result_traits<R>::code(r), status_of(r), hint_of(r));
+}
+
+/// What a retry asks of a failing value first, without making a failure of it.
+template <class R>
+RESILIENCE_INLINE failure_in_short in_short(const R& failing) {
+    if constexpr (holds_failure<R>) {
+        return in_short(*result_traits<R>::failure_in(failing));
+    } else {
+        const int status = status_of(failing);
+        return {default_verdict(result_traits<R>::code(failing),
+                                status != 0 ? std::optional(status) : std::nullopt),
+                hint_of(failing) >= duration{0}};
+    }
+}
+
+} // namespace detail
+
+}} // namespace resilience::RESILIENCE_ABI

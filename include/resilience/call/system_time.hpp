@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/time.hpp>
+#include <resilience/config.hpp>
+#include <resilience/detail/signals_blocked.hpp>
+#include <resilience/detail/sync.hpp>
+#include <resilience/detail/timer_queue.hpp>
+
+#include <pthread.h>
+#include <signal.h>
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <ctime>
+#include <functional>
+#include <limits>
+#include <ratio>
+#include <stop_token>
+#include <thread>
+#include <utility>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+namespace detail {
+
+/// The clocks of the machine. One timer thread, started by the first call_at() whose moment can come;
+/// it is never joined: the process ends with it. A forked child starts its own, and none of the
+/// parent's timers fire there (they belong to threads that the child does not have).
+class RESILIENCE_VISIBLE system_time_source final : public time_source {
+public:
+    system_time_source() noexcept {
+#if defined(__linux__)
+        timespec tick{};
+        // Two ticks: the kernel moves the coarse time in whole ticks, so what is left of a tick at the last
+        // update comes on top of the time since (7.2ms behind was measured with a tick of 4ms).
+        if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0) coarse_resolution_ = 2 * duration_of(tick);
+#endif
+        pthread_atfork(nullptr, nullptr, &forget_parents_timers);
+    }
+
+    /// std::chrono::steady_clock; on Linux without the detour through the C++ library.
+    time_point now() const noexcept override { return steady_now(); }
+
+    /// The kernel's time of the last tick, or now() where there is none. A machine that stalls (a virtual
+    /// one that is not scheduled) can fall further behind than coarse_resolution() for as long as it does.
+    time_point coarse_now() const noexcept override {
+#if defined(__linux__)
+        if (coarse_resolution_ != duration{0}) return read(CLOCK_MONOTONIC_COARSE);
+#endif
+        return now();
+    }
+
+    duration coarse_resolution() const noexcept override { return coarse_resolution_; }
+
+    std::chrono::system_clock::time_point wall_now() const noexcept override {
+        return std::chrono::system_clock::now();
+    }
+
+    bool sleep_until(time_point until, std::stop_token stop) override {
+        if (stop.stop_requested()) return false;
+        if (stop.stop_possible()) return sleep_stoppable(until, stop);
+        while (now() < until) sleep_once(until);
+        return true;
+    }
+
+    /// `f` runs on the timer thread, so a slow one delays all others; a child forked inside `f` must not
+    /// return from it. Throws std::system_error if the thread can't be started.
+    timer call_at(time_point at, std::function<void()> f) override {
+        if (at == time_point::max()) return {};
+        const auto ticket = timers().add(at, std::move(f));
+        return timer([ticket] { timers().cancel(ticket); });
+    }
+
+    bool is_steady_clock() const noexcept override { return true; }
+
+private:
+#if defined(__linux__)
+    static duration duration_of(const timespec& t) noexcept {
+        return std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec};
+    }
+    static time_point read(clockid_t clock) noexcept {
+        timespec t; // filled for every clock that exists, and only such are read
+        clock_gettime(clock, &t);
+        return time_point{duration_of(t)};
+    }
+#endif
+
+    static time_point steady_now() noexcept {
+#if defined(__linux__)
+        return read(CLOCK_MONOTONIC);
+#else
+        return std::chrono::steady_clock::now();
+#endif
+    }
+
+    /// May return early, for instance because a signal was handled.
+    static void sleep_once(time_point until) {
+#if defined(__linux__)
+        constexpr std::int64_t furthest = std::numeric_limits<std::time_t>::max();
+        const std::int64_t ticks = until.time_since_epoch().count(); // positive: later than now()
+        const timespec moment{static_cast<std::time_t>(std::min(ticks / std::nano::den, furthest)),
+                              static_cast<long>(ticks % std::nano::den)};
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, nullptr);
+#else
+        std::this_thread::sleep_until(until);
+#endif
+    }
+
+    bool sleep_stoppable(time_point until, const std::stop_token& stop) const {
+        waitable_mutex gate;
+        condition_variable woken;
+        bool stopped = false; // guarded by gate
+        // Declared before the lock: its destructor may have to wait for the callback, which takes the gate.
+        const std::stop_callback on_stop(stop, [&] {
+            {
+                const lock_guard lock(gate);
+                stopped = true;
+            }
+            woken.notify_one();
+        });
+        unique_lock lock(gate);
+        while (!stopped) {
+            if (until == time_point::max()) {
+                woken.wait(lock);
+            } else if (now() < until) {
+                woken.wait_until(lock, until);
+            } else {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    static timer_queue& timers() {
+        // Release publishes the queue's construction, acquire sees it; it is never freed.
+        timer_queue* current = timers_.load(std::memory_order_acquire);
+        if (current != nullptr) return *current;
+        auto* const fresh = new timer_queue(&start_runner, parents_timers_);
+        if (timers_.compare_exchange_strong(current, fresh, std::memory_order_acq_rel,
+                                            std::memory_order_acquire)) {
+            return *fresh;
+        }
+        delete fresh;
+        return *current;
+    }
+
+    static void start_runner(timer_queue& queue) {
+        const signals_blocked inherited_by_the_thread;
+        thread([&queue] {
+#if defined(__linux__)
+            pthread_setname_np(pthread_self(), "resilience");
+#endif
+            queue.run(&steady_now);
+        }).detach();
+    }
+
+    /// Runs in a forked child, on its only thread, before fork() returns there.
+    static void forget_parents_timers() {
+        if (auto* const parents = timers_.load(std::memory_order_relaxed)) {
+            parents_timers_ = parents;
+            timers_.store(nullptr, std::memory_order_relaxed);
+        }
+    }
+
+    duration coarse_resolution_{0};
+    // Null until first needed, and again in a forked child.
+    static inline atomic<timer_queue*> timers_{nullptr};
+    // Written only while a forked child has a single thread.
+    static inline timer_queue* parents_timers_ = nullptr;
+};
+
+} // namespace detail
+
+/// The time of the machine, one object per process, usable from the first to the last moment of the
+/// program, destructors of static objects included. now() is std::chrono::steady_clock.
+RESILIENCE_VISIBLE inline time_source& system_time() noexcept {
+    static auto* const source = new detail::system_time_source;
+    return *source;
+}
+
+}} // namespace resilience::RESILIENCE_ABI

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/predicate.hpp>
+#include <resilience/event.hpp>
+#include <resilience/mechanism/breaker_machine.hpp>
+#include <resilience/mechanism/breaker_rules.hpp>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// What a circuit breaker goes by. The rules that are on are joined by `or`.
+struct circuit_breaker_config {
+    /// Names the circuit in its registry, in events and in errors; empty: private and unlisted.
+    std::string name{};
+    /// Trips when this many failures (1..65,536) happened within failure_window. Unset: 5 if no other
+    /// rule is on, else off. Five is what most services can lose in a minute without anybody noticing.
+    std::optional<unsigned> failure_threshold{};
+    /// Successful probes that close it (1..65,536). Two: one may be luck.
+    unsigned success_threshold = 2;
+    /// Open for this long before the first probe. 0: the next call is a probe.
+    duration recovery_timeout = std::chrono::seconds{30};
+    /// A failure at t counts at now while now - t < failure_window.
+    duration failure_window = std::chrono::seconds{60};
+    /// Probes in flight at most (1..success_threshold). Unset: success_threshold.
+    std::optional<unsigned> half_open_max_calls{};
+    /// A probe that is not settled for this long, or until its own deadline if that is later, gives its
+    /// place back and counts as a failure. Longer than any call should take, or healthy probes are lost.
+    duration probe_lease = std::chrono::seconds{60};
+    /// Trips after this many failures in a row. Unset: off.
+    std::optional<unsigned> consecutive_failures{};
+    /// Trips when this share, in (0, 1], of the results in `window` are failures. Unset: off.
+    std::optional<double> failure_rate_threshold{};
+    /// A call that takes longer is slow. Goes with slow_call_rate_threshold. Costs two clock reads a call.
+    std::optional<duration> slow_call_duration{};
+    /// Trips when this share, in (0, 1], of the results in `window` are slow. Unset: off.
+    std::optional<double> slow_call_rate_threshold{};
+    /// What the rate rules look at: the last n results (n in 1..1,000,000), or a stretch of time.
+    std::variant<count_window, time_window> window = count_window{100};
+    /// Results that must be in `window` before a rate is judged; a smaller count_window is judged when full.
+    unsigned minimum_calls = 20;
+    /// Makes recovery_timeout grow on repeated openings. Unset: it does not.
+    std::optional<resilience::recovery_backoff> recovery_backoff{};
+    /// Which failures (and, with on_result, values) are recorded as failures; the others count as
+    /// successes. Empty: all but cancellation, std::bad_alloc and HTTP 4xx, which are ignored. Local
+    /// rejections and cancellation are always ignored.
+    predicate record_if{};
+    /// Which failures say nothing about health; asked first.
+    predicate ignore_if{};
+    /// A failure that answers a duration trips at once, for that long (a server's Retry-After on 503).
+    std::function<std::optional<duration>(const failure&)> break_duration_of{};
+    /// Called for each change of state, in order, with no lock held.
+    std::function<void(const event&)> on_state_change{};
+};
+
+/// What is wrong with a config, naming field, value and range; empty if nothing is.
+inline std::string validate(const circuit_breaker_config& c) {
+    const auto bad = [](std::string_view field, auto value, std::string_view range) {
+        std::string text;
+        if constexpr (std::same_as<decltype(value), duration>) text = detail::duration_text(value);
+        else text = std::to_string(value);
+        return "circuit_breaker_config." + std::string(field) + " is " + text + "; it must be " +
+               std::string(range);
+    };
+    const auto share = [](double d) { return d > 0.0 && d <= 1.0; };
+    constexpr duration none{0};
+    constexpr unsigned most = 65'536;
+    if (c.failure_threshold && (*c.failure_threshold < 1 || *c.failure_threshold > most))
+        return bad("failure_threshold", *c.failure_threshold, "in 1..65536");
+    if (c.success_threshold < 1 || c.success_threshold > most)
+        return bad("success_threshold", c.success_threshold, "in 1..65536");
+    if (c.recovery_timeout < none) return bad("recovery_timeout", c.recovery_timeout, "0 or more");
+    if (c.failure_window <= none) return bad("failure_window", c.failure_window, "more than 0");
+    if (c.half_open_max_calls && (*c.half_open_max_calls < 1 || *c.half_open_max_calls > c.success_threshold))
+        return bad("half_open_max_calls", *c.half_open_max_calls,
+                   "in 1..success_threshold (" + std::to_string(c.success_threshold) + ")");
+    if (c.probe_lease <= none) return bad("probe_lease", c.probe_lease, "more than 0");
+    if (c.consecutive_failures && *c.consecutive_failures < 1)
+        return bad("consecutive_failures", *c.consecutive_failures, "1 or more");
+    if (c.failure_rate_threshold && !share(*c.failure_rate_threshold))
+        return bad("failure_rate_threshold", *c.failure_rate_threshold, "in (0, 1]");
+    if (c.slow_call_duration && *c.slow_call_duration <= none)
+        return bad("slow_call_duration", *c.slow_call_duration, "more than 0");
+    if (c.slow_call_rate_threshold && !share(*c.slow_call_rate_threshold))
+        return bad("slow_call_rate_threshold", *c.slow_call_rate_threshold, "in (0, 1]");
+    if (c.slow_call_duration.has_value() != c.slow_call_rate_threshold.has_value())
+        return "circuit_breaker_config.slow_call_duration and slow_call_rate_threshold go together; only one "
+               "is set";
+    if (const auto* count = std::get_if<count_window>(&c.window);
+        count != nullptr && (count->size < 1 || count->size > 1'000'000))
+        return bad("window.size", count->size, "in 1..1000000");
+    if (const auto* time = std::get_if<time_window>(&c.window);
+        time != nullptr && time->length < std::chrono::milliseconds{1})
+        return bad("window.length", time->length, "1ms or more");
+    if (c.minimum_calls < 1) return bad("minimum_calls", c.minimum_calls, "1 or more");
+    if (c.recovery_backoff) {
+        if (!(c.recovery_backoff->multiplier >= 1.0 && c.recovery_backoff->multiplier <= 1e6))
+            return bad("recovery_backoff.multiplier", c.recovery_backoff->multiplier, "in 1..1000000");
+        if (c.recovery_backoff->cap < c.recovery_timeout)
+            return bad("recovery_backoff.cap", c.recovery_backoff->cap, "recovery_timeout or more");
+    }
+    return {};
+}
+
+namespace detail {
+
+/// The first field in which two configs differ; empty if none. Callables compare by being set or not.
+inline std::string_view difference(const circuit_breaker_config& a, const circuit_breaker_config& b) {
+    const auto same_backoff = [](const auto& x, const auto& y) {
+        if (x.has_value() != y.has_value()) return false;
+        return !x || (x->multiplier == y->multiplier && x->cap == y->cap && x->jitter == y->jitter);
+    };
+    if (a.failure_threshold != b.failure_threshold) return "failure_threshold";
+    if (a.success_threshold != b.success_threshold) return "success_threshold";
+    if (a.recovery_timeout != b.recovery_timeout) return "recovery_timeout";
+    if (a.failure_window != b.failure_window) return "failure_window";
+    if (a.half_open_max_calls != b.half_open_max_calls) return "half_open_max_calls";
+    if (a.probe_lease != b.probe_lease) return "probe_lease";
+    if (a.consecutive_failures != b.consecutive_failures) return "consecutive_failures";
+    if (a.failure_rate_threshold != b.failure_rate_threshold) return "failure_rate_threshold";
+    if (a.slow_call_duration != b.slow_call_duration) return "slow_call_duration";
+    if (a.slow_call_rate_threshold != b.slow_call_rate_threshold) return "slow_call_rate_threshold";
+    if (a.window != b.window) return "window";
+    if (a.minimum_calls != b.minimum_calls) return "minimum_calls";
+    if (!same_backoff(a.recovery_backoff, b.recovery_backoff)) return "recovery_backoff";
+    if (a.record_if.has_value() != b.record_if.has_value()) return "record_if";
+    if (a.ignore_if.has_value() != b.ignore_if.has_value()) return "ignore_if";
+    if ((a.break_duration_of == nullptr) != (b.break_duration_of == nullptr)) return "break_duration_of";
+    if ((a.on_state_change == nullptr) != (b.on_state_change == nullptr)) return "on_state_change";
+    return {};
+}
+
+/// What a config says with its defaults filled in.
+inline breaker_limits limits_of(const circuit_breaker_config& c) {
+    return {c.success_threshold, c.half_open_max_calls.value_or(c.success_threshold), c.recovery_timeout,
+            c.probe_lease, c.recovery_backoff};
+}
+inline breaker_rules_config rules_of(const circuit_breaker_config& c) {
+    const bool other = c.consecutive_failures || c.failure_rate_threshold || c.slow_call_rate_threshold;
+    auto threshold = c.failure_threshold;
+    if (!threshold && !other) threshold = 5;
+    return {threshold,
+            c.failure_window,
+            c.consecutive_failures,
+            c.failure_rate_threshold,
+            c.slow_call_rate_threshold,
+            c.window,
+            c.minimum_calls};
+}
+
+} // namespace detail
+}} // namespace resilience::RESILIENCE_ABI

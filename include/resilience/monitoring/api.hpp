@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/monitoring/control.hpp>
+#include <resilience/monitoring/events.hpp>
+#include <resilience/monitoring/metrics.hpp>
+#include <resilience/monitoring/options.hpp>
+#include <resilience/monitoring/policies.hpp>
+#include <resilience/monitoring/response.hpp>
+#include <resilience/registry.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// Answers requests for the state of a registry's policies, whatever serves them. Under /api/v1/resilience:
+///
+///     GET  /                                        what there is here
+///     GET  /circuit-breakers                        all circuits, by name
+///     GET  /circuit-breakers/{name}                 one; the name percent-encoded, `/` as %2F
+///     GET  /health   /summary                       all circuits in a word, in a line each
+///     GET  /live                                    that the service answers, whatever its circuits do
+///     GET  /policies?kind=&name=   /policies/{name} policies of all kinds: configs and statistics
+///     GET  /events?since=&kind=&name=&limit=        with monitoring_options::events: what happened since an event,
+///                                                   or the newest
+///     GET  /events/stream?since=&kind=&name=        the same as server-sent events
+///     POST /circuit-breakers/{name}/{reset|force-open|disable|metrics-only|open-for}?reason=&duration=
+///     PATCH /policies/{name}?kind=                  with monitoring_options::control: changes
+///
+/// and at the root GET /metrics, what Prometheus scrapes, and GET /dashboard, with monitoring_options::dashboard.
+///
+/// HEAD is GET without the body; other methods get 405, other paths 404, broken percent-escapes and unknown or
+/// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore their query.
+/// Without `control` it only reads: nothing that a client sends changes anything. Thread-safe; never throws,
+/// whatever it is sent. Copies share their streams' counts.
+class monitoring_api {
+public:
+    static constexpr std::string_view root = "/api/v1/resilience";
+    static constexpr std::string_view metrics = "/metrics";
+    static constexpr std::string_view dashboard = "/dashboard";
+
+    /// The registry must outlive the API. Throws std::invalid_argument for options that are not valid.
+    explicit monitoring_api(registry& where = registry::global(), monitoring_options options = {})
+        : registry_(&where), streams_(std::make_shared<detail::stream_counts>()) {
+        detail::require_valid(validate(options));
+        errors_ = {options.show_errors, options.redact};
+        options_ = std::make_shared<const monitoring_options>(std::move(options));
+    }
+
+    http_response handle(const http_request& request) const noexcept {
+        try {
+            http_response response = answer(request);
+            if (request.method == "HEAD") {
+                response.body.clear();
+                response.stream.reset();
+            }
+            return response;
+        } catch (...) { // no memory, or code of the user's that threw what it may not: then not even a text
+            http_response response;
+            response.status = 500;
+            return response;
+        }
+    }
+    const monitoring_options& options() const noexcept { return *options_; }
+
+private:
+    static bool reads(const http_request& request) noexcept {
+        return request.method == "GET" || request.method == "HEAD";
+    }
+    static http_response only_read() {
+        return detail::not_allowed("this resource can only be read: GET or HEAD", "GET, HEAD");
+    }
+    static http_response unknown_path() {
+        return detail::refused(404, "not_found",
+                               "no such resource; GET /api/v1/resilience tells what there is");
+    }
+
+    http_response answer(const http_request& request) const {
+        detail::request_target target;
+        const std::string broken = detail::read_target(request.target, target);
+        std::string_view path = target.path;
+        if (path == metrics) return reads(request) ? exposed() : only_read();
+        if (path == dashboard && !options_->dashboard.empty()) return reads(request) ? page() : only_read();
+        if (!path.starts_with(root)) return unknown_path();
+        path.remove_prefix(root.size());
+        if (path.empty()) return reads(request) ? index() : only_read();
+        if (!path.starts_with('/')) return unknown_path();
+        path.remove_prefix(1);
+
+        // {first}, {first}/{second} or {first}/{second}/{third}; none of them empty.
+        std::array<std::string_view, 3> parts;
+        std::size_t count = 0;
+        for (bool more = true; more; ++count) {
+            if (count == parts.size()) return unknown_path();
+            const auto slash = path.find('/');
+            parts[count] = path.substr(0, slash);
+            if (parts[count].empty()) return unknown_path();
+            more = slash != std::string_view::npos;
+            if (more) path.remove_prefix(slash + 1);
+        }
+        if (parts[0] == "circuit-breakers") return circuits(request, target, parts, count, broken);
+        if (parts[0] == "policies" && count <= 2) return policies(request, target, parts[1], broken);
+        if (parts[0] == "events" && (count == 1 || (count == 2 && parts[1] == "stream")))
+            return events(request, target, count == 2, broken);
+        if (count != 1) return unknown_path();
+        if (parts[0] == "health") return reads(request) ? health() : only_read();
+        if (parts[0] == "summary")
+            return reads(request) ? detail::made(200, to_json(registry_->summary())) : only_read();
+        if (parts[0] == "live")
+            return reads(request) ? detail::made(200, R"({"status":"alive"})") : only_read();
+        return unknown_path();
+    }
+
+    http_response exposed() const {
+        http_response response = detail::made(200, detail::metrics_text(*registry_, *options_, *streams_));
+        response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+        return response;
+    }
+    http_response page() const {
+        http_response response = detail::made(200, std::string(options_->dashboard));
+        response.content_type = "text/html; charset=utf-8";
+        response.headers["Content-Security-Policy"] = options_->dashboard_policy;
+        response.headers["Referrer-Policy"] = "no-referrer";
+        return response;
+    }
+    http_response index() const {
+        detail::json_writer json;
+        json.object([&] {
+            json.member("version", detail::library_version());
+            json.member("control", options_->control).member("events", options_->events != nullptr);
+            json.key("routes").array([&] {
+                for (const std::string_view route :
+                     {"GET /circuit-breakers", "GET /circuit-breakers/{name}", "GET /health", "GET /summary",
+                      "GET /live", "GET /policies", "GET /policies/{name}"})
+                    json.value(route);
+                if (options_->events) json.value("GET /events").value("GET /events/stream");
+                if (!options_->control) return;
+                for (const std::string_view command : detail::circuit_commands)
+                    json.value("POST /circuit-breakers/{name}/" + std::string(command));
+                if (options_->read_changes) json.value("PATCH /policies/{name}");
+            });
+        });
+        return detail::made(200, json.take());
+    }
+    http_response health() const {
+        const health_report report = registry_->health();
+        return detail::made(report.status == "critical" ? options_->critical_status : 200, to_json(report));
+    }
+
+    http_response circuits(const http_request& request, const detail::request_target& target,
+                           const std::array<std::string_view, 3>& parts, std::size_t count,
+                           const std::string& broken) const {
+        const bool commands =
+            count == 3 && options_->control &&
+            std::ranges::find(detail::circuit_commands, parts[2]) != detail::circuit_commands.end();
+        if (count == 3 && !commands) return unknown_path();
+        if (commands && request.method != "POST")
+            return detail::not_allowed("this is a command: POST", "POST");
+        if (commands) {
+            if (auto refusal = detail::control_refusal(request, *options_)) return std::move(*refusal);
+        } else if (!reads(request)) return only_read();
+        if (count == 1) return detail::made(200, to_json(registry_->circuit_breakers()));
+        const auto name = detail::percent_decoded(parts[1]);
+        if (!name) return detail::bad_request("the name's percent-encoding is broken");
+        if (commands) {
+            if (!broken.empty()) return detail::bad_request(broken);
+            return detail::command_circuit(*registry_, *name, parts[2], target);
+        }
+        if (const auto stats = registry_->circuit_breaker(*name)) return detail::made(200, to_json(*stats));
+        return detail::unknown_name("circuit breaker", *name);
+    }
+
+    http_response policies(const http_request& request, const detail::request_target& target,
+                           std::string_view encoded, const std::string& broken) const {
+        const bool one = !encoded.empty();
+        const bool changes = one && options_->control && request.method == "PATCH";
+        if (changes) {
+            if (auto refusal = detail::control_refusal(request, *options_)) return std::move(*refusal);
+        } else if (!reads(request)) {
+            return one && options_->control
+                       ? detail::not_allowed("this resource is read or changed: GET, HEAD or PATCH",
+                                             "GET, HEAD, PATCH")
+                       : only_read();
+        }
+        if (!broken.empty()) return detail::bad_request(broken);
+        const auto known = std::span(policy_arguments).first(one ? 1 : 2);
+        if (auto wrong = target.unknown_argument(known); !wrong.empty()) return detail::bad_request(wrong);
+        detail::policy_filter which{target.argument("kind"), target.argument("name")};
+        if (one) {
+            auto name = detail::percent_decoded(encoded);
+            if (!name) return detail::bad_request("the name's percent-encoding is broken");
+            which.name = std::move(*name);
+        }
+        if (changes) return detail::patch_policy(*registry_, which, request.body, *options_, errors_);
+        std::string found = detail::policies_json(*registry_, which, errors_);
+        if (one && found.empty()) return detail::unknown_name("policy", which.name);
+        return detail::made(200, found.empty() ? "[]" : std::move(found));
+    }
+
+    http_response events(const http_request& request, const detail::request_target& target, bool streamed,
+                         const std::string& broken) const {
+        if (!options_->events) {
+            return detail::refused(404, "not_found",
+                                   "this service keeps no events (monitoring_options.events is not set)");
+        }
+        if (!reads(request)) return only_read();
+        if (!broken.empty()) return detail::bad_request(broken);
+        return streamed ? detail::stream_of_events(request, target, *options_, errors_, streams_)
+                        : detail::page_of_events(target, *options_->events, errors_);
+    }
+
+    // The last one is for the whole list alone: a policy's path names it.
+    static constexpr std::array<std::string_view, 2> policy_arguments{"kind", "name"};
+
+    registry* registry_;
+    std::shared_ptr<const monitoring_options> options_;
+    detail::shown_errors errors_;
+    std::shared_ptr<detail::stream_counts> streams_;
+};
+
+}} // namespace resilience::RESILIENCE_ABI

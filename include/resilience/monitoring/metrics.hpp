@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/alerts/config.hpp>
+#include <resilience/detail/returned.hpp>
+#include <resilience/monitoring/event_stream.hpp>
+#include <resilience/monitoring/options.hpp>
+#include <resilience/monitoring/prometheus.hpp>
+#include <resilience/registry.hpp>
+
+#include <optional>
+#include <string>
+
+// What /metrics answers: the policies' metrics, and those of the monitoring itself.
+
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+inline void expose_streams(exposition& out, const stream_counts& streams) {
+    out.family("event_streams_open", "gauge", "Clients of /events/stream now.");
+    out.sample({}, streams.open.load(std::memory_order_relaxed));
+    out.family("event_streams_refused_total", "counter", "Clients of /events/stream beyond max_streams.");
+    out.sample({}, streams.refused.load(std::memory_order_relaxed));
+    out.family("event_stream_missed_total", "counter",
+               "Events that clients of /events/stream were too slow for.");
+    out.sample({}, streams.missed.load(std::memory_order_relaxed));
+}
+
+inline std::string metrics_text(const registry& where, const monitoring_options& options,
+                                const stream_counts& streams) {
+    std::string text = to_prometheus(where, options.prometheus);
+    exposition more(options.prometheus.prefix);
+    if (options.events) expose_streams(more, streams);
+    std::optional<alert_stats> alerts; // none if the user's function throws
+    if (options.alerts && returned([&] { alerts = options.alerts(); })) expose_alerts(more, *alerts);
+    return text += more.take();
+}
+
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/alerts/config.hpp>
+#include <resilience/call/error.hpp>
+#include <resilience/event_log.hpp>
+#include <resilience/http/message.hpp>
+#include <resilience/monitoring/prometheus.hpp>
+#include <resilience/settings/fields.hpp>
+
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// Whether whoever sent a request may do what it asks for.
+class authorization {
+public:
+    enum kind { granted, unauthenticated, forbidden };
+
+    // NOLINTNEXTLINE(google-explicit-constructor): a lambda answers one of the three words,
+    authorization(kind k) noexcept : kind_(k) {}
+    /// Or yes or no, where no is forbidden. Nothing else that converts to bool: a 403 would grant.
+    template <std::same_as<bool> Bool>
+    // NOLINTNEXTLINE(google-explicit-constructor)
+    authorization(Bool may) noexcept : kind_(may ? granted : forbidden) {}
+
+    kind what() const noexcept { return kind_; }
+
+private:
+    kind kind_;
+};
+
+namespace detail {
+
+/// Takes as long for every text of a length, so that the time tells nothing of how much of it was right.
+inline bool equal_in_constant_time(std::string_view given, std::string_view secret) noexcept {
+    unsigned difference = given.size() == secret.size() ? 0 : 1;
+    for (std::size_t i = 0; i < given.size(); ++i) {
+        const auto a = static_cast<unsigned char>(given[i]);
+        const auto b = static_cast<unsigned char>(secret[i % secret.size()]);
+        difference = difference | static_cast<unsigned>(a ^ b);
+    }
+    return difference == 0;
+}
+
+} // namespace detail
+
+/// For monitoring_options::authorize: grants what comes with `Authorization: Bearer <token>` and that token, and
+/// calls all else unauthenticated. Compared in constant time. Throws std::invalid_argument for a token of less
+/// than 16 characters, which could be guessed, or with others than visible ASCII, which no header carries.
+inline std::function<authorization(const http_request&)> bearer_token(std::string token) {
+    constexpr std::size_t shortest = 16;
+    const auto visible = [](char c) { return c > 0x20 && c < 0x7F; };
+    if (token.size() < shortest || !std::ranges::all_of(token, visible)) {
+        detail::raise(std::invalid_argument("bearer_token: the token has " + std::to_string(token.size()) +
+                                            " characters; it must be 16 or more, all of visible ASCII"));
+    }
+    return [token = std::move(token)](const http_request& request) -> authorization {
+        constexpr std::string_view scheme = "bearer ";
+        std::string_view given = request.header("Authorization");
+        if (!detail::same_word(given.substr(0, scheme.size()), scheme)) return authorization::unauthenticated;
+        given.remove_prefix(scheme.size());
+        return detail::equal_in_constant_time(given, token) ? authorization::granted
+                                                            : authorization::unauthenticated;
+    };
+}
+
+/// What a monitoring_api shows and lets do.
+struct monitoring_options {
+    prometheus_options prometheus{};
+    /// Error texts in /policies and /events. Off: they may hold addresses, queries and whatever else a remote
+    /// service says; their types are shown either way.
+    bool show_errors = false;
+    /// Sees each error's text first and returns what may be shown. If it throws, the text is left out.
+    std::function<std::string(std::string_view)> redact{};
+    /// The log that /events shows, of the same registry. None: there is no /events. Each log costs failing and
+    /// refused calls a little (see event_log), so that it is the service's to decide.
+    std::shared_ptr<event_log> events{};
+    /// Statistics of an alert_sink for /metrics: [&] { return sink.stats(); }. It must outlive the API's requests. If it
+    /// throws, the alerts' metrics are left out.
+    std::function<alert_stats()> alerts{};
+    /// Streams of events that may be open at the same time; further ones are refused with 503. 0: none. Each takes
+    /// a thread of a server such as cpp-httplib's, which has eight or more.
+    std::size_t max_streams = 4;
+    /// The status of /health while more than half of the circuits are open, for load balancers that look at
+    /// nothing else; 200 to 599. 200: a service whose dependencies are down is not down itself, and to take all of
+    /// its instances out at once helps nobody.
+    int critical_status = 200;
+    /// The page of /dashboard: rs::dashboard_page of <resilience/dashboard_page.hpp>. Empty: there is none. Not copied.
+    std::string_view dashboard{};
+    /// What that page may load, as its Content-Security-Policy. Not copied.
+    std::string_view dashboard_policy =
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+    /// Whether circuits can be commanded and configs be changed by requests. Goes with authorize.
+    bool control = false;
+    /// Asked for each such request; if it throws, the request is forbidden. See bearer_token().
+    std::function<authorization(const http_request&)> authorize{};
+    /// Names of hosts, without a port, that a request which changes something may be addressed to besides
+    /// localhost, 127.0.0.1 and [::1]. Others are refused: a page elsewhere can make a browser send requests here by
+    /// giving our address to a name of its own (DNS rebinding). What can only be read is not checked: probes and
+    /// scrapers use whatever Host they like. Do not set show_errors where browsers of others can reach the service.
+    std::vector<std::string> allowed_hosts{};
+    /// Origins of pages that may send such requests, as browsers name them (https://ops.example:8443), besides the
+    /// address that the request itself goes to: for a proxy that puts a Host of its own in front of the dashboard.
+    std::vector<std::string> allowed_origins{};
+    /// Reads the body of PATCH /policies/{name}: the members of a flat JSON object, or std::invalid_argument. It is
+    /// rs::read_json_changes of <resilience/nlohmann_json.hpp>. Empty: PATCH is answered with 501.
+    std::function<std::vector<change>(std::string_view)> read_changes{};
+};
+
+/// What is wrong with the options, naming field, value and range; empty if nothing is.
+inline std::string validate(const monitoring_options& o) {
+    if (auto wrong = validate(o.prometheus); !wrong.empty()) return wrong;
+    constexpr std::array<int, 3> without_body{204, 205, 304};
+    if (o.critical_status < 200 || o.critical_status > 599 ||
+        std::ranges::find(without_body, o.critical_status) != without_body.end()) {
+        return "monitoring_options.critical_status is " + std::to_string(o.critical_status) +
+               "; it must be in 200..599, and one that has a body";
+    }
+    for (const std::string& host : o.allowed_hosts) {
+        const bool is_address = host.starts_with('[') && host.ends_with(']');
+        if (host.empty() || host.find('/') != std::string::npos ||
+            (!is_address && host.find(':') != std::string::npos))
+            return "monitoring_options.allowed_hosts has '" + host +
+                   "'; each must be a host's name, without scheme and port ([::1] with its brackets)";
+    }
+    for (const std::string& origin : o.allowed_origins) {
+        const auto name = origin.find("://");
+        if (name == std::string::npos || origin.find('/', name + 3) != std::string::npos)
+            return "monitoring_options.allowed_origins has '" + origin +
+                   "'; each must be like https://ops.example, without a path";
+    }
+    if (o.control && !o.authorize)
+        return "monitoring_options.control is true without authorize; somebody has to say who may";
+    return {};
+}
+
+}} // namespace resilience::RESILIENCE_ABI

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/monitoring/prometheus_text.hpp>
+#include <resilience/registry.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <fmt/format.h>
+
+// Which statistics are which metrics.
+
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// A policy's snapshot, with its words as they stand in labels.
+struct exposed_policy {
+    explicit exposed_policy(policy_snapshot snapshot)
+        : p(std::move(snapshot)), kind(label_value(p.kind)), name(label_value(p.name)) {}
+
+    const statistic* find(std::string_view wanted) const {
+        const auto found = std::ranges::find(p.statistics, wanted, &statistic::name);
+        return found == p.statistics.end() ? nullptr : &*found;
+    }
+    std::uint64_t count(std::string_view wanted) const {
+        const auto* found = find(wanted);
+        const auto* number = found == nullptr ? nullptr : std::get_if<std::uint64_t>(&found->value);
+        return number == nullptr ? 0 : *number;
+    }
+
+    policy_snapshot p;
+    std::string kind;
+    std::string name;
+};
+using exposed_policies = std::vector<exposed_policy>;
+
+/// A statistic of one kind of policies that is a family by itself.
+struct statistic_metric {
+    std::string_view kind;
+    std::string_view statistic;
+    std::string_view family;
+    std::string_view type;
+    std::string_view help;
+};
+
+inline constexpr statistic_metric statistic_metrics[] = {
+    {"retry", "failed_attempts", "retry_failed_attempts_total", "counter", "Attempts that failed."},
+    {"retry", "retries", "retry_retries_total", "counter", "Attempts beyond the first of their call."},
+    {"retry", "nested_retries", "retry_nested_retries_total", "counter",
+     "Retries made inside another retry: the amplification."},
+    {"retry", "exhausted", "retry_exhausted_total", "counter", "Calls that failed with max_attempts made."},
+    {"retry", "budget_exhausted", "retry_budget_exhausted_total", "counter",
+     "Retries that the budget did not pay for."},
+    {"retry", "budget_left", "retry_budget_left", "gauge",
+     "Retries that the budget would pay for now; absent if unlimited."},
+    {"retry", "total_delay", "retry_delay_seconds_total", "counter",
+     "Delays before retries, added up as scheduled."},
+    {"abandoning_timeout", "calls", "abandoning_timeout_calls_total", "counter",
+     "Attempts that were not rejected."},
+    {"abandoning_timeout", "timed_out", "abandoning_timeout_timed_out_total", "counter",
+     "Attempts given up at the limit or the deadline."},
+    {"abandoning_timeout", "cancelled", "abandoning_timeout_cancelled_total", "counter",
+     "Attempts given up by a stop request."},
+    {"abandoning_timeout", "late_results", "abandoning_timeout_late_results_total", "counter",
+     "Outcomes of abandoned attempts."},
+    {"abandoning_timeout", "abandoned_running", "abandoning_timeout_abandoned_workers", "gauge",
+     "Workers that run abandoned attempts now."},
+};
+
+/// Statistics of one kind of policies that are a family with the label `kind`.
+struct kinds_metric {
+    struct kind_of_call {
+        std::string_view kind;
+        std::string_view statistic;
+        std::string_view also = {}; ///< added to it
+    };
+    std::string_view kind;
+    std::string_view family;
+    std::string_view help;
+    std::array<kind_of_call, 4> kinds; // unused ones are empty
+};
+
+inline constexpr kinds_metric kinds_metrics[] = {
+    {"retry",
+     "retry_calls_total",
+     "Calls that ended, by how.",
+     {{{"successful_without_retry", "succeeded_at_once"},
+       {"successful_with_retry", "succeeded_after_retry"},
+       {"failed_without_retry", "failed_without_retry"},
+       {"failed_with_retry", "failed_after_retry"}}}},
+    {"timeout",
+     "timelimiter_calls_total",
+     "Attempts under a timeout that ended, by how.",
+     {{{"successful", "in_time", "kept_late"}, {"failed", "failed"}, {"timeout", "timed_out"}}}},
+};
+
+inline void expose_statistics(exposition& out, const exposed_policies& all) {
+    for (const auto& metric : kinds_metrics) {
+        out.family(metric.family, "counter", metric.help);
+        for (const auto& each : all) {
+            if (each.p.kind != metric.kind) continue;
+            for (const auto& k : metric.kinds) {
+                if (!k.kind.empty())
+                    out.sample({{"name", each.name}, {"kind", k.kind}},
+                               each.count(k.statistic) + each.count(k.also));
+            }
+        }
+    }
+    out.family("retry_attempts_total", "counter", "Attempts of calls that ended, and all retries.");
+    for (const auto& each : all) {
+        if (each.p.kind == "retry")
+            out.sample({{"name", each.name}}, each.count("calls") + each.count("retries"));
+    }
+    for (const auto& metric : statistic_metrics) {
+        out.family(metric.family, metric.type, metric.help);
+        for (const auto& each : all) {
+            const statistic* found = each.p.kind == metric.kind ? each.find(metric.statistic) : nullptr;
+            if (found == nullptr) continue;
+            if (const auto* count = std::get_if<std::uint64_t>(&found->value))
+                out.sample({{"name", each.name}}, *count);
+            else if (const auto* amount = std::get_if<double>(&found->value))
+                out.sample({{"name", each.name}}, *amount);
+        }
+    }
+}
+
+inline constexpr circuit_state circuit_states[] = {circuit_state::closed,    circuit_state::open,
+                                                   circuit_state::half_open, circuit_state::forced_open,
+                                                   circuit_state::disabled,  circuit_state::metrics_only};
+inline constexpr std::uint64_t first_generation = 1; // of a circuit that never changed its state
+
+/// Shares as resilience4j shows them: percent; -1 while unknown.
+inline double percent(double known, std::uint64_t part, std::uint64_t total) {
+    if (known < 0 || total == 0) return -1;
+    return 100.0 * static_cast<double>(part) / static_cast<double>(total);
+}
+
+/// What the circuits remember. Without a rate rule that is the failures that failure_threshold or
+/// consecutive_failures counts. `circuits` writes a family of them.
+template <class Circuits>
+void expose_windows(exposition& out, Circuits&& circuits) {
+    circuits("circuitbreaker_buffered_calls", "gauge", "Results that the circuit's rules count now.",
+             [&](const circuit_breaker_stats& c, std::string_view name) {
+                 const auto failed = c.window ? c.window->failures : c.failure_count;
+                 if (c.window) out.sample({{"name", name}, {"kind", "successful"}}, c.window->calls - failed);
+                 out.sample({{"name", name}, {"kind", "failed"}}, failed);
+             });
+    circuits("circuitbreaker_max_buffered_calls", "gauge",
+             "Results that the circuit's rules count at most; absent for a window of time.",
+             [&](const circuit_breaker_stats& c, std::string_view name) {
+                 const auto most = c.window ? c.window->size : c.failure_threshold;
+                 if (most > 0) out.sample({{"name", name}}, most);
+             });
+    circuits("circuitbreaker_slow_calls", "gauge",
+             "Slow calls in the rate window; whether they failed is not kept.",
+             [&](const circuit_breaker_stats& c, std::string_view name) {
+                 if (c.window) out.sample({{"name", name}, {"kind", "any"}}, c.window->slow);
+             });
+    circuits("circuitbreaker_failure_rate", "gauge", "Failures in the rate window in percent; -1 if unknown.",
+             [&](const circuit_breaker_stats& c, std::string_view name) {
+                 const auto w = c.window.value_or(circuit_breaker_stats::window_counts{});
+                 out.sample({{"name", name}}, percent(c.failure_rate, w.failures, w.calls));
+             });
+    circuits("circuitbreaker_slow_call_rate", "gauge",
+             "Slow calls in the rate window in percent; -1 if unknown.",
+             [&](const circuit_breaker_stats& c, std::string_view name) {
+                 const auto w = c.window.value_or(circuit_breaker_stats::window_counts{});
+                 out.sample({{"name", name}}, percent(c.slow_call_rate, w.slow, w.calls));
+             });
+}
+
+inline void expose_calls(exposition& out, const circuit_breaker_stats& c, std::string_view name,
+                         std::string_view part = {}) {
+    out.sample({{"name", name}, {"kind", "successful"}}, c.successes, part);
+    out.sample({{"name", name}, {"kind", "failed"}}, c.failures, part);
+    out.sample({{"name", name}, {"kind", "ignored"}}, c.ignored, part);
+}
+
+/// The bounds of a histogram's buckets, in seconds; written once.
+inline const std::array<std::string, latency_histogram::bounds.size()>& bucket_bounds() {
+    static const auto all = [] {
+        std::array<std::string, latency_histogram::bounds.size()> texts;
+        std::ranges::transform(latency_histogram::bounds, texts.begin(), [](duration bound) {
+            return fmt::format("{}", std::chrono::duration<double>(bound).count());
+        });
+        return texts;
+    }();
+    return all;
+}
+
+/// Circuits that time no call have the count alone; others time all but what is ignored.
+inline void expose_latencies(exposition& out, const circuit_breaker_stats& c, std::string_view name) {
+    if (!c.latencies) return expose_calls(out, c, name, "_count");
+    const auto timed = [&](std::string_view kind, const latency_histogram& calls) {
+        for (std::size_t i = 0; i < calls.bounds.size(); ++i) {
+            out.sample({{"name", name}, {"kind", kind}, {"le", bucket_bounds()[i]}}, calls.up_to(i),
+                       "_bucket");
+        }
+        out.sample({{"name", name}, {"kind", kind}, {"le", "+Inf"}}, calls.calls(), "_bucket");
+        out.sample({{"name", name}, {"kind", kind}}, std::chrono::duration<double>(calls.sum()).count(),
+                   "_sum");
+        out.sample({{"name", name}, {"kind", kind}}, calls.calls(), "_count");
+    };
+    timed("successful", c.latencies->successes);
+    timed("failed", c.latencies->failures);
+    out.sample({{"name", name}, {"kind", "ignored"}}, c.ignored, "_count");
+}
+
+/// The circuits' families, under resilience4j's names first. `now`: what time in a state is counted to.
+inline void expose_circuits(exposition& out, const exposed_policies& all, wall_time now) {
+    const auto circuits = [&](std::string_view family, std::string_view type, std::string_view help,
+                              auto&& write) {
+        out.family(family, type, help);
+        for (const auto& each : all) {
+            if (each.p.circuit) write(*each.p.circuit, std::string_view(each.name));
+        }
+    };
+    const auto counter = [&](std::string_view family, std::string_view help,
+                             std::uint64_t circuit_breaker_stats::* count) {
+        circuits(family, "counter", help,
+                 [&](const auto& c, auto name) { out.sample({{"name", name}}, c.*count); });
+    };
+    circuits("circuitbreaker_state", "gauge", "1 for the state that the circuit is in, 0 for the others.",
+             [&](const auto& c, auto name) {
+                 for (const circuit_state s : circuit_states)
+                     out.sample({{"name", name}, {"state", to_string(s)}}, c.state == s ? 1U : 0U);
+             });
+    circuits("circuitbreaker_calls_total", "counter", "Calls that were admitted and ended, by verdict.",
+             [&](const auto& c, auto name) { expose_calls(out, c, name); });
+    circuits("circuitbreaker_calls_seconds", "histogram",
+             "How long calls took; only their count without slow_call_duration.",
+             [&](const auto& c, auto name) { expose_latencies(out, c, name); });
+    circuits("circuitbreaker_not_permitted_calls_total", "counter", "Calls that the circuit refused.",
+             [&](const auto& c, auto name) {
+                 out.sample({{"name", name}, {"kind", "not_permitted"}}, c.rejected);
+             });
+    expose_windows(out, circuits);
+    counter("circuitbreaker_trips_total", "Times that the circuit went from closed to open.",
+            &circuit_breaker_stats::trips);
+    circuits(
+        "circuitbreaker_state_transitions_total", "counter", "Changes of the circuit's state.",
+        [&](const auto& c, auto name) { out.sample({{"name", name}}, c.generation - first_generation); });
+    circuits("circuitbreaker_time_in_state_seconds", "gauge",
+             "Time since the circuit's last change of state.", [&](const auto& c, auto name) {
+                 const std::chrono::duration<double> since = now - c.state_since;
+                 out.sample({{"name", name}}, std::max(since.count(), 0.0)); // a wall clock may be set back
+             });
+    counter("circuitbreaker_late_results_total", "Results of calls that began in an earlier state.",
+            &circuit_breaker_stats::late_results);
+    counter("circuitbreaker_slow_results_total", "Results that took longer than slow_call_duration.",
+            &circuit_breaker_stats::slow);
+}
+
+/// What any kind of policy may count, ours and others'.
+inline void expose_common(exposition& out, const exposed_policies& all, const registry& from) {
+    const auto of_any = [&](std::string_view statistic, std::string_view family, std::string_view help) {
+        out.family(family, "counter", help);
+        for (const auto& each : all) {
+            if (each.find(statistic) != nullptr)
+                out.sample({{"policy_kind", each.kind}, {"name", each.name}}, each.count(statistic));
+        }
+    };
+    of_any("rejected", "rejections_total", "Attempts that a policy refused.");
+    of_any("predicate_errors", "predicate_errors_total",
+           "Predicates and callbacks of the user's that threw.");
+
+    const fallback_stats fallbacks = from.fallbacks();
+    out.family("fallback_calls_total", "counter",
+               "Failures that a fallback took the place of (used), or tried to (failed).");
+    out.sample({{"kind", "used"}}, fallbacks.used);
+    out.sample({{"kind", "failed"}}, fallbacks.failed);
+    out.family("fallback_predicate_errors_total", "counter", "Predicates of fallbacks that threw.");
+    out.sample({}, fallbacks.predicate_errors);
+    out.family("listener_errors_total", "counter",
+               "Events that a subscriber lost since it threw, or for want of memory.");
+    out.sample({}, from.listener_errors());
+}
+
+}}} // namespace resilience::RESILIENCE_ABI::detail

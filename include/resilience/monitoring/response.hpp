@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/http/message.hpp>
+#include <resilience/monitoring/event_stream.hpp>
+#include <resilience/monitoring/json.hpp>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+struct http_response {
+    int status = 200;
+    std::string content_type{};
+    http_headers headers{};
+    std::string body{};
+    /// For GET /events/stream instead of a body: what is to be sent piece by piece for as long as the client stays.
+    std::shared_ptr<event_stream> stream{};
+};
+
+namespace detail {
+
+inline http_response made(int status, std::string body) {
+    return {status,
+            "application/json",
+            {{"Cache-Control", "no-store"},
+             {"Cross-Origin-Resource-Policy", "same-origin"},
+             {"X-Content-Type-Options", "nosniff"}}, // names are others' texts: never HTML
+            std::move(body),
+            {}};
+}
+inline http_response refused(int status, std::string_view code, std::string_view message) {
+    return made(status, error_json(code, message));
+}
+inline http_response bad_request(std::string_view message) { return refused(400, "bad_request", message); }
+inline http_response not_allowed(std::string_view message, std::string allowed) {
+    http_response response = refused(405, "method_not_allowed", message);
+    response.headers["Allow"] = std::move(allowed);
+    return response;
+}
+/// 404 for a name that may be anything.
+inline http_response unknown_name(std::string_view what, std::string_view name) {
+    constexpr std::size_t shown = 100; // bytes
+    std::string message = "no " + std::string(what) + " is named '";
+    message.append(clipped(name, shown)).append(name.size() > shown ? "...'" : "'");
+    return refused(404, "not_found", message);
+}
+
+} // namespace detail
+}} // namespace resilience::RESILIENCE_ABI

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/path/callable.hpp>
+#include <resilience/path/driver.hpp>
+#include <resilience/path/fast_path.hpp>
+#include <resilience/path/task_driver.hpp>
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+namespace detail {
+
+template <class R>
+struct tried {
+    using type = outcome<R>;
+};
+template <task R>
+struct tried<R> {
+    using type = typename as_outcome<R>::task_type;
+};
+/// What try_call gives: an outcome, or a task of one.
+template <class F, class... A>
+using try_result = typename tried<call_result<F, A...>>::type;
+
+/// A view of a policy for one call: a name, a deadline, a stop token, or `Within` another call. Borrows; callable as a
+/// temporary only.
+template <class Policy, bool Within = false>
+class call_view;
+template <class Policy, class F>
+class wrapped;
+
+} // namespace detail
+
+/// The call forms that every policy and pipeline has. `with_policies(f)` of the derived class calls f
+/// with its policies, outermost first.
+template <class Derived>
+class composable {
+public:
+    /// Runs f(args...) or f(call_context&, args...) under the policy. The arguments are passed as
+    /// lvalues to every attempt. Throws the user's exception unchanged, or our error; a result type that
+    /// can carry an error gets ours without a throw.
+    template <class F, class... A>
+    RESILIENCE_INLINE detail::call_result<F, A...> operator()(F&& f, A&&... args) const {
+        return run<F, A...>({}, f, args...);
+    }
+    template <class F, class... A>
+    RESILIENCE_INLINE detail::call_result<F, A...> call(F&& f, A&&... args) const {
+        return run<F, A...>({}, f, args...);
+    }
+    /// The same, never throwing for a failure or a rejection.
+    template <class F, class... A>
+    RESILIENCE_INLINE detail::try_result<F, A...> try_call(F&& f, A&&... args) const {
+        return try_run<F, A...>({}, f, args...);
+    }
+    /// A callable with f's call syntax that owns a copy of f and a handle of this policy.
+    template <class F>
+    detail::wrapped<Derived, std::decay_t<F>> wrap(F&& f) const {
+        return {self(), std::forward<F>(f), {}, std::nullopt};
+    }
+    /// This policy for a call with a name, which events, logs and the context show.
+    detail::call_view<Derived> named(std::string_view operation) const noexcept {
+        return detail::call_view<Derived>(self(), operation);
+    }
+    /// This policy for a call with a deadline, a stop token, an idempotency.
+    detail::call_view<Derived> with(call_options options) const {
+        return detail::call_view<Derived>(self(), {}).with(std::move(options));
+    }
+    /// This policy for a call inside of another: it inherits deadline, stop token and retry depth.
+    detail::call_view<Derived, true> with(const call_context& outer) const {
+        return detail::call_view<Derived>(self(), {}).with(outer);
+    }
+
+private:
+    template <class, bool>
+    friend class detail::call_view;
+    template <class, class>
+    friend class detail::wrapped;
+    friend Derived;
+
+    composable() = default; // for Derived alone: no other class can pass for it
+    const Derived& self() const noexcept { return static_cast<const Derived&>(*this); }
+
+    // F and A are given, not deduced: they tell lvalues from rvalues.
+    template <class F, class... A>
+    RESILIENCE_INLINE auto run(const detail::call_request& request, std::type_identity_t<F>& f,
+                               std::type_identity_t<A>&... args) const -> detail::call_result<F, A...> {
+        using R = detail::call_result<F, A...>;
+        static_assert(std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
+                      "resilience: a result that cannot move is available through try_call only");
+        if constexpr (task<R>) {
+            return run_as_task<detail::as_value<R>, F, A...>(request, f, args...);
+        } else {
+            detail::bound_call<F, A...> bound{f, {args...}};
+            rejection refused{.code = errc{}};
+            {
+                outcome<R> out;
+                self().with_policies([&](const auto&... p) RESILIENCE_INLINE_LAMBDA {
+                    detail::run_into(out, bound, request, p...);
+                });
+                if (!detail::is_thrown_rejection(out, refused)) [[likely]]
+                    return out.take();
+            }
+            detail::raise_rejection(refused); // out of the outcome's scope: less to unwind
+        }
+    }
+    template <class F, class... A>
+    RESILIENCE_INLINE auto try_run(const detail::call_request& request, std::type_identity_t<F>& f,
+                                   std::type_identity_t<A>&... args) const -> detail::try_result<F, A...> {
+        using R = detail::call_result<F, A...>;
+        if constexpr (task<R>) {
+            return run_as_task<detail::as_outcome<R>, F, A...>(request, f, args...);
+        } else {
+            detail::bound_call<F, A...> bound{f, {args...}};
+            return outcome<R>(detail::fill, [&](outcome<R>& out) RESILIENCE_INLINE_LAMBDA {
+                self().with_policies([&](const auto&... p) RESILIENCE_INLINE_LAMBDA {
+                    detail::run_into(out, bound, request, p...);
+                });
+            });
+        }
+    }
+    template <class As, class F, class... A>
+    auto run_as_task(const detail::call_request& request, std::type_identity_t<F>& f,
+                     std::type_identity_t<A>&... args) const {
+        return self().with_policies([&](const auto&... p) {
+            return detail::make_task<As, F, A...>(request, f, std::tie(args...), p...);
+        });
+    }
+};
+
+namespace detail {
+
+template <class Policy, bool Within>
+class [[nodiscard]] call_view {
+public:
+    call_view(const Policy& policy, std::string_view operation, std::optional<call_options> options = {},
+              const call_context* parent = nullptr) noexcept
+        : policy_(&policy), operation_(operation), options_(std::move(options)), parent_(parent) {}
+
+    call_view named(std::string_view operation) && {
+        operation_ = operation;
+        return std::move(*this);
+    }
+    call_view with(call_options options) && {
+        options_ = std::move(options);
+        return std::move(*this);
+    }
+    call_view<Policy, true> with(const call_context& outer) && {
+        return {*policy_, operation_, std::move(options_), &outer};
+    }
+
+    template <class F, class... A>
+    RESILIENCE_INLINE call_result<F, A...> operator()(F&& f, A&&... args) && {
+        return policy_->composable<Policy>::template run<F, A...>(request(), f, args...);
+    }
+    template <class F, class... A>
+    RESILIENCE_INLINE call_result<F, A...> call(F&& f, A&&... args) && {
+        return policy_->composable<Policy>::template run<F, A...>(request(), f, args...);
+    }
+    template <class F, class... A>
+    RESILIENCE_INLINE try_result<F, A...> try_call(F&& f, A&&... args) && {
+        return policy_->composable<Policy>::template try_run<F, A...>(request(), f, args...);
+    }
+    template <class F>
+    wrapped<Policy, std::decay_t<F>> wrap(F&& f) && {
+        static_assert(
+            !Within,
+            "resilience: a callable made by with(context).wrap() may outlive the context; wrap first, and "
+            "let the callable take a call_context& where it needs one");
+        return {*policy_, std::forward<F>(f), std::string(operation_), std::move(options_)};
+    }
+
+private:
+    call_request request() const noexcept { return {operation_, options_ ? &*options_ : nullptr, parent_}; }
+
+    const Policy* policy_;
+    std::string_view operation_;
+    std::optional<call_options> options_;
+    const call_context* parent_;
+};
+
+template <class F, class... A>
+constexpr bool gives_task = task<call_result<F, A...>>;
+
+template <class Policy, class F>
+class wrapped {
+public:
+    template <class G>
+    wrapped(Policy policy, G&& f, std::string operation, std::optional<call_options> options)
+        : policy_(std::move(policy)), f_(std::forward<G>(f)), operation_(std::move(operation)),
+          options_(std::move(options)) {}
+
+    template <class... A>
+        requires callable_as_lvalue<const F, A...>
+    decltype(auto) operator()(
+        A&&... args) const& { // deduced: a signature would be formed before it is asked for
+        return policy_.composable<Policy>::template run<const F&, A...>(request(), f_, args...);
+    }
+
+    template <class... A>
+        requires(!callable_as_lvalue<const F, A...>)
+    decltype(auto) operator()(A&&... args) & {
+        return policy_.composable<Policy>::template run<F&, A...>(request(), f_, args...);
+    }
+
+    /// Called as a temporary: a task outlives it, and takes the callable along.
+    template <class... A>
+        requires callable_as_lvalue<F, A...>
+    decltype(auto) operator()(A&&... args) && {
+        using used = std::conditional_t<gives_task<F, A...>, F, F&>;
+        return policy_.composable<Policy>::template run<used, A...>(request(), f_, args...);
+    }
+
+private:
+    call_request request() const noexcept { return {operation_, options_ ? &*options_ : nullptr, nullptr}; }
+
+    Policy policy_;
+    F f_;
+    std::string operation_;
+    std::optional<call_options> options_;
+};
+
+} // namespace detail
+}} // namespace resilience::RESILIENCE_ABI

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/error.hpp>
+#include <resilience/call/time.hpp>
+#include <resilience/detail/sync.hpp>
+#include <resilience/mechanism/percent_budget.hpp>
+#include <resilience/mechanism/token_budget.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <variant>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// What pays for retries, so that a storm of them cannot start. By default each retry policy has one of
+/// its own that allows 20 % of its calls and 10 a second more. One that is given a form is shared by all
+/// policies that are given a copy of it. Thread-safe.
+class retry_budget {
+public:
+    /// The default: a percent_budget_config{} of the policy's own.
+    retry_budget() noexcept = default;
+    /// A share of calls plus a minimum. Throws std::invalid_argument for what is out of range.
+    explicit retry_budget(const percent_budget_config& config) {
+        detail::require_valid(validate(config));
+        shared_ = std::make_shared<account>(percent_budget(config));
+    }
+    /// gRPC's throttle (gRFC A6): a failure costs a token, a success adds a part, retry above half.
+    explicit retry_budget(const token_budget_config& config) {
+        detail::require_valid(validate(config));
+        shared_ = std::make_shared<account>(token_budget(config));
+    }
+    /// Every retry is paid for. For tests, and for those who limit retries elsewhere.
+    static retry_budget unlimited() {
+        retry_budget none;
+        none.unlimited_ = true;
+        return none;
+    }
+
+    bool is_unlimited() const noexcept { return unlimited_; }
+    /// True if no form was given: the policy makes its own.
+    bool is_default() const noexcept { return !unlimited_ && shared_ == nullptr; }
+    /// Copies of one budget are equal, and so are two defaults.
+    friend bool operator==(const retry_budget&, const retry_budget&) = default;
+
+    // What follows is for retry.
+
+    /// What one policy has told the budget so far, and when: from the beginning on, so that an hour of calls is not
+    /// taken for a burst. Guarded by the budget's mutex.
+    struct reported {
+        std::uint64_t calls = 0;
+        std::uint64_t successes = 0;
+        time_point at{};
+    };
+    /// Totals of one policy, read from its stripes before the lock is taken.
+    struct totals {
+        std::uint64_t calls;
+        std::uint64_t successes;
+    };
+    /// Whether a failed attempt costs: in gRPC's form.
+    bool counts_failures() const noexcept {
+        return shared_ && std::holds_alternative<token_budget>(shared_->form);
+    }
+    /// Precondition: counts_failures().
+    void attempt_failed(reported& mine, totals now_counted) const {
+        const detail::lock_guard lock(shared_->mutex);
+        auto& tokens = std::get<token_budget>(shared_->form);
+        report_successes(tokens, mine, now_counted);
+        tokens.failed();
+    }
+    /// True if a retry is paid for.
+    [[nodiscard]] bool withdraw(reported& mine, totals now_counted, time_point now) const {
+        if (unlimited_) return true;
+        const detail::lock_guard lock(shared_->mutex);
+        if (auto* tokens = std::get_if<token_budget>(&shared_->form)) {
+            report_successes(*tokens, mine, now_counted);
+            return tokens->permits_retry();
+        }
+        auto& percent = std::get<percent_budget>(shared_->form);
+        const std::uint64_t fresh = now_counted.calls - std::min(now_counted.calls, mine.calls);
+        percent.deposit(fresh, elapsed_between(mine.at, now), now);
+        mine.calls = std::max(mine.calls, now_counted.calls);
+        mine.at = now;
+        return percent.withdraw(now);
+    }
+    /// Retries that would be paid for now, as of the last look at the calls.
+    std::optional<double> left(time_point now) const {
+        if (unlimited_ || !shared_) return std::nullopt;
+        const detail::lock_guard lock(shared_->mutex);
+        if (const auto* tokens = std::get_if<token_budget>(&shared_->form)) return tokens->available();
+        return std::get<percent_budget>(shared_->form).available(now);
+    }
+
+private:
+    struct account {
+        explicit account(const std::variant<percent_budget, token_budget>& f) : form(f) {}
+        detail::mutex mutex;
+        std::variant<percent_budget, token_budget> form; // the kind never changes; guarded by mutex
+    };
+    static void report_successes(token_budget& tokens, reported& mine, totals now_counted) {
+        tokens.succeeded(now_counted.successes - std::min(now_counted.successes, mine.successes));
+        mine.successes = std::max(mine.successes, now_counted.successes);
+    }
+
+    std::shared_ptr<account> shared_;
+    bool unlimited_ = false;
+};
+
+}} // namespace resilience::RESILIENCE_ABI

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/predicate.hpp>
+#include <resilience/detail/text.hpp>
+#include <resilience/mechanism/backoff.hpp>
+#include <resilience/retry/budget.hpp>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// What to do when a retry runs inside of another: attempts multiply.
+enum class nested_retry {
+    multiply,       ///< each goes its own way; events and statistics show the depth
+    outermost_only, ///< this one makes a single attempt while it runs inside of another
+};
+
+/// What a retry goes by.
+struct retry_config {
+    /// Names the policy in its registry, in events and in errors; empty: private and unlisted.
+    std::string name{};
+    /// Attempts in total, the first included. 1 means: never retry.
+    unsigned max_attempts = 3;
+    /// Delay before the second attempt. 0: at once.
+    duration base_delay = std::chrono::seconds{1};
+    /// Cap of every delay, jitter included; of base_delay too.
+    duration max_delay = std::chrono::seconds{60};
+    /// How delays grow. Exponential: whoever does not recover soon needs to be left alone for longer.
+    resilience::backoff strategy = backoff::exponential;
+    /// Growth of exponential delays, at least 1.
+    double multiplier = 2.0;
+    /// How much of each delay is random. Full by default: clients that failed together
+    /// would otherwise come back together (AWS Architecture Blog, "Exponential Backoff and Jitter").
+    resilience::jitter jitter = jitter::full;
+    /// Share that jitter::proportional adds or takes, in [0, 1].
+    double jitter_ratio = 0.5;
+    /// Stop when the next attempt could not start before this much time has passed since the call began.
+    /// Unset: unlimited. Costs a clock read a call.
+    std::optional<duration> max_elapsed{};
+    /// Which failures (and, with on_result, values) are retried. Empty: all but our rejections,
+    /// cancellation, std::bad_alloc and HTTP statuses that will not change.
+    predicate retry_if{};
+    /// The delay before the n-th retry, instead of the strategy's; nullopt leaves it to that. Capped by
+    /// max_delay; one that throws or is negative counts as nullopt.
+    std::function<std::optional<duration>(unsigned, const failure&)> delay_override{};
+    /// What pays for retries. Default: 20 % of calls + 10 a second, of this policy's own.
+    retry_budget budget{};
+    /// A server's hint (Retry-After) is a floor for the delay.
+    bool respect_retry_after = true;
+    /// A longer hint stops retrying. Unset: max_delay.
+    std::optional<duration> max_retry_after{};
+    nested_retry nested = nested_retry::multiply;
+    /// Throw retries_exhausted_error, the cause nested, when all attempts failed. Default: the last
+    /// outcome goes out unchanged, so that callers can catch what they always caught.
+    bool wrap_exhausted = false;
+};
+
+/// What is wrong with a config, naming field, value and range; empty if nothing is.
+inline std::string validate(const retry_config& c) {
+    const auto bad = [](std::string_view field, const std::string& value, std::string_view range) {
+        return "retry_config." + std::string(field) + " is " + value + "; it must be " + std::string(range);
+    };
+    const auto text = [](duration d) { return detail::duration_text(d); };
+    constexpr duration none{0};
+    if (c.max_attempts < 1)
+        return bad("max_attempts", std::to_string(c.max_attempts), "1 or more (1: never retry)");
+    if (c.base_delay < none) return bad("base_delay", text(c.base_delay), "0 or more");
+    if (c.max_delay < none) return bad("max_delay", text(c.max_delay), "0 or more");
+    if (!(c.multiplier >= 1.0 && c.multiplier <= 1e6))
+        return bad("multiplier", std::to_string(c.multiplier), "in 1..1000000");
+    if (!(c.jitter_ratio >= 0.0 && c.jitter_ratio <= 1.0))
+        return bad("jitter_ratio", std::to_string(c.jitter_ratio), "in [0, 1]");
+    if (c.max_elapsed && *c.max_elapsed <= none)
+        return bad("max_elapsed", text(*c.max_elapsed), "more than 0");
+    if (c.max_retry_after && *c.max_retry_after < none)
+        return bad("max_retry_after", text(*c.max_retry_after), "0 or more");
+    return {};
+}
+
+namespace detail {
+
+/// The first field in which two configs differ; empty if none. Callables compare by being set or not.
+inline std::string_view difference(const retry_config& a, const retry_config& b) {
+    if (a.max_attempts != b.max_attempts) return "max_attempts";
+    if (a.base_delay != b.base_delay) return "base_delay";
+    if (a.max_delay != b.max_delay) return "max_delay";
+    if (a.strategy != b.strategy) return "strategy";
+    if (a.multiplier != b.multiplier) return "multiplier";
+    if (a.jitter != b.jitter) return "jitter";
+    if (a.jitter_ratio != b.jitter_ratio) return "jitter_ratio";
+    if (a.max_elapsed != b.max_elapsed) return "max_elapsed";
+    if (a.retry_if.has_value() != b.retry_if.has_value()) return "retry_if";
+    if ((a.delay_override == nullptr) != (b.delay_override == nullptr)) return "delay_override";
+    if (a.budget != b.budget) return "budget";
+    if (a.respect_retry_after != b.respect_retry_after) return "respect_retry_after";
+    if (a.max_retry_after != b.max_retry_after) return "max_retry_after";
+    if (a.nested != b.nested) return "nested";
+    if (a.wrap_exhausted != b.wrap_exhausted) return "wrap_exhausted";
+    return {};
+}
+
+} // namespace detail
+}} // namespace resilience::RESILIENCE_ABI
