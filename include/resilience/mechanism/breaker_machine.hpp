@@ -25,6 +25,13 @@ struct recovery_backoff {
     resilience::jitter jitter = resilience::jitter::none;
 };
 
+template <class Visitor>
+void fields(recovery_backoff& c, Visitor&& visit) {
+    visit("multiplier", c.multiplier);
+    visit("cap", c.cap);
+    visit("jitter", c.jitter);
+}
+
 /// The numbers that the machine goes by.
 struct breaker_limits {
     unsigned success_threshold;

@@ -1,45 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/abandoning_timeout.hpp>
 #include <resilience/circuit_breaker.hpp>
+#include <resilience/environment/registered_policy.hpp>
 #include <resilience/monitoring/event_stream.hpp>
 #include <resilience/monitoring/json.hpp>
 #include <resilience/registry.hpp>
-#include <resilience/retry.hpp>
 #include <resilience/settings/fields.hpp>
-#include <resilience/timeout.hpp>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
-// What /policies shows of each policy and lets change in it. A new kind of policy is one line in with_policy().
+// What /policies shows of each policy and lets change in it, ours and others' alike.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// f(handle) for the policy of that kind and name; false if there is none, or it is of a user's own kind.
-template <class F>
-bool with_policy(const registry& where, std::string_view kind, std::string_view name, F&& f) {
-    const auto as = [&]<class Policy>(std::optional<Policy> found) {
-        if (!found) return false;
-        f(*found);
-        return true;
-    };
-    if (kind == circuit_breaker::kind) return as(where.find<circuit_breaker>(name));
-    if (kind == retry::kind) return as(where.find<retry>(name));
-    if (kind == timeout::kind) return as(where.find<timeout>(name));
-    if (kind == abandoning_timeout::kind) return as(where.find<abandoning_timeout>(name));
-    return false;
+/// The handle of a circuit, which lists no fields by itself; empty for other policies.
+inline std::optional<circuit_breaker> circuit_of(const registry& where, const registered_policy& policy) {
+    if (policy.kind() != circuit_breaker::kind) return std::nullopt;
+    return where.find<circuit_breaker>(policy.name());
 }
-
-inline std::vector<setting> settings_of_policy(const registry& where, std::string_view kind,
-                                               std::string_view name) {
-    std::vector<setting> settings;
-    with_policy(where, kind, name, [&](const auto& policy) { settings = settings_of(policy.config()); });
-    return settings;
+/// The fields of a policy's config in force, which is kept as long as the policy.
+inline field_list fields_of_policy(const registry& where, const registered_policy& policy) {
+    if (const auto circuit = circuit_of(where, policy)) return fields_of(circuit->config());
+    field_list list;
+    policy.list_fields(list);
+    return list;
+}
+/// Changes the config of a policy; false if it has none.
+inline bool change_policy(const registry& where, registered_policy& policy,
+                          const std::vector<change>& changes) {
+    if (const auto circuit = circuit_of(where, policy)) {
+        circuit->update(with_changes(circuit->config(), changes));
+        return true;
+    }
+    changes_editor editor(changes);
+    return policy.edit(editor);
 }
 
 /// What a circuit shows beyond its numbers.
@@ -60,17 +60,38 @@ inline void write_circuit_statistics(json_writer& json, const circuit_breaker_st
     json.key("last_error").value_or_null(c.last_error ? errors(c.last_error->message) : std::string());
 }
 
-/// {kind, name, config {field: value}, statistics {...}}
-inline void write_policy(json_writer& json, const registry& where, const policy_snapshot& p,
+/// Members that are no plain numbers: shares from 0 to 1, and times in seconds.
+inline void write_units(json_writer& json, const std::vector<statistic>& statistics,
+                        const field_list& fields) {
+    const auto any = [](const auto& all, const auto& has_one) { return std::ranges::any_of(all, has_one); };
+    const auto is_share = [](const field& f) { return f.type == field_type::share; };
+    const auto has_unit = [](const statistic& s) { return !s.unit.empty() && !s.name.empty(); };
+    if (!any(fields, is_share) && !any(statistics, has_unit)) return;
+    json.key("units").object([&] {
+        for (const field& f : fields) {
+            if (is_share(f)) json.member(f.name, "ratio");
+        }
+        for (const statistic& s : statistics) {
+            if (has_unit(s)) json.member(s.name, s.unit);
+        }
+    });
+}
+
+/// {kind, name, labels {if any}, config {field: value}, units {if any}, statistics {...}}
+inline void write_policy(json_writer& json, const registry& where, const registered_policy& policy,
                          const shown_errors& errors) {
+    const policy_snapshot p = policy.snapshot();
+    const field_list fields = fields_of_policy(where, policy);
     json.object([&] {
         json.member("kind", p.kind).member("name", p.name);
+        write_labels(json, p.labels);
         json.key("config").object([&] {
-            for (const setting& s : settings_of_policy(where, p.kind, p.name)) {
+            for (const setting& s : settings_in(fields)) {
                 json.key(s.name);
                 std::visit([&](const auto& value) { json.value(value); }, s.value);
             }
         });
+        write_units(json, p.statistics, fields);
         json.key("statistics").object([&] {
             write_statistics(json, p);
             if (p.circuit) write_circuit_statistics(json, *p.circuit, errors);
@@ -90,9 +111,9 @@ inline std::string policies_json(const registry& where, const policy_filter& fil
     json_writer json;
     bool any = false;
     json.array([&] {
-        for (const policy_snapshot& p : where.policies(filter.kind, filter.name)) {
+        for (const auto& policy : where.listed(filter.kind, filter.name)) {
             any = true;
-            write_policy(json, where, p, errors);
+            write_policy(json, where, *policy, errors);
         }
     });
     return any ? json.take() : std::string();
