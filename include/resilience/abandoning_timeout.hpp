@@ -42,8 +42,7 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 class abandoning_timeout : public composable<abandoning_timeout> {
 public:
     static constexpr std::string_view kind = detail::abandoning_timeout_core::policy_kind;
-    static constexpr bool surrounds = true;
-    static constexpr bool abandons = true;
+    static constexpr bool outlives_call = true;
 
     explicit abandoning_timeout(duration limit)
         : abandoning_timeout(abandoning_timeout_config{.limit = limit}) {}
@@ -85,9 +84,12 @@ public:
             return;
         }
         std::shared_ptr<detail::typed_run<R, Copy>> run;
-        out.capture_failure_of(
-            [&] { run = std::make_shared<detail::typed_run<R, Copy>>(policy, ctx, limits.until, copy); });
-        if (run == nullptr) return; // a copy could not be made: that is the call's outcome
+        outcome<void> made;
+        const auto make = [&] {
+            run = std::make_shared<detail::typed_run<R, Copy>>(policy, ctx, limits.until, copy);
+        };
+        made.run_and_store(make);
+        if (made.has_failure()) return out.fail(made.error()); // a copy could not be made
         switch (run_until(run, limits.until, ctx)) {
         case end::finished: run->take(out); break;
         case end::none: out.fail(no_worker(*policy, limits, ctx)); break;
@@ -98,10 +100,6 @@ public:
     const detail::environment* env() const noexcept { return core_->env().get(); }
     static abandoning_timeout from_registered(std::shared_ptr<detail::registered> found) {
         return abandoning_timeout(std::static_pointer_cast<core>(std::move(found)));
-    }
-    template <class F>
-    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
-        return f(*this);
     }
 
 private:

@@ -34,6 +34,8 @@
 #define RESILIENCE_VISIBLE __attribute__((visibility("default")))
 /// What is seldom run: kept out of line, so that the successful path stays small.
 #define RESILIENCE_COLD __attribute__((noinline, cold))
+/// What is compiled once and called from many places.
+#define RESILIENCE_NOINLINE __attribute__((noinline))
 /// What the successful path is made of. Without an optimiser nothing is gained by it: a debugger has functions to step
 /// into, and a file with many pipelines compiles a sixth sooner.
 #if defined(__OPTIMIZE__)

@@ -137,7 +137,6 @@ private:
 class timeout : public composable<timeout> {
 public:
     static constexpr std::string_view kind = detail::timeout_core::policy_kind;
-    static constexpr bool narrows = true;
 
     explicit timeout(duration limit) : timeout(timeout_config{.limit = limit}) {}
     explicit timeout(timeout_config config) : timeout(std::move(config), registry::global()) {}
@@ -231,14 +230,14 @@ public:
     };
     attempt_state begin(call_context&) const noexcept { return attempt_state(*core_); }
 
-    struct ticket {
+    struct fast_permit {
         const timeout_config* config; // the one that the call began with
         time_point deadline;
         time_point outer;
         duration outer_longest;
         explicit operator bool() const noexcept { return true; }
     };
-    RESILIENCE_INLINE ticket try_begin(call_context& ctx) const noexcept {
+    RESILIENCE_INLINE fast_permit try_begin(call_context& ctx) const noexcept {
         const timeout_config& config = core_->config().get();
         const time_point outer = ctx.deadline();
         const time_point deadline = core_->deadline(config.limit);
@@ -246,24 +245,20 @@ public:
         ctx.tighten(deadline, config.limit);
         return {&config, deadline, outer, outer_longest};
     }
-    RESILIENCE_INLINE bool in_time(const ticket& t) const noexcept {
+    RESILIENCE_INLINE bool in_time(const fast_permit& t) const noexcept {
         return !core_->is_late(t.config->limit, t.deadline);
     }
-    RESILIENCE_INLINE void succeed(const ticket&) const noexcept {
+    RESILIENCE_INLINE void succeed(const fast_permit&) const noexcept {
         core_->count(detail::timeout_core::in_time);
     }
-    void abandon(const ticket&) const noexcept {}
-    attempt_state resume(const ticket& t, call_context&) const noexcept {
+    void abandon(const fast_permit&) const noexcept {}
+    attempt_state resume(const fast_permit& t, call_context&) const noexcept {
         return {*core_, *t.config, t.deadline, t.outer, t.outer_longest};
     }
 
     const detail::environment* env() const noexcept { return core_->env().get(); }
     static timeout from_registered(std::shared_ptr<detail::registered> found) {
         return timeout(std::static_pointer_cast<detail::timeout_core>(std::move(found)));
-    }
-    template <class F>
-    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
-        return f(*this);
     }
 
 private:

@@ -247,6 +247,8 @@ public:
 
     /// For the caller, once it has finished.
     void take(outcome<R>& out) {
+        if (out_.is_empty())
+            out_.fail(rejection{.code = errc::cancelled, .reason = "the callable ended its thread"});
         out = std::move(out_);
         out_.clear();
         let_go_of_policy();
@@ -262,8 +264,6 @@ private:
     };
 
     void work(call_context& ctx) override {
-        // Until the callable has left something: what the caller gets if the thread is ended inside of it.
-        out_.fail(rejection{.code = errc::cancelled, .reason = "the callable ended its thread"});
 #if RESILIENCE_EXCEPTIONS
         try {
             (*work_)(out_, ctx);
