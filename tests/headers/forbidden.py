@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Names that the library's headers must not use, with the few files that may. Comments do not count."""
+"""Names that the library's headers must not use, with the few files that may. Comments do not count.
+
+Threads and coroutines likewise are names that a unit test must not use, unless tests/CMakeLists.txt lists it among the tests
+that the sanitizers compile.
+"""
 import pathlib
 import re
 import sys
 
-include = pathlib.Path(__file__).resolve().parent.parent.parent / "include"
+tests = pathlib.Path(__file__).resolve().parent.parent
+include = tests.parent / "include"
 
 # pattern, the headers that may use it, why nobody else may
 RULES = [
@@ -41,6 +46,17 @@ RULES = [
     (r"\bstd::(cout|cerr|clog)\b|\bprintf\s*\(", set(), "a library does not print"),
 ]
 
+# the list in tests/CMakeLists.txt, a pattern for its tests and the headers that they share
+LISTED_TESTS = [
+    (
+        "tests_with_threads",
+        r"#include <(thread|future)>|\bstd::(jthread|thread|async)\b|\b(pthread_create|thread_pool|httplib::Server)\b"
+        # The library's own threads.
+        r"|::(abandoning_timeout|alert_sink|webhook_sender|timer_queue|worker_pool|system_time_source)\b",
+    ),
+    ("tests_with_coroutines", r"\bco_(await|return|yield)\b"),
+]
+
 
 def without_comments_and_strings(text):
     def blank(match):
@@ -48,6 +64,37 @@ def without_comments_and_strings(text):
         return kept + "\n" * match[0].count("\n")
 
     return re.sub(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', blank, text, flags=re.S)
+
+
+def with_own_headers(path):
+    """The test, and the headers of tests/ that it includes."""
+    files, new = set(), {path}
+    while new:
+        files |= new
+        named = {(file, name) for file in new for name in re.findall(r'^#include "([^"]*)"', file.read_text(), re.M)}
+        new = {place for file, name in named for place in (tests / name, file.parent / name) if place.exists()} - files
+    return files
+
+
+def unlisted_tests():
+    """Problems with the lists of tests that have threads or coroutines, and the number of unit tests."""
+    others = {"stress", "schedules"}  # no unit tests
+    unit_tests = [p for p in sorted(tests.rglob("*_test.cpp")) if not others.intersection(p.relative_to(tests).parts)]
+    cmake = (tests / "CMakeLists.txt").read_text()
+    problems = []
+    for name, pattern in LISTED_TESTS:
+        listed = set(re.search(rf"^set\({name}\s([^)]*)\)", cmake, re.M)[1].split())
+        for path in unit_tests:
+            test = path.relative_to(tests).as_posix()
+            texts = (without_comments_and_strings(file.read_text()) for file in sorted(with_own_headers(path)))
+            match = next((found for text in texts if (found := re.search(pattern, text))), None)
+            if match and test not in listed:
+                problems.append(f"tests/{test} has {match[0]}: add it to {name} in tests/CMakeLists.txt")
+            if test in listed and not match:
+                problems.append(f"tests/{test} is in {name} of tests/CMakeLists.txt, but has none")
+            listed.discard(test)
+        problems += [f"tests/{test} is in {name} of tests/CMakeLists.txt, but does not exist" for test in sorted(listed)]
+    return problems, len(unit_tests)
 
 
 def main():
@@ -61,7 +108,10 @@ def main():
                 if name not in allowed and (match := re.search(pattern, line)):
                     print(f"include/resilience/{name}:{number}: {match[0].strip()}: {reason}")
                     found += 1
-    print(f"forbidden names: {len(headers)} headers, {found} found")
+    problems, count = unlisted_tests()
+    print(*problems, sep="\n", end="\n" if problems else "")
+    found += len(problems)
+    print(f"forbidden names: {len(headers)} headers, {count} files of unit tests, {found} found")
     return 1 if found else 0
 
 
