@@ -5,8 +5,8 @@
 #include <resilience/call/outcome_storage.hpp>
 #include <resilience/call/outcome_traits.hpp>
 #include <resilience/call/result_traits.hpp>
+#include <resilience/detail/platform.hpp>
 
-#include <cxxabi.h>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -153,7 +153,7 @@ public:
 #if RESILIENCE_EXCEPTIONS
         try {
             f();
-        } catch (abi::__forced_unwind&) { // a cancelled thread: never swallowed
+        } catch (detail::forced_unwind&) { // a cancelled thread: never swallowed
             throw;
         } catch (const std::exception& e) {
             fail(failure(std::current_exception(), &e));

@@ -78,15 +78,14 @@ using steps_of = call_steps<calls_of<call_of<P, Slot>...>>;
 
 /// The long way for policies that step. `began` is false for a call that ended before.
 template <class Attempt, class... P>
-__attribute__((noinline)) void run_steps(Attempt& attempt, call_context& ctx, bool began,
-                                         const P&... policies) {
+RESILIENCE_NOINLINE void run_steps(Attempt& attempt, call_context& ctx, bool began, const P&... policies) {
     steps_of<Attempt, P...> steps([&] { return begin_call(policies, ctx, attempt); }...);
     drive(steps, began ? steps.begin(attempt, ctx) : steps.never_began(attempt, ctx), attempt, ctx);
 }
 /// The same for a call whose first attempt has run already, the quick way, and not succeeded.
 template <class Attempt, class... P>
-__attribute__((noinline)) void run_on(Attempt& attempt, call_context& ctx, tickets_of<P...> tickets,
-                                      const P&... policies) {
+RESILIENCE_NOINLINE void run_on(Attempt& attempt, call_context& ctx, tickets_of<P...> tickets,
+                                const P&... policies) {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
         call_steps<calls_of<decltype(policies.resume(ticket<I>(tickets), ctx))...>> steps(
             [&] { return policies.resume(ticket<I>(tickets), ctx); }...);

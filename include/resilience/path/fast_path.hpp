@@ -38,8 +38,8 @@ RESILIENCE_INLINE void prepare(call_context& ctx, const call_request& request) {
 }
 
 template <class R, class Call, class... P>
-__attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_request& request,
-                                        const P&... policies) {
+RESILIENCE_NOINLINE void run_long(outcome<R>& out, Call& call, const call_request& request,
+                                  const P&... policies) {
     const environment& env = environment_around(policies...);
     call_context ctx(env.clock(), &env);
     prepare(ctx, request);
@@ -51,8 +51,8 @@ __attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_
 
 /// The first attempt has run the quick way and left a failure, a value of doubful health, or a late one.
 template <class R, class Call, class... P>
-__attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, call_context& ctx,
-                                        tickets_of<P...> tickets, const P&... policies) {
+RESILIENCE_NOINLINE void run_rest(outcome<R>& out, Call& call, call_context& ctx, tickets_of<P...> tickets,
+                                  const P&... policies) {
     out.capture_failure_of([&] { out.describe(); });
     call_leaf<R, Call> leaf{call};
     typed_attempt<R, call_leaf<R, Call>> attempt(out, leaf);
@@ -60,8 +60,8 @@ __attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, call_contex
     run_on(attempt, ctx, tickets, policies...);
 }
 template <class R, class Call, class... P>
-__attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, const call_request& request,
-                                        tickets_of<P...> tickets, const P&... policies) {
+RESILIENCE_NOINLINE void run_rest(outcome<R>& out, Call& call, const call_request& request,
+                                  tickets_of<P...> tickets, const P&... policies) {
     const environment& env = environment_around(policies...);
     call_context ctx(env.clock(), &env);
     prepare(ctx, request);
@@ -107,8 +107,7 @@ RESILIENCE_INLINE bool is_due_again(outcome<R>& out, const P& policy, typename P
 /// A policy that repeats at once, if it is the only one, needs no per-call object for that either. True if
 /// a later attempt succeeded; otherwise `out` and the ticket are as after the first.
 template <class R, class Call, class P>
-__attribute__((noinline)) bool repeat_at_once(outcome<R>& out, Call& call, const P& policy,
-                                              typename P::ticket& t) {
+RESILIENCE_NOINLINE bool repeat_at_once(outcome<R>& out, Call& call, const P& policy, typename P::ticket& t) {
     if (this_threads_calls.retry_depth > 0) return false; // a nested one has more to tell
     const deeper_calls<1> here;
     while (is_due_again(out, policy, t)) {
@@ -198,7 +197,7 @@ RESILIENCE_INLINE bool is_unlimited_around() noexcept {
 }
 
 template <class R, class First>
-__attribute__((noinline)) bool reject_quickly(outcome<R>& out, const First& first) {
+RESILIENCE_NOINLINE bool reject_quickly(outcome<R>& out, const First& first) {
     rejection why{.code = errc{}};
     if (!first.try_reject(why)) return false;
     out.fail(why);

@@ -4,13 +4,13 @@
 // The driver of coroutines: the loop of path/driver.hpp, awaiting instead of blocking.
 
 #include <resilience/call/task_traits.hpp>
+#include <resilience/detail/platform.hpp>
 #include <resilience/path/callable.hpp>
 #include <resilience/path/driver.hpp>
 #include <resilience/path/fast_path.hpp>
 #include <resilience/path/task_arguments.hpp>
 #include <resilience/path/task_slot.hpp>
 
-#include <cxxabi.h>
 #include <coroutine>
 #include <exception>
 #include <functional>
@@ -161,11 +161,7 @@ struct as_outcome {
     static auto take(outcome<value_of_task<Task>>& out) { return std::move(out); }
 };
 
-// g++ 12 looks through the operator new of a promise (Asio's) and takes its own delete for another's.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-#endif
+RESILIENCE_COROUTINES_BEGIN
 
 /// The coroutine driver: one frame for the whole pipeline. Begins when it is awaited; destroyed while it
 /// is suspended it settles what was admitted as ignored.
@@ -199,7 +195,7 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
                     auto sleep = traits::sleep_until(ctx.clock(), until, ctx.outer_stop());
                     co_await std::move(sleep);
 #if RESILIENCE_EXCEPTIONS
-                } catch (abi::__forced_unwind&) {
+                } catch (forced_unwind&) {
                     throw;
                 } catch (...) {
                     no_sleep = std::current_exception();
@@ -248,7 +244,7 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
                 slot.keep();
             }
 #if RESILIENCE_EXCEPTIONS
-        } catch (abi::__forced_unwind&) { // a cancelled thread: never swallowed
+        } catch (forced_unwind&) { // a cancelled thread: never swallowed
             throw;
         } catch (const std::exception& e) {
             slot.keep_exception(&e);
@@ -276,9 +272,7 @@ typename As::task_type drive_task(task_job<Task, F, Arguments, P...> job) {
     }
 }
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
+RESILIENCE_COROUTINES_END
 
 /// The task of a call: copies handles and takes rvalues over, refers to lvalues.
 template <class As, class F, class... A, class... P>
