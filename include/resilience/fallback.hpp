@@ -115,7 +115,7 @@ public:
         Slot* slot_;
         struct nothing {};
         // While a task answers. Elsewhere without a byte: Asio keeps no frame of more than a kilobyte for the next call.
-        [[no_unique_address]] std::conditional_t<gives_task, std::optional<failure>, nothing> why_;
+        RESILIENCE_NO_UNIQUE_ADDRESS std::conditional_t<gives_task, std::optional<failure>, nothing> why_;
     };
     template <class Slot>
     attempt_state<Slot> begin(call_context&, Slot& slot) const noexcept {

@@ -5,11 +5,11 @@
 #include <resilience/abandoning_timeout/config.hpp>
 #include <resilience/call/system_time.hpp>
 #include <resilience/detail/config_cell.hpp>
+#include <resilience/detail/platform.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/worker_pool.hpp>
 #include <resilience/path/composable.hpp>
 
-#include <cxxabi.h>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -267,7 +267,7 @@ private:
 #if RESILIENCE_EXCEPTIONS
         try {
             (*work_)(out_, ctx);
-        } catch (abi::__forced_unwind&) {
+        } catch (forced_unwind&) {
             throw;
         } catch (...) { // of a policy, not of the callable
             out_.fail(failure(std::current_exception()));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/config.hpp>
+#include <resilience/detail/platform.hpp>
 
 #include <array>
 #include <chrono>
@@ -60,13 +61,12 @@ constexpr bool parse_duration(std::string_view text, std::chrono::nanoseconds& v
     if (scale == 0 || !split_decimal(text.substr(0, end), parts)) return false;
     rep total = 0;
     for (const char c : parts.whole) {
-        if (__builtin_mul_overflow(total, 10, &total) || __builtin_add_overflow(total, c - '0', &total))
-            return false;
+        if (multiply_overflows(total, 10, total) || add_overflows(total, c - '0', total)) return false;
     }
-    if (__builtin_mul_overflow(total, scale, &total)) return false;
+    if (multiply_overflows(total, scale, total)) return false;
     for (const char c : parts.fraction) {
         scale /= 10;
-        if (__builtin_add_overflow(total, (c - '0') * scale, &total)) return false;
+        if (add_overflows(total, (c - '0') * scale, total)) return false;
     }
     value = std::chrono::nanoseconds{total};
     return true;
