@@ -17,12 +17,16 @@ REFERENCE_SECONDS = 0.8
 @dataclasses.dataclass
 class Cost:
     seconds: float
-    code: int
-    object_size: int
+    megabytes: int  # of memory
+    code: int = 0
+    size: int = 0
+
+    def __str__(self):
+        return f"{self.seconds:.2f} s, {self.megabytes} MB, {self.code} bytes"
 
 
 def compiled(compiler, flags, text):
-    """User time is that of the compiler and its children, which the kernel adds up: a busy machine changes it little."""
+    """The kernel adds up the time of the compiler and of its children, and neither waiting nor the clock is in it."""
     with tempfile.TemporaryDirectory() as folder:
         source, made = pathlib.Path(folder, "weighed.cpp"), pathlib.Path(folder, "weighed.o")
         source.write_text(text)
@@ -34,10 +38,11 @@ def compiled(compiler, flags, text):
             if child.returncode != 0:
                 errors.seek(0)
                 sys.exit(f"weight: {' '.join(command)} failed\n{errors.read()[:4000]}")
-        if "-fsyntax-only" in flags:
-            return Cost(usage.ru_utime, 0, 0)
-        sizes = subprocess.run(["size", made], capture_output=True, text=True, check=True).stdout
-        return Cost(usage.ru_utime, code_of(sizes), made.stat().st_size)
+        cost = Cost(usage.ru_utime, usage.ru_maxrss // 1024)
+        if made.exists():
+            cost.code = code_of(subprocess.run(["size", made], capture_output=True, text=True, check=True).stdout)
+            cost.size = made.stat().st_size
+        return cost
 
 
 def code_of(sizes):

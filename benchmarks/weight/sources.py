@@ -2,6 +2,7 @@
 """The files that `./run weight` compiles: N distinct lambdas, one call with its policies, a header alone."""
 import pathlib
 import re
+import typing
 
 root = pathlib.Path(__file__).resolve().parents[2]
 include = root / "include"
@@ -19,19 +20,26 @@ THREE = "using guarded = resilience::pipeline<resilience::retry, resilience::cir
 TWO = "using guarded = resilience::pipeline<resilience::retry, resilience::circuit_breaker>;\n"
 BREAKER = "using guarded = resilience::circuit_breaker;\n"
 UNGUARDED = "struct guarded;\n"
-THROUGH = """[[gnu::noinline]] int through(const guarded& guard, const std::function<int()>& f) { return guard(f); }
-"""
+THROUGH = "[[gnu::noinline]] int through(const guarded& guard, const std::function<int()>& f) { return guard(f); }\n"
 
-# form: what comes before the lambdas, and how each of them is called. Coroutines begin with "task".
+
+
+class Form(typing.NamedTuple):
+    what: str
+    before: str  # the lambdas
+    use: str  # calls one of them
+
+
+# Coroutines begin with "task".
 FORMS = {
-    "bare": (UNGUARDED, "return f();"),
-    "three": (RESILIENCE + THREE, "return guard(f);"),
-    "two": (RESILIENCE + TWO, "return guard(f);"),
-    "breaker": (RESILIENCE + BREAKER, "return guard(f);"),
-    "wrap": (RESILIENCE + THREE, "return guard.wrap(f)();"),
-    "function": (RESILIENCE + THREE + THROUGH, "return through(guard, f);"),
-    "task_bare": (TASKS + UNGUARDED, "co_return co_await f();"),
-    "task": (RESILIENCE + TASKS + THREE, "co_return co_await guard(f);"),
+    "bare": Form("called bare", UNGUARDED, "return f();"),
+    "three": Form("retry | circuit_breaker | timeout", RESILIENCE + THREE, "return guard(f);"),
+    "two": Form("retry | circuit_breaker", RESILIENCE + TWO, "return guard(f);"),
+    "breaker": Form("circuit_breaker", RESILIENCE + BREAKER, "return guard(f);"),
+    "wrap": Form("wrapped by the three, then called", RESILIENCE + THREE, "return guard.wrap(f)();"),
+    "function": Form("the three, all by one std::function<int()>", RESILIENCE + THREE + THROUGH, "return through(guard, f);"),
+    "task_bare": Form("coroutines called bare", TASKS + UNGUARDED, "co_return co_await f();"),
+    "task": Form("coroutines, the three", RESILIENCE + TASKS + THREE, "co_return co_await guard(f);"),
 }
 
 
@@ -42,15 +50,14 @@ def bare_of(form):
 
 def lambdas(form, count):
     """A file with so many functions, each with a lambda of its own."""
-    before, use = FORMS[form]
     result, returns = ("int", "return") if not form.startswith("task") else ("support::lazy<int>", "co_return")
     arrow = "" if result == "int" else f" -> {result}"
-    text = [before + "int work(int value);\n"]
+    text = [FORMS[form].before + "int work(int value);\n"]
     for number in range(1, count + 1):
         body = BODIES[number % len(BODIES)].format(number=number).replace("return", returns)
         text.append(
             f"{result} call_{number}([[maybe_unused]] const guarded& guard, int& counter, int by) {{\n"
-            f"    const auto f = [&counter, by](){arrow} {{\n        {body}\n    }};\n    {use}\n}}\n"
+            f"    const auto f = [&counter, by](){arrow} {{\n        {body}\n    }};\n    {FORMS[form].use}\n}}\n"
         )
     return "".join(text)
 

@@ -4,14 +4,16 @@
 
 usage: weight.py [--quick] [--list] [--runs 3] [--counts 10,200] [row or pattern]...
 
-Without rows: those that have a bound. `'include/*'` is every header that needs nothing but the standard library, fmt and
-spdlog. `--quick`, for CI: few rows, 10 and 60 lambdas. A row is measured --runs times, fewer if it takes long; medians
-are shown. Exits with 1 if a figure is beyond its gate. docs/performance.md, section Weight, says how to read it.
+Without rows: those that have a bound. 'include/*' is every header that needs nothing but the standard library, fmt and
+spdlog. --quick, for CI: few rows, 10 and 60 lambdas. With three counts or more, each is shown. A row is measured --runs
+times, fewer if it takes long; medians are shown. Exits with 1 if a figure is beyond its gate.
+docs/performance.md, section Weight, says what the rows are.
 """
 import argparse
 import dataclasses
 import fnmatch
 import functools
+import resource
 import shutil
 import statistics
 import subprocess
@@ -19,196 +21,184 @@ import sys
 import typing
 
 from measure import REFERENCE_SECONDS, compiled, reference_seconds, scale, slope
-from sources import ONE_BARE_CALL, ONE_CALL, bare_of, include, including, lambdas, outside_headers
+from sources import FORMS, ONE_BARE_CALL, ONE_CALL, bare_of, include, including, lambdas, outside_headers
 
 MS, CODE = "ms per lambda", "bytes of code per lambda"
-ADDED, ADDED_CODE, OBJECT = "s, over a bare call", "bytes of code, over a bare call", "bytes of the object, -g"
-FRONT_END, WHOLE = "s over its std headers, -fsyntax-only", "s over its std headers, -O2"
+ADDED, ADDED_CODE, OBJECT = "s over a bare call", "bytes of code over a bare call", "bytes of the object, -g"
+FRONT_END, WHOLE = "s over others' headers, -fsyntax-only", "s over others' headers, -O2"
+
+# row: {figure: (bound, gate)}. The bound is what the library promises; times are those of a machine that takes
+# REFERENCE_SECONDS for the standard headers of REFERENCE. The gate is how many times the bound CI lets pass: a change
+# that makes the library lighter lowers it.
+LIMITS = {
+    "three": {MS: (30, 12), CODE: (700, 18)},
+    "three-O0": {MS: (20, 6)},
+    "three-clang": {MS: (30, 12)},
+    "two": {MS: (45, 8), CODE: (1200, 10)},
+    "wrap": {MS: (30, 12), CODE: (700, 18)},
+    "task": {MS: (75, 3)},
+    "one": {ADDED: (2, 6), ADDED_CODE: (80_000, 3), OBJECT: (800_000, 14)},
+    "include/resilience.hpp": {FRONT_END: (0.8, 3.5), WHOLE: (0.8, 5)},
+    "include/retry.hpp": {FRONT_END: (0.5, 2.5), WHOLE: (0.5, 4)},
+    "include/circuit_breaker.hpp": {FRONT_END: (0.5, 2.5), WHOLE: (0.5, 4)},
+    "include/timeout.hpp": {FRONT_END: (0.5, 2.5), WHOLE: (0.5, 4)},
+}
+SHOWN_TOO = ("function",)
+QUICK = ("three", "three-O0", "three-clang", "one", "include/resilience.hpp")
+
+# Seconds of compiling after which no row is begun once more.
+PATIENCE, QUICK_PATIENCE = 60, 12
 
 
 @dataclasses.dataclass
 class Row:
     name: str
     what: str
-    measure: typing.Callable  # (counts) -> {figure: (value, all of it)}
-    compiler: str = "g++"
-    # {figure: (bound, gate)}. The bound is what the library promises, times on the machine of REFERENCE_SECONDS; the
-    # gate is how many times the bound CI lets pass, to be lowered by every change that makes the library lighter.
-    limits: dict = dataclasses.field(default_factory=dict)
-    quick: bool = False
+    compiler: str
+    measure: typing.Callable  # (counts) -> {figure: (value, what it is part of)}
+    libraries: tuple = ()  # headers of other libraries; without them there is nothing to measure
+
+    def missing(self):
+        if not shutil.which(self.compiler):
+            return self.compiler
+        return next((header for header in self.libraries if not is_there(header)), None)
 
 
-def lambdas_row(name, form, what, compiler="g++", flag="-O2", limits=None, quick=False):
+def lambdas_row(form, compiler, flag):
     def measure(counts):
-        rows = {}
-        for kind in (form, bare_of(form)):
-            rows[kind] = {count: compiled(compiler, [flag], lambdas(kind, count)) for count in counts}
-        seconds = {kind: slope({count: cost.seconds for count, cost in of.items()}) for kind, of in rows.items()}
-        code = {kind: slope({count: cost.code for count, cost in of.items()}) for kind, of in rows.items()}
-        bare = bare_of(form)
+        own, bare = ({count: compiled(compiler, [flag], lambdas(kind, count)) for count in counts} for kind in (form, bare_of(form)))
         if len(counts) > 2:
             for count in counts:
-                own, other = rows[form][count], rows[bare][count]
-                print(f"    {count:3} lambdas: {own.seconds:6.2f} s {own.code:8} bytes; bare {other.seconds:5.2f} s {other.code:6} bytes")
-        most = rows[form][max(counts)]
+                print(f"    {count:3} lambdas: {own[count]}; called bare: {bare[count]}")
+
+        def over_bare(part):
+            return slope({count: getattr(own[count], part) - getattr(bare[count], part) for count in counts})
+
+        most = own[max(counts)]
         return {
-            MS: (1000 * (seconds[form] - seconds[bare]), f"{most.seconds:.1f} s"),
-            CODE: (code[form] - code[bare], f"{most.code / 1000:.0f} kB"),
+            MS: (1000 * over_bare("seconds"), f"{most.seconds:.1f} s, {most.megabytes} MB"),
+            CODE: (over_bare("code"), f"{most.code}"),
         }
 
-    return Row(name, f"{what}, {compiler} {flag}", measure, compiler, limits or {}, quick)
+    name = form + {"g++": "", "clang++-19": "-clang"}[compiler] + {"-O2": "", "-O0": "-O0"}[flag]
+    return Row(name, f"{FORMS[form].what}, {compiler} {flag}", compiler, measure)
 
 
-def one_call(_counts):
-    wrapped, bare = compiled("g++", ["-O2"], ONE_CALL), compiled("g++", ["-O2"], ONE_BARE_CALL)
-    debug = compiled("g++", ["-O2", "-g"], ONE_CALL)
-    return {
-        ADDED: (wrapped.seconds - bare.seconds, f"{wrapped.seconds:.1f} s"),
-        ADDED_CODE: (wrapped.code - bare.code, f"{wrapped.code / 1000:.0f} kB"),
-        OBJECT: (debug.object_size, f"{debug.seconds:.1f} s"),
-    }
+def one_call_row():
+    def measure(_counts):
+        wrapped, bare = (compiled("g++", ["-O2"], text) for text in (ONE_CALL, ONE_BARE_CALL))
+        debug = compiled("g++", ["-O2", "-g"], ONE_CALL)
+        return {
+            ADDED: (wrapped.seconds - bare.seconds, f"{wrapped.seconds:.1f} s, {wrapped.megabytes} MB"),
+            ADDED_CODE: (wrapped.code - bare.code, f"{wrapped.code}"),
+            OBJECT: (debug.size, f"{debug.seconds:.1f} s, {debug.megabytes} MB"),
+        }
+
+    return Row("one", "a file that makes retry | circuit_breaker | timeout and calls once, g++ -O2", "g++", measure)
 
 
-def header_row(header, limits=None, quick=False):
+def header_row(header):
     def measure(_counts):
         standard, figures = including(outside_headers(header)), {}
         for figure, flag in ((FRONT_END, "-fsyntax-only"), (WHOLE, "-O2")):
-            total = compiled("g++", [flag], including([header])).seconds
-            figures[figure] = (total - compiled("g++", [flag], standard).seconds, f"{total:.2f} s")
+            total, less = (compiled("g++", [flag], text).seconds for text in (including([header]), standard))
+            figures[figure] = (total - less, f"{total:.2f} s")
         return figures
 
-    return Row(f"include/{header.removeprefix('resilience/')}", f"#include <{header}>", measure, "g++", limits or {}, quick)
+    return Row(f"include/{header.removeprefix('resilience/')}", f"#include <{header}>", "g++", measure, libraries_of(header))
 
 
-# All bounds and gates. None: no bound yet.
-ROWS = [
-    lambdas_row("three", "three", "retry | circuit_breaker | timeout", limits={MS: (30, 12), CODE: (700, 18)}, quick=True),
-    lambdas_row("two", "two", "retry | circuit_breaker", limits={MS: (45, 8), CODE: (1200, 10)}),
-    lambdas_row("three-O0", "three", "the three", flag="-O0", limits={MS: (20, 6)}, quick=True),
-    lambdas_row("three-clang", "three", "the three", "clang++-19", limits={MS: (30, 12)}, quick=True),
-    lambdas_row("task", "task", "a coroutine through the three", limits={MS: (150, 3)}),
-    lambdas_row("wrap", "wrap", "wrapped by the three, then called", limits={MS: (30, 12), CODE: (700, 18)}),
-    Row("one", "a file that makes the three and calls once, g++ -O2", one_call,
-        limits={ADDED: (2, 6), ADDED_CODE: (80_000, 3), OBJECT: (800_000, 14)}, quick=True),
-    header_row("resilience/resilience.hpp", {FRONT_END: (0.8, 3), WHOLE: (0.8, 5)}, quick=True),
-    header_row("resilience/retry.hpp", {FRONT_END: (0.5, 3), WHOLE: (0.5, 4)}),
-    header_row("resilience/circuit_breaker.hpp", {FRONT_END: (0.5, 3), WHOLE: (0.5, 4)}),
-    header_row("resilience/timeout.hpp", {FRONT_END: (0.5, 3), WHOLE: (0.5, 4)}),
-    lambdas_row("function", "function", "the three, through one function of a std::function<int()>: the floor"),
-]
-UNBOUND = [
-    lambdas_row("breaker", "breaker", "circuit_breaker"),
-    lambdas_row("three-clang-O0", "three", "the three", "clang++-19", "-O0"),
-    lambdas_row("two-O0", "two", "retry | circuit_breaker", flag="-O0"),
-    lambdas_row("two-clang", "two", "retry | circuit_breaker", "clang++-19"),
-    lambdas_row("task-O0", "task", "a coroutine through the three", flag="-O0"),
-    lambdas_row("task-clang", "task", "a coroutine through the three", "clang++-19"),
-    lambdas_row("wrap-O0", "wrap", "wrapped by the three, then called", flag="-O0"),
-]
+def libraries_of(header):
+    return tuple(name for name in outside_headers(header) if "/" in name or name.endswith(".hpp"))
 
 
 @functools.cache
-def compiles(headers):
-    return subprocess.run(["g++", "-std=c++20", "-fsyntax-only", "-xc++", "-"], input=including(headers), text=True,
-                          capture_output=True, check=False).returncode == 0  # fmt: skip
+def is_there(header):
+    command = ["g++", "-E", "-xc++", "-", "-o/dev/null"]
+    return subprocess.run(command, input=including([header]), text=True, capture_output=True, check=False).returncode == 0
 
 
 def all_rows():
-    rows = ROWS + UNBOUND
-    known = {row.name for row in rows}
+    ways = [(compiler, flag) for compiler in ("g++", "clang++-19") for flag in ("-O2", "-O0")]
+    rows = [lambdas_row(form, *way) for form in FORMS if form != bare_of(form) for way in ways] + [one_call_row()]
     for path in sorted((include / "resilience").glob("*.hpp")):
-        header = f"resilience/{path.name}"
-        others = [name for name in outside_headers(header) if "/" in name or name.endswith(".hpp")]
-        if f"include/{path.name}" not in known and all(name.startswith(("fmt/", "spdlog/", "sys/")) for name in others):
-            if compiles(tuple(others)):
-                rows.append(header_row(header))
+        if all(name.startswith(("fmt/", "spdlog/", "sys/")) for name in libraries_of(f"resilience/{path.name}")):
+            rows.append(header_row(f"resilience/{path.name}"))
     return rows
 
 
-def chosen_rows(patterns, quick):
-    if not patterns:
-        return [row for row in ROWS if row.quick or not quick]
-    rows = all_rows()
+def chosen(rows, patterns):
+    names = [row.name for row in rows]
     for pattern in patterns:
-        if not fnmatch.filter([row.name for row in rows], pattern):
+        if not fnmatch.filter(names, pattern):
             sys.exit(f"weight: no row is called {pattern}; --list shows them")
-    return [row for row in rows if any(fnmatch.fnmatch(row.name, pattern) for pattern in patterns)]
+    return [row for pattern in patterns for row in rows if fnmatch.fnmatch(row.name, pattern)]
 
 
 def is_time(figure):
-    return figure.startswith(("ms ", "s ", "s,"))
+    return figure.split()[0] in ("s", "ms")
 
 
 def verdict_of(now, bound, gate):
-    """(met or missed by how much, whether CI lets it pass)"""
+    """(met, or missed by how much; may CI pass)"""
     times = now / bound
     if times <= 1:
         return "met", True
     return f"missed, {times:.1f} x" + ("" if times <= gate else f", and the gate is {gate} x"), times <= gate
 
 
+def number(value, figure):
+    return f"{value:.0f}" if not is_time(figure) else f"{value:.1f}" if figure == MS else f"{value:.2f}"
+
+
 def weigh(row, counts, runs, patience):
-    """Prints the row's figures; how many are beyond their gates. Another round only if those before took less than `patience`."""
+    """Prints the row; returns how many of its figures are beyond their gates."""
     print(f"{row.name}: {row.what}")
-    if not shutil.which(row.compiler):
-        print(f"    skipped: there is no {row.compiler}")
+    if missing := row.missing():
+        print(f"    skipped: there is no {missing}")
         return 0
-    references, rounds = [], []
-    while len(rounds) < runs:
-        started = children_seconds()
-        references.append(reference_seconds())
+    references, rounds = [reference_seconds()], []
+    started = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    while len(rounds) < runs and resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - started < patience:
         rounds.append(row.measure(counts))
-        if (len(rounds) + 1) * (children_seconds() - started) > patience:
-            break
-    slower, beyond = scale(references), 0
-    for figure in rounds[0]:
-        now = statistics.median(round_[figure][0] for round_ in rounds)
-        text, passes, shown = "", True, "-"
-        if figure in row.limits:
-            bound, gate = row.limits[figure]
-            bound *= slower if is_time(figure) else 1
-            text, passes = verdict_of(now, bound, gate)
-            shown = number(bound, figure)
+        references.append(reference_seconds())
+    beyond = 0
+    for figure, (_, part_of) in rounds[0].items():
+        now = statistics.median(figures[figure][0] for figures in rounds)
+        shown, verdict, passes = "", "", True
+        if figure in LIMITS.get(row.name, {}):
+            bound, gate = LIMITS[row.name][figure]
+            bound *= scale(references) if is_time(figure) else 1
+            shown, (verdict, passes) = number(bound, figure), verdict_of(now, bound, gate)
         beyond += not passes
-        print(f"    {figure:40} {number(now, figure):>10} {rounds[0][figure][1]:>10} {shown:>10}  {text}".rstrip(), flush=True)
+        print(f"    {figure:38} {number(now, figure):>9} {shown:>11} {part_of:>15}  {verdict}".rstrip(), flush=True)
     return beyond
 
 
-def children_seconds():
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-
-
-def number(value, figure):
-    if not is_time(figure):
-        return f"{value:.0f}"
-    return f"{value:.1f}" if figure.startswith("ms") else f"{value:.2f}"
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--counts", type=lambda text: sorted(map(int, text.split(","))))
     parser.add_argument("rows", nargs="*")
     options = parser.parse_args()
+    rows = all_rows()
     if options.list:
-        for row in all_rows():
+        for row in rows:
             print(f"{row.name:32} {row.what}")
         return 0
-    rows = chosen_rows(options.rows, options.quick)
+    rows = chosen(rows, options.rows or (QUICK if options.quick else [*LIMITS, *SHOWN_TOO]))
     counts = options.counts or ([10, 60] if options.quick else [10, 200])
-    slower = scale([reference_seconds() for _ in range(3)])
-    print(
-        "User time of the compiler and bytes of its code (size, column text). Per lambda: from "
-        f"{min(count for count in counts if count >= 10)} to {max(counts)} lambdas,\nless the same for lambdas called bare. A header: "
-        "compiled alone, less a file of the standard headers that it and ours that\nit includes name. The standard headers of "
-        f"measure.py take {slower * REFERENCE_SECONDS:.2f} s here, {REFERENCE_SECONDS} s where the bounds were set: times may be "
-        f"{slower:.2f} x as long here.\n\n{'':44} {'now':>10} {'in all':>10} {'bound here':>10}"
-    )
-    beyond = sum(weigh(row, counts, options.runs, 12 if options.quick else 60) for row in rows)
+    print(f"""\
+User time of the compiler; bytes of code as `size` counts text.
+Per lambda: what each adds from {min(count for count in counts if count >= 10)} to {max(counts)} lambdas, less what it adds called bare.
+A header: compiled alone, less a file of the headers of others (the standard library's) that it and ours below it include.
+Bounds of times are for a machine that takes {REFERENCE_SECONDS} s for the standard headers of sources.py; around each row it is
+measured what this one takes, {reference_seconds():.2f} s just now, and the bounds grow by that.
+
+    {'':38} {'now':>9} {'bound, here':>11} {'in all':>15}""")
+    beyond = sum(weigh(row, counts, options.runs, QUICK_PATIENCE if options.quick else PATIENCE) for row in rows)
     print(f"weight: {len(rows)} rows, {beyond} figures beyond their gates")
     return 1 if beyond else 0
 
