@@ -140,11 +140,7 @@ struct as_outcome {
     static auto take(outcome<value_of_task<Task>>& out) { return std::move(out); }
 };
 
-// g++ 12 looks through the operator new of a promise (Asio's) and takes its own delete for another's.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-#endif
+RESILIENCE_COROUTINES_BEGIN
 
 /// The coroutine driver: one frame for the whole pipeline. Begins when it is awaited; destroyed while it
 /// is suspended it settles what was admitted as ignored.
@@ -252,9 +248,7 @@ typename As::task_type drive_task(task_body<Task, Size> body, task_request reque
     }
 }
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
+RESILIENCE_COROUTINES_END
 
 /// The task of a call: copies handles and takes rvalues over, refers to lvalues.
 template <class As, class F, class... A, class... P>
