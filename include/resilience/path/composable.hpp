@@ -100,8 +100,11 @@ private:
                 if (detail::stands_alone(request)) [[likely]] {
                     if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
                         outcome<R> out;
-                        if (path::attempt(self(), permits, out, f, args...)) [[likely]]
+                        path::attempt(out, f, args...);
+                        if (detail::succeeded(out)) [[likely]] {
+                            path::succeed(self(), permits);
                             return out.take_value();
+                        }
                         return path::resume_to_value(self(), out, path::template body_of<R, F, A...>(bound),
                                                      request, permits);
                     }
@@ -123,10 +126,11 @@ private:
                 if constexpr (path::template is_inlined<F, A...>) {
                     if (detail::stands_alone(request)) [[likely]] {
                         if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
-                            if (!path::attempt(self(), permits, out, f, args...)) [[unlikely]]
-                                path::resume(self(), out, path::template body_of<R, F, A...>(bound), request,
-                                             permits);
-                            return;
+                            path::attempt(out, f, args...);
+                            if (detail::succeeded(out)) [[likely]]
+                                return path::succeed(self(), permits);
+                            return path::resume(self(), out, path::template body_of<R, F, A...>(bound),
+                                                request, permits);
                         }
                     }
                 }

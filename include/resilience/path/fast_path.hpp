@@ -143,18 +143,14 @@ struct path_through {
         return with(handle,
                     [](const P&... p) RESILIENCE_INLINE_LAMBDA { return fast_permits<P...>(nullptr, p...); });
     }
-    /// True if the first attempt has succeeded, and with it the call.
-    template <class Permits, class R, class F, class... A>
-    RESILIENCE_INLINE static bool attempt(const Derived& handle, const Permits& permits, outcome<R>& out,
-                                          F& f, A&... args) {
-        {
-            const inside_retries<retries_in<P...>> here;
-            out.run_and_store(f, args...);
-        }
-        if (!succeeded(out)) [[unlikely]]
-            return false;
+    template <class R, class F, class... A>
+    RESILIENCE_INLINE static void attempt(outcome<R>& out, F& f, A&... args) {
+        const inside_retries<retries_in<P...>> here;
+        out.run_and_store(f, args...);
+    }
+    template <class Permits>
+    RESILIENCE_INLINE static void succeed(const Derived& handle, const Permits& permits) noexcept {
         with(handle, [&](const P&... p) RESILIENCE_INLINE_LAMBDA { permits.succeed(p...); });
-        return true;
     }
 
     template <class R>
