@@ -11,6 +11,7 @@ import source
 
 include = pathlib.Path(__file__).resolve().parents[2] / "include"
 BETWEEN = "\0"
+FEW = 5  # places in a message
 
 
 class place:
@@ -114,9 +115,10 @@ def nearest(text, name):
 def why_not(text, name, places):
     """Why an edit does not apply: its tokens are in several places, or in none."""
     where, text = f" in `{name}`" if name else "", " ".join(text.split())
+    listed = lambda some: "".join(f"\n    {place}" for place in some[:FEW]) + ("\n    ..." if some[FEW:] else "")
     if places:
-        return f"`{text}` occurs {len(places)} times{where}:" + "".join(f"\n    {place}" for place in places)
-    if elsewhere := found(text):
-        return f"`{text}` does not occur{where}, but:" + "".join(f"\n    {place}" for place in elsewhere)
+        return f"`{text}` occurs {len(places)} times{where}:{listed(places)}"
+    if 0 < len(elsewhere := found(text)) <= FEW:  # Tokens that are everywhere say nothing.
+        return f"`{text}` does not occur{where}, but:{listed(elsewhere)}"
     near = nearest(text, name)
     return f"`{text}` does not occur{where}" + (f"; nearest is {near}:\n    {near.lines()}" if near else "")

@@ -150,6 +150,8 @@ NEAREST = [
     ("leases_.erase(keys_)", "", "x.hpp:8, in b::h:"),
     ("int j = lease(2)", "", "x.hpp:9, in no scope:"),
     ("lease.erase(key)", "g", "`lease.erase(key)` does not occur in `g`, but:\n    resilience/m/x.hpp:3, in f"),
+    ("r[t]", "g", "`r[t]` does not occur in `g`; nearest is resilience/m/x.hpp:"),
+    ("r[t]", "", "`r[t]` occurs 2000 times:" + "\n    resilience/m/x.hpp:1, in noise" * 5 + "\n    ..."),
     ("w " * 50000, "", "does not occur"),
 ]
 
