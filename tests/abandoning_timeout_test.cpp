@@ -270,7 +270,8 @@ auto run_of(worker_world& w, F& f) {
         rs::abandoning_timeout_config{.limit = 2s}, w.reg);
     const rs::call_context caller(w.clock, w.reg.env().get());
     const auto make = [&f] {
-        return [f](rs::outcome<int>& out, rs::call_context& ctx) { out.capture([&] { return f(ctx); }); };
+        return
+            [f](rs::outcome<int>& out, rs::call_context& ctx) { out.run_and_store([&] { return f(ctx); }); };
     };
     auto run =
         std::make_shared<rs::detail::typed_run<int, decltype(make)>>(core, caller, w.clock.now() + 2s, make);
@@ -361,13 +362,18 @@ TEST_CASE("the worker of a call that has returned is idle", "[abandoning_timeout
 
 /// A policy that takes a second before it lets the attempt begin.
 struct slow_start {
-    static constexpr bool surrounds = true;
+    struct call {
+        virtual_clock* clock;
+        rs::admission admit(rs::call_context&) {
+            clock->advance(1s);
+            return rs::admission::go();
+        }
+        rs::settlement settle(const rs::attempt_result&, rs::call_context&) {
+            return rs::settlement::finish();
+        }
+    };
+    call begin(rs::call_context&) const { return {clock}; }
     virtual_clock* clock;
-    template <class R, class Rest>
-    void around(rs::outcome<R>& out, rs::call_context& ctx, Rest&& rest) const {
-        clock->advance(1s);
-        rest(out, ctx);
-    }
 };
 
 TEST_CASE("an attempt whose deadline has passed times out without a worker",
@@ -802,11 +808,13 @@ TEST_CASE("a callable that ends its worker's thread ends the call, too", "[aband
 #endif
 
 struct thrower {
-    static constexpr bool surrounds = true;
-    template <class R, class Rest>
-    void around(rs::outcome<R>&, rs::call_context&, Rest&&) const {
-        throw std::length_error("of a policy");
-    }
+    struct call {
+        rs::admission admit(rs::call_context&) { throw std::length_error("of a policy"); }
+        rs::settlement settle(const rs::attempt_result&, rs::call_context&) {
+            return rs::settlement::finish();
+        }
+    };
+    call begin(rs::call_context&) const { return {}; }
 };
 
 TEST_CASE("what a policy further in throws comes out of the call", "[abandoning_timeout]") {

@@ -165,7 +165,7 @@ TEST_CASE("in an any_pipeline a stop request ends the sleep and keeps the last o
     CHECK(w.clock.now() - began == 3500ms);
 }
 
-TEST_CASE("a surrounding policy may stand anywhere in an any_pipeline", "[any_pipeline]") {
+TEST_CASE("a fallback may stand anywhere in an any_pipeline", "[any_pipeline]") {
     world w;
     const rs::retry retry{support::at_once(3), w.reg};
     const rs::circuit_breaker breaker{{}, w.reg};

@@ -18,7 +18,7 @@ namespace rs = resilience;
 
 template <class R, class F>
 rs::outcome<R> captured(F f) {
-    return rs::outcome<R>(rs::detail::fill, [&](rs::outcome<R>& o) { o.capture(f); });
+    return rs::outcome<R>(rs::detail::fill, [&](rs::outcome<R>& o) { o.run_and_store(f); });
 }
 [[noreturn]] void break_down() { throw std::runtime_error("down"); }
 
@@ -114,7 +114,7 @@ TEST_CASE("a reference is judged by what it refers to, and stays the same one", 
     auto moved = std::move(of_result);
     CHECK(moved.error().value<result>() == &bad);
     code.clear();
-    of_code.capture([&]() -> std::error_code& { return code; });
+    of_code.run_and_store([&]() -> std::error_code& { return code; });
     CHECK(&of_code.value() == &code);
 }
 
@@ -284,7 +284,7 @@ TEST_CASE("a value is judged once", "[outcome][result_traits]") {
     unsigned asked = 0;
     rs::outcome<asked_once::answer> o;
 
-    o.capture([&] { return asked_once::answer{404, &asked}; });
+    o.run_and_store([&] { return asked_once::answer{404, &asked}; });
 
     CHECK(o.result().judged() == rs::verdict::ignored);
     CHECK(o.result().judged() == rs::verdict::ignored);
@@ -294,7 +294,7 @@ TEST_CASE("a value is judged once", "[outcome][result_traits]") {
 TEST_CASE("an accepted value shown as a failure keeps its status and its hint", "[outcome][H-RT-09]") {
     unsigned asked = 0;
     rs::outcome<asked_once::answer> o;
-    o.capture([&] { return asked_once::answer{202, &asked}; });
+    o.run_and_store([&] { return asked_once::answer{202, &asked}; });
 
     const rs::failure seen = o.result().as_failure();
 

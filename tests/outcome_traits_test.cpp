@@ -32,7 +32,7 @@ using support::world;
 
 template <class R, class F>
 rs::outcome<R> outcome_of(F f) {
-    return rs::outcome<R>(rs::detail::fill, [&](rs::outcome<R>& o) { o.capture(f); });
+    return rs::outcome<R>(rs::detail::fill, [&](rs::outcome<R>& o) { o.run_and_store(f); });
 }
 template <class E>
 auto throwing(E e) {
@@ -49,7 +49,6 @@ template <class T>
 rs::verdict verdict_on(const rs::outcome<T>& o) {
     const auto judged = rs::result_traits<rs::outcome<T>>::judge(o);
     if (judged != rs::verdict::failure) return judged;
-    CHECK(rs::detail::in_short(o).judged == rs::default_verdict(seen(o)));
     return rs::default_verdict(seen(o));
 }
 

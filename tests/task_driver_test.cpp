@@ -179,7 +179,7 @@ TEST_CASE("a task destroyed while it is suspended leaves nothing behind",
         CHECK(w.clock.pending_timers() == 1);
     }
     CHECK(w.clock.pending_timers() == 0);
-    { // on the quick way
+    { // on the fast path
         const rs::circuit_breaker closed({}, w.reg);
         auto quick = closed(slow);
         quick.start();

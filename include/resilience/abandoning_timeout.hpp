@@ -43,8 +43,7 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 class abandoning_timeout : public composable<abandoning_timeout>,
                            public policy_handle<detail::abandoning_timeout_core> {
 public:
-    static constexpr bool surrounds = true;
-    static constexpr bool abandons = true;
+    static constexpr bool outlives_call = true;
 
     using policy_handle::policy_handle;
     explicit abandoning_timeout(duration limit)
@@ -68,19 +67,18 @@ public:
             return;
         }
         std::shared_ptr<detail::typed_run<R, Copy>> run;
-        out.capture_failure_of(
-            [&] { run = std::make_shared<detail::typed_run<R, Copy>>(policy, ctx, limits.until, copy); });
-        if (run == nullptr) return; // a copy could not be made: that is the call's outcome
+        outcome<void> made;
+        const auto make = [&] {
+            run = std::make_shared<detail::typed_run<R, Copy>>(policy, ctx, limits.until, copy);
+        };
+        made.run_and_store(make);
+        if (made.has_failure()) return out.fail(made.error()); // a copy could not be made
         switch (run_until(run, limits.until, ctx)) {
         case end::finished: run->take(out); break;
         case end::none: out.fail(no_worker(*policy, limits, ctx)); break;
         case end::limit: out.fail(late(*policy, limits, ctx, true)); break;
         case end::stopped: out.fail(stopped(*policy, limits, ctx)); break;
         }
-    }
-    template <class F>
-    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
-        return f(*this);
     }
 
 private:

@@ -18,38 +18,8 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
-/// A per-call object behind a table of functions.
-class erased_call {
-public:
-    virtual admission admit(call_context& ctx) = 0;
-    virtual settlement settle(const attempt_result& result, call_context& ctx) = 0;
-    virtual settlement never_began(const attempt_result& result, call_context& ctx) = 0;
-    virtual ~erased_call() = default;
-};
-
-inline constexpr std::size_t erased_call_size = 160;
-
-template <class Call>
-class kept_erased final : public erased_call {
-    static_assert(sizeof(Call) <= erased_call_size - sizeof(void*) &&
-                      alignof(Call) <= alignof(std::max_align_t),
-                  "resilience: the per-call object of this policy is too large for any_pipeline; keep it "
-                  "within 150 bytes");
-
-public:
-    template <class Make>
-    explicit kept_erased(const Make& make) : inner_(make()) {}
-    admission admit(call_context& ctx) override { return inner_.admit(ctx); }
-    settlement settle(const attempt_result& result, call_context& ctx) override {
-        return inner_.settle(result, ctx);
-    }
-    settlement never_began(const attempt_result& result, call_context& ctx) override {
-        return call_never_began(inner_, result, ctx);
-    }
-
-private:
-    Call inner_;
-};
+/// How large a per-call object may be.
+inline constexpr std::size_t erased_call_size = 168;
 
 /// A policy whose type is not known at compile time.
 class erased_policy {
@@ -61,31 +31,40 @@ public:
     virtual erased_call* begin(void* where, call_context& ctx, call_slot& slot) const = 0;
 };
 
+template <class Make>
+erased_call* place_call(void* where, const Make& make) {
+    using made = erased_call_of<std::invoke_result_t<const Make&>>;
+    static_assert(sizeof(made) <= erased_call_size && alignof(made) <= alignof(std::max_align_t),
+                  "resilience: the per-call object of this policy is too large for any_pipeline; keep it "
+                  "within 150 bytes");
+    return ::new (where) made(make);
+}
+
 using erased_policies = std::vector<std::shared_ptr<const erased_policy>>;
 
 template <class P>
-class erased_stepping final : public erased_policy {
+class erased_step_policy final : public erased_policy {
 public:
-    explicit erased_stepping(P policy) : policy_(std::move(policy)) {}
+    explicit erased_step_policy(P policy) : policy_(std::move(policy)) {}
     const environment* env() const noexcept override { return environment_of(policy_); }
     erased_call* begin(void* where, call_context& ctx, call_slot&) const override {
-        return ::new (where) kept_erased<decltype(policy_.begin(ctx))>([&] { return policy_.begin(ctx); });
+        return place_call(where, [&] { return policy_.begin(ctx); });
     }
 
 private:
     P policy_;
 };
 
-/// A policy that gives answers of type Given: for calls with that result, or that return that task.
+/// A policy that replaces outcomes by a Given: for calls with that result, or that return that task.
 template <class Given, class P>
-class erased_answering final : public erased_policy {
+class erased_fallback final : public erased_policy {
     using slot_type = typename decltype([] {
         if constexpr (task<Given>) return std::type_identity<task_slot<Given>>{};
         else return std::type_identity<typed_slot<Given>>{};
     }())::type;
 
 public:
-    explicit erased_answering(P policy) : policy_(std::move(policy)) {}
+    explicit erased_fallback(P policy) : policy_(std::move(policy)) {}
     const environment* env() const noexcept override { return environment_of(policy_); }
     erased_call* begin(void* where, call_context& ctx, call_slot& slot) const override {
         auto* const typed = static_cast<slot_type*>(slot.as(typeid(slot_type)));
@@ -93,8 +72,7 @@ public:
             raise(std::invalid_argument("any_pipeline: its fallback gives " + type_name(typeid(Given)) +
                                         ", the call returns " + type_name(slot.type())));
         }
-        return ::new (where)
-            kept_erased<decltype(policy_.begin(ctx, *typed))>([&] { return policy_.begin(ctx, *typed); });
+        return place_call(where, [&] { return policy_.begin(ctx, *typed); });
     }
 
 private:
@@ -121,13 +99,7 @@ public:
     }
 
     std::size_t size() const noexcept { return count_; }
-    admission admit(std::size_t i, call_context& ctx) { return calls_[i]->admit(ctx); }
-    settlement settle(std::size_t i, const attempt_result& result, call_context& ctx) {
-        return calls_[i]->settle(result, ctx);
-    }
-    settlement never_began(std::size_t i, const attempt_result& result, call_context& ctx) {
-        return calls_[i]->never_began(result, ctx);
-    }
+    erased_call& operator[](std::size_t i) noexcept { return *calls_[i]; }
 
 private:
     struct place {
@@ -140,51 +112,6 @@ private:
     std::size_t count_ = 0;
 };
 
-/// A whole walk, seen from outside as one policy's per-call object.
-class walk_as_call {
-public:
-    walk_as_call(const erased_policies& policies, call_context& ctx, call_slot& slot)
-        : slot_(&slot), steps_(policies, ctx, slot) {}
-
-    admission admit(call_context& ctx) {
-        const step next =
-            std::exchange(waits_, false) ? steps_.resume(*slot_, ctx) : steps_.begin(*slot_, ctx);
-        switch (next) {
-        case step::wait: waits_ = true; return admission::wait(steps_.delay());
-        case step::done: return admission::stand(); // the slot says why
-        case step::answer: answers_ = true; return admission::answer();
-        case step::attempt: break;
-        }
-        return admission::go();
-    }
-    settlement settle(const attempt_result&, call_context& ctx) {
-        return seen_outside(std::exchange(answers_, false) ? steps_.answered(*slot_, ctx)
-                                                           : steps_.settle(*slot_, ctx));
-    }
-    settlement never_began(const attempt_result&, call_context& ctx) {
-        return seen_outside(std::exchange(answers_, false) ? steps_.answered(*slot_, ctx)
-                                                           : steps_.never_began(*slot_, ctx));
-    }
-
-private:
-    settlement seen_outside(step next) {
-        if (next == step::answer) {
-            answers_ = true;
-            return settlement::answer();
-        }
-        if (next == step::wait) {
-            waits_ = true;
-            return settlement::retry_after(steps_.delay());
-        }
-        return settlement::revise_until(steps_.not_before());
-    }
-
-    call_slot* slot_;
-    call_steps<erased_calls> steps_;
-    bool waits_ = false;   // for a delay: then the walk goes on where it stopped
-    bool answers_ = false; // a task of a policy further in is awaited
-};
-
 } // namespace detail
 
 /// A pipeline put together at run time, one type for all of them, for calls with any result. Made of
@@ -195,7 +122,8 @@ private:
 /// is for calls that return std::string; another call throws std::invalid_argument before it runs.
 class any_pipeline : public composable<any_pipeline> {
 public:
-    static constexpr bool answers = true;
+    static constexpr std::size_t most_policies = detail::erased_calls::most;
+    using calls = detail::erased_calls;
 
     template <class... P>
         requires(sizeof...(P) > 0 &&
@@ -222,25 +150,21 @@ public:
     // What follows is for drivers.
 
     const detail::environment* env() const noexcept { return env_; }
-    detail::walk_as_call begin(call_context& ctx, detail::call_slot& slot) const {
+    detail::erased_calls begin(call_context& ctx, detail::call_slot& slot) const {
         return {*policies_, ctx, slot};
-    }
-    template <class F>
-    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
-        return f(*this);
     }
 
 private:
     template <class P>
     static std::shared_ptr<const detail::erased_policy> erase(P policy) {
-        if constexpr (detail::stepping<P>) {
-            return std::make_shared<detail::erased_stepping<P>>(std::move(policy));
+        if constexpr (detail::step_policy<P>) {
+            return std::make_shared<detail::erased_step_policy<P>>(std::move(policy));
         } else {
             static_assert(
                 requires { typename P::given_type; },
                 "resilience: any_pipeline cannot hold this policy: it needs the callable or the result type "
                 "at compile time. Use pipeline<...>.");
-            return std::make_shared<detail::erased_answering<typename P::given_type, P>>(std::move(policy));
+            return std::make_shared<detail::erased_fallback<typename P::given_type, P>>(std::move(policy));
         }
     }
     void append(std::shared_ptr<const detail::erased_policy> p) {

@@ -169,22 +169,24 @@ public:
     };
     attempt_state begin(call_context&) const noexcept { return attempt_state(core_); }
 
-    struct ticket {
+    struct fast_permit {
         std::uint64_t word;
         time_point start; // if the word says timed
         explicit operator bool() const noexcept {
             return (word & (detail::breaker_word::state_mask | detail::breaker_word::examined)) == 0;
         }
     };
-    RESILIENCE_INLINE ticket try_begin() const noexcept {
+    RESILIENCE_INLINE fast_permit try_begin() const noexcept {
         const std::uint64_t word = core_->word();
         if ((word & detail::breaker_word::timed) != 0) [[unlikely]]
             return {word, core_->now()};
         return {word, time_point{}};
     }
-    RESILIENCE_INLINE void succeed(const ticket& t) const { core_->succeed(t.word, t.start); }
-    void abandon(const ticket& t) const noexcept { core_->ignore({t.word, t.start}); }
-    attempt_state resume(const ticket& t, call_context&) const noexcept { return {core_, {t.word, t.start}}; }
+    RESILIENCE_INLINE void succeed(const fast_permit& t) const noexcept { core_->succeed(t.word, t.start); }
+    void abandon(const fast_permit& t) const noexcept { core_->ignore({t.word, t.start}); }
+    attempt_state resume(const fast_permit& t, call_context&) const noexcept {
+        return {core_, {t.word, t.start}};
+    }
     RESILIENCE_INLINE bool try_reject(rejection& why) const noexcept {
         return !core_->env()->has_listeners() && core_->surely_open(why);
     }
@@ -192,10 +194,6 @@ public:
     const detail::environment* env() const noexcept { return core_->env().get(); }
     static circuit_breaker from_registered(std::shared_ptr<detail::registered> found) {
         return circuit_breaker(std::static_pointer_cast<detail::breaker_core>(std::move(found)));
-    }
-    template <class F>
-    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
-        return f(*this);
     }
 
 private:

@@ -30,16 +30,55 @@
 #define RESILIENCE_ABI_JOIN(a, b, c) RESILIENCE_ABI_JOIN_(a, b, c)
 #define RESILIENCE_ABI RESILIENCE_ABI_JOIN(v0_1, RESILIENCE_ABI_EXCEPTIONS, RESILIENCE_ABI_SYNC)
 
-/// Types and objects that must be one per process whatever the user's -fvisibility says.
+// What compilers have beside the standard; detail/platform.hpp has what systems and C++ libraries have.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define RESILIENCE_MSVC 1
+#else
+#define RESILIENCE_MSVC 0
+#endif
+
+/// Types and objects that must be one per process whatever the user's -fvisibility says. Each DLL of Windows has its own.
+#if defined(_WIN32)
+#define RESILIENCE_VISIBLE
+#else
 #define RESILIENCE_VISIBLE __attribute__((visibility("default")))
-/// What is seldom run: kept out of line, so that the successful path stays small.
+#endif
+
+#if RESILIENCE_MSVC
+#define RESILIENCE_NOINLINE __declspec(noinline)
+/// Code that seldom runs: kept out of line, so that the successful path stays small.
+#define RESILIENCE_COLD __declspec(noinline)
+#else
+#define RESILIENCE_NOINLINE __attribute__((noinline))
 #define RESILIENCE_COLD __attribute__((noinline, cold))
-/// What the successful path is made of. Without an optimiser nothing is gained by it: a debugger has functions to step
-/// into, and a file with many pipelines compiles a sixth sooner.
-#if defined(__OPTIMIZE__)
+#endif
+
+/// Functions and lambdas of the successful path. Without an optimiser nothing is gained by it: a debugger has functions
+/// to step into, and a file with many pipelines compiles a sixth sooner. MSVC ignores it there by itself.
+#if RESILIENCE_MSVC
+#define RESILIENCE_INLINE __forceinline
+#define RESILIENCE_INLINE_LAMBDA [[msvc::forceinline]]
+#elif defined(__OPTIMIZE__)
 #define RESILIENCE_INLINE inline __attribute__((always_inline))
 #define RESILIENCE_INLINE_LAMBDA __attribute__((always_inline))
 #else
 #define RESILIENCE_INLINE inline
 #define RESILIENCE_INLINE_LAMBDA
+#endif
+
+/// The standard's attribute does nothing in the ABI of MSVC, clang-cl included.
+#if defined(_MSC_VER)
+#define RESILIENCE_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
+#else
+#define RESILIENCE_NO_UNIQUE_ADDRESS [[no_unique_address]]
+#endif
+
+/// Around coroutines: g++ 12 looks through the operator new of a promise (Asio's) and takes its own delete for another's.
+#if defined(__GNUC__) && !defined(__clang__)
+#define RESILIENCE_COROUTINES_BEGIN \
+    _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wmismatched-new-delete\"")
+#define RESILIENCE_COROUTINES_END _Pragma("GCC diagnostic pop")
+#else
+#define RESILIENCE_COROUTINES_BEGIN
+#define RESILIENCE_COROUTINES_END
 #endif

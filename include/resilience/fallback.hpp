@@ -45,7 +45,6 @@ inline constexpr bool refers_to_given<R, Given> =
 template <class Source>
 class fallback_policy : public composable<fallback_policy<Source>> {
 public:
-    static constexpr bool answers = true;
     /// The type that the source gives, for compositions at run time.
     using given_type = typename decltype([] {
         if constexpr (std::is_invocable_v<const Source&, const failure&>)
@@ -93,16 +92,17 @@ public:
                 why_ = out.result()
                            .as_failure(); // stays until the answer has come, as does the value in the slot
                 outcome<void> asked;
-                asked.capture([&] { slot_->answer_with(policy_->template made<given_type>(*why_)); });
-                if (!asked.has_failure()) return settlement::answer();
+                const auto ask = [&] { slot_->answer_with(policy_->template made<given_type>(*why_)); };
+                asked.run_and_store(ask);
+                if (!asked.has_failure()) return settlement::finish(); // the driver awaits the answer
                 const failure why = *std::exchange(why_, std::nullopt);
                 out.fail(asked.error());
                 policy_->count(out, why, ctx);
             } else {
                 policy_->replace(out, ctx);
             }
-            slot_->revised();
-            return settlement::revise();
+            slot_->replaced();
+            return settlement::finish();
         }
         settlement never_began(const attempt_result& result, call_context& ctx) {
             return settle(result, ctx);
@@ -115,7 +115,7 @@ public:
         Slot* slot_;
         struct nothing {};
         // While a task answers. Elsewhere without a byte: Asio keeps no frame of more than a kilobyte for the next call.
-        [[no_unique_address]] std::conditional_t<gives_task, std::optional<failure>, nothing> why_;
+        RESILIENCE_NO_UNIQUE_ADDRESS std::conditional_t<gives_task, std::optional<failure>, nothing> why_;
     };
     template <class Slot>
     attempt_state<Slot> begin(call_context&, Slot& slot) const noexcept {
@@ -131,10 +131,6 @@ public:
                       "resilience: a fallback needs a result that can move");
         return {*this, slot};
     }
-    template <class F>
-    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
-        return f(*this);
-    }
 
 private:
     /// Takes the place of what it is for.
@@ -145,7 +141,8 @@ private:
         {
             const detail::enclosing_call here(
                 ctx); // calls that the source makes have no more time than this one
-            other.capture([&]() -> R { return made<R>(why); });
+            const auto make = [&]() -> R { return made<R>(why); };
+            other.run_and_store(make);
         }
         count(other, why, ctx);
         out = std::move(other);

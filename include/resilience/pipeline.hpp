@@ -51,6 +51,9 @@ private:
 
 namespace detail {
 
+template <class... P>
+struct path_of<pipeline<P...>> : path_through<pipeline<P...>, P...> {};
+
 template <class T>
 inline constexpr bool is_pipeline = false;
 template <class... P>

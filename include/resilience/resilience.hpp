@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Everything of the core: policies, pipelines, registry. Needs nothing but the standard library.
+// The core: policies, pipelines, registry. Needs nothing but the standard library. Beside it lie alert_sink.hpp,
+// event_log.hpp, the views and the adapters.
 
 #include <resilience/abandoning_timeout.hpp>
-#include <resilience/alerts/sink.hpp>
 #include <resilience/any_pipeline.hpp>
 #include <resilience/circuit_breaker.hpp>
-#include <resilience/event_log.hpp>
 #include <resilience/fallback.hpp>
 #include <resilience/http/retry_after.hpp>
 #include <resilience/pipeline.hpp>

@@ -125,8 +125,6 @@ private:
 /// A value that comes exactly at the limit is in time. Thread-safe.
 class timeout : public composable<timeout>, public policy_handle<detail::timeout_core> {
 public:
-    static constexpr bool narrows = true;
-
     using policy_handle::policy_handle;
     explicit timeout(duration limit) : timeout(timeout_config{.limit = limit}) {}
     timeout(duration limit, registry& where) : timeout(timeout_config{.limit = limit}, where) {}
@@ -184,14 +182,14 @@ public:
     };
     attempt_state begin(call_context&) const noexcept { return attempt_state(*core_); }
 
-    struct ticket {
+    struct fast_permit {
         const timeout_config* config; // the one that the call began with
         time_point deadline;
         time_point outer;
         duration outer_longest;
         explicit operator bool() const noexcept { return true; }
     };
-    RESILIENCE_INLINE ticket try_begin(call_context& ctx) const noexcept {
+    RESILIENCE_INLINE fast_permit try_begin(call_context& ctx) const noexcept {
         const timeout_config& config = core_->config();
         const time_point outer = ctx.deadline();
         const time_point deadline = core_->deadline(config.limit);
@@ -199,20 +197,15 @@ public:
         ctx.tighten(deadline, config.limit);
         return {&config, deadline, outer, outer_longest};
     }
-    RESILIENCE_INLINE bool in_time(const ticket& t) const noexcept {
+    RESILIENCE_INLINE bool in_time(const fast_permit& t) const noexcept {
         return !core_->is_late(t.config->limit, t.deadline);
     }
-    RESILIENCE_INLINE void succeed(const ticket&) const noexcept {
+    RESILIENCE_INLINE void succeed(const fast_permit&) const noexcept {
         core_->count(detail::timeout_core::in_time);
     }
-    void abandon(const ticket&) const noexcept {}
-    attempt_state resume(const ticket& t, call_context&) const noexcept {
+    void abandon(const fast_permit&) const noexcept {}
+    attempt_state resume(const fast_permit& t, call_context&) const noexcept {
         return {*core_, *t.config, t.deadline, t.outer, t.outer_longest};
-    }
-
-    template <class F>
-    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
-        return f(*this);
     }
 };
 

@@ -141,7 +141,7 @@ def declarations(text):
 
 def tidy(head):
     """On one line, without what says nothing to a user."""
-    head = re.sub(r"__attribute__\(\(.*?\)\)|\bRESILIENCE_(INLINE|COLD|VISIBLE)\b|\binline ", " ", head)
+    head = re.sub(r"__attribute__\(\(.*?\)\)|\bRESILIENCE_(INLINE|NOINLINE|COLD|VISIBLE|NO_UNIQUE_ADDRESS)\b|\binline ", " ", head)
     head = re.sub(r"\s+", " ", head).strip()
     return re.sub(r"([(<\[{]) | (?=[)\]}])", r"\1", head)
 

@@ -36,7 +36,8 @@ def units(mode):
     before = ""
     if mode == "macros":
         # The standard library first: it is not us who must survive there.
-        before = "".join(f"#include <{include}>\n" for include in std_includes(core))
+        # One of another system is not there.
+        before = "".join(f"#if __has_include(<{i}>)\n#include <{i}>\n#endif\n" for i in std_includes(core))
         before += f'#include "{layers.here}/macros.hpp"\n'
     return {"the core": before + "".join(f"#include <resilience/{name}>\n" for name in core)}
 

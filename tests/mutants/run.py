@@ -3,7 +3,8 @@
 """Breaks the library on purpose, one mutant at a time, and sees the tagged tests fail.
 
 usage: run.py [--jobs n] [id]...   these mutants (CB-01a), or those of these hazards (H-CB-01, CB); without: all
-       run.py --check              only whether the table is complete and every mutant still applies
+       run.py --check              only whether the tables are complete and every mutant still applies
+       run.py --rename old new     writes new for old in all edits, then the same
 
 Every test that a mutant must kill is first run on the library as it is, and must pass there. Then for each
 mutant: `killed`, `SURVIVED` (and which tests passed), `does not apply`, `does not compile`. The tables are
@@ -22,6 +23,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import selftest  # noqa: E402
 import table  # noqa: E402
 
 build = table.root / "build" / "mutants"
@@ -182,7 +184,7 @@ def run(m):
     folder = build / m["id"]
     shutil.rmtree(folder, ignore_errors=True)
     for header, text in texts.items():
-        path = folder / "include" / "resilience" / header
+        path = folder / "include" / header
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     includes = [f"-I{folder / 'include'}", f"-I{table.include}"]  # the broken header is found first
@@ -213,14 +215,19 @@ def chosen(all_mutants, words):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--rename", nargs=2, metavar=("old", "new"))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("ids", nargs="*")
     options = parser.parse_args()
 
+    if options.rename:
+        print(f"mutants: renamed {table.rename(*options.rename)} times")
     problems, counted = table.check()
+    if options.check:
+        problems += selftest.problems()
     for problem in problems:
         print(f"mutants: {problem}")
-    if options.check:
+    if options.check or options.rename:
         print(f"mutants: {counted}, {len(problems)} findings")
         return 1 if problems else 0
 

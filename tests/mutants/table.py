@@ -7,14 +7,14 @@ A mutant is a library broken on purpose:
     id = "CB-01"                               # after the hazard; several for one hazard: CB-01a, CB-01b
     hazards = ["H-CB-01"]                      # what the break stands for
     breaks = "an ignored probe keeps its place"
-    header = "mechanism/breaker_machine.hpp"   # under include/resilience
-    old = '''...'''                            # occurs once in the header
-    new = '''...'''
+    old = 's.in_flight > 0'                    # tokens that occur once in include/resilience, as few as do
+    new = 's.in_flight > 0 && v != verdict::ignored'
     kills = ["a_test.cpp: name of the case"]   # each of them must fail; compile_fail/ and linkage/: the file alone
 
 and where it is needed:
 
-    [[mutant.edit]]                            # instead of header, old and new: several of these, each with them
+    in = "breaker_machine::settle"             # the function or class that has `old` once, where others have it too
+    [[mutant.edit]]                            # one more edit, with its own old, new and perhaps in
     sanitizer = "address"                      # or "thread": what sees the bug
     limit = 5                                  # seconds for a case; a case that hangs has failed (20)
     tries = 5                                  # a race: the case must fail in one of so many runs (1)
@@ -23,21 +23,25 @@ and where it is needed:
 
 `[without_mutant]` at the end of a file: `H-XX-nn = "why no mutant can exist"`.
 """
+import collections
 import importlib.util
 import pathlib
 import re
 import tomllib
+
+import places
+import source
 
 here = pathlib.Path(__file__).resolve().parent
 tests = here.parent
 root = tests.parent
 include = root / "include"
 
-FIELDS = {"id", "hazards", "breaks", "header", "old", "new", "edit", "kills", "sanitizer", "limit", "tries"}
-FIELDS |= {"static_asserts", "compile_error"}
+FIELDS = {"id", "hazards", "breaks", "edit", "kills", "sanitizer", "limit", "tries", "static_asserts", "compile_error"}
 NEEDED = {"id", "hazards", "breaks", "edit", "kills"}
 HAZARD = re.compile(r"\[(H-[A-Z]+-[0-9]+)\]")
 STRINGS = r'((?:"(?:\\.|[^"\\])*"\s*)+)'
+EDITED = re.compile(r"""^((?:in|old|new) = )('''|'|")(.*?)\2$""", re.M | re.S)
 CASE = re.compile(r"^TEST_CASE\(\s*" + STRINGS + r",\s*" + STRINGS + r"\)", re.M)
 
 
@@ -79,12 +83,16 @@ def mutants(problems):
             continue
         reasons |= content.pop("without_mutant", {})
         for m in content.pop("mutant", []):
-            if "header" in m:
-                m["edit"] = [{key: m.pop(key) for key in ("header", "old", "new")}, *m.get("edit", [])]
+            if first := {key: m.pop(key) for key in ("in", "old", "new") if key in m}:
+                m["edit"] = [first, *m.get("edit", [])]
             name = f"{path.name}: {m.get('id', '?')}"
-            problems += [f"{name}: no field {f}" for f in sorted(NEEDED - m.keys())]
-            problems += [f"{name}: unknown field {f}" for f in sorted(m.keys() - FIELDS)]
-            if NEEDED <= m.keys():
+            wrong = [f"no field {f}" for f in sorted(NEEDED - m.keys())]
+            wrong += [f"unknown field {f}" for f in sorted(m.keys() - FIELDS)]
+            for edit in m.get("edit", []):
+                wrong += [f"no field {f} in an edit" for f in sorted({"old", "new"} - edit.keys())]
+                wrong += [f"unknown field {f} in an edit" for f in sorted(edit.keys() - {"in", "old", "new"})]
+            problems += [f"{name}: {w}" for w in wrong]
+            if not wrong:
                 found.append(m)
         problems += [f"{path.name}: unknown table {t}" for t in content]
     return found, reasons
@@ -92,19 +100,46 @@ def mutants(problems):
 
 def mutated(m, problems):
     """header -> its text with the mutant's edits."""
-    texts = {}
+    changes = collections.defaultdict(list)
     for edit in m["edit"]:
-        header = edit["header"]
-        path = include / "resilience" / header
-        if not path.exists():
-            problems.append(f"{m['id']}: does not apply: there is no {header}")
-            continue
-        text = texts.get(header) or path.read_text()
-        if (times := text.count(edit["old"])) != 1 or edit["old"] == edit["new"]:
-            problems.append(f"{m['id']}: does not apply: the old text is {times} times in {header}")
-            continue
-        texts[header] = text.replace(edit["old"], edit["new"])
+        old, new, scope = edit["old"], edit["new"], edit.get("in", "")
+        found = places.found(old, scope)
+        if len(found) != 1:
+            problems.append(f"{m['id']}: does not apply: {places.why_not(old, scope, found)}")
+        elif source.tokens(old) == source.tokens(new):
+            problems.append(f"{m['id']}: changes nothing")
+        else:
+            changes[found[0].header].append((*found[0].span(), new))
+    texts = {}
+    for header, edits in changes.items():
+        text, begin_of_last = header.text, len(header.text)
+        for begin, end, new in sorted(edits, reverse=True):
+            if end > begin_of_last:
+                problems.append(f"{m['id']}: two edits change the same tokens")
+            text = f"{text[:begin]} {new} {text[end:]}"
+            begin_of_last = begin
+        texts[header.name] = text
     return texts
+
+
+def rename(old, new):
+    """Renames in the edits of all tables, token by token, and says how often. `old` may be several tokens: a::b."""
+    wanted, count = source.tokens(old), 0
+
+    def renamed(match):
+        nonlocal count
+        before, quote, text = match.groups()
+        spans = source.spans(text)
+        for i in reversed(range(len(spans) - len(wanted) + 1)):
+            some = spans[i : i + len(wanted)]
+            if [text[begin:end] for begin, end in some] == wanted:
+                text = text[: some[0][0]] + new + text[some[-1][1] :]
+                count += 1
+        return before + quote + text + quote
+
+    for path in sorted(here.glob("*.toml")):
+        path.write_text(EDITED.sub(renamed, path.read_text()))
+    return count
 
 
 def check():

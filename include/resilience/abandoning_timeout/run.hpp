@@ -4,12 +4,12 @@
 #include <resilience/abandoning_timeout/abandoned_gauge.hpp>
 #include <resilience/abandoning_timeout/config.hpp>
 #include <resilience/call/system_time.hpp>
+#include <resilience/detail/platform.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/worker_pool.hpp>
 #include <resilience/environment/policy_core.hpp>
 #include <resilience/path/composable.hpp>
 
-#include <cxxabi.h>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -207,6 +207,8 @@ public:
 
     /// For the caller, once it has finished.
     void take(outcome<R>& out) {
+        if (out_.is_empty())
+            out_.fail(rejection{.code = errc::cancelled, .reason = "the callable ended its thread"});
         out = std::move(out_);
         out_.clear();
         let_go_of_policy();
@@ -222,12 +224,10 @@ private:
     };
 
     void work(call_context& ctx) override {
-        // Until the callable has left something: what the caller gets if the thread is ended inside of it.
-        out_.fail(rejection{.code = errc::cancelled, .reason = "the callable ended its thread"});
 #if RESILIENCE_EXCEPTIONS
         try {
             (*work_)(out_, ctx);
-        } catch (abi::__forced_unwind&) {
+        } catch (forced_unwind&) {
             throw;
         } catch (...) { // of a policy, not of the callable
             out_.fail(failure(std::current_exception()));

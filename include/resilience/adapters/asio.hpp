@@ -3,9 +3,9 @@
 
 #include <resilience/call/task_traits.hpp>
 #include <resilience/call/time.hpp>
+#include <resilience/detail/platform.hpp>
 #include <resilience/detail/sync.hpp>
 
-#include <cxxabi.h>
 #include <chrono>
 #include <cstdint>
 #include <exception>

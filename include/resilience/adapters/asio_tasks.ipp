@@ -114,7 +114,7 @@ net::awaitable<void, Ex> run_task(net::awaitable<T, Ex> task, raced<T>& to, std:
         } else {
             to.value.emplace(co_await std::move(task));
         }
-    } catch (abi::__forced_unwind&) { // a cancelled thread: never swallowed
+    } catch (forced_unwind&) { // a cancelled thread: never swallowed
         throw;
     } catch (...) {
         to.failure = std::current_exception();

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <resilience/call/random.hpp>
+#include <resilience/detail/platform.hpp>
 
-#include <unistd.h>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -17,7 +17,7 @@ public:
     explicit alert_ids(random_source& random) noexcept : high_(draw(random)), low_(draw(random)) {}
 
     std::string next() {
-        const std::uint64_t process = mixed(static_cast<std::uint64_t>(::getpid()));
+        const std::uint64_t process = mixed(process_id());
         const std::uint64_t one = mixed(high_ + process + ++count_);
         const std::uint64_t two = mixed(low_ ^ one);
         constexpr std::string_view digits = "0123456789abcdef";

@@ -4,6 +4,7 @@
 #include <resilience/call/error.hpp>
 #include <resilience/call/exception_mixins.hpp>
 #include <resilience/call/rejection.hpp>
+#include <resilience/detail/platform.hpp>
 #include <resilience/detail/text.hpp>
 
 #include <algorithm>
@@ -266,10 +267,7 @@ RESILIENCE_COLD inline const std::type_info* failure::type() const noexcept {
         case errc::workers_exhausted: return &typeid(workers_exhausted_error);
         }
     }
-#if defined(__GLIBCXX__)
-    if (exception_) return exception_.__cxa_exception_type();
-#endif
-    return nullptr;
+    return detail::exception_type(exception_);
 }
 
 RESILIENCE_COLD inline void failure::rethrow() const {

@@ -6,7 +6,8 @@
 #include <resilience/call/outcome_traits.hpp>
 #include <resilience/call/result_traits.hpp>
 
-#include <cxxabi.h>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -17,7 +18,7 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// The value of a call, or why there is none. Movable if R is; one that holds a non-movable R stays
 /// where try_call made it.
 template <class R>
-class [[nodiscard]] outcome : private detail::outcome_slot {
+class [[nodiscard]] outcome : private detail::outcome_storage {
     using stored = typename detail::stored<R>::type;
     static constexpr bool is_object = !std::is_void_v<R> && !std::is_reference_v<R>;
     static constexpr bool is_movable = std::is_move_constructible_v<stored>;
@@ -86,84 +87,72 @@ public:
 
     // What follows is for drivers and policies.
 
-    using detail::outcome_slot::has_failure;
-    /// What the type says of the value that is there.
-    verdict judged() const noexcept { return judged_; }
-    bool is_empty() const noexcept { return content_ == content::nothing; }
+    using detail::outcome_storage::has_failure;
+    using detail::outcome_storage::is_empty;
+    using detail::outcome_storage::judged;
+    const detail::outcome_storage& storage() const noexcept { return *this; }
     void clear() noexcept {
         drop_value();
-        if (has_failure()) failure_.~failure();
-        content_ = content::nothing;
-        judged_ = verdict::success;
-    }
-    /// The same, made in place.
-    RESILIENCE_INLINE void fail(const rejection& why) noexcept {
-        clear();
-        ::new (static_cast<void*>(std::addressof(failure_))) failure(why);
-        content_ = content::failure;
+        drop_failure();
     }
     void fail(failure why) noexcept {
         clear();
-        ::new (static_cast<void*>(std::addressof(failure_))) failure(std::move(why));
-        content_ = content::failure;
+        keep_failure(std::move(why));
     }
-    /// Runs f() and keeps what it returns; what it throws goes through.
-    template <class F>
-    RESILIENCE_INLINE void keep(F&& f) {
-        keep_undescribed(f);
-        describe();
-    }
-    /// The same, but a failing value is neither a value nor a failure until describe() is called.
-    template <class F>
-    RESILIENCE_INLINE void keep_undescribed(F&& f) {
+    /// Runs f(args...) and keeps what it returns. Precondition: is_empty(), as it is after an exception.
+    template <class F, class... A>
+    RESILIENCE_INLINE void store_result(F&& f, A&... args) {
         if constexpr (std::is_void_v<R>) {
-            f();
+            detail::invoke_as<R>(f, args...);
             content_ = content::value;
         } else if constexpr (std::is_reference_v<R>) {
-            value_ = std::addressof(static_cast<R&>(f()));
+            value_ = std::addressof(detail::invoke_as<R>(f, args...));
             content_ = content::value;
         } else {
-            ::new (static_cast<void*>(std::addressof(value_))) stored(f());
+            ::new (static_cast<void*>(std::addressof(value_))) stored(detail::invoke_as<R>(f, args...));
             content_ = content::value;
         }
-        if constexpr (can_be_failing) {
-            judged_ = result_traits<seen>::judge(access());
-            if (judged_ == verdict::failure) content_ = content::undescribed;
-        }
+        if constexpr (can_be_failing) judge();
     }
-    /// What keep_undescribed() left to do.
-    RESILIENCE_INLINE void describe() {
-        if constexpr (can_be_failing) {
-            if (is_undescribed()) mark_failing();
-        }
-    }
-    bool is_undescribed() const noexcept { return content_ == content::undescribed; }
-    /// Runs f() and keeps what it returns or throws.
+    /// Runs f(), which stores, and keeps what it throws.
     template <class F>
-    RESILIENCE_INLINE void capture(F&& f) {
-        capture_failure_of([&]() RESILIENCE_INLINE_LAMBDA { keep(f); });
-    }
-    template <class F>
-    RESILIENCE_INLINE void capture_undescribed(F&& f) {
-        capture_failure_of([&]() RESILIENCE_INLINE_LAMBDA { keep_undescribed(f); });
-    }
-    /// Runs f() and keeps what it throws, if it does.
-    template <class F>
-    RESILIENCE_INLINE void capture_failure_of(F&& f) {
+    RESILIENCE_INLINE void catch_from(F&& f) {
 #if RESILIENCE_EXCEPTIONS
         try {
             f();
-        } catch (abi::__forced_unwind&) { // a cancelled thread: never swallowed
-            throw;
         } catch (const std::exception& e) {
-            fail(failure(std::current_exception(), &e));
+            catch_current(&e);
         } catch (...) {
-            fail(failure(std::current_exception(), nullptr));
+            catch_current(nullptr);
         }
 #else
         f();
 #endif
     }
+    /// Runs f(args...) and keeps what it returns or throws.
+    template <class F, class... A>
+    RESILIENCE_INLINE void run_and_store(F&& f, A&... args) {
+#if RESILIENCE_EXCEPTIONS
+        try {
+            store_result(f, args...);
+        } catch (const std::exception& e) {
+            catch_current(&e);
+        } catch (...) {
+            catch_current(nullptr);
+        }
+#else
+        store_result(f, args...);
+#endif
+    }
+#if RESILIENCE_EXCEPTIONS
+    /// In a catch block: the exception becomes the outcome. `known`: the std::exception in it, if it is one. The
+    /// unwinding of a thread that ends goes on.
+    void catch_current(const std::exception* known) {
+        if constexpr (can_be_failing)
+            clear(); // the value may be there already, and its type's judgement threw
+        keep_current_exception(known);
+    }
+#endif
     attempt_result result() const {
         if (has_failure() || is_empty()) return attempt_result(error());
         if constexpr (detail::shows_object<R>) {
@@ -182,18 +171,24 @@ public:
                 failure_.rethrow();
             }
         }
+        return take_value();
+    }
+    /// The value. Precondition: there is one, accepted or failing.
+    RESILIENCE_INLINE R take_value() {
         if constexpr (is_object) return static_cast<R&&>(value_);
         else return access();
     }
 
 private:
-    using content = detail::outcome_slot::content;
+    using content = detail::outcome_storage::content;
 
     bool holds_value() const noexcept {
-        return content_ >= content::value && content_ <= content::failing_value;
+        return content_ == content::value || content_ == content::failing_value;
     }
     void drop_value() noexcept {
-        if (holds_value()) value_.~stored();
+        if constexpr (!std::is_trivially_destructible_v<stored>) {
+            if (holds_value()) value_.~stored();
+        }
     }
     void require() const {
         if (!has_value()) [[unlikely]]
@@ -204,7 +199,13 @@ private:
         else if constexpr (std::is_reference_v<R>) return static_cast<R&>(*value_);
         else return value_;
     }
-    void mark_failing() {
+    /// Asks the type of the value what it means.
+    RESILIENCE_INLINE void judge() {
+        judged_ = result_traits<seen>::judge(access());
+        if (judged_ == verdict::failure) [[unlikely]]
+            mark_failing();
+    }
+    RESILIENCE_COLD void mark_failing() {
         ::new (static_cast<void*>(std::addressof(failure_))) failure(detail::describe<seen>(access()));
         content_ = content::failing_value;
     }

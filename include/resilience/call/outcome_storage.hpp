@@ -5,32 +5,15 @@
 #include <resilience/detail/immortal.hpp>
 
 #include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
 #include <variant>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
-
-/// The part of an outcome that does not depend on R.
-class outcome_slot {
-public:
-    outcome_slot(const outcome_slot&) = delete;
-    outcome_slot& operator=(const outcome_slot&) = delete;
-
-    bool has_failure() const noexcept { return content_ >= content::failing_value; }
-
-protected:
-    enum class content : std::uint8_t { nothing, value, undescribed, failing_value, failure };
-
-    outcome_slot() noexcept {} // NOLINT(modernize-use-equals-default): the union stays empty
-    ~outcome_slot() {
-        if (has_failure()) failure_.~failure();
-    }
-
-    union {
-        failure failure_; // alive if has_failure()
-    };
-    content content_ = content::nothing;
-    verdict judged_ = verdict::success; // of a value; asked of its type once
-};
 
 /// What an outcome that nobody filled says.
 RESILIENCE_COLD inline const failure& no_outcome() noexcept {
@@ -38,8 +21,67 @@ RESILIENCE_COLD inline const failure& no_outcome() noexcept {
     return none.get();
 }
 
+/// The part of an outcome that does not depend on R.
+class outcome_storage {
+public:
+    outcome_storage(const outcome_storage&) = delete;
+    outcome_storage& operator=(const outcome_storage&) = delete;
+
+    bool has_failure() const noexcept { return content_ >= content::failing_value; }
+    bool is_empty() const noexcept { return content_ == content::nothing; }
+    /// What the type says of the value that is there.
+    verdict judged() const noexcept { return judged_; }
+    /// Why there is no accepted value.
+    const failure& why() const noexcept { return has_failure() ? failure_ : no_outcome(); }
+
+protected:
+    enum class content : std::uint8_t { nothing, value, failing_value, failure };
+
+    outcome_storage() noexcept {} // NOLINT(modernize-use-equals-default): the union stays empty
+    ~outcome_storage() {
+        if (has_failure()) [[unlikely]]
+            destroy_failure();
+    }
+    /// Precondition for what follows: the value, if there was one, is destroyed.
+    void drop_failure() noexcept {
+        if (has_failure()) [[unlikely]]
+            destroy_failure();
+        content_ = content::nothing;
+        judged_ = verdict::success;
+    }
+    void keep_failure(resilience::failure&& why) noexcept {
+        ::new (static_cast<void*>(std::addressof(failure_))) resilience::failure(std::move(why));
+        content_ = content::failure;
+    }
+#if RESILIENCE_EXCEPTIONS
+    /// The exception that is being handled. The unwinding of a thread is none that could be kept: it goes on.
+    RESILIENCE_COLD void keep_current_exception(const std::exception* known) {
+        auto exception = std::current_exception();
+        if (exception == nullptr) throw;
+        keep_failure(resilience::failure(std::move(exception), known));
+    }
+#endif
+
+    union {
+        resilience::failure failure_; // alive if has_failure()
+    };
+    content content_ = content::nothing;
+    verdict judged_ = verdict::success; // of a value; asked of its type once
+
+private:
+    RESILIENCE_COLD void destroy_failure() noexcept { failure_.~failure(); }
+};
+
 struct fill_t {};
 inline constexpr fill_t fill{};
+
+/// f(args...) as an R: what a call operator can do, or what std::invoke does for a member.
+template <class R, class F, class... A>
+RESILIENCE_INLINE R invoke_as(F& f, A&... args) {
+    if constexpr (std::is_member_pointer_v<std::remove_cv_t<F>>)
+        return static_cast<R>(std::invoke(f, args...));
+    else return static_cast<R>(f(args...));
+}
 
 template <class R>
 struct stored {

@@ -244,19 +244,6 @@ failure describe(const R& r) {
     return failure(std::addressof(r), ops_of<R>, result_traits<R>::code(r), status_of(r), hint_of(r));
 }
 
-/// What a retry asks of a failing value first, without making a failure of it.
-template <class R>
-RESILIENCE_INLINE failure_in_short in_short(const R& failing) {
-    if constexpr (holds_failure<R>) {
-        return in_short(*result_traits<R>::failure_in(failing));
-    } else {
-        const int status = status_of(failing);
-        return {default_verdict(result_traits<R>::code(failing),
-                                status != 0 ? std::optional(status) : std::nullopt),
-                hint_of(failing) >= duration{0}};
-    }
-}
-
 } // namespace detail
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -3,10 +3,9 @@
 
 #include <resilience/call/random.hpp>
 #include <resilience/config.hpp>
+#include <resilience/detail/platform.hpp>
 #include <resilience/detail/sync.hpp>
 
-#include <pthread.h>
-#include <unistd.h>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -41,7 +40,7 @@ struct xoshiro256 {
 /// threads. A forked child reads entropy of its own. Not for secrets.
 class RESILIENCE_VISIBLE system_random_source final : public random_source {
 public:
-    system_random_source() noexcept { pthread_atfork(nullptr, nullptr, &forget_parents_seed); }
+    system_random_source() noexcept { at_fork(nullptr, nullptr, &forget_parents_seed); }
 
     double uniform() noexcept override {
         if (!mine_.seeded) [[unlikely]]
@@ -79,7 +78,7 @@ private:
     static std::uint64_t read_entropy() noexcept {
         // Where the device fails, the process and where it was loaded still tell processes apart.
         auto place = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&entropy_));
-        place ^= static_cast<std::uint64_t>(getpid()) << 32U;
+        place ^= process_id() << 32U;
         std::uint64_t entropy = split(place);
 #if RESILIENCE_EXCEPTIONS
         try {

@@ -3,21 +3,13 @@
 
 #include <resilience/call/time.hpp>
 #include <resilience/config.hpp>
-#include <resilience/detail/signals_blocked.hpp>
+#include <resilience/detail/platform.hpp>
 #include <resilience/detail/sync.hpp>
 #include <resilience/detail/timer_queue.hpp>
 
-#include <pthread.h>
-#include <signal.h>
-#include <algorithm>
 #include <chrono>
-#include <cstdint>
-#include <ctime>
 #include <functional>
-#include <limits>
-#include <ratio>
 #include <stop_token>
-#include <thread>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
@@ -28,26 +20,19 @@ namespace detail {
 /// parent's timers fire there (they belong to threads that the child does not have).
 class RESILIENCE_VISIBLE system_time_source final : public time_source {
 public:
-    system_time_source() noexcept {
-#if defined(__linux__)
-        timespec tick{};
-        // Two ticks: the kernel moves the coarse time in whole ticks, so what is left of a tick at the last
-        // update comes on top of the time since (7.2ms behind was measured with a tick of 4ms).
-        if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0) coarse_resolution_ = 2 * duration_of(tick);
-#endif
-        pthread_atfork(nullptr, nullptr, &forget_parents_timers);
+    // Two ticks: the kernel moves the coarse time in whole ticks, so what is left of a tick at the last update comes on
+    // top of the time since (7.2ms behind was measured with a tick of 4ms).
+    system_time_source() noexcept : coarse_resolution_(2 * coarse_clock_tick()) {
+        at_fork(nullptr, nullptr, &forget_parents_timers);
     }
 
-    /// std::chrono::steady_clock; on Linux without the detour through the C++ library.
+    /// std::chrono::steady_clock.
     time_point now() const noexcept override { return steady_now(); }
 
     /// The kernel's time of the last tick, or now() where there is none. A machine that stalls (a virtual
     /// one that is not scheduled) can fall further behind than coarse_resolution() for as long as it does.
     time_point coarse_now() const noexcept override {
-#if defined(__linux__)
-        if (coarse_resolution_ != duration{0}) return read(CLOCK_MONOTONIC_COARSE);
-#endif
-        return now();
+        return coarse_resolution_ != duration{0} ? time_point{read_coarse_clock()} : now();
     }
 
     duration coarse_resolution() const noexcept override { return coarse_resolution_; }
@@ -59,7 +44,7 @@ public:
     bool sleep_until(time_point until, std::stop_token stop) override {
         if (stop.stop_requested()) return false;
         if (stop.stop_possible()) return sleep_stoppable(until, stop);
-        while (now() < until) sleep_once(until);
+        while (now() < until) sleep_once(until.time_since_epoch());
         return true;
     }
 
@@ -74,37 +59,7 @@ public:
     bool is_steady_clock() const noexcept override { return true; }
 
 private:
-#if defined(__linux__)
-    static duration duration_of(const timespec& t) noexcept {
-        return std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec};
-    }
-    static time_point read(clockid_t clock) noexcept {
-        timespec t; // filled for every clock that exists, and only such are read
-        clock_gettime(clock, &t);
-        return time_point{duration_of(t)};
-    }
-#endif
-
-    static time_point steady_now() noexcept {
-#if defined(__linux__)
-        return read(CLOCK_MONOTONIC);
-#else
-        return std::chrono::steady_clock::now();
-#endif
-    }
-
-    /// May return early, for instance because a signal was handled.
-    static void sleep_once(time_point until) {
-#if defined(__linux__)
-        constexpr std::int64_t furthest = std::numeric_limits<std::time_t>::max();
-        const std::int64_t ticks = until.time_since_epoch().count(); // positive: later than now()
-        const timespec moment{static_cast<std::time_t>(std::min(ticks / std::nano::den, furthest)),
-                              static_cast<long>(ticks % std::nano::den)};
-        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, nullptr);
-#else
-        std::this_thread::sleep_until(until);
-#endif
-    }
+    static time_point steady_now() noexcept { return time_point{read_steady_clock()}; }
 
     bool sleep_stoppable(time_point until, const std::stop_token& stop) const {
         waitable_mutex gate;
@@ -147,9 +102,7 @@ private:
     static void start_runner(timer_queue& queue) {
         const signals_blocked inherited_by_the_thread;
         thread([&queue] {
-#if defined(__linux__)
-            pthread_setname_np(pthread_self(), "resilience");
-#endif
+            name_this_thread("resilience");
             queue.run(&steady_now);
         }).detach();
     }
@@ -162,7 +115,7 @@ private:
         }
     }
 
-    duration coarse_resolution_{0};
+    const duration coarse_resolution_;
     // Null until first needed, and again in a forked child.
     static inline atomic<timer_queue*> timers_{nullptr};
     // Written only while a forked child has a single thread.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/config.hpp>
+#include <resilience/detail/platform.hpp>
 
 #include <chrono>
 #include <functional>
@@ -18,7 +19,7 @@ using time_point = std::chrono::time_point<std::chrono::steady_clock, duration>;
 /// `at + by`, held at the ends of the range instead of wrapping into the past.
 constexpr time_point saturating_add(time_point at, duration by) noexcept {
     duration::rep sum = 0;
-    if (__builtin_add_overflow(at.time_since_epoch().count(), by.count(), &sum)) {
+    if (detail::add_overflows(at.time_since_epoch().count(), by.count(), sum)) {
         return by > duration{0} ? time_point::max() : time_point::min();
     }
     return time_point{duration{sum}};
@@ -27,7 +28,8 @@ constexpr time_point saturating_add(time_point at, duration by) noexcept {
 /// `to - from`, held at the ends of the range.
 constexpr duration saturating_sub(time_point to, time_point from) noexcept {
     duration::rep difference = 0;
-    if (__builtin_sub_overflow(to.time_since_epoch().count(), from.time_since_epoch().count(), &difference)) {
+    if (detail::subtract_overflows(to.time_since_epoch().count(), from.time_since_epoch().count(),
+                                   difference)) {
         return to > from ? duration::max() : duration::min();
     }
     return duration{difference};

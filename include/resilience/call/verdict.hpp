@@ -50,17 +50,4 @@ inline verdict default_verdict(const failure& f) noexcept {
     return judged == verdict::failure && f.exception_is<std::bad_alloc>() ? verdict::ignored : judged;
 }
 
-namespace detail {
-
-/// What a retry asks of a failure first.
-struct failure_in_short {
-    verdict judged;
-    bool has_hint; ///< of when to come back
-};
-inline failure_in_short in_short(const failure& f) noexcept {
-    return {resilience::default_verdict(f), f.retry_after().has_value()};
-}
-
-} // namespace detail
-
 }} // namespace resilience::RESILIENCE_ABI

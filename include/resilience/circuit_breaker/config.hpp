@@ -9,12 +9,10 @@
 #include <resilience/mechanism/breaker_machine.hpp>
 #include <resilience/mechanism/breaker_rules.hpp>
 
-#include <charconv>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <variant>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
@@ -94,14 +92,10 @@ struct text_form<std::variant<count_window, time_window>> {
     static constexpr std::string_view accepted = "a number of calls such as 100, or a time such as 60s";
     static bool parse(std::string_view text, std::variant<count_window, time_window>& value) {
         unsigned calls = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), calls);
-        if (error == std::errc{} && end == text.data() + text.size()) {
-            value = count_window{calls};
-            return true;
-        }
         duration length{};
-        if (!detail::parse_duration(text, length)) return false;
-        value = time_window{length};
+        if (detail::parse_whole(text, calls)) value = count_window{calls};
+        else if (detail::parse_duration(text, length)) value = time_window{length};
+        else return false;
         return true;
     }
     static setting_value show(const std::variant<count_window, time_window>& value) {

@@ -22,7 +22,7 @@ struct breaker_word {
     static constexpr std::uint64_t by_time = 0x10;    // successes enter a time window
     static constexpr std::uint64_t waiting = 0x20;    // the next success may trip: take the mutex
     static constexpr std::uint64_t timed = 0x40;      // calls are timed, to find the slow ones
-    static constexpr std::uint64_t examined = 0x80;   // a predicate looks at values: take the long way
+    static constexpr std::uint64_t examined = 0x80;   // a predicate looks at values: take the full path
     static constexpr unsigned version_shift = 8;
     static constexpr unsigned generation_shift = 24;
 

@@ -21,7 +21,7 @@ inline const circuit_breaker_config& breaker_core::config_of(const breaker_permi
     return config_.of_version(version);
 }
 
-__attribute__((noinline)) inline void breaker_core::succeed_with_care(const breaker_permit& permit) {
+RESILIENCE_NOINLINE inline void breaker_core::succeed_with_care(const breaker_permit& permit) {
     const std::uint64_t word = word_.load(std::memory_order_acquire);
     const bool same_epoch = breaker_word::generation(word) == breaker_word::generation(permit.word);
     const auto plain = breaker_word::state_mask | breaker_word::waiting | breaker_word::timed;

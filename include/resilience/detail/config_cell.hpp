@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
-#include <vector>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -18,6 +17,12 @@ public:
     explicit config_cell(Config config) {
         replace(std::move(config));
         declared_ = &get();
+    }
+    config_cell(const config_cell&) = delete;
+    config_cell& operator=(const config_cell&) = delete;
+    /// One by one: the list may be longer than a stack is deep.
+    ~config_cell() {
+        while (newest_ != nullptr) newest_ = std::move(newest_->older);
     }
 
     /// Acquire: pairs with the release in replace(), so that the fields are seen as they were written.
@@ -33,14 +38,16 @@ public:
     // Callers of these two hold a lock of their own against each other.
 
     void replace(Config config) {
-        kept_.push_back(std::make_unique<const entry>(
-            entry{std::move(config), static_cast<std::uint16_t>(kept_.size())}));
-        current_.store(kept_.back().get(), std::memory_order_release);
+        const std::uint16_t version =
+            newest_ != nullptr ? static_cast<std::uint16_t>(newest_->version + 1) : 0;
+        newest_ = std::make_unique<entry>(entry{std::move(config), version, std::move(newest_)});
+        current_.store(newest_.get(), std::memory_order_release);
     }
     /// The config of a version that was in force; the youngest if the number has come round.
     const Config& of_version(std::uint16_t version) const noexcept {
-        const auto age = static_cast<std::uint16_t>(kept_.back()->version - version);
-        return kept_[kept_.size() - 1 - age]->config;
+        const entry* found = newest_.get();
+        while (found->version != version && found->older != nullptr) found = found->older.get();
+        return found->config;
     }
 
     /// The first one. Needs no lock.
@@ -50,11 +57,12 @@ private:
     struct entry {
         Config config;
         std::uint16_t version;
+        std::unique_ptr<entry> older;
     };
 
-    // Invariant: points to an element of kept_, of which none is ever removed.
+    // Invariant: points to newest_, or to one that it has been; none is destroyed before the cell is.
     atomic<const entry*> current_{nullptr};
-    std::vector<std::unique_ptr<const entry>> kept_;
+    std::unique_ptr<entry> newest_;    // a list: a container would cost the compiler more than all the rest
     const Config* declared_ = nullptr; // set once, before anybody else knows the cell
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/config.hpp>
+#include <resilience/detail/platform.hpp>
 
 #include <array>
 #include <chrono>
@@ -41,6 +42,21 @@ constexpr bool parse_decimal(std::string_view text, unsigned shift, double& valu
     return true;
 }
 
+/// Reads a whole number of an unsigned type; one that does not fit is refused.
+template <class Number>
+constexpr bool parse_whole(std::string_view text, Number& value) noexcept {
+    Number number = 0;
+    for (const char c : text) {
+        if (c < '0' || c > '9') return false;
+        const auto digit = static_cast<Number>(c - '0');
+        if (number > (static_cast<Number>(-1) - digit) / 10) return false;
+        number = static_cast<Number>(number * 10 + digit);
+    }
+    if (text.empty()) return false;
+    value = number;
+    return true;
+}
+
 /// Reads `500ms` or `1.5s`; a number without a unit is refused, and so is what does not fit. Exact;
 /// what is smaller than a nanosecond is cut off.
 constexpr bool parse_duration(std::string_view text, std::chrono::nanoseconds& value) noexcept {
@@ -60,13 +76,12 @@ constexpr bool parse_duration(std::string_view text, std::chrono::nanoseconds& v
     if (scale == 0 || !split_decimal(text.substr(0, end), parts)) return false;
     rep total = 0;
     for (const char c : parts.whole) {
-        if (__builtin_mul_overflow(total, 10, &total) || __builtin_add_overflow(total, c - '0', &total))
-            return false;
+        if (multiply_overflows(total, 10, total) || add_overflows(total, c - '0', total)) return false;
     }
-    if (__builtin_mul_overflow(total, scale, &total)) return false;
+    if (multiply_overflows(total, scale, total)) return false;
     for (const char c : parts.fraction) {
         scale /= 10;
-        if (__builtin_add_overflow(total, (c - '0') * scale, &total)) return false;
+        if (add_overflows(total, (c - '0') * scale, total)) return false;
     }
     value = std::chrono::nanoseconds{total};
     return true;

@@ -4,9 +4,12 @@
 #include <resilience/detail/immortal.hpp>
 #include <resilience/detail/sync.hpp>
 
+#include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
+#include <utility>
+#include <vector>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -21,12 +24,27 @@ public:
     const std::string& str() const noexcept { return text_ != nullptr ? *text_ : empty(); }
 
 private:
+    /// All names, in an open-addressed table: <unordered_set> would cost every user's compiler more than this costs us.
     struct pool {
-        struct hash : std::hash<std::string_view> {
-            using is_transparent = void;
-        };
         detail::mutex mutex;
-        std::unordered_set<std::string, hash, std::equal_to<>> names; // guarded by mutex
+        std::vector<const std::string*> table{
+            std::vector<const std::string*>(64)}; // guarded by mutex, as is what follows
+        std::size_t count = 0;
+
+        /// The place of the name, or the free one where it belongs.
+        static const std::string*& place(std::vector<const std::string*>& in,
+                                         std::string_view text) noexcept {
+            std::size_t at = std::hash<std::string_view>{}(text) & (in.size() - 1);
+            while (in[at] != nullptr && *in[at] != text) at = (at + 1) & (in.size() - 1);
+            return in[at];
+        }
+        void grow() {
+            std::vector<const std::string*> larger(table.size() * 2);
+            for (const std::string* known : table) {
+                if (known != nullptr) place(larger, *known) = known;
+            }
+            table = std::move(larger);
+        }
     };
 
     static const std::string& empty() noexcept {
@@ -36,8 +54,12 @@ private:
     static const std::string& intern(std::string_view text) {
         static pool& names = *new pool; // leaked: usable in static destructors
         const lock_guard lock(names.mutex);
-        if (auto found = names.names.find(text); found != names.names.end()) return *found;
-        return *names.names.emplace(text).first;
+        if (const std::string* known = pool::place(names.table, text)) return *known;
+        if (2 * names.count >= names.table.size()) names.grow();
+        const std::string*& place = pool::place(names.table, text);
+        place = new const std::string(text);
+        ++names.count;
+        return *place;
     }
 
     const std::string* text_ = nullptr; // null for the empty name

@@ -2,10 +2,7 @@
 #pragma once
 
 #include <resilience/config.hpp>
-
-#if RESILIENCE_EXCEPTIONS
-#include <cxxabi.h>
-#endif
+#include <resilience/detail/platform.hpp>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -18,7 +15,7 @@ bool returned(F&& f) {
     try {
         f();
         return true;
-    } catch (abi::__forced_unwind&) {
+    } catch (forced_unwind&) {
         throw;
     } catch (...) {
         return false;

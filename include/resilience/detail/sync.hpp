@@ -11,7 +11,8 @@
 #include RESILIENCE_SYNC_HEADER
 #else
 
-#include <pthread.h>
+#include <resilience/detail/platform.hpp>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -31,10 +32,11 @@ public:
     // The count changes before the gate is entered and after it is left: a signal handler that forks in between must
     // not wait for its own thread.
     static void enter() noexcept {
-        if (held_++ == 0) pthread_rwlock_rdlock(&gate_);
+        if (can_fork && held_++ == 0) gate_.lock_shared();
     }
     static void leave() noexcept {
-        if (held_ == 1) pthread_rwlock_unlock(&gate_);
+        if (!can_fork) return;
+        if (held_ == 1) gate_.unlock();
         --held_;
     }
     /// Another number in every forked child: what has another one was begun by threads that may be gone.
@@ -44,26 +46,19 @@ private:
     // The thread that forks holds the gate meanwhile as if by enter(): handlers of others may use policies. No code of
     // the user's runs under our mutexes, so it holds none itself.
     static void before_fork() noexcept {
-        if (held_++ == 0) pthread_rwlock_wrlock(&gate_);
+        if (held_++ == 0) gate_.lock();
     }
     static void in_child() noexcept {
-        // A new one: the old one counts the parent's threads that wait for it.
-        if (held_ == 1) gate_ = fresh;
+        if (held_ == 1) gate_.renew();
         --held_;
         process_.store(process_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
 
-#if defined(PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP)
-    // glibc's usual one lets no writer in while readers keep coming.
-    static constexpr pthread_rwlock_t fresh = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-#else
-    static constexpr pthread_rwlock_t fresh = PTHREAD_RWLOCK_INITIALIZER;
-#endif
-    static inline constinit pthread_rwlock_t gate_ = fresh;
+    static inline constinit fork_lock gate_{};
     static inline constinit thread_local unsigned held_ = 0; // mutexes that this thread holds or waits for
     static inline constinit std::atomic<std::uint32_t> process_{0}; // written while there is one thread
     // When the program starts, not at first use: a fork that is under way then would miss the handlers.
-    static inline const bool prepared_ = pthread_atfork(&before_fork, &leave, &in_child) == 0;
+    static inline const bool prepared_ = at_fork(&before_fork, &leave, &in_child);
 };
 
 /// The mutex to take unless a condition variable waits on it: a forked child never finds it held.

@@ -2,12 +2,10 @@
 #pragma once
 
 #include <resilience/config.hpp>
+#include <resilience/detail/platform.hpp>
 
-#include <cxxabi.h>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <typeinfo>
@@ -35,13 +33,7 @@ inline std::string said(const char* text) { return text != nullptr ? text : ""; 
 
 /// A type's name as the programmer wrote it, without our inline namespace. Costs some 300 ns.
 inline std::string demangled(const char* name) {
-    int status = 0;
-    struct freed {
-        void operator()(char* p) const noexcept { std::free(p); }
-    };
-    std::unique_ptr<char, freed> demangled(abi::__cxa_demangle(name, nullptr, nullptr, &status));
-    std::string text = status == 0 && demangled ? demangled.get() : name; // may throw
-    demangled.reset();
+    std::string text = demangled_name(name).get();
 #define RESILIENCE_TEXT_(x) #x "::"
 #define RESILIENCE_TEXT(x) RESILIENCE_TEXT_(x)
     constexpr std::string_view inner = RESILIENCE_TEXT(RESILIENCE_ABI);

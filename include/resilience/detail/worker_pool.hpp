@@ -2,10 +2,9 @@
 #pragma once
 
 #include <resilience/config.hpp>
-#include <resilience/detail/signals_blocked.hpp>
+#include <resilience/detail/platform.hpp>
 #include <resilience/detail/sync.hpp>
 
-#include <pthread.h>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -42,7 +41,7 @@ public:
         if (current != nullptr) return *current;
         // Not a static's constructor: a child forked meanwhile would wait for its end. Twice does no harm.
         if (!prepared_.load(std::memory_order_acquire)) {
-            pthread_atfork(nullptr, nullptr, &forget_parents_threads);
+            at_fork(nullptr, nullptr, &forget_parents_threads);
             prepared_.store(true, std::memory_order_release);
         }
         auto* const fresh = new worker_pool(parents_);
@@ -98,9 +97,7 @@ private:
     ~worker_pool() = default;
 
     void serve(worker& me) {
-#if defined(__linux__)
-        pthread_setname_np(pthread_self(), "resilience-work");
-#endif
+        name_this_thread("resilience-work");
         auto work = std::move(me.work);
         for (;;) {
             work->run();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/time.hpp>
+#include <resilience/detail/platform.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -251,7 +252,7 @@ private:
     /// the bucket full moves it to 3s, the tenth to 30s; the eleventh may go at 30s - 9 * 3s = 3s.
     time_point token_at() const noexcept {
         duration::rep slack = 0;
-        if (__builtin_mul_overflow(interval_.count(), limits_.burst - 1, &slack)) return time_point::min();
+        if (detail::multiply_overflows(interval_.count(), limits_.burst - 1, slack)) return time_point::min();
         return saturating_add(free_from_, -duration{slack});
     }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/time.hpp>
+#include <resilience/detail/platform.hpp>
 
 #include <algorithm>
 #include <array>
@@ -92,7 +93,7 @@ constexpr duration raw_delay(const backoff_schedule& s, unsigned n, duration bas
     switch (s.strategy) {
     case backoff::linear: {
         duration::rep product = 0;
-        if (__builtin_mul_overflow(base.count(), n, &product)) return cap;
+        if (multiply_overflows(base.count(), n, product)) return cap;
         return std::min(duration{product}, cap);
     }
     case backoff::exponential: {

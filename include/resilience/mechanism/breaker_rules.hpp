@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/time.hpp>
+#include <resilience/detail/wide_product.hpp>
 #include <resilience/mechanism/count_tally.hpp>
 #include <resilience/mechanism/failure_window.hpp>
 #include <resilience/mechanism/tally.hpp>
@@ -48,11 +49,11 @@ struct breaker_rules_config {
 /// Whether `part` of `total` is at least `share`. In integers of billionths: a share such as 0.07 has no
 /// exact double, and 7 of 100 must meet it (sony/gobreaker and cep21/circuit had to mend the like).
 constexpr bool reaches(std::uint64_t part, std::uint64_t total, double share) noexcept {
-    __extension__ using wide = unsigned __int128; // 64 bits would do for windows of up to 1.8e10 results
     constexpr std::uint64_t billion = 1'000'000'000;
     // NOLINTNEXTLINE(bugprone-incorrect-roundings): a share is not negative, and std::lround not constexpr
     const auto wanted = std::max<std::uint64_t>(static_cast<std::uint64_t>(share * 1e9 + 0.5), 1);
-    return static_cast<wide>(part) * billion >= static_cast<wide>(wanted) * total;
+    // 64 bits would do for windows of up to 1.8e10 results.
+    return detail::wide_product(part, billion) >= detail::wide_product(wanted, total);
 }
 
 /// What a closed circuit remembers, and whether it is enough to trip. Pure: the moment, the position in

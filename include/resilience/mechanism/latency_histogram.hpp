@@ -3,7 +3,6 @@
 
 #include <resilience/call/time.hpp>
 
-#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -30,8 +29,9 @@ public:
                                                      std::chrono::seconds{10}};
 
     constexpr void record(duration took) noexcept {
-        const auto bucket = std::ranges::lower_bound(bounds, took) - bounds.begin();
-        ++buckets_[static_cast<std::size_t>(bucket)];
+        std::size_t bucket = 0;
+        while (bucket < bounds.size() && bounds[bucket] < took) ++bucket;
+        ++buckets_[bucket];
         sum_ = saturating_add(time_point{sum_}, took).time_since_epoch();
     }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/time.hpp>
+#include <resilience/detail/platform.hpp>
 #include <resilience/detail/text.hpp>
 #include <resilience/mechanism/time_buckets.hpp>
 
@@ -102,9 +103,9 @@ private:
         std::int64_t earned = 0;
         std::int64_t spent = 0;
         std::int64_t left = 0;
-        if (__builtin_mul_overflow(counted.total - counted.failed, per_call_, &earned)) earned = most;
-        if (__builtin_mul_overflow(counted.failed, one_retry, &spent)) spent = most;
-        if (__builtin_add_overflow(earned - spent, reserve_, &left)) left = most;
+        if (detail::multiply_overflows(counted.total - counted.failed, per_call_, earned)) earned = most;
+        if (detail::multiply_overflows(counted.failed, one_retry, spent)) spent = most;
+        if (detail::add_overflows(earned - spent, reserve_, left)) left = most;
         return left;
     }
 

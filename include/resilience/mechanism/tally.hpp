@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/config.hpp>
+#include <resilience/detail/platform.hpp>
 
 #include <cstdint>
 
@@ -29,7 +30,7 @@ struct tally {
 private:
     static constexpr std::uint64_t sum(std::uint64_t a, std::uint64_t b) noexcept {
         std::uint64_t both = 0;
-        return __builtin_add_overflow(a, b, &both) ? ~std::uint64_t{0} : both;
+        return detail::add_overflows(a, b, both) ? ~std::uint64_t{0} : both;
     }
     constexpr double share(std::uint64_t part) const noexcept {
         return total == 0 ? -1.0 : static_cast<double>(part) / static_cast<double>(total);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/time.hpp>
+#include <resilience/detail/platform.hpp>
 #include <resilience/mechanism/tally.hpp>
 
 #include <algorithm>
@@ -121,7 +122,7 @@ private:
 
     time_point start_of(std::uint64_t number) const noexcept {
         duration::rep since = 0;
-        if (__builtin_mul_overflow(number - first_, width_.count(), &since)) return time_point::max();
+        if (detail::multiply_overflows(number - first_, width_.count(), since)) return time_point::max();
         return saturating_add(origin_, duration{since});
     }
 

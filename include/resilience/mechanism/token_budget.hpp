@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/config.hpp>
+#include <resilience/detail/platform.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -44,7 +45,7 @@ public:
 
     void succeeded(std::uint64_t attempts = 1) noexcept {
         std::int64_t gained = 0;
-        if (__builtin_mul_overflow(attempts, per_success_, &gained)) gained = most_;
+        if (detail::multiply_overflows(attempts, per_success_, gained)) gained = most_;
         tokens_ += std::min(gained, most_ - tokens_);
     }
     void failed() noexcept { tokens_ = std::max<std::int64_t>(tokens_ - one_token, 0); }

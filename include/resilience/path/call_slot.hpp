@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/attempt_result.hpp>
 #include <resilience/call/call_context.hpp>
 #include <resilience/call/outcome.hpp>
 #include <resilience/call/rejection.hpp>
@@ -11,24 +12,81 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Where a call leaves its outcome, whatever its type.
+/// Where a call leaves its outcome, whatever its type: what the walk and the drivers work on.
 class call_slot {
 public:
-    virtual attempt_result result() const = 0;
-    virtual void fail(failure why) noexcept = 0;
+    /// What policies see of the outcome.
+    attempt_result result() const {
+        attempt_result r = seen();
+        if (raced_until_ != time_point::min()) r.raced(raced_until_, lost_);
+        return r;
+    }
+    const outcome_storage& outcome() const noexcept { return *outcome_; }
+    /// A policy's failure takes the outcome's place.
+    void fail(failure why) noexcept {
+        replaced();
+        put(std::move(why));
+    }
     /// The next attempt was refused: the failure of the one before, if there was one, is the cause.
-    virtual void refuse(failure why) noexcept = 0;
+    void refuse(failure why) noexcept {
+        if (outcome_->has_failure()) // where there is no memory for the cause, without
+            returned([&] { why.follow(outcome_->why()); });
+        fail(std::move(why));
+    }
     /// The call keeps the outcome of the attempt before; one that never had any was cancelled.
-    virtual void stand() noexcept = 0;
-    /// Another outcome than that of the attempt has been left in the slot, by other means than these.
-    virtual void revised() noexcept = 0;
-    /// The slot as the type of that name (a typed_slot<R>, or what a task's driver adds), if it is one.
+    void stand() noexcept {
+        if (outcome_->is_empty()) fail(rejection{.code = errc::cancelled});
+    }
+    /// A policy that knows the type has put another outcome in the attempt's place.
+    void replaced() noexcept {
+        raced_until_ = time_point::min();
+        is_replaced_ = true;
+    }
+    /// Whether that has happened since the last look.
+    bool take_replaced() noexcept { return std::exchange(is_replaced_, false); }
+
+    /// Before an attempt: a failing value that owns something is gone before the next one begins.
+    void begin_attempt() noexcept {
+        clear();
+        raced_until_ = time_point::min();
+    }
+    /// If the attempt was stopped by its deadline and reports cancellation, it has timed out.
+    bool time_out_if_cancelled() noexcept {
+        if (!outcome_->has_failure() || !outcome_->why().is_cancellation()) return false;
+        put(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
+        return true;
+    }
+    /// The attempt has lost against its deadline.
+    void lost_against(time_point deadline) noexcept {
+        raced_until_ = deadline;
+        lost_ = true;
+    }
+    /// The attempt has finished before its deadline.
+    void finished_before(time_point deadline) noexcept {
+        raced_until_ = deadline;
+        lost_ = false;
+    }
+
+    /// The slot as the type of that name (a typed_slot<R>, or a task's), if it is one.
     virtual void* as(const std::type_info& type) noexcept = 0;
     /// The result's type, for messages.
     virtual const std::type_info& type() const noexcept = 0;
+    /// Whether a policy has left a task whose outcome takes the place of the attempt's.
+    virtual bool has_answer() const noexcept { return false; }
 
 protected:
+    explicit call_slot(const outcome_storage& outcome) noexcept : outcome_(&outcome) {}
     ~call_slot() = default;
+
+private:
+    virtual attempt_result seen() const = 0;
+    virtual void put(failure why) noexcept = 0;
+    virtual void clear() noexcept = 0;
+
+    const outcome_storage* outcome_;
+    time_point raced_until_ = time_point::min(); // the deadline of a race that was decided; min(): none was
+    bool lost_ = false;
+    bool is_replaced_ = false;
 };
 
 /// The same for those who know the result's type.
@@ -37,71 +95,21 @@ class typed_slot : public call_slot {
 public:
     using result_type = R;
 
-    explicit typed_slot(outcome<R>& out) noexcept : out_(&out) {}
+    explicit typed_slot(resilience::outcome<R>& out) noexcept : call_slot(out.storage()), out_(&out) {}
 
-    outcome<R>& out() noexcept { return *out_; }
+    resilience::outcome<R>& out() noexcept { return *out_; }
 
-    attempt_result result() const override { return out_->result(); }
-    void fail(failure why) noexcept override { out_->fail(std::move(why)); }
-    void refuse(failure why) noexcept override {
-        if (out_->has_failure()) // where there is no memory for the cause, without
-            returned([&] { why.follow(out_->error()); });
-        out_->fail(std::move(why));
-    }
-    void stand() noexcept override {
-        if (out_->is_empty()) out_->fail(rejection{.code = errc::cancelled});
-    }
-    void revised() noexcept override {}
     void* as(const std::type_info& type) noexcept override {
         return type == typeid(typed_slot<R>) ? this : nullptr;
     }
     const std::type_info& type() const noexcept override { return typeid(R); }
 
-protected:
-    ~typed_slot() = default;
-
 private:
-    outcome<R>* out_;
-};
+    attempt_result seen() const override { return out_->result(); }
+    void put(failure why) noexcept override { out_->fail(std::move(why)); }
+    void clear() noexcept override { out_->clear(); }
 
-/// What a blocking driver works on. `Run` is called with (outcome<R>&, call_context&).
-template <class R, class Run>
-class typed_attempt final : public typed_slot<R> {
-public:
-    typed_attempt(outcome<R>& out, Run& run) noexcept : typed_slot<R>(out), run_(&run) {}
-
-    /// Drops the outcome before and runs the callable; exceptions become the outcome.
-    void run(call_context& ctx) {
-        this->out().clear(); // a failing value that owns something is gone before the next attempt begins
-        (*run_)(this->out(), ctx);
-        has_run(ctx);
-    }
-    /// What was asked to end by its deadline, and says that it was cancelled, has timed out.
-    void has_run(const call_context& ctx) noexcept {
-        stopped_at_ = time_point::min();
-        if (this->out().has_failure() && ctx.stopped_by_deadline()) time_out(ctx.deadline());
-    }
-
-    attempt_result result() const override {
-        attempt_result r = typed_slot<R>::result();
-        if (stopped_at_ != time_point::min() && !r.succeeded()) r.raced(stopped_at_, true);
-        return r;
-    }
-    void fail(failure why) noexcept override {
-        stopped_at_ = time_point::min(); // another outcome than that of the attempt
-        typed_slot<R>::fail(std::move(why));
-    }
-    void revised() noexcept override { stopped_at_ = time_point::min(); }
-
-private:
-    RESILIENCE_COLD void time_out(time_point deadline) noexcept {
-        if (!this->out().error().is_cancellation()) return;
-        this->out().fail(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
-        stopped_at_ = deadline;
-    }
-
-    Run* run_;
-    time_point stopped_at_ = time_point::min(); // not by its deadline
+    resilience::outcome<R>* out_;
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -6,91 +6,44 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <tuple>
+#include <type_traits>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-template <std::size_t I, class Call>
-struct kept_call {
-    Call kept;
+/// A policy's per-call object behind a table of functions.
+class erased_call {
+public:
+    virtual admission admit(call_context& ctx) = 0;
+    virtual settlement settle(const attempt_result& result, call_context& ctx) = 0;
+    /// The call ended before any policy was asked: nothing was admitted, nothing is to be settled.
+    virtual settlement never_began(const attempt_result&, call_context&) { return settlement::finish(); }
+
+    erased_call() noexcept = default;
+    erased_call(const erased_call&) = delete;
+    erased_call& operator=(const erased_call&) = delete;
+    virtual ~erased_call() = default;
 };
 
-template <class Indices, class... T>
-struct ticket_list;
-/// A tuple of tickets: an aggregate, so that they are made in place and never copied.
-template <std::size_t... I, class... T>
-struct ticket_list<std::index_sequence<I...>, T...> : kept_call<I, T>... {};
-template <class... P>
-using tickets_of = ticket_list<std::index_sequence_for<P...>, typename P::ticket...>;
-template <std::size_t I, class T>
-RESILIENCE_INLINE const T& ticket(const kept_call<I, T>& list) noexcept {
-    return list.kept;
-}
-/// Settles the tickets of an attempt that succeeded. Where a thread ends inside a listener that is told of it, those
-/// that follow are forgotten.
-template <class... P>
-RESILIENCE_INLINE void succeed_all(const tickets_of<P...>& tickets, const P&... policies) {
-    [&]<std::size_t... I>(std::index_sequence<I...>) RESILIENCE_INLINE_LAMBDA {
-#if RESILIENCE_EXCEPTIONS
-        if constexpr (sizeof...(P) > 1 && !(noexcept(policies.succeed(ticket<I>(tickets))) && ...)) {
-            std::size_t settled = 0; // or being settled
-            try {
-                ((++settled, policies.succeed(ticket<I>(tickets))), ...);
-            } catch (...) {
-                ((I < settled ? void() : policies.abandon(ticket<I>(tickets))), ...);
-                throw;
-            }
-            return;
-        }
-#endif
-        (policies.succeed(ticket<I>(tickets)), ...);
-    }(std::index_sequence_for<P...>{});
-}
-
-/// The per-call object of a policy, in the way that the policy makes it.
-template <class P, class Slot>
-auto begin_call(const P& policy, call_context& ctx, Slot& slot) {
-    if constexpr (answering<P>) return policy.begin(ctx, slot);
-    else return policy.begin(ctx);
-}
-template <class P, class Slot>
-using call_of =
-    decltype(begin_call(std::declval<const P&>(), std::declval<call_context&>(), std::declval<Slot&>()));
-
-template <class Indices, class... Call>
-class call_list;
-/// The per-call objects of policies that are known at compile time. Made in place, so that they need not
-/// be movable.
-template <std::size_t... I, class... Call>
-class call_list<std::index_sequence<I...>, Call...> : kept_call<I, Call>... {
+/// Made in place, so that the per-call object need not be movable.
+template <class Call>
+class erased_call_of final : public erased_call {
 public:
-    template <class... Make>
-    explicit call_list(Make&&... make) : kept_call<I, Call>{make()}... {}
+    template <class Make>
+    explicit erased_call_of(const Make& make) : call_(make()) {}
 
-    static constexpr std::size_t size() noexcept { return sizeof...(Call); }
-    admission admit(std::size_t i, call_context& ctx) {
-        return visit<0>(i, [&](auto& call) { return call.admit(ctx); });
+    admission admit(call_context& ctx) override { return call_.admit(ctx); }
+    settlement settle(const attempt_result& result, call_context& ctx) override {
+        return call_.settle(result, ctx);
     }
-    settlement settle(std::size_t i, const attempt_result& result, call_context& ctx) {
-        return visit<0>(i, [&](auto& call) { return call.settle(result, ctx); });
-    }
-    settlement never_began(std::size_t i, const attempt_result& result, call_context& ctx) {
-        return visit<0>(i, [&](auto& call) { return call_never_began(call, result, ctx); });
+    settlement never_began(const attempt_result& result, call_context& ctx) override {
+        if constexpr (requires { call_.never_began(result, ctx); }) return call_.never_began(result, ctx);
+        else return settlement::finish();
     }
 
 private:
-    template <std::size_t At, class F>
-    auto visit(std::size_t i, const F& f) {
-        using mine = std::tuple_element_t<At, std::tuple<Call...>>;
-        if constexpr (At + 1 < sizeof...(Call)) {
-            if (i != At) return visit<At + 1>(i, f);
-        }
-        return f(static_cast<kept_call<At, mine>&>(*this).kept);
-    }
+    Call call_;
 };
-template <class... Call>
-using calls_of = call_list<std::index_sequence_for<Call...>, Call...>;
 
 /// What a driver has to do next.
 enum class step : std::uint8_t {
@@ -101,83 +54,150 @@ enum class step : std::uint8_t {
 };
 
 /// The walk through the per-call objects of a pipeline: asked inwards, settled outwards. It decides what
-/// comes next and never waits: how to wait is the driver's, so that one walk serves every driver, and both
-/// pipelines that are known at compile time and those that are put together at run time.
-template <class Calls>
-class call_steps {
+/// comes next and never waits: how to wait is the driver's. One walk serves every driver, and pipelines that are
+/// known at compile time as well as those that are put together at run time.
+class call_walk {
 public:
-    template <class... Make>
-    explicit call_steps(Make&&... make) : calls_(std::forward<Make>(make)...) {}
+    /// `calls`: the per-call objects, outermost first; kept by whoever makes the walk.
+    call_walk(erased_call* const* calls, std::size_t count, call_slot& slot, call_context& ctx) noexcept
+        : calls_(calls), count_(count), slot_(&slot), ctx_(&ctx) {}
 
-    step begin(call_slot& slot, call_context& ctx) { return admit_from(0, slot, ctx); }
-    /// The call may not begin, and says so in the slot: those who would answer it are told, nobody else.
-    step never_began(call_slot& slot, call_context& ctx) {
+    /// Asks for the first attempt.
+    step begin() { return admit_from(0); }
+    /// The call may not begin, and says so in the slot: policies that replace outcomes are told, nobody else.
+    step never_began() {
         began_ = false;
-        return settle_from(calls_.size(), slot, ctx);
+        return settle_from(count_);
     }
     /// After the attempt has run.
-    step settle(call_slot& slot, call_context& ctx) { return settle_from(calls_.size(), slot, ctx); }
-    /// After the wait: whoever asked for it is asked again.
-    step resume(call_slot& slot, call_context& ctx) { return admit_from(waiting_, slot, ctx); }
-    /// After the answer has come: whoever gave it is told what became of it.
-    step answered(call_slot& slot, call_context& ctx) { return settle_from(waiting_ + 1, slot, ctx); }
+    step settle() { return settle_from(count_); }
+    /// After the wait: the policy that asked for it is asked again.
+    step resume() { return admit_from(waiting_); }
+    /// After the answer has come: the policy that gave it is told how it ended.
+    step answered() { return settle_from(waiting_ + 1); }
 
     duration delay() const noexcept { return delay_; }
-    /// Once done: no attempt will be admitted before this moment.
-    time_point not_before() const noexcept { return not_before_; }
 
 private:
-    step admit_from(std::size_t i, call_slot& slot, call_context& ctx) {
-        for (; i < calls_.size(); ++i) {
-            admission a = calls_.admit(i, ctx);
+    step admit_from(std::size_t i) {
+        for (; i < count_; ++i) {
+            admission a = calls_[i]->admit(*ctx_);
             switch (a.what()) {
             case admission::kind::go: continue;
             case admission::kind::wait: return wait_at(i, a.delay());
-            case admission::kind::reject: slot.refuse(std::move(a.why())); break;
-            case admission::kind::stand: slot.stand(); break;
-            case admission::kind::answer: return answer_at(i);
+            case admission::kind::reject: slot_->refuse(std::move(a.why())); break;
+            case admission::kind::stand: slot_->stand(); break;
             }
-            return settle_from(i, slot, ctx);
+            return settle_from(i);
         }
         return step::attempt;
     }
     /// Settles the calls before `end`, from the inside outwards.
-    step settle_from(std::size_t end, call_slot& slot, call_context& ctx) {
-        attempt_result result = slot.result();
+    step settle_from(std::size_t end) {
+        slot_->take_replaced();
+        attempt_result result = slot_->result();
         for (std::size_t i = end; i-- > 0;) {
-            settlement s = began_ ? calls_.settle(i, result, ctx) : calls_.never_began(i, result, ctx);
-            switch (s.what()) {
-            case settlement::kind::finish: break;
-            case settlement::kind::retry: return wait_at(i, s.delay());
-            case settlement::kind::answer: return answer_at(i);
-            case settlement::kind::replace: slot.fail(std::move(s.why())); [[fallthrough]];
-            case settlement::kind::revise: {
-                const time_point not_before = result.not_before();
-                result = slot.result();
-                result.postpone(not_before);
+            settlement s = began_ ? calls_[i]->settle(result, *ctx_) : calls_[i]->never_began(result, *ctx_);
+            if (slot_->has_answer()) {
+                waiting_ = i;
+                return step::answer;
             }
+            if (s.what() == settlement::kind::retry) return wait_at(i, s.delay());
+            if (s.what() == settlement::kind::replace) slot_->fail(std::move(s.why()));
+            if (slot_->take_replaced()) {
+                const time_point not_before = result.not_before();
+                result = slot_->result();
+                result.postpone(not_before);
             }
             result.postpone(s.not_before());
         }
-        not_before_ = result.not_before();
         return step::done;
     }
+    /// Without a delay the policy is asked again all the same, from the driver's loop: no stack grows.
     step wait_at(std::size_t i, duration delay) noexcept {
-        delay_ = delay; // none: asked again all the same, from the driver's loop, so that no stack grows
+        delay_ = delay;
         waiting_ = i;
         return step::wait;
     }
 
-    step answer_at(std::size_t i) noexcept {
-        waiting_ = i;
-        return step::answer;
-    }
-
-    Calls calls_;
+    erased_call* const* calls_;
+    std::size_t count_;
+    call_slot* slot_;
+    call_context* ctx_;
     duration delay_{0};
-    time_point not_before_ = time_point::min();
-    std::size_t waiting_ = 0;
+    std::size_t waiting_ = 0; // the policy that waits, or gave the answer
     bool began_ = true;
 };
+
+/// The per-call object of a policy, in the way that the policy makes it.
+template <class P, class Slot>
+auto begin_call(const P& policy, call_context& ctx, [[maybe_unused]] Slot& slot) {
+    if constexpr (step_policy<P>) return policy.begin(ctx);
+    else return policy.begin(ctx, slot);
+}
+
+/// Where the per-call object of a policy lies.
+template <std::size_t I, class P, class Slot>
+class call_at {
+public:
+    static constexpr std::size_t most = 1;
+
+    template <class Make>
+    call_at(std::integral_constant<std::size_t, I>, const Make& make) : call_(make) {}
+    void list(erased_call** calls, std::size_t& count) noexcept { calls[count++] = &call_; }
+
+private:
+    erased_call_of<decltype(begin_call(std::declval<const P&>(), std::declval<call_context&>(),
+                                       std::declval<Slot&>()))>
+        call_;
+};
+/// Of one that holds policies: those of all of them.
+template <std::size_t I, holds_policies P, class Slot>
+class call_at<I, P, Slot> {
+public:
+    static constexpr std::size_t most = P::most_policies;
+
+    template <class Make>
+    call_at(std::integral_constant<std::size_t, I>, const Make& make) : calls_(make()) {}
+    void list(erased_call** calls, std::size_t& count) noexcept {
+        for (std::size_t i = 0; i < calls_.size(); ++i) calls[count++] = &calls_[i];
+    }
+
+private:
+    typename P::calls calls_;
+};
+
+/// The per-call objects of some policies, and the walk through them. `Slot` is the call's: policies that replace
+/// outcomes need its type.
+template <class Indices, class Slot, class... P>
+class calls_at;
+template <std::size_t... I, class Slot, class... P>
+class calls_at<std::index_sequence<I...>, Slot, P...> : call_at<I, P, Slot>... {
+public:
+    calls_at(call_context& ctx, Slot& slot, const P&... policies)
+        : call_at<I, P, Slot>(std::integral_constant<std::size_t, I>{},
+                              [&] { return begin_call(policies, ctx, slot); })...,
+          walk(list_, list_all(), slot, ctx) {}
+    /// For a call whose first attempt has run already, on the fast path.
+    template <class Permits>
+    calls_at(const Permits& permits, call_context& ctx, Slot& slot, const P&... policies)
+        : call_at<I, P, Slot>(std::integral_constant<std::size_t, I>{},
+                              [&] { return policies.resume(permits.template get<I>(), ctx); })...,
+          walk(list_, list_all(), slot, ctx) {}
+
+private:
+    std::size_t list_all() noexcept {
+        std::size_t count = 0;
+        (call_at<I, P, Slot>::list(list_, count), ...);
+        return count;
+    }
+
+    erased_call* list_[(std::size_t{1} + ... + call_at<I, P, Slot>::most)];
+
+public:
+    call_walk walk;
+};
+template <class Slot, class... P>
+using walk_through = calls_at<std::index_sequence_for<P...>, Slot, P...>;
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -2,30 +2,37 @@
 #pragma once
 
 #include <resilience/call/call_context.hpp>
-#include <resilience/path/owned_call.hpp>
 
 #include <functional>
-#include <future>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
+/// std::future and its kin: what has a value that comes later, to be waited for.
 template <class T>
-inline constexpr bool is_future = false;
-template <class T>
-inline constexpr bool is_future<std::future<T>> = true;
-template <class T>
-inline constexpr bool is_future<std::shared_future<T>> = true;
+concept future_like = requires(T& t) {
+    t.valid();
+    t.wait();
+    t.get();
+};
 
 template <class F, class... A>
-concept plain_callable = std::is_invocable_v<F&, A&...>;
+concept called_directly = requires(F& f, A&... a) { f(a...); };
 template <class F, class... A>
-concept context_callable = !plain_callable<F, A...> && std::is_invocable_v<F&, call_context&, A&...>;
+concept plain_callable = called_directly<F, A...> ||
+                         (std::is_member_pointer_v<std::remove_cvref_t<F>> && std::is_invocable_v<F&, A&...>);
+template <class F, class... A>
+concept context_callable = !plain_callable<F, A...> && plain_callable<F, call_context, A...>;
 template <class F, class... A>
 concept callable_as_lvalue = plain_callable<F, A...> || context_callable<F, A...>;
 
+template <class F, class... A>
+auto plain_result(F& f, A&... a) {
+    if constexpr (called_directly<F, A...>) return std::type_identity<decltype(f(a...))>{};
+    else return std::type_identity<std::invoke_result_t<F&, A&...>>{};
+}
 template <class F, class... A>
 auto result_type() {
     static_assert(
@@ -33,14 +40,16 @@ auto result_type() {
         "resilience: the callable cannot be called with these arguments as lvalues, with or without a "
         "call_context& first. Every attempt gets the same arguments, so none can be consumed: take them by "
         "const reference, or capture them.");
-    if constexpr (plain_callable<F, A...>) return std::type_identity<std::invoke_result_t<F&, A&...>>{};
+    if constexpr (plain_callable<F, A...>)
+        return decltype(plain_result(std::declval<F&>(), std::declval<A&>()...)){};
     else if constexpr (context_callable<F, A...>)
-        return std::type_identity<std::invoke_result_t<F&, call_context&, A&...>>{};
+        return decltype(plain_result(std::declval<F&>(), std::declval<call_context&>(),
+                                     std::declval<A&>()...)){};
     else return std::type_identity<void>{};
 }
 template <class R>
 struct checked_result {
-    static_assert(!is_future<R>,
+    static_assert(!future_like<R>,
                   "resilience: a callable that returns a std::future cannot be retried or timed: its failure "
                   "comes after "
                   "the call. Call get() inside the callable, or return a coroutine task.");
@@ -52,32 +61,15 @@ struct checked_result {
 template <class F, class... A>
 using call_result = typename checked_result<typename decltype(result_type<F, A...>())::type>::type;
 
-/// A callable with its arguments, called as lvalues on every attempt. The types are as a forwarding
-/// reference deduces them: they tell what was passed as an rvalue, for those that keep the call.
+/// A callable with its arguments.
 template <class F, class... A>
 struct bound_call {
-    template <bool Once>
-    using owned = owned_call<Once, F, A...>;
-    using repeatable = bound_call<std::remove_reference_t<F>&, std::remove_reference_t<A>&...>;
-    static constexpr bool takes_context = context_callable<F, A...>;
-    using result = call_result<F, A...>;
-
     F& f;
     std::tuple<A&...> args;
-
-    RESILIENCE_INLINE result operator()() const
-        requires(!takes_context)
-    {
-        return std::apply([&](A&... a) -> result { return static_cast<result>(std::invoke(f, a...)); }, args);
-    }
-    RESILIENCE_INLINE result operator()(call_context& ctx) const {
-        return std::apply(
-            [&](A&... a) -> result {
-                if constexpr (takes_context) return static_cast<result>(std::invoke(f, ctx, a...));
-                else return static_cast<result>(std::invoke(f, a...));
-            },
-            args);
-    }
 };
+
+/// A callable that an untyped pointer can stand for: an object.
+template <class F>
+concept is_object_call = std::is_class_v<F>;
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <resilience/path/callable.hpp>
-#include <resilience/path/driver.hpp>
 #include <resilience/path/fast_path.hpp>
 #include <resilience/path/task_driver.hpp>
 
@@ -37,8 +36,7 @@ class wrapped;
 
 } // namespace detail
 
-/// The call forms that every policy and pipeline has. `with_policies(f)` of the derived class calls f
-/// with its policies, outermost first.
+/// The call forms that every policy and pipeline has.
 template <class Derived>
 class composable {
 public:
@@ -47,16 +45,16 @@ public:
     /// can carry an error gets ours without a throw.
     template <class F, class... A>
     RESILIENCE_INLINE detail::call_result<F, A...> operator()(F&& f, A&&... args) const {
-        return run<F, A...>({}, f, args...);
+        return run<F, A...>(detail::plain_request, f, args...);
     }
     template <class F, class... A>
     RESILIENCE_INLINE detail::call_result<F, A...> call(F&& f, A&&... args) const {
-        return run<F, A...>({}, f, args...);
+        return run<F, A...>(detail::plain_request, f, args...);
     }
     /// The same, never throwing for a failure or a rejection.
     template <class F, class... A>
     RESILIENCE_INLINE detail::try_result<F, A...> try_call(F&& f, A&&... args) const {
-        return try_run<F, A...>({}, f, args...);
+        return try_run<F, A...>(detail::plain_request, f, args...);
     }
     /// A callable with f's call syntax that owns a copy of f and a handle of this policy.
     template <class F>
@@ -91,43 +89,59 @@ private:
     RESILIENCE_INLINE auto run(const detail::call_request& request, std::type_identity_t<F>& f,
                                std::type_identity_t<A>&... args) const -> detail::call_result<F, A...> {
         using R = detail::call_result<F, A...>;
+        using path = detail::path_of<Derived>;
         static_assert(std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
                       "resilience: a result that cannot move is available through try_call only");
         if constexpr (task<R>) {
             return run_as_task<detail::as_value<R>, F, A...>(request, f, args...);
         } else {
-            detail::bound_call<F, A...> bound{f, {args...}};
-            rejection refused{.code = errc{}};
-            {
-                outcome<R> out;
-                self().with_policies([&](const auto&... p) RESILIENCE_INLINE_LAMBDA {
-                    detail::run_into(out, bound, request, p...);
-                });
-                if (!detail::is_thrown_rejection(out, refused)) [[likely]]
-                    return out.take();
+            auto bound = path::template bind<F, A...>(f, args...);
+            if constexpr (path::template is_inlined<F, A...>) {
+                if (detail::stands_alone(request)) [[likely]] {
+                    if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
+                        outcome<R> out;
+                        path::attempt(out, f, args...);
+                        if (detail::succeeded(out)) [[likely]] {
+                            path::succeed(self(), permits);
+                            return out.take_value();
+                        }
+                        return path::resume_to_value(self(), out, path::template body_of<R, F, A...>(bound),
+                                                     request, permits);
+                    }
+                }
             }
-            detail::raise_rejection(refused); // out of the outcome's scope: less to unwind
+            return path::template value<R>(self(), path::template body_of<R, F, A...>(bound), request);
         }
     }
     template <class F, class... A>
     RESILIENCE_INLINE auto try_run(const detail::call_request& request, std::type_identity_t<F>& f,
                                    std::type_identity_t<A>&... args) const -> detail::try_result<F, A...> {
         using R = detail::call_result<F, A...>;
+        using path = detail::path_of<Derived>;
         if constexpr (task<R>) {
             return run_as_task<detail::as_outcome<R>, F, A...>(request, f, args...);
         } else {
-            detail::bound_call<F, A...> bound{f, {args...}};
+            auto bound = path::template bind<F, A...>(f, args...);
             return outcome<R>(detail::fill, [&](outcome<R>& out) RESILIENCE_INLINE_LAMBDA {
-                self().with_policies([&](const auto&... p) RESILIENCE_INLINE_LAMBDA {
-                    detail::run_into(out, bound, request, p...);
-                });
+                if constexpr (path::template is_inlined<F, A...>) {
+                    if (detail::stands_alone(request)) [[likely]] {
+                        if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
+                            path::attempt(out, f, args...);
+                            if (detail::succeeded(out)) [[likely]]
+                                return path::succeed(self(), permits);
+                            return path::resume(self(), out, path::template body_of<R, F, A...>(bound),
+                                                request, permits);
+                        }
+                    }
+                }
+                path::fill(self(), out, path::template body_of<R, F, A...>(bound), request);
             });
         }
     }
     template <class As, class F, class... A>
     auto run_as_task(const detail::call_request& request, std::type_identity_t<F>& f,
                      std::type_identity_t<A>&... args) const {
-        return self().with_policies([&](const auto&... p) {
+        return detail::path_of<Derived>::with(self(), [&](const auto&... p) {
             return detail::make_task<As, F, A...>(request, f, std::tie(args...), p...);
         });
     }

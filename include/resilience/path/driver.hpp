@@ -1,17 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/function_ref.hpp>
+#include <resilience/path/call_body.hpp>
+#include <resilience/path/call_slot.hpp>
 #include <resilience/path/call_walk.hpp>
-#include <resilience/policy.hpp>
 #include <resilience/registry.hpp>
 
 #include <cstddef>
-#include <functional>
+#include <cstdint>
+#include <memory>
+#include <string_view>
 #include <tuple>
-#include <type_traits>
 #include <utility>
 
+// The full path of a blocking call. It sees the callable through a call_body: what is here is compiled once for each
+// result type and pipeline, and most of it once in all.
+
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// What a view adds to a call.
+struct call_request {
+    std::string_view operation{};
+    const call_options* options = nullptr;
+    const call_context* parent = nullptr;
+};
+inline constexpr call_request plain_request{};
+
+/// Where a call happens: the registry of its policies; the global one if none of them has one.
+template <class... P>
+RESILIENCE_INLINE const environment& environment_around(const P&... policies) {
+    const environment* env = nullptr;
+    ((env = env != nullptr ? env : environment_of(policies)), ...);
+    return env != nullptr ? *env : *registry::global().env();
+}
+
+/// A context takes what its caller, and the calls around it on this thread, allow.
+inline void prepare(call_context& ctx, const call_request& request) {
+    ctx.set_operation(request.operation);
+    const thread_calls& around = this_threads_calls;
+    ctx.set_retry_depth(around.retry_depth);
+    if (request.parent != nullptr) [[unlikely]]
+        ctx.inherit(*request.parent);
+    if (around.current != nullptr) [[unlikely]]
+        ctx.inherit(*around.current);
+    if (request.options != nullptr) ctx.apply(*request.options);
+}
 
 /// Makes a call's context the one that calls inside of it inherit from, on this thread.
 class enclosing_call {
@@ -29,31 +63,40 @@ public:
     }
 
 private:
-    // Kept apart: one wide load just after two narrow stores would have to wait for them.
+    // Two members, not one struct copy: copying both with one wide load would stall on the two stores just made
+    // (store forwarding).
     const call_context* outer_;
     unsigned outer_depth_;
 };
 
-/// The blocking driver. `next` is what `steps` said last.
-template <class Steps, class Attempt>
-void drive(Steps& steps, step next, Attempt& attempt, call_context& ctx) {
+/// After an attempt whose stop token was requested by its deadline.
+inline void settle_stop(call_slot& slot, const call_context& ctx) noexcept {
+    if (ctx.stopped_by_deadline() && slot.time_out_if_cancelled()) slot.lost_against(ctx.deadline());
+}
+
+/// The blocking driver. `next` is what the walk said last.
+inline void drive(call_walk& walk, step next, call_slot& slot, function_ref<void(call_context&)> attempt,
+                  call_context& ctx) {
     for (;;) {
         switch (next) {
         case step::attempt: {
-            const enclosing_call here(ctx);
-            attempt.run(ctx);
-        }
-            next = steps.settle(attempt, ctx);
-            break;
-        case step::wait: {
-            // Early or not, whoever asked for the wait is asked again and looks at the stop token itself.
-            if (steps.delay() > duration{0}) {
-                time_source& clock = ctx.clock();
-                clock.sleep_until(saturating_add(clock.now(), steps.delay()), ctx.outer_stop());
+            slot.begin_attempt();
+            {
+                const enclosing_call here(ctx);
+                attempt(ctx);
             }
-            next = steps.resume(attempt, ctx);
+            settle_stop(slot, ctx);
+            next = walk.settle();
             break;
         }
+        case step::wait:
+            // Early or not, the policy that waits is asked again and looks at the stop token itself.
+            if (walk.delay() > duration{0}) {
+                time_source& clock = ctx.clock();
+                clock.sleep_until(saturating_add(clock.now(), walk.delay()), ctx.outer_stop());
+            }
+            next = walk.resume();
+            break;
         case step::answer: // tasks only
         case step::done: return;
         }
@@ -73,102 +116,79 @@ inline bool over_before_it_began(call_slot& slot, const call_context& ctx) {
     return false;
 }
 
-template <class Slot, class... P>
-using steps_of = call_steps<calls_of<call_of<P, Slot>...>>;
-
-/// The long way for policies that step. `began` is false for a call that ended before.
-template <class Attempt, class... P>
-__attribute__((noinline)) void run_steps(Attempt& attempt, call_context& ctx, bool began,
-                                         const P&... policies) {
-    steps_of<Attempt, P...> steps([&] { return begin_call(policies, ctx, attempt); }...);
-    drive(steps, began ? steps.begin(attempt, ctx) : steps.never_began(attempt, ctx), attempt, ctx);
-}
-/// The same for a call whose first attempt has run already, the quick way, and not succeeded.
-template <class Attempt, class... P>
-__attribute__((noinline)) void run_on(Attempt& attempt, call_context& ctx, tickets_of<P...> tickets,
-                                      const P&... policies) {
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-        call_steps<calls_of<decltype(policies.resume(ticket<I>(tickets), ctx))...>> steps(
-            [&] { return policies.resume(ticket<I>(tickets), ctx); }...);
-        drive(steps, steps.settle(attempt, ctx), attempt, ctx);
-    }(std::index_sequence_for<P...>{});
+/// The policies around an attempt of any kind. Null: the call ended before it began, and the outcome says why.
+template <class R, class... P>
+RESILIENCE_NOINLINE void walk_around(outcome<R>& out, call_context& ctx,
+                                     const function_ref<void(call_context&)>* attempt, const P&... policies) {
+    typed_slot<R> slot(out);
+    walk_through<typed_slot<R>, P...> calls(ctx, slot, policies...);
+    if (attempt != nullptr) drive(calls.walk, calls.walk.begin(), slot, *attempt, ctx);
+    else calls.walk.never_began();
 }
 
-/// Innermost: runs the callable and keeps what it returns or throws.
-template <class R, class Call>
-struct call_leaf {
-    Call& call;
-    void operator()(outcome<R>& out, call_context& ctx) const {
-        out.capture([&]() -> R { return call(ctx); });
-    }
-};
-
+template <std::size_t I, class... P>
+consteval std::size_t next_that_may_outlive() {
+    if constexpr (I >= sizeof...(P)) return sizeof...(P);
+    else if constexpr (may_outlive_call<std::tuple_element_t<I, std::tuple<P...>>>) return I;
+    else return next_that_may_outlive<I + 1, P...>();
+}
 template <std::size_t From, std::size_t To, class F, class... P>
-decltype(auto) with_policies(F&& f, const std::tuple<const P&...>& policies) {
+decltype(auto) with_some(F&& f, const std::tuple<const P&...>& policies) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) -> decltype(auto) {
         return f(std::get<From + I>(policies)...);
     }(std::make_index_sequence<To - From>{});
 }
 
-template <std::size_t I, class... P>
-consteval std::size_t next_surrounding() {
-    if constexpr (I >= sizeof...(P)) return sizeof...(P);
-    else if constexpr (surrounding<std::tuple_element_t<I, std::tuple<P...>>>) return I;
-    else return next_surrounding<I + 1, P...>();
+/// Tells the policies from I on, from the inside outwards, that the call ended before it began.
+template <std::size_t I, class R, class... P>
+void walk_never(outcome<R>& out, call_context& ctx, const std::tuple<const P&...>& policies) {
+    constexpr std::size_t parting = next_that_may_outlive<I, P...>();
+    if constexpr (parting < sizeof...(P)) walk_never<parting + 1>(out, ctx, policies);
+    with_some<I, parting>([&](const auto&... p) { walk_around(out, ctx, nullptr, p...); }, policies);
 }
 
-template <std::size_t I, class R, class Leaf, class... P>
-void run_nested(outcome<R>& out, call_context& ctx, bool began, Leaf& leaf,
-                const std::tuple<const P&...>& policies);
+template <std::size_t I, class R, class Body, class... P>
+void walk_from(outcome<R>& out, call_context& ctx, const Body& body, const std::tuple<const P&...>& policies);
 
-/// A maker of copies of what is inside of an abandoning policy, for a thread that outlives the call: the
-/// callable, its arguments, the policies from `From` on. `Once`: for a single attempt of the call.
-template <bool Once, std::size_t From, class R, class Call, class... P>
-auto copier(const call_leaf<R, Call>& leaf, const std::tuple<const P&...>& policies) {
-    return [&leaf, &policies] {
-        const auto copy = [&](const auto&... p) {
-            return [call = typename Call::template owned<Once>(leaf.call.f, leaf.call.args),
-                    inner = std::tuple<std::remove_cvref_t<decltype(p)>...>(p...)](
-                       outcome<R>& out, call_context& ctx) mutable {
-                typename Call::repeatable own{call.callable(), call.arguments()};
-                call_leaf<R, typename Call::repeatable> own_leaf{own};
-                std::apply(
-                    [&](const auto&... own_p) {
-                        run_nested<0>(out, ctx, true, own_leaf, std::tie(own_p...));
-                    },
-                    inner);
-            };
-        };
-        return with_policies<From, sizeof...(P)>(copy, policies);
-    };
-}
+/// A copy of what is inside of a policy that may outlive the call: the callable, its arguments, the policies.
+template <class R, class... P>
+class owned_rest {
+    static constexpr unsigned copies = (0U + ... + (may_outlive_call<P> ? 1U : 0U));
 
-/// Runs the policies from I on around `leaf(out, ctx)`: stepping ones together, surrounding ones as
-/// frames of their own. `began` is false for a call that ended before.
-template <std::size_t I, class R, class Leaf, class... P>
-void run_nested(outcome<R>& out, call_context& ctx, bool began, Leaf& leaf,
-                const std::tuple<const P&...>& policies) {
-    constexpr std::size_t frame = next_surrounding<I, P...>();
-    auto inside = [&](outcome<R>& o, call_context& c) {
-        if constexpr (frame == sizeof...(P)) {
-            leaf(o, c);
-        } else if constexpr (abandoning<std::tuple_element_t<frame, std::tuple<P...>>>) {
-            std::get<frame>(policies).around(o, c, copier < frame == 0, frame + 1, R > (leaf, policies));
-        } else {
-            auto rest = [&](outcome<R>& oo, call_context& cc) {
-                run_nested<frame + 1>(oo, cc, true, leaf, policies);
-            };
-            std::get<frame>(policies).around(o, c, rest);
-        }
-    };
-    if constexpr (frame < sizeof...(P)) {
-        if (!began) run_nested<frame + 1>(out, ctx, false, leaf, policies);
+public:
+    explicit owned_rest(const copyable_body<R, copies + 1>& body, const P&... policies)
+        : body_(body.copy(body.call)), policies_(policies...) {}
+
+    void operator()(outcome<R>& out, call_context& ctx) const {
+        std::apply([&](const auto&... p) { walk_from<0>(out, ctx, body_->body(), std::tie(p...)); },
+                   policies_);
     }
-    if constexpr (frame == I) {
-        if (began) inside(out, ctx);
+
+private:
+    std::unique_ptr<owned_body<R, copies>> body_;
+    std::tuple<P...> policies_;
+};
+
+/// Runs the policies from I on around the body. A policy that may outlive the call parts them: those further out walk
+/// around an attempt that it runs in its own way, those further in go with the copy that it is given.
+template <std::size_t I, class R, class Body, class... P>
+void walk_from(outcome<R>& out, call_context& ctx, const Body& body,
+               const std::tuple<const P&...>& policies) {
+    constexpr std::size_t parting = next_that_may_outlive<I, P...>();
+    const auto walk = [&](const function_ref<void(call_context&)>& attempt) {
+        with_some<I, parting>([&](const auto&... p) { walk_around(out, ctx, &attempt, p...); }, policies);
+    };
+    if constexpr (parting == sizeof...(P)) {
+        walk([&](call_context& c) { body.run(out, c); });
     } else {
-        typed_attempt<R, decltype(inside)> attempt(out, inside);
-        with_policies<I, frame>([&](const auto&... p) { run_steps(attempt, ctx, began, p...); }, policies);
+        const auto copy = [&] {
+            return with_some<parting + 1, sizeof...(P)>(
+                [&](const auto&... p) {
+                    return owned_rest<R, std::remove_cvref_t<decltype(p)>...>(body, p...);
+                },
+                policies);
+        };
+        walk([&](call_context& c) { std::get<parting>(policies).around(out, c, copy); });
     }
 }
 

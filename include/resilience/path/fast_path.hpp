@@ -1,243 +1,253 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/path/callable.hpp>
 #include <resilience/path/driver.hpp>
 
-#include <string_view>
+#include <cstddef>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
+// The fast path: a first attempt that succeeds passes policies that are all at ease, leaving nothing but counts. All
+// other calls, and what is left of those that did not succeed, take the full path (driver.hpp).
+
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// What a view adds to a call.
-struct call_request {
-    std::string_view operation{};
-    const call_options* options = nullptr;
-    const call_context* parent = nullptr;
+template <std::size_t I, class Permit>
+struct permit_at {
+    Permit permit;
 };
+template <class P>
+RESILIENCE_INLINE typename P::fast_permit begin_fast(const P& policy,
+                                                     [[maybe_unused]] call_context* ctx) noexcept {
+    if constexpr (sets_deadline<P>) return policy.try_begin(*ctx);
+    else return policy.try_begin();
+}
 
-/// Where a call happens: the registry of its policies; the global one if none of them has one.
+/// The permits of a call on the fast path, one of each policy.
+template <class Indices, class... P>
+class permits_at;
+template <std::size_t... I, class... P>
+class permits_at<std::index_sequence<I...>, P...> : permit_at<I, typename P::fast_permit>... {
+public:
+    RESILIENCE_INLINE permits_at(call_context* ctx, const P&... policies) noexcept
+        : permit_at<I, typename P::fast_permit>{begin_fast(policies, ctx)}... {}
+
+    template <std::size_t At>
+    RESILIENCE_INLINE const auto& get() const noexcept {
+        return static_cast<
+                   const permit_at<At, typename std::tuple_element_t<At, std::tuple<P...>>::fast_permit>&>(
+                   *this)
+            .permit;
+    }
+    RESILIENCE_INLINE bool all_given() const noexcept { return (static_cast<bool>(get<I>()) && ...); }
+    RESILIENCE_INLINE bool in_time(const P&... policies) const noexcept {
+        return (is_in_time(policies, get<I>()) && ...);
+    }
+    RESILIENCE_INLINE void succeed(const P&... policies) const noexcept { (policies.succeed(get<I>()), ...); }
+    void abandon(const P&... policies) const noexcept { (policies.abandon(get<I>()), ...); }
+
+private:
+    template <class Policy>
+    RESILIENCE_INLINE static bool is_in_time(const Policy& policy,
+                                             const typename Policy::fast_permit& permit) noexcept {
+        if constexpr (sets_deadline<Policy>) return policy.in_time(permit);
+        else return true;
+    }
+};
 template <class... P>
-RESILIENCE_INLINE const environment& environment_around(const P&... policies) {
-    const environment* env = nullptr;
-    ((env = env != nullptr ? env : environment_of(policies)), ...);
-    return env != nullptr ? *env : *registry::global().env();
-}
-
-RESILIENCE_INLINE void prepare(call_context& ctx, const call_request& request) {
-    ctx.set_operation(request.operation);
-    const thread_calls& around = this_threads_calls;
-    ctx.set_retry_depth(around.retry_depth);
-    if (request.parent != nullptr) [[unlikely]]
-        ctx.inherit(*request.parent);
-    if (around.current != nullptr) [[unlikely]]
-        ctx.inherit(*around.current);
-    if (request.options != nullptr) ctx.apply(*request.options);
-}
-
-template <class R, class Call, class... P>
-__attribute__((noinline)) void run_long(outcome<R>& out, Call& call, const call_request& request,
-                                        const P&... policies) {
-    const environment& env = environment_around(policies...);
-    call_context ctx(env.clock(), &env);
-    prepare(ctx, request);
-    call_leaf<R, Call> leaf{call};
-    typed_attempt<R, call_leaf<R, Call>> slot(out, leaf);
-    const bool begins = !over_before_it_began(slot, ctx);
-    run_nested<0>(out, ctx, begins, leaf, std::tuple<const P&...>(policies...));
-}
-
-/// The first attempt has run the quick way and left a failure, a value of doubful health, or a late one.
-template <class R, class Call, class... P>
-__attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, call_context& ctx,
-                                        tickets_of<P...> tickets, const P&... policies) {
-    out.capture_failure_of([&] { out.describe(); });
-    call_leaf<R, Call> leaf{call};
-    typed_attempt<R, call_leaf<R, Call>> attempt(out, leaf);
-    attempt.has_run(ctx);
-    run_on(attempt, ctx, tickets, policies...);
-}
-template <class R, class Call, class... P>
-__attribute__((noinline)) void run_rest(outcome<R>& out, Call& call, const call_request& request,
-                                        tickets_of<P...> tickets, const P&... policies) {
-    const environment& env = environment_around(policies...);
-    call_context ctx(env.clock(), &env);
-    prepare(ctx, request);
-    run_rest(out, call, ctx, tickets, policies...);
-}
+using fast_permits = permits_at<std::index_sequence_for<P...>, P...>;
 
 template <class R>
-bool healthy(const outcome<R>& out) {
+RESILIENCE_INLINE bool succeeded(const outcome<R>& out) noexcept {
     if constexpr (!can_be_failing<R>) return out.has_value();
     else return out.has_value() && out.judged() == verdict::success;
 }
 
 /// Calls made on this thread meanwhile run inside of so many retries more.
 template <unsigned Retries>
-class deeper_calls {
+class inside_retries {
 public:
-    RESILIENCE_INLINE deeper_calls() noexcept {
+    RESILIENCE_INLINE inside_retries() noexcept {
         if constexpr (Retries > 0) this_threads_calls.retry_depth += Retries;
     }
-    deeper_calls(const deeper_calls&) = delete;
-    deeper_calls& operator=(const deeper_calls&) = delete;
-    RESILIENCE_INLINE ~deeper_calls() {
+    inside_retries(const inside_retries&) = delete;
+    inside_retries& operator=(const inside_retries&) = delete;
+    RESILIENCE_INLINE ~inside_retries() {
         if constexpr (Retries > 0) this_threads_calls.retry_depth -= Retries;
     }
 };
 
-/// Whether the policy repeats the attempt at once. A failing value need not be described for that.
-template <class R, class P>
-RESILIENCE_INLINE bool is_due_again(outcome<R>& out, const P& policy, typename P::ticket& t) {
-    bool again = false;
-    if constexpr (can_be_failing<R>) {
-        if (out.is_undescribed()) {
-            out.capture_failure_of([&]() RESILIENCE_INLINE_LAMBDA {
-                again = policy.again(t, [&]() RESILIENCE_INLINE_LAMBDA { return in_short(*out); });
-            });
-            if (again || !out.has_failure()) return again;
-        }
-    }
-    return out.has_failure() &&
-           policy.again(t, [&]() RESILIENCE_INLINE_LAMBDA { return in_short(out.error()); });
+/// Whether a call says nothing about itself, and no call around it on this thread has a context: it may take the fast
+/// path that is inlined.
+RESILIENCE_INLINE bool stands_alone(const call_request& request) noexcept {
+    return request.options == nullptr && request.parent == nullptr && this_threads_calls.current == nullptr;
 }
-
-/// A policy that repeats at once, if it is the only one, needs no per-call object for that either. True if
-/// a later attempt succeeded; otherwise `out` and the ticket are as after the first.
-template <class R, class Call, class P>
-__attribute__((noinline)) bool repeat_at_once(outcome<R>& out, Call& call, const P& policy,
-                                              typename P::ticket& t) {
-    if (this_threads_calls.retry_depth > 0) return false; // a nested one has more to tell
-    const deeper_calls<1> here;
-    while (is_due_again(out, policy, t)) {
-        out.clear();
-        out.capture_undescribed([&]() -> R { return call(); });
-        if (healthy(out)) {
-            policy.succeed_again(t);
-            return true;
-        }
-    }
-    return false;
-}
-
-template <class P>
-concept repeating_at_once =
-    requires(const P& p, typename P::ticket& t, failure_in_short (*judge)()) { p.again(t, judge); };
-
-template <class P>
-RESILIENCE_INLINE typename P::ticket begin_quickly(const P& policy,
-                                                   [[maybe_unused]] call_context* ctx) noexcept {
-    if constexpr (narrowing<P>) return policy.try_begin(*ctx);
-    else return policy.try_begin();
-}
-template <class P>
-RESILIENCE_INLINE bool in_time(const P& policy, const typename P::ticket& t) noexcept {
-    if constexpr (narrowing<P>) return policy.in_time(t);
-    else return true;
-}
-
-/// The quick way: a first attempt that succeeds passes policies that are all at ease, leaving nothing
-/// but counts. False if the long way must be taken, from the start. `where` is the context of the call
-/// if it has one, else what is needed to make one.
-template <class R, class Call, class Where, class... P>
-RESILIENCE_INLINE bool run_quick(outcome<R>& out, Call& call, Where& where, const P&... policies) {
-    constexpr bool has_context = std::is_same_v<Where, call_context>;
-    call_context* ctx = nullptr;
-    if constexpr (has_context) ctx = &where;
-    const tickets_of<P...> tickets{{begin_quickly(policies, ctx)}...};
-    return [&]<std::size_t... I>(std::index_sequence<I...>) RESILIENCE_INLINE_LAMBDA {
-        if (!(static_cast<bool>(ticket<I>(tickets)) && ...)) [[unlikely]]
-            return false;
-        const auto attempt = [&]() RESILIENCE_INLINE_LAMBDA {
-            constexpr unsigned retries = (0U + ... + (repeating<P> ? 1U : 0U));
-            if constexpr (has_context) {
-                const unsigned outer = ctx->retry_depth();
-                ctx->set_retry_depth(outer + retries);
-                const enclosing_call here(*ctx);
-                out.capture_undescribed([&]() -> R { return call(*ctx); });
-                ctx->set_retry_depth(outer);
-            } else {
-                const deeper_calls<retries> here;
-                out.capture_undescribed([&]() -> R { return call(); });
-            }
-        };
-#if RESILIENCE_EXCEPTIONS
-        try {
-            attempt();
-        } catch (...) { // only a forced unwind comes through
-            (policies.abandon(ticket<I>(tickets)), ...);
-            throw;
-        }
-#else
-        attempt();
-#endif
-        if (healthy(out) && (in_time(policies, ticket<I>(tickets)) && ...)) [[likely]] {
-            succeed_all<P...>(tickets, policies...);
-        } else {
-            if constexpr (sizeof...(P) == 1 && (repeating_at_once<P> && ...) && !has_context) {
-                auto more = tickets;
-                if ((repeat_at_once(out, call, policies,
-                                    static_cast<kept_call<I, typename P::ticket>&>(more).kept) &&
-                     ...))
-                    return true;
-                run_rest(out, call, where, more, policies...);
-            } else {
-                run_rest(out, call, where, tickets, policies...);
-            }
-        }
-        return true;
-    }(std::index_sequence_for<P...>{});
-}
-
-/// Whether no enclosing call on this thread limits this one: then nothing can be over before it begins.
-RESILIENCE_INLINE bool is_unlimited_around() noexcept {
+/// Whether nothing limits a call: nothing can be over before it begins.
+inline bool is_unlimited(const call_request& request) noexcept {
+    if (request.options != nullptr || request.parent != nullptr) return false;
     const call_context* around = this_threads_calls.current;
     return around == nullptr || !around->is_limited();
 }
 
-template <class R, class First>
-__attribute__((noinline)) bool reject_quickly(outcome<R>& out, const First& first) {
-    rejection why{.code = errc{}};
-    if (!first.try_reject(why)) return false;
-    out.fail(why);
-    return true;
-}
-
-template <class R, class Call, class First, class... P>
-RESILIENCE_INLINE void run_into(outcome<R>& out, Call& call, const call_request& request, const First& first,
-                                const P&... policies) {
-    if constexpr (quick<First> && (quick<P> && ...)) {
-        if (request.options == nullptr && request.parent == nullptr && is_unlimited_around()) [[likely]] {
-            if constexpr (Call::takes_context || narrowing<First> || (narrowing<P> || ...)) {
-                const environment& env = environment_around(first, policies...);
-                call_context ctx(env.clock(), &env);
-                prepare(ctx, request);
-                if (ctx.deadline() == time_point::max() && !ctx.stop_requested()) [[likely]] {
-                    if (run_quick(out, call, ctx, first, policies...)) [[likely]]
-                        return;
-                }
-            } else {
-                if (run_quick(out, call, request, first, policies...)) [[likely]]
-                    return;
-                if constexpr (quick_to_reject<First>) {
-                    if (reject_quickly(out, first)) return;
-                }
-            }
-        }
-    }
-    run_long(out, call, request, first, policies...);
-}
-
-/// Whether p(f) has to throw a rejection, which then is in `why`.
+/// Whether a call has to throw a rejection, which then is in `why`.
 template <class R>
-RESILIENCE_INLINE bool is_thrown_rejection(const outcome<R>& out, rejection& why) noexcept {
-    if (!out.has_failure() || carries_errors<R>) [[likely]]
-        return false;
+bool is_thrown_rejection(const outcome<R>& out, rejection& why) noexcept {
+    if (!out.has_failure() || carries_errors<R>) return false;
     const rejection* plain = out.error().plain_rejection();
     if (plain != nullptr) why = *plain;
     return plain != nullptr;
 }
+
+/// The ways of a call through policies P, which are those of the handle `Derived`. Nothing that is not inlined knows
+/// the callable: it is compiled once for each result type.
+template <class Derived, class... P>
+struct path_through {
+    static constexpr unsigned copies = (0U + ... + (may_outlive_call<P> ? 1U : 0U));
+    static constexpr bool has_fast_path = (detail::has_fast_path<P> && ...);
+    static constexpr bool needs_context = (sets_deadline<P> || ...);
+    /// Whether the fast path is inlined where the call is written. With a context it is not: an indirect call is
+    /// little beside a look at the clock.
+    template <class F, class... A>
+    static constexpr bool is_inlined =
+        has_fast_path && !needs_context &&
+        plain_callable<std::remove_reference_t<F>, std::remove_reference_t<A>...>;
+    template <class R>
+    using body = body_for<R, copies>;
+
+    template <class F>
+    RESILIENCE_INLINE static decltype(auto) with(const Derived& handle, const F& f) {
+        if constexpr (std::is_same_v<std::tuple<Derived>, std::tuple<P...>>) return f(handle);
+        else return handle.with_policies(f);
+    }
+
+    /// What the body of the call refers to.
+    template <class F, class... A>
+    RESILIENCE_INLINE static auto bind(std::remove_reference_t<F>& f,
+                                       std::remove_reference_t<A>&... args) noexcept {
+        if constexpr (sizeof...(A) == 0 && is_object_call<std::remove_reference_t<F>> && copies == 0)
+            return std::addressof(f);
+        else return bound_call<std::remove_reference_t<F>, std::remove_reference_t<A>...>{f, {args...}};
+    }
+    template <class R, class F, class... A, class Bound>
+    RESILIENCE_INLINE static body<R> body_of(Bound& bound) noexcept {
+        using first = std::tuple_element_t<0, std::tuple<P...>>;
+        if constexpr (std::is_pointer_v<Bound>) return detail::body_of<R>(*bound);
+        else
+            return body_to_copy<
+                R, copies, std::conditional_t<may_outlive_call<first>, copied_once, copied_again>, F, A...>(
+                bound);
+    }
+
+    RESILIENCE_INLINE static auto begin(const Derived& handle) noexcept {
+        return with(handle,
+                    [](const P&... p) RESILIENCE_INLINE_LAMBDA { return fast_permits<P...>(nullptr, p...); });
+    }
+    template <class R, class F, class... A>
+    RESILIENCE_INLINE static void attempt(outcome<R>& out, F& f, A&... args) {
+        const inside_retries<retries_in<P...>> here;
+        out.run_and_store(f, args...);
+    }
+    template <class Permits>
+    RESILIENCE_INLINE static void succeed(const Derived& handle, const Permits& permits) noexcept {
+        with(handle, [&](const P&... p) RESILIENCE_INLINE_LAMBDA { permits.succeed(p...); });
+    }
+
+    template <class R>
+    RESILIENCE_NOINLINE static R value(const Derived& handle, body<R> call, const call_request& request) {
+        rejection refused{.code = errc{}};
+        {
+            outcome<R> out;
+            fill(handle, out, call, request);
+            if (!is_thrown_rejection(out, refused)) [[likely]]
+                return out.take();
+        }
+        raise_rejection(refused); // out of the outcome's scope: less to unwind
+    }
+    template <class R, class Permits>
+    RESILIENCE_NOINLINE static R resume_to_value(const Derived& handle, outcome<R>& out, body<R> call,
+                                                 const call_request& request, const Permits& permits) {
+        resume(handle, out, call, request, permits);
+        return out.take();
+    }
+
+    template <class R>
+    RESILIENCE_NOINLINE static void fill(const Derived& handle, outcome<R>& out, body<R> call,
+                                         const call_request& request) {
+        with(handle, [&](const P&... p) {
+            const bool plain = is_unlimited(request);
+            if constexpr (has_fast_path) {
+                if (plain && pass_fast(out, call, request, p...)) return;
+            }
+            if (plain && reject_fast(out, p...)) return;
+            const environment& env = environment_around(p...);
+            call_context ctx(env.clock(), &env);
+            prepare(ctx, request);
+            typed_slot<R> slot(out);
+            const std::tuple<const P&...> policies(p...);
+            if (over_before_it_began(slot, ctx)) walk_never<0>(out, ctx, policies);
+            else walk_from<0>(out, ctx, call, policies);
+        });
+    }
+    /// The first attempt has run on the fast path, without a context, and not succeeded.
+    template <class R, class Permits>
+    RESILIENCE_NOINLINE static void resume(const Derived& handle, outcome<R>& out, body<R> call,
+                                           const call_request& request, const Permits& permits) {
+        with(handle, [&](const P&... p) {
+            const environment& env = environment_around(p...);
+            call_context ctx(env.clock(), &env);
+            prepare(ctx, request);
+            resume_walk(out, call, ctx, permits, p...);
+        });
+    }
+
+private:
+    /// The fast path with a context. False if it could not be taken.
+    template <class R>
+    static bool pass_fast(outcome<R>& out, const body<R>& call, const call_request& request,
+                          const P&... policies) {
+        const environment& env = environment_around(policies...);
+        call_context ctx(env.clock(), &env);
+        prepare(ctx, request);
+        const fast_permits<P...> permits(&ctx, policies...);
+        if (!permits.all_given()) [[unlikely]]
+            return false;
+        const unsigned depth = ctx.retry_depth();
+        ctx.set_retry_depth(depth + retries_in<P...>);
+        {
+            const enclosing_call here(ctx);
+            call.run(out, ctx);
+        }
+        ctx.set_retry_depth(depth);
+        if (succeeded(out) && permits.in_time(policies...)) [[likely]]
+            permits.succeed(policies...);
+        else resume_walk(out, call, ctx, permits, policies...);
+        return true;
+    }
+    /// The first attempt has left a failure, a value of doubtful health, or a late one.
+    template <class R, class Permits>
+    RESILIENCE_NOINLINE static void resume_walk(outcome<R>& out, const body<R>& call, call_context& ctx,
+                                                const Permits& permits, const P&... policies) {
+        typed_slot<R> slot(out);
+        settle_stop(slot, ctx);
+        walk_through<typed_slot<R>, P...> calls(permits, ctx, slot, policies...);
+        drive(calls.walk, calls.walk.settle(), slot, [&](call_context& c) { call.run(out, c); }, ctx);
+    }
+    template <class R, class First, class... More>
+    static bool reject_fast(outcome<R>& out, const First& first, const More&...) noexcept {
+        if constexpr (can_reject_fast<First>) {
+            rejection why{.code = errc{}};
+            if (!first.try_reject(why)) return false;
+            out.fail(why);
+            return true;
+        } else {
+            return false;
+        }
+    }
+};
+
+/// The policies of a handle: itself, or those of a pipeline.
+template <class Handle>
+struct path_of : path_through<Handle, Handle> {};
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

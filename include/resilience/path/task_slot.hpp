@@ -24,19 +24,10 @@ public:
 
     task_slot() noexcept : typed_slot<result_type>(out_) {}
 
-    attempt_result result() const override {
-        attempt_result r = out_.result();
-        if (raced_until_ != time_point::min()) r.raced(raced_until_, lost_);
-        return r;
-    }
-    void fail(failure why) noexcept override {
-        raced_until_ = time_point::min(); // another outcome than that of the race
-        typed_slot<result_type>::fail(std::move(why));
-    }
-    void revised() noexcept override { raced_until_ = time_point::min(); }
     void* as(const std::type_info& type) noexcept override {
         return type == typeid(task_slot) ? this : typed_slot<result_type>::as(type);
     }
+    bool has_answer() const noexcept override { return answer_.has_value(); }
 
     /// The answer that is awaited next.
     void answer_with(Task task) { answer_.emplace(std::move(task)); }
@@ -45,44 +36,50 @@ public:
         answer_.reset();
         return task;
     }
-    /// Before an attempt: a failing value that owns something is gone before the next one begins.
-    void clear() noexcept {
-        out_.clear();
-        raced_until_ = time_point::min();
-    }
     template <class... V>
-    void keep(V&&... value) {
-        clear(); // an answer may have been made of the failing value until now
-        out_.keep([&]() -> result_type { return static_cast<result_type>((std::forward<V>(value), ...)); });
+    void store(V&&... value) {
+        this->begin_attempt(); // an answer may have been made of the failing value until now
+        const auto stored = [&]() -> result_type {
+            return static_cast<result_type>((std::forward<V>(value), ...));
+        };
+        out_.store_result(stored);
     }
-    /// Keeps the exception that is being handled. To be called in a catch block.
-    void keep_exception(const std::exception* known) noexcept {
-        clear();
+#if RESILIENCE_EXCEPTIONS
+    /// In a catch block: the exception becomes the outcome. The unwinding of a thread that ends goes on.
+    void catch_current(const std::exception* known) {
+        this->begin_attempt();
+        std::exception_ptr exception = std::current_exception();
+        if (exception == nullptr) throw;
         std::error_code code;
         if constexpr (requires { task_traits<Task>::code_of(*known); }) {
             if (known != nullptr) code = task_traits<Task>::code_of(*known);
         }
-        out_.fail(failure(std::current_exception(), known, code));
+        out_.fail(failure(std::move(exception), known, code));
     }
-    /// After an attempt that had a limit: what was asked to end because of its deadline has timed out, by
-    /// whichever of the race and the callable's own stop token. Not if the caller had asked before.
-    void settle_race(const task_limit& limit, bool stopped_by_deadline) {
-        const bool caller_first = limit.cancelled_first();
-        const bool struck = !caller_first && limit.how() == task_limit::end::deadline;
-        const bool gave_up = (struck || (stopped_by_deadline && !caller_first)) && out_.has_failure() &&
-                             out_.error().is_cancellation();
-        if (gave_up) out_.fail(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
-        if (limit.deadline() == time_point::max()) return;
-        lost_ = struck || gave_up;
-        // Asked to end by the caller it has neither lost nor finished in time.
-        if (lost_ || limit.how() == task_limit::end::finished) raced_until_ = limit.deadline();
-    }
+#endif
 
 private:
     outcome<result_type> out_;
     std::optional<Task> answer_;
-    time_point raced_until_ = time_point::min(); // no race
-    bool lost_ = false;
 };
+
+/// Before an attempt: what may end it.
+inline void begin_race(std::optional<task_limit>& limit, call_context& ctx) {
+    if (!ctx.is_limited()) return;
+    limit.emplace(ctx.clock(), ctx.deadline(), ctx.outer_stop());
+    ctx.relay_by(&limit->attempts_stop());
+}
+/// After an attempt that had a limit. One that was asked to end by its deadline, whether through the race or through the
+/// callable's own stop token, has timed out, unless the caller had asked before.
+inline void settle_race(call_slot& slot, const task_limit& limit, const call_context& ctx) noexcept {
+    const bool caller_first = limit.cancelled_first();
+    const bool struck = !caller_first && limit.how() == task_limit::end::deadline;
+    const bool gave_up =
+        (struck || (!caller_first && ctx.stopped_by_deadline())) && slot.time_out_if_cancelled();
+    if (limit.deadline() == time_point::max()) return;
+    if (struck || gave_up) slot.lost_against(limit.deadline());
+    // Cancelled by the caller: neither a time-out nor in time.
+    else if (limit.how() == task_limit::end::finished) slot.finished_before(limit.deadline());
+}
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -5,7 +5,6 @@
 #include <resilience/environment/policy_core.hpp>
 #include <resilience/retry/config.hpp>
 
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -17,8 +16,7 @@ struct retry_rules {
     retry_config config;
     retry_budget budget;
     mutable retry_budget::reported reported; // guarded by the budget's mutex
-    bool takes_long_way = false;             // a clock or a look at the value is needed from the start
-    bool repeats_at_once = false;            // no delay, no budget, no rule of the user's
+    bool needs_full_path = false;            // a clock or a look at the value is needed from the start
 };
 
 /// The shared state of a retry: its rules and its counts.
@@ -37,10 +35,7 @@ public:
         : policy_core(with_budget(std::move(config), {}, {.at = where.clock().now()}), where) {}
 
     retry_stats stats() const;
-    template <std::same_as<counter>... C>
-    RESILIENCE_INLINE void count(C... counters) noexcept {
-        counts_.add(counters...);
-    }
+    RESILIENCE_INLINE void count(counter c) noexcept { counts_.add(c); }
     retry_budget::totals totals() const noexcept {
         const std::uint64_t good = counts_.sum(at_once) + counts_.sum(after_retry);
         return {good + counts_.sum(failed_at_once) + counts_.sum(failed_after_retry) + 1,
@@ -67,10 +62,8 @@ private:
                                    const retry_budget::reported& so_far) {
         retry_budget budget = config.budget;
         if (budget.is_default()) budget = own.is_default() ? retry_budget(percent_budget_config{}) : own;
-        const bool long_way = config.max_elapsed.has_value() || config.retry_if.examines_values();
-        const bool at_once = !long_way && config.base_delay == duration{0} && !config.delay_override &&
-                             !config.retry_if.has_value() && budget.is_unlimited();
-        return {std::move(config), std::move(budget), so_far, long_way, at_once};
+        const bool full_path = config.max_elapsed.has_value() || config.retry_if.examines_values();
+        return {std::move(config), std::move(budget), so_far, full_path};
     }
 
     striped_counters<6> counts_;

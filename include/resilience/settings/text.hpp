@@ -20,18 +20,14 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 inline constexpr std::string_view accepted_durations =
     "a number with a unit (ns, us, ms, s, m or h) such as 500ms or 1.5s";
 
-template <class Number>
-bool parse_whole(std::string_view text, Number& value) {
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    return error == std::errc{} && end == text.data() + text.size();
-}
 /// A decimal of any length: the shortest text of a double may have 17 digits.
 inline bool parse_number(std::string_view text, double& value) {
     if (parse_decimal(text, 0, value)) return true;
     decimal_text parts;
     if (!split_decimal(text, parts)) return false;
 #if defined(__cpp_lib_to_chars)
-    return parse_whole(text, value);
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return error == std::errc{} && end == text.data() + text.size();
 #else
     return false;
 #endif

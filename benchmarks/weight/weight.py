@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the library costs a user's compiler: user time and bytes of code.
+
+usage: weight.py [--quick] [--list] [--runs 3] [--counts 10,200] [row or pattern]...
+
+Without rows: those that have a bound. 'include/*' is every header that needs nothing but the standard library, fmt and
+spdlog. --quick, for CI: few rows, 10 and 60 lambdas. With three counts or more, each is shown. A row is measured --runs
+times, fewer if it takes long; medians are shown. Exits with 1 if a figure is beyond its gate.
+docs/performance.md, section Weight, says what the rows are.
+"""
+import argparse
+import dataclasses
+import fnmatch
+import functools
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import typing
+
+from measure import REFERENCE_SECONDS, compiled, reference_seconds, scale, slope
+from sources import FORMS, ONE_BARE_CALL, ONE_CALL, bare_of, include, including, lambdas, outside_headers
+
+MS, CODE = "ms per lambda", "bytes of code per lambda"
+ADDED, ADDED_CODE, OBJECT = "s over a bare call", "bytes of code over a bare call", "bytes of the object, -g"
+FRONT_END, WHOLE = "s over others' headers, -fsyntax-only", "s over others' headers, -O2"
+
+# row: {figure: (bound, gate)}. The bound is what the library promises; times are those of a machine that takes
+# REFERENCE_SECONDS for the standard headers of REFERENCE. The gate is how many times the bound CI lets pass: a change
+# that makes the library lighter lowers it.
+LIMITS = {
+    "three": {MS: (30, 12), CODE: (700, 16)},
+    "three-O0": {MS: (20, 5)},
+    "three-clang": {MS: (30, 11)},
+    "two": {MS: (45, 8), CODE: (1200, 8)},
+    "wrap": {MS: (30, 12), CODE: (700, 16)},
+    "task": {MS: (75, 3.3)},
+    "one": {ADDED: (2, 5), ADDED_CODE: (80_000, 2.2), OBJECT: (800_000, 12)},
+    "include/resilience.hpp": {FRONT_END: (0.8, 3.5), WHOLE: (0.8, 5)},
+    "include/retry.hpp": {FRONT_END: (0.5, 2.5), WHOLE: (0.5, 4)},
+    "include/circuit_breaker.hpp": {FRONT_END: (0.5, 2.5), WHOLE: (0.5, 4)},
+    "include/timeout.hpp": {FRONT_END: (0.5, 2.5), WHOLE: (0.5, 4)},
+}
+SHOWN_TOO = ("function",)
+QUICK = ("three", "three-O0", "three-clang", "one", "include/resilience.hpp")
+
+# Seconds of compiling after which no row is begun once more.
+PATIENCE, QUICK_PATIENCE = 60, 12
+
+
+@dataclasses.dataclass
+class Row:
+    name: str
+    what: str
+    compiler: str
+    measure: typing.Callable  # (counts) -> {figure: (value, what it is part of)}
+    libraries: tuple = ()  # headers of other libraries; without them there is nothing to measure
+
+    def missing(self):
+        if not shutil.which(self.compiler):
+            return self.compiler
+        return next((header for header in self.libraries if not is_there(header)), None)
+
+
+def lambdas_row(form, compiler, flag):
+    def measure(counts):
+        own, bare = ({count: compiled(compiler, [flag], lambdas(kind, count)) for count in counts} for kind in (form, bare_of(form)))
+        if len(counts) > 2:
+            for count in counts:
+                print(f"    {count:3} lambdas: {own[count]}; called bare: {bare[count]}")
+
+        def over_bare(part):
+            return slope({count: getattr(own[count], part) - getattr(bare[count], part) for count in counts})
+
+        most = own[max(counts)]
+        return {
+            MS: (1000 * over_bare("seconds"), f"{most.seconds:.1f} s, {most.megabytes} MB"),
+            CODE: (over_bare("code"), f"{most.code}"),
+        }
+
+    name = form + {"g++": "", "clang++-19": "-clang"}[compiler] + {"-O2": "", "-O0": "-O0"}[flag]
+    return Row(name, f"{FORMS[form].what}, {compiler} {flag}", compiler, measure)
+
+
+def one_call_row():
+    def measure(_counts):
+        wrapped, bare = (compiled("g++", ["-O2"], text) for text in (ONE_CALL, ONE_BARE_CALL))
+        debug = compiled("g++", ["-O2", "-g"], ONE_CALL)
+        return {
+            ADDED: (wrapped.seconds - bare.seconds, f"{wrapped.seconds:.1f} s, {wrapped.megabytes} MB"),
+            ADDED_CODE: (wrapped.code - bare.code, f"{wrapped.code}"),
+            OBJECT: (debug.size, f"{debug.seconds:.1f} s, {debug.megabytes} MB"),
+        }
+
+    return Row("one", "a file that makes retry | circuit_breaker | timeout and calls once, g++ -O2", "g++", measure)
+
+
+def header_row(header):
+    def measure(_counts):
+        standard, figures = including(outside_headers(header)), {}
+        for figure, flag in ((FRONT_END, "-fsyntax-only"), (WHOLE, "-O2")):
+            total, less = (compiled("g++", [flag], text).seconds for text in (including([header]), standard))
+            figures[figure] = (total - less, f"{total:.2f} s")
+        return figures
+
+    return Row(f"include/{header.removeprefix('resilience/')}", f"#include <{header}>", "g++", measure, libraries_of(header))
+
+
+def libraries_of(header):
+    return tuple(name for name in outside_headers(header) if "/" in name or name.endswith(".hpp"))
+
+
+@functools.cache
+def is_there(header):
+    command = ["g++", "-E", "-xc++", "-", "-o/dev/null"]
+    return subprocess.run(command, input=including([header]), text=True, capture_output=True, check=False).returncode == 0
+
+
+def all_rows():
+    ways = [(compiler, flag) for compiler in ("g++", "clang++-19") for flag in ("-O2", "-O0")]
+    rows = [lambdas_row(form, *way) for form in FORMS if form != bare_of(form) for way in ways] + [one_call_row()]
+    for path in sorted((include / "resilience").glob("*.hpp")):
+        if all(name.startswith(("fmt/", "spdlog/", "sys/")) for name in libraries_of(f"resilience/{path.name}")):
+            rows.append(header_row(f"resilience/{path.name}"))
+    return rows
+
+
+def chosen(rows, patterns):
+    names = [row.name for row in rows]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            sys.exit(f"weight: no row is called {pattern}; --list shows them")
+    return [row for pattern in patterns for row in rows if fnmatch.fnmatch(row.name, pattern)]
+
+
+def is_time(figure):
+    return figure.split()[0] in ("s", "ms")
+
+
+def verdict_of(now, bound, gate):
+    """(met, or missed by how much; may CI pass)"""
+    times = now / bound
+    if times <= 1:
+        return "met", True
+    return f"missed, {times:.1f} x" + ("" if times <= gate else f", and the gate is {gate} x"), times <= gate
+
+
+def number(value, figure):
+    return f"{value:.0f}" if not is_time(figure) else f"{value:.1f}" if figure == MS else f"{value:.2f}"
+
+
+def weigh(row, counts, runs, patience):
+    """Prints the row; returns how many of its figures are beyond their gates."""
+    print(f"{row.name}: {row.what}")
+    if missing := row.missing():
+        print(f"    skipped: there is no {missing}")
+        return 0
+    references, rounds = [reference_seconds()], []
+    started = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    while len(rounds) < runs and resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - started < patience:
+        rounds.append(row.measure(counts))
+        references.append(reference_seconds())
+    beyond = 0
+    for figure, (_, part_of) in rounds[0].items():
+        now = statistics.median(figures[figure][0] for figures in rounds)
+        shown, verdict, passes = "", "", True
+        if figure in LIMITS.get(row.name, {}):
+            bound, gate = LIMITS[row.name][figure]
+            bound *= scale(references) if is_time(figure) else 1
+            shown, (verdict, passes) = number(bound, figure), verdict_of(now, bound, gate)
+        beyond += not passes
+        print(f"    {figure:38} {number(now, figure):>9} {shown:>11} {part_of:>15}  {verdict}".rstrip(), flush=True)
+    return beyond
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--counts", type=lambda text: sorted(map(int, text.split(","))))
+    parser.add_argument("rows", nargs="*")
+    options = parser.parse_args()
+    rows = all_rows()
+    if options.list:
+        for row in rows:
+            print(f"{row.name:32} {row.what}")
+        return 0
+    rows = chosen(rows, options.rows or (QUICK if options.quick else [*LIMITS, *SHOWN_TOO]))
+    counts = options.counts or ([10, 60] if options.quick else [10, 200])
+    print(f"""\
+User time of the compiler; bytes of code as `size` counts text.
+Per lambda: what each adds from {min(count for count in counts if count >= 10)} to {max(counts)} lambdas, less what it adds called bare.
+A header: compiled alone, less a file of the headers of others (the standard library's) that it and ours below it include.
+Bounds of times are for a machine that takes {REFERENCE_SECONDS} s for the standard headers of sources.py; around each row it is
+measured what this one takes, {reference_seconds():.2f} s just now, and the bounds grow by that.
+
+    {'':38} {'now':>9} {'bound, here':>11} {'in all':>15}""")
+    beyond = sum(weigh(row, counts, options.runs, QUICK_PATIENCE if options.quick else PATIENCE) for row in rows)
+    print(f"weight: {len(rows)} rows, {beyond} figures beyond their gates")
+    return 1 if beyond else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

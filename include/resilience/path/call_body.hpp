@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/call_context.hpp>
+#include <resilience/call/outcome.hpp>
+#include <resilience/path/callable.hpp>
+#include <resilience/path/owned_call.hpp>
+
+#include <memory>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// The callable of a call in two words, so that whatever works on it is compiled once for each result type. Valid while
+/// the call runs.
+template <class R>
+struct call_body {
+    void* call; // the callable, or the bound_call, on the caller's stack
+    void (*store)(void* call, outcome<R>& out, call_context& ctx);
+
+    /// What the callable returns or throws becomes the outcome.
+    void run(outcome<R>& out, call_context& ctx) const {
+        const auto run_and_store = [&] { store(call, out, ctx); };
+        out.catch_from(run_and_store);
+    }
+};
+
+template <class R, unsigned Copies>
+class owned_body;
+/// The same for pipelines with policies that may outlive the call: so many, each of which copies what is inside of it.
+template <class R, unsigned Copies>
+struct copyable_body : call_body<R> {
+    std::unique_ptr<owned_body<R, Copies - 1>> (*copy)(void* call);
+};
+template <class R, unsigned Copies>
+using body_for = std::conditional_t<Copies == 0, call_body<R>, copyable_body<R, Copies>>;
+
+/// A callable with its arguments, owned.
+template <class R, unsigned Copies>
+class owned_body {
+public:
+    owned_body() noexcept = default;
+    owned_body(const owned_body&) = delete;
+    owned_body& operator=(const owned_body&) = delete;
+    virtual ~owned_body() = default;
+    virtual body_for<R, Copies> body() noexcept = 0;
+};
+
+/// One function for F, F& and const F&, if they would call the same: where const makes no other call operator visible.
+template <class F, class... A>
+struct shared_callable {
+    using type = F;
+};
+template <class F, class... A>
+    requires requires(const F& f, call_context& ctx, A&... a) {
+        &F::operator();
+        requires requires { f(a...); } || requires { f(ctx, a...); };
+    }
+struct shared_callable<F, A...> {
+    using type = const F;
+};
+
+/// The one function for each callable that is not inlined: what it returns becomes the outcome.
+template <class R, class F>
+void store_call(void* call, outcome<R>& out, call_context& ctx) {
+    auto& f = *static_cast<F*>(call);
+    if constexpr (context_callable<F>) out.store_result(f, ctx);
+    else out.store_result(f);
+}
+template <class R, class F, class... A>
+void store_bound_call(void* call, outcome<R>& out, call_context& ctx) {
+    const auto& bound = *static_cast<bound_call<F, A...>*>(call);
+    std::apply(
+        [&](A&... a) {
+            if constexpr (context_callable<F, A...>) out.store_result(bound.f, ctx, a...);
+            else out.store_result(bound.f, a...);
+        },
+        bound.args);
+}
+
+/// The body of a callable that needs nothing beside itself.
+template <class R, is_object_call F>
+RESILIENCE_INLINE call_body<R> body_of(F& f) noexcept {
+    using shared = typename shared_callable<F>::type;
+    return {const_cast<std::remove_const_t<F>*>(std::addressof(f)), &store_call<R, shared>};
+}
+template <class R, class F, class... A>
+RESILIENCE_INLINE call_body<R> body_of(bound_call<F, A...>& bound) noexcept {
+    return {&bound, &store_bound_call<R, F, A...>};
+}
+
+/// How often a call is copied at most. Only where it is once, what was passed as an rvalue is moved.
+struct copied_once : std::true_type {};
+struct copied_again : std::false_type {};
+template <class R, unsigned Copies, class Once, class F, class... A>
+std::unique_ptr<owned_body<R, Copies - 1>> copy_call(void* call);
+
+/// The same with a copier. F and A are as a forwarding reference deduces them.
+template <class R, unsigned Copies, class Once, class F, class... A>
+body_for<R, Copies> body_to_copy(
+    bound_call<std::remove_reference_t<F>, std::remove_reference_t<A>...>& bound) noexcept {
+    if constexpr (Copies == 0) return body_of<R>(bound);
+    else return {body_of<R>(bound), &copy_call<R, Copies, Once, F, A...>};
+}
+
+template <class R, unsigned Copies, class Once, class F, class... A>
+class owned_body_of final : public owned_body<R, Copies> {
+    using bound_type = bound_call<std::remove_reference_t<F>, std::remove_reference_t<A>...>;
+
+public:
+    explicit owned_body_of(const bound_type& bound)
+        : owned_(bound.f, bound.args), bound_{owned_.callable(), owned_.arguments()} {}
+
+    body_for<R, Copies> body() noexcept override {
+        return body_to_copy<R, Copies, copied_again, std::remove_reference_t<F>&,
+                            std::remove_reference_t<A>&...>(bound_);
+    }
+
+private:
+    owned_call<Once::value, F, A...> owned_;
+    bound_type bound_;
+};
+
+template <class R, unsigned Copies, class Once, class F, class... A>
+std::unique_ptr<owned_body<R, Copies - 1>> copy_call(void* call) {
+    using bound_type = bound_call<std::remove_reference_t<F>, std::remove_reference_t<A>...>;
+    return std::make_unique<owned_body_of<R, Copies - 1, Once, F, A...>>(*static_cast<bound_type*>(call));
+}
+
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/call_context.hpp>
+#include <resilience/path/callable.hpp>
+#include <resilience/path/task_arguments.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <new>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// A callable that returns tasks, with its arguments, as a call keeps them: rvalues by value, lvalues by reference.
+template <class Task, class F, class... A>
+class kept_task_call {
+    static constexpr bool takes_context =
+        context_callable<std::remove_reference_t<F>, std::remove_reference_t<A>...>;
+
+public:
+    kept_task_call(F&& f, A&&... args) : f_(std::forward<F>(f)), args_(std::forward<A>(args)...) {}
+    kept_task_call(kept_task_call&& other) : f_(std::forward<F>(other.f_)), args_(std::move(other.args_)) {}
+    kept_task_call& operator=(kept_task_call&&) = delete;
+    ~kept_task_call() = default;
+
+    Task operator()(call_context& ctx) {
+        const auto call = [&](auto&&... a) -> Task {
+            if constexpr (takes_context)
+                return static_cast<Task>(std::invoke(f_, ctx, std::forward<decltype(a)>(a)...));
+            else return static_cast<Task>(std::invoke(f_, std::forward<decltype(a)>(a)...));
+        };
+        return passed_.pass_to(call, args_);
+    }
+
+private:
+    F f_;
+    std::tuple<A...> args_;
+    arguments_of<takes_context, F, A...> passed_; // empty but during an attempt: never moved
+};
+
+/// The same behind a table of functions, for coroutines that are compiled once for each task type and pipeline. It
+/// lies in place, so that no call allocates for it. `Size` comes in steps, so that most callables share one.
+template <class Task, std::size_t Size>
+class task_body {
+public:
+    template <class Call>
+    static constexpr bool fits = sizeof(Call) <= Size && alignof(Call) <= alignof(std::max_align_t);
+
+    template <class F, class... A>
+    task_body(std::type_identity<kept_task_call<Task, F, A...>>, std::type_identity_t<F>&& f,
+              std::type_identity_t<A>&&... args) {
+        using call = kept_task_call<Task, F, A...>;
+        static_assert(
+            alignof(call) <= alignof(std::max_align_t),
+            "resilience: a coroutine's callable cannot be aligned more strictly than std::max_align_t");
+        ::new (static_cast<void*>(place_)) call(std::forward<F>(f), std::forward<A>(args)...);
+        functions_ = &functions_of<call>;
+    }
+    task_body(task_body&& other) {
+        other.functions_->move(other.place_, place_);
+        functions_ = other.functions_;
+    }
+    task_body& operator=(task_body&&) = delete;
+    ~task_body() { functions_->destroy(place_); }
+
+    Task operator()(call_context& ctx) { return functions_->call(place_, ctx); }
+
+private:
+    struct functions {
+        Task (*call)(void* at, call_context& ctx);
+        void (*move)(void* from, void* to);
+        void (*destroy)(void* at) noexcept;
+    };
+    template <class Call>
+    static constexpr functions functions_of{
+        [](void* at, call_context& ctx) -> Task { return (*static_cast<Call*>(at))(ctx); },
+        [](void* from, void* to) { ::new (to) Call(std::move(*static_cast<Call*>(from))); },
+        [](void* at) noexcept { static_cast<Call*>(at)->~Call(); }};
+
+    alignas(std::max_align_t) std::byte place_[Size];
+    const functions* functions_;
+};
+
+/// The step of sizes that a callable falls into.
+template <class Call>
+inline constexpr std::size_t task_body_size = (sizeof(Call) + 31) / 32 * 32;
+
+}}} // namespace resilience::RESILIENCE_ABI::detail
