@@ -83,8 +83,7 @@ struct circuit_breaker_stats {
 };
 
 /// Circuits have metrics of their own, most of them under resilience4j's names: monitoring/prometheus_families.hpp.
-template <class Visitor>
-void statistics(const circuit_breaker_stats& s, Visitor&& visit) {
+void statistics(const circuit_breaker_stats& s, auto&& visit) {
     const auto total = [](std::string_view help) { return counter{help, no_metric}; };
     const auto now = [](std::string_view help, std::string_view unit = {}) {
         return gauge{help, no_metric, {}, unit};
@@ -131,8 +130,7 @@ struct retry_stats {
     std::optional<double> budget_left;
 };
 
-template <class Visitor>
-void statistics(const retry_stats& s, Visitor&& visit) {
+void statistics(const retry_stats& s, auto&& visit) {
     const auto ended = [](std::string_view how) {
         return counter{"Calls that ended, by how.", "retry_calls_total", how};
     };

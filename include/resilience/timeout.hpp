@@ -33,8 +33,7 @@ struct timeout_config {
     labels_type labels{};
 };
 
-template <class Visitor>
-void fields(timeout_config& c, Visitor&& visit) {
+void fields(timeout_config& c, auto&& visit) {
     visit("limit", c.limit);
     visit("keep_late", c.keep_late);
     visit("make_exception", c.make_exception);
@@ -58,8 +57,7 @@ struct timeout_stats {
     std::uint64_t failed = 0;
 };
 
-template <class Visitor>
-void statistics(const timeout_stats& s, Visitor&& visit) {
+void statistics(const timeout_stats& s, auto&& visit) {
     const auto ended = [](std::string_view how) {
         return counter{"Attempts under a timeout that ended, by how.", "timelimiter_calls_total", how};
     };
@@ -165,11 +163,7 @@ public:
             core_->count(core::timed_out);
             failure late(rejection{
                 .code = errc::timed_out, .policy = core_->label(), .amount = config_->limit.count()});
-            core_->publish(event_kind::timed_out, ctx, [&](event& e) {
-                e.delay = config_->limit;
-                e.error_type = late.type_name();
-                e.error = late.message();
-            });
+            core_->publish(event_kind::timed_out, ctx, &late, [&](event& e) { e.delay = config_->limit; });
             detail::customise(late, config_->make_exception);
             return settlement::replace(std::move(late));
         }

@@ -35,8 +35,7 @@ struct slope {
     double up = 1.5;
     std::optional<unsigned> steps{};
 };
-template <class Visitor>
-void fields(slope& s, Visitor&& visit) {
+void fields(slope& s, auto&& visit) {
     visit("up", s.up);
     visit("steps", s.steps);
 }
@@ -70,8 +69,7 @@ struct everything {
     slope always{};
     std::function<void()> call{};
 };
-template <class Visitor>
-void fields(everything& c, Visitor&& visit) {
+void fields(everything& c, auto&& visit) {
     visit("whole", c.whole);
     visit("maybe_whole", c.maybe_whole);
     visit("large", c.large);

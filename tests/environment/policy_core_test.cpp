@@ -115,8 +115,7 @@ struct bare_config {
     static constexpr std::string_view policy_kind = "cap";
     std::string name{};
 };
-template <class Visitor>
-void fields(bare_config&, Visitor&&) {}
+void fields(bare_config&, auto&&) {}
 class bare_core final : public rs::policy_core<bare_core, bare_config> {
 public:
     using policy_core::policy_core;

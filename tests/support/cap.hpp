@@ -33,8 +33,7 @@ struct cap_config {
     resilience::predicate counts_if{};
     resilience::labels_type labels{};
 };
-template <class Visitor>
-void fields(cap_config& c, Visitor&& visit) {
+void fields(cap_config& c, auto&& visit) {
     visit("max_calls", c.max_calls);
     visit("pause", c.pause);
     visit("warn_at", c.warn_at, resilience::field_form::share);
@@ -52,8 +51,7 @@ struct cap_stats {
     double used = 0;
     resilience::duration paused{0};
 };
-template <class Visitor>
-void statistics(const cap_stats& s, Visitor&& visit) {
+void statistics(const cap_stats& s, auto&& visit) {
     visit("admitted", s.admitted, resilience::counter{.help = "Calls that were let through."});
     visit("rejected", s.rejected, resilience::counter{.help = "Calls beyond the cap."});
     visit("used", s.used, resilience::gauge{.help = "The share of the cap that is used.", .unit = "ratio"});
@@ -90,11 +88,8 @@ public:
                 resilience::rejection{.code = resilience::errc::limit_exceeded,
                                       .policy = core->label(),
                                       .retry_after = config.pause.value_or(resilience::duration{-1})});
-            core->publish(resilience::event_kind::call_rejected, ctx, [&](resilience::event& e) {
-                e.delay = config.pause;
-                e.error_type = why.type_name();
-                e.error = why.message();
-            });
+            core->publish(resilience::event_kind::call_rejected, ctx, &why,
+                          [&](resilience::event& e) { e.delay = config.pause; });
             return resilience::admission::reject(why);
         }
         resilience::settlement settle(const resilience::attempt_result&, resilience::call_context&) {

@@ -33,8 +33,7 @@ struct abandoning_timeout_config {
     labels_type labels{};
 };
 
-template <class Visitor>
-void fields(abandoning_timeout_config& c, Visitor&& visit) {
+void fields(abandoning_timeout_config& c, auto&& visit) {
     visit("limit", c.limit);
     visit("max_abandoned", c.max_abandoned);
     visit("make_exception", c.make_exception);
@@ -67,8 +66,7 @@ struct abandoning_timeout_stats {
     std::uint64_t abandoned_running = 0;
 };
 
-template <class Visitor>
-void statistics(const abandoning_timeout_stats& s, Visitor&& visit) {
+void statistics(const abandoning_timeout_stats& s, auto&& visit) {
     visit("calls", s.calls, counter{"Attempts that were not rejected."});
     visit("timed_out", s.timed_out, counter{"Attempts given up at the limit or the deadline."});
     visit("cancelled", s.cancelled, counter{"Attempts given up by a stop request."});

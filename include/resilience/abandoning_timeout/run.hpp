@@ -38,11 +38,9 @@ public:
     /// `at`: when it happened, which a waiting thread learns a little later.
     void tell(event_kind what, const failure& why, duration limit, time_point at,
               const call_context& ctx) const {
-        publish(what, ctx, [&](event& e) {
+        publish(what, ctx, &why, [&](event& e) {
             e.retry_depth = ctx.retry_depth();
             e.delay = limit;
-            e.error_type = why.type_name();
-            e.error = why.message();
             e.at = at;
             using wall = std::chrono::system_clock::duration;
             e.wall =

@@ -65,8 +65,7 @@ struct circuit_breaker_config {
     std::function<void(const event&)> on_state_change{};
 };
 
-template <class Visitor>
-void fields(circuit_breaker_config& c, Visitor&& visit) {
+void fields(circuit_breaker_config& c, auto&& visit) {
     visit("failure_threshold", c.failure_threshold);
     visit("success_threshold", c.success_threshold);
     visit("recovery_timeout", c.recovery_timeout);

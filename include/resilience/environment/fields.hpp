@@ -18,8 +18,7 @@
 
 // The description of a config is a function beside its struct, found by argument-dependent lookup:
 //
-//     template <class Visitor>
-//     void fields(retry_config& c, Visitor&& visit) {
+//     void fields(retry_config& c, auto&& visit) {
 //         visit("max_attempts", c.max_attempts);
 //         visit("jitter_ratio", c.jitter_ratio, field_form::share);
 //         ...

@@ -61,16 +61,20 @@ public:
         publish_updated();
     }
 
-    /// Tells listeners, if there are any, what the policy did in a call; describe(event&) fills in the rest. Called with
-    /// no lock held.
+    /// Tells listeners, if there are any, what the policy did in a call and why (may be null); describe(event&) fills in
+    /// the rest. Called with no lock held.
     template <class Describe>
-    void publish(event_kind what, const call_context& ctx, Describe&& describe) const {
+    void publish(event_kind what, const call_context& ctx, const failure* why, Describe&& describe) const {
         if (!has_listeners()) return;
         const auto keep = this->shared_from_this(); // a listener may drop the last handle
         env_->tell([&] {
             event e = event_of(what);
             e.operation = ctx.operation();
             e.attempt = ctx.attempt();
+            if (why != nullptr) {
+                e.error_type = why->type_name();
+                e.error = why->message();
+            }
             describe(e);
             return e;
         });

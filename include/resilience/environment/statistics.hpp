@@ -16,8 +16,7 @@
 
 // The description of a policy's statistics is a function beside their struct, found by argument-dependent lookup:
 //
-//     template <class Visitor>
-//     void statistics(const timeout_stats& s, Visitor&& visit) {
+//     void statistics(const timeout_stats& s, auto&& visit) {
 //         visit("timed_out", s.timed_out, counter{.help = "Attempts that came late."});
 //         ...
 //     }

@@ -25,8 +25,7 @@ struct recovery_backoff {
     resilience::jitter jitter = resilience::jitter::none;
 };
 
-template <class Visitor>
-void fields(recovery_backoff& c, Visitor&& visit) {
+void fields(recovery_backoff& c, auto&& visit) {
     visit("multiplier", c.multiplier);
     visit("cap", c.cap);
     visit("jitter", c.jitter);

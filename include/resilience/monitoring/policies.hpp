@@ -8,10 +8,10 @@
 #include <resilience/registry.hpp>
 #include <resilience/settings/fields.hpp>
 
-#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -60,20 +60,19 @@ inline void write_circuit_statistics(json_writer& json, const circuit_breaker_st
     json.key("last_error").value_or_null(c.last_error ? errors(c.last_error->message) : std::string());
 }
 
-/// Members that are no plain numbers: shares from 0 to 1, and times in seconds.
-inline void write_units(json_writer& json, const std::vector<statistic>& statistics,
-                        const field_list& fields) {
-    const auto any = [](const auto& all, const auto& has_one) { return std::ranges::any_of(all, has_one); };
-    const auto is_share = [](const field& f) { return f.type == field_type::share; };
-    const auto has_unit = [](const statistic& s) { return !s.unit.empty() && !s.name.empty(); };
-    if (!any(fields, is_share) && !any(statistics, has_unit)) return;
+/// The members of config and statistics that are no plain numbers: shares from 0 to 1, times in seconds, ...
+inline void write_units(json_writer& json, const policy_snapshot& p, const field_list& fields) {
+    std::vector<std::pair<std::string_view, std::string_view>> units;
+    for (const field& f : fields) {
+        if (f.type == field_type::share) units.emplace_back(f.name, "ratio");
+    }
+    for (const statistic& s : p.statistics) {
+        if (!s.unit.empty() && !s.name.empty()) units.emplace_back(s.name, s.unit);
+    }
+    if (p.circuit) units.emplace_back("retry_after", "seconds");
+    if (units.empty()) return;
     json.key("units").object([&] {
-        for (const field& f : fields) {
-            if (is_share(f)) json.member(f.name, "ratio");
-        }
-        for (const statistic& s : statistics) {
-            if (has_unit(s)) json.member(s.name, s.unit);
-        }
+        for (const auto& [member, unit] : units) json.member(member, unit);
     });
 }
 
@@ -91,7 +90,7 @@ inline void write_policy(json_writer& json, const registry& where, const registe
                 std::visit([&](const auto& value) { json.value(value); }, s.value);
             }
         });
-        write_units(json, p.statistics, fields);
+        write_units(json, p, fields);
         json.key("statistics").object([&] {
             write_statistics(json, p);
             if (p.circuit) write_circuit_statistics(json, *p.circuit, errors);

@@ -70,8 +70,7 @@ struct retry_config {
     labels_type labels{};
 };
 
-template <class Visitor>
-void fields(retry_config& c, Visitor&& visit) {
+void fields(retry_config& c, auto&& visit) {
     visit("max_attempts", c.max_attempts);
     visit("base_delay", c.base_delay);
     visit("max_delay", c.max_delay);
