@@ -147,7 +147,7 @@ public:
     }
     std::size_t size() const noexcept { return policies_->size(); }
 
-    // What follows is for drivers.
+    // For drivers.
 
     const detail::environment* env() const noexcept { return env_; }
     detail::erased_calls begin(call_context& ctx, detail::call_slot& slot) const {

@@ -70,7 +70,7 @@ public:
         else return fits<R, std::conditional_t<std::is_reference_v<R>, Source, const Source&>>();
     }
 
-    // What follows is for drivers.
+    // For drivers.
 
     /// `Slot` is the call's; one of tasks takes answers that are tasks.
     template <class Slot>

@@ -127,7 +127,7 @@ public:
         capacity_ = capacity;
     }
 
-    // What follows is for policies.
+    // For policies.
 
     const std::shared_ptr<detail::environment>& env() const noexcept { return env_; }
 
