@@ -40,7 +40,7 @@ constexpr utf8_character first_character(std::string_view text) noexcept {
 /// The characters that are escaped besides the quotes and the backslash.
 enum class escaping {
     json, ///< as RFC 8259 demands: the controls below U+0020
-    line, ///< also characters that can break, overwrite or reorder a line on a terminal: DEL, C1, separators, bidi controls
+    line, ///< also all that can break, overwrite or reorder a line on a terminal: DEL, C1, separators, bidi controls
 };
 
 constexpr bool must_escape(std::uint32_t code, escaping how) noexcept {
