@@ -53,8 +53,9 @@ concept sets_deadline = requires(const P& p, const typename P::fast_permit& t, c
 /// Policies with a fast path: they need no per-call object if the first attempt succeeds. try_begin() returns
 /// a permit, a trivially copyable type that is false if the call must take the full path. After a successful
 /// attempt the driver calls succeed(permit), which ends the call. After any other attempt it calls
-/// resume(permit, ctx), which makes the per-call object that begin() would make. If the call is dropped, it
-/// calls abandon(permit).
+/// resume(permit, ctx), which makes the per-call object that begin() would make. If a task is destroyed
+/// during that attempt, it calls abandon(permit). A permit reserves nothing: it may also be dropped without
+/// any call, as it is if another policy gives none.
 template <class P>
 concept has_fast_path = (begins_without_context<P> || sets_deadline<P>) &&
                         requires(const P& p, const typename P::fast_permit& t, call_context& ctx) {
