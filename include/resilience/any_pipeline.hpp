@@ -127,8 +127,7 @@ public:
 
     template <class... P>
         requires(sizeof...(P) > 0 &&
-                 !(std::same_as<P, any_pipeline> &&
-                   ...) && // checked first, so that copying does not select this constructor
+                 !(std::same_as<P, any_pipeline> && ...) && // checked first: copying is not this
                  ((policy<P> || detail::is_pipeline<P>) && ...))
     explicit any_pipeline(P... policies) {
         (add(std::move(policies)), ...);

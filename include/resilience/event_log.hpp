@@ -194,8 +194,7 @@ private:
     }
     void wake() const {
         {
-            const detail::lock_guard lock(
-                waiting_); // a reader either has not checked yet, or already waits and is woken
+            const detail::lock_guard lock(waiting_); // a reader has not checked yet, or waits already
         }
         added_.notify_all();
     }

@@ -90,9 +90,8 @@ public:
             }
             if (!policy_->is_for(out, ctx)) return settlement::finish();
             if constexpr (gives_task) {
-                why_ =
-                    out.result()
-                        .as_failure(); // kept until the answer has come, as is the failing value in the slot
+                // Kept until the answer has come, as is the failing value in the slot.
+                why_ = out.result().as_failure();
                 outcome<void> asked;
                 const auto ask = [&] { slot_->answer_with(policy_->template made<given_type>(*why_)); };
                 asked.run_and_store(ask);

@@ -69,8 +69,7 @@ private:
 template <class Ex>
 net::awaitable<void, Ex> sleep_until(time_source& clock, time_point until, std::stop_token stop) {
     const net::cancellation_state cancellation = co_await net::this_coro::cancellation_state;
-    if (cancellation.cancelled() != net::cancellation_type::none)
-        co_return; // the cancellation would not be signalled again
+    if (cancellation.cancelled() != net::cancellation_type::none) co_return; // it is not signalled again
     const Ex ex = co_await net::this_coro::executor;
     alarm<Ex> bell(ex, clock, until, stop);
     net_error_code cancelled;
@@ -84,9 +83,8 @@ net::awaitable<void, Ex> sleep_until(time_source& clock, time_point until, std::
 /// that executor, it must be a strand, as Asio demands for every cancellation.
 struct race_state {
     net::cancellation_signal end_task;
-    task_limit* limit = nullptr; ///< null when the race is over
-    net::cancellation_type asked =
-        net::cancellation_type::none; ///< all cancellations that the waiting coroutine received
+    task_limit* limit = nullptr;                                 ///< null when the race is over
+    net::cancellation_type asked = net::cancellation_type::none; ///< of the waiting coroutine, in total
 };
 
 /// The value or the exception of a task, for the coroutine that awaits it. The exception is stored, since
@@ -111,8 +109,7 @@ net::awaitable<void, Ex> run_task(net::awaitable<T, Ex> task, raced<T>& to, std:
     // Cancellations that arrive here have already passed the filters of the coroutine that waits.
     co_await net::this_coro::reset_cancellation_state(net::enable_total_cancellation());
     co_await net::this_coro::throw_if_cancelled(throws_if_cancelled);
-    if (state->asked != net::cancellation_type::none)
-        state->end_task.emit(state->asked); // cancelled before it began
+    if (state->asked != net::cancellation_type::none) state->end_task.emit(state->asked); // before it began
     try {
         if constexpr (std::is_void_v<T>) {
             co_await std::move(task);

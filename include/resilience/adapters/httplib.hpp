@@ -38,8 +38,7 @@ inline std::optional<resilience::duration> retry_after_of(const Response& respon
     if (!response.has_header("Retry-After")) return std::nullopt;
     auto now = resilience::system_time().wall_now();
     if (const auto sent = resilience::parse_http_date(response.get_header_value("Date"), now)) {
-        constexpr std::chrono::hours believable{24 *
-                                                366}; // if they are further apart, one of the two is nonsense
+        constexpr std::chrono::hours believable{24 * 366}; // beyond that, one of the two is wrong
         const auto skew = std::chrono::floor<std::chrono::seconds>(now) - *sent;
         if (skew < believable && skew > -believable) now = *sent;
     }

@@ -104,7 +104,7 @@ public:
     /// replace it or count it as a failure.
     bool ended_by_stop() const noexcept { return ended_by_stop_; }
     void end_by_stop() noexcept { ended_by_stop_ = true; }
-    /// The coroutine of this call was cancelled.
+    /// Marks the coroutine of this call as cancelled.
     void cancel() noexcept { cancelled_ = true; }
     /// While a race runs, its end also requests this context's stop token. Null means no race.
     void relay_by(detail::stop_relay* relay) {
@@ -216,8 +216,7 @@ private:
     }
     RESILIENCE_COLD void arm() {
         armed_ = std::make_unique<armed_stop>(*clock_, deadline_, outer_stop());
-        if (clock_->now() >= deadline_)
-            armed_->source.request_stop(); // at once, not with the clock's next timer
+        if (clock_->now() >= deadline_) armed_->source.request_stop(); // now, without the timer
         if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
     }
 

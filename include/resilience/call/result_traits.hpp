@@ -17,8 +17,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Set this to true for a type whose `bool ok() const` tells success from failure: `template <> inline
-/// constexpr bool resilience::enable_status_like<my_status> = true;`
+/// Set this to true for a type whose `bool ok() const` tells success from failure:
+/// `template <> inline constexpr bool resilience::enable_status_like<my_status> = true;`
 template <class R>
 inline constexpr bool enable_status_like = false;
 

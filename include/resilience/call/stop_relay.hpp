@@ -24,8 +24,8 @@ public:
         request();
     }
     void request() noexcept {
-        std::stop_source to(
-            std::nostopstate); // a local copy: the request may resume a coroutine that destroys this relay
+        // A local copy, since the request may resume a coroutine that destroys this relay.
+        std::stop_source to(std::nostopstate);
         {
             const lock_guard lock(mutex_);
             requested_ = true;

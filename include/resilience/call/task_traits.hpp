@@ -63,8 +63,8 @@ public:
     time_point deadline() const noexcept { return deadline_; }
     const std::stop_token& stop_token() const noexcept { return stop_; }
 
-    /// Reports that the deadline has come or a stop is requested. Returns true if the task had not finished
-    /// before: the caller then asks it to end. The attempt's own ctx.stop_token() is requested here. That may
+    /// Reports that the deadline has come or a stop is requested. True if the task had not finished
+    /// before; it must then be asked to end. The attempt's own ctx.stop_token() is requested here. That may
     /// resume a coroutine that ends the race and destroys this object.
     bool strike(end how) noexcept {
         if (!claim(how)) return false;
@@ -143,8 +143,7 @@ private:
         task_limit::end how;
         std::stop_source source;
         void operator()() {
-            call_context::stop_request ask{
-                source}; // copied first: a strike may end the race and destroy this
+            call_context::stop_request ask{source}; // a copy: a strike may end the race
             if (limit->strike(how)) ask();
         }
     };

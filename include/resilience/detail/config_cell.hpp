@@ -65,8 +65,8 @@ private:
 
     // Invariant: points to the newest entry or to an older one. No entry is destroyed before the cell.
     atomic<const entry*> current_{nullptr};
-    std::unique_ptr<entry>
-        newest_; // a list by hand: including a container would cost more compile time than the rest of this header
+    // A list by hand: including a container would cost more compile time than the rest of this header.
+    std::unique_ptr<entry> newest_;
     const Config* declared_ = nullptr; // set in the constructor, before other threads can see the cell
 };
 

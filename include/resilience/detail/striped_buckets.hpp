@@ -72,11 +72,11 @@ private:
     using buckets = std::array<atomic<std::uint64_t>, kept>;
 
     struct alignas(64) stripe {
-        std::int64_t end =
-            INT64_MIN;           // of the bucket that the owning thread counts in; only that thread uses it
-        std::uint64_t era = 0;   // its own
-        std::uint32_t epoch = 0; // its own
-        buckets counts{};        // written by the owning thread only
+        // The first three are used by the owning thread only, counts are written by it only.
+        std::int64_t end = INT64_MIN; // of the bucket that the thread counts in
+        std::uint64_t era = 0;
+        std::uint32_t epoch = 0;
+        buckets counts{};
     };
     struct alignas(64) shared_stripe {
         // Invariant: the lower half of the generation, above the bucket of the last enter(). They share one
@@ -111,9 +111,8 @@ private:
     static void bump_shared(shared_stripe& s, std::uint32_t epoch) noexcept {
         auto& bucket = s.counts[epoch % kept];
         std::uint64_t word = bucket.load(std::memory_order_relaxed);
-        while (!is_newer(
-                   word,
-                   epoch) && // false if this thread was delayed for longer than the window: drop the success
+        // Stops at a newer bucket: this thread was delayed for longer than the window, so its success is dropped.
+        while (!is_newer(word, epoch) &&
                !bucket.compare_exchange_weak(word, counted(word, epoch), std::memory_order_relaxed)) {}
     }
     RESILIENCE_COLD static bool add_shared(shared_stripe& s, std::int64_t now,
@@ -134,8 +133,8 @@ private:
     std::array<stripe, exclusive_stripes> stripes_{};
     std::array<shared_stripe, shared_stripes> shared_{};
     const void* owners_ = &stripe_owners::instance();
-    atomic<std::uint64_t> era_{
-        1}; // grows under the owner's lock; a thread that reads an old value calls enter() once more
+    // Grows under the owner's lock; a thread that reads an old value calls enter() once more.
+    atomic<std::uint64_t> era_{1};
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

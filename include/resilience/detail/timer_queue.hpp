@@ -146,12 +146,11 @@ private:
     condition_variable changed_;  // wakes the runner
     condition_variable finished_; // wakes cancel() when a running function has ended
     std::map<ticket, std::function<void()>> waiting_;
-    run_record* running_ = nullptr;                // guarded by mutex_, as is the whole list
-    void (*start_runner_)(timer_queue&) = nullptr; // guarded by mutex_; null once there is a runner
-    [[maybe_unused]] const timer_queue* after_ =
-        nullptr;                             // keeps the parent's queue reachable for leak checkers
-    std::uint64_t last_number_ = 0;          // guarded by mutex_
-    moment runner_wakes_at_ = moment::min(); // guarded by mutex_; min while it is not waiting
+    run_record* running_ = nullptr;                       // guarded by mutex_, as is the whole list
+    void (*start_runner_)(timer_queue&) = nullptr;        // guarded by mutex_; null once there is a runner
+    [[maybe_unused]] const timer_queue* after_ = nullptr; // keeps the parent's reachable for leak checkers
+    std::uint64_t last_number_ = 0;                       // guarded by mutex_
+    moment runner_wakes_at_ = moment::min();              // guarded by mutex_; min while it is not waiting
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

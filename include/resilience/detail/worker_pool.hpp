@@ -81,8 +81,8 @@ public:
         fresh->work = std::move(work);
         // The thread may be detached: it refers to the pool, which is never destroyed, and owns everything
         // else.
-        const signals_blocked
-            meanwhile; // the worker inherits the mask: the program's signals go to its own threads
+        // The worker inherits the mask: the program's signals go to the program's own threads.
+        const signals_blocked meanwhile;
         thread([this, fresh] { serve(*fresh); }).detach();
     }
 
@@ -140,9 +140,8 @@ private:
     }
 
     mutable waitable_mutex mutex_;
-    std::vector<std::shared_ptr<worker>> idle_; // guarded by mutex_, a stack
-    [[maybe_unused]] const worker_pool* const
-        parents_pool_; // keeps the parent's pool reachable for leak checkers
+    std::vector<std::shared_ptr<worker>> idle_;              // guarded by mutex_, a stack
+    [[maybe_unused]] const worker_pool* const parents_pool_; // keeps it reachable for leak checkers
 
     // Null until the pool is first needed, and again in a forked child. Once set, it changes only in a forked
     // child.

@@ -25,14 +25,13 @@ struct http_response {
 namespace detail {
 
 inline http_response made(int status, std::string body) {
-    return {
-        status,
-        "application/json",
-        {{"Cache-Control", "no-store"},
-         {"Cross-Origin-Resource-Policy", "same-origin"},
-         {"X-Content-Type-Options", "nosniff"}}, // names may be foreign texts and must not be read as HTML
-        std::move(body),
-        {}};
+    return {status,
+            "application/json",
+            {{"Cache-Control", "no-store"},
+             {"Cross-Origin-Resource-Policy", "same-origin"},
+             {"X-Content-Type-Options", "nosniff"}}, // names are others' texts: never HTML
+            std::move(body),
+            {}};
 }
 inline http_response refused(int status, std::string_view code, std::string_view message) {
     return made(status, error_json(code, message));

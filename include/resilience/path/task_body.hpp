@@ -39,8 +39,7 @@ public:
 private:
     F f_;
     std::tuple<A...> args_;
-    arguments_of<takes_context, F, A...>
-        passed_; // holds objects during an attempt only, and is never moved then
+    arguments_of<takes_context, F, A...> passed_; // holds objects during an attempt only, not when moved
 };
 
 /// A kept_task_call behind a table of functions, so that drive_task is compiled once for each task type and
