@@ -217,7 +217,7 @@ private:
 };
 
 /// `fallback(value)` or `fallback([](const failure& why) { return value; })`; a callable is run only when
-/// it is needed. For calls without a result: a callable that returns void.
+/// it is needed. A call without a result takes a callable that returns void.
 template <class Source>
 auto fallback(Source&& value_or_callable) {
     return fallback_policy<std::decay_t<Source>>(predicate{}, std::forward<Source>(value_or_callable));

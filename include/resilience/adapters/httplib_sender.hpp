@@ -47,7 +47,7 @@ struct webhook_config {
     /// With webhook_format::json, makes the JSON that is sent instead of webhook_body: chat systems want
     /// shapes of their own. Called on the thread that sends. If it throws, the alert has failed.
     std::function<std::string(const alert&)> body{};
-    /// A PEM file of certificate authorities to trust instead of the system's, for receivers of one's own.
+    /// A PEM file of certificate authorities to trust instead of the system's, for receivers of your own.
     std::string ca_file{};
     /// The time that an attempt may take, from the connection to the end of the answer. The system's lookup
     /// of the host's name is not limited. Five seconds, since receivers answer in less than one.

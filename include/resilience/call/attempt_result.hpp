@@ -17,7 +17,7 @@ public:
     explicit attempt_result(const failure& why) noexcept : why_(&why), judged_(verdict::failure) {}
 
     bool succeeded() const noexcept { return why_ == nullptr; }
-    /// Why there is no accepted value; null if there is one.
+    /// The reason why there is no accepted value; null if there is one.
     const failure* error() const noexcept { return why_; }
     /// The verdict of the result's type on an accepted value: success, or ignored for an HTTP 4xx.
     verdict judged() const noexcept { return judged_; }

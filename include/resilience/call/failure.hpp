@@ -54,7 +54,8 @@ public:
     /// `code` is the error code of an exception that carries one without being a std::system_error.
     failure(std::exception_ptr exception, const std::exception* known, std::error_code code = {}) noexcept
         : source_(source::exception), object_(known), exception_(std::move(exception)), code_(code) {}
-    // Inlined: the rejection is then never read in wide loads right after it was written field by field.
+    // Inlined, so that the rejection is not read in wide loads right after it was written field by field,
+    // which would stall.
     RESILIENCE_INLINE failure(
         const rejection& r) noexcept // NOLINT(google-explicit-constructor): a rejection is a failure
         : source_(source::rejection), rejection_(r), code_(make_error_code(r.code)) {}

@@ -50,8 +50,8 @@ constexpr bool must_escape(std::uint32_t code, escaping how) noexcept {
            (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
 }
 
-/// Appends `text` as it may stand between two `quote`s, with the escapes of JSON. Each byte that belongs
-/// to no well-formed UTF-8 becomes U+FFFD, so that the result is always valid.
+/// Appends `text`, escaped as in JSON, so that it can stand between two `quote`s. Each byte that belongs to
+/// no well-formed UTF-8 becomes U+FFFD, so that the result is always valid.
 inline void append_escaped(std::string& out, std::string_view text, char quote, escaping how) {
     constexpr std::string_view digits = "0123456789abcdef";
     const auto special = [&](char c) {

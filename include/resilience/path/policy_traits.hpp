@@ -19,8 +19,8 @@ class environment;
 template <class P>
 concept replaces_outcome = requires { typename P::given_type; };
 
-/// Policies that hold other policies, known at run time only (any_pipeline). `begin(ctx, slot)` makes the per-call
-/// objects of all of them.
+/// Policies that hold other policies, known at run time only (any_pipeline). `begin(ctx, slot)` makes the
+/// per-call objects of all the policies that they hold.
 template <class P>
 concept holds_policies = requires { P::most_policies; };
 

@@ -142,7 +142,7 @@ public:
 
     /// Timers that have neither fired nor been cancelled.
     std::size_t pending_timers() const { return timers_.size(); }
-    /// The moment of the earliest of them; time_point::max() if there is none.
+    /// The moment of the earliest pending timer; time_point::max() if there is none.
     time_point next_timer() const { return timers_.next(); }
 
     /// The number of threads blocked in sleep_until(). Threads that an advance has woken do not count, even
