@@ -20,8 +20,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// One line: a sentence and fields. Values that are more than a word are quoted, and whatever could end or disguise
-/// the line is escaped, in JSON too, so that no text forges a field or another line.
+/// A log line: a sentence and fields. Values that are more than a word are quoted. Characters that could end
+/// or disguise the line are escaped, in JSON too, so that no text can forge a field or another line.
 class log_line {
 public:
     explicit log_line(const log_options& options) : options_(&options) {}
@@ -56,7 +56,8 @@ public:
         if (begin(key)) fmt::format_to(std::back_inserter(fields_), "{}", value);
         return *this;
     }
-    /// In seconds, so that programs can compare: 0.25s, in JSON 0.25; `none`, in JSON null, if there is none.
+    /// Adds a duration in seconds, so that programs can compare: 0.25s, in JSON 0.25. No value is `none`, in
+    /// JSON null.
     log_line& field(std::string_view key, const std::optional<duration>& value) {
         if (!begin(key)) return *this;
         if (!value) {
@@ -78,7 +79,7 @@ public:
 
 private:
     bool is_json() const noexcept { return options_->format == log_format::json; }
-    /// False: the field is not wanted.
+    /// Begins a field. False if the options leave it out.
     bool begin(std::string_view key) {
         for (const auto& name : options_->leave_out) {
             if (name == key) return false;
@@ -151,7 +152,8 @@ inline void write_other(log_line& line, const event& e, std::string_view functio
     else if (e.delay) line.field("limit", e.delay);
 }
 
-/// `suppressed`: lines of this kind that were left out before this one.
+/// The line for an event. `suppressed` is the number of lines of this kind that were left out before this
+/// one.
 inline std::string line_of(const event& e, const log_options& options, std::uint64_t suppressed) {
     log_line line(options);
     const std::string error = redacted(options.redact, e.error);

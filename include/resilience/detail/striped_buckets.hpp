@@ -11,14 +11,14 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Successes of a time window, one set of buckets per thread that has a stripe of its own, and eight sets that all
-/// others share. A bucket is one word, its number and its count, so that a reader never sees one without the other.
-/// Counts saturate.
+/// Counts the successes of a time window. Each thread with a stripe of its own has its own set of buckets;
+/// all other threads share eight sets. A bucket's number and count share one word, so that a reader never
+/// sees one without the other. Counts saturate.
 template <std::size_t Buckets>
 class striped_buckets {
 public:
-    /// Counts one success at `now` of an attempt admitted in `generation`; false if the caller has to find out the
-    /// bucket first (see enter).
+    /// Counts a success at `now` of an attempt admitted in `generation`. False if the caller must first call
+    /// enter() for the bucket.
     RESILIENCE_INLINE bool add(std::int64_t now, std::uint64_t generation) noexcept {
         const thread_stripe mine = this_threads_stripe;
         if (mine.owner != owners_) [[unlikely]]
@@ -28,8 +28,8 @@ public:
         bump(s);
         return true;
     }
-    /// This thread, or all that share its stripe, count in bucket `epoch`, which lasts until `end`, from now on; and
-    /// one success. Under the owner's lock, in that generation.
+    /// Makes this thread, and all that share its stripe, count in bucket `epoch`, which lasts until `end`,
+    /// and counts a success there. Called under the owner's lock, in that generation.
     void enter(std::uint32_t epoch, std::int64_t end, std::uint64_t generation) noexcept {
         const thread_stripe mine = this_threads_stripe;
         if (mine.owner != owners_)
@@ -40,13 +40,14 @@ public:
         s.end = end;
         bump(s);
     }
-    /// All threads ask for their bucket again. Under the owner's lock.
+    /// Makes every thread call enter() again before it counts. Called under the owner's lock.
     void renumber() noexcept {
         era_.store(era_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         for (shared_stripe& s : shared_) s.end.store(INT64_MIN, std::memory_order_relaxed);
     }
 
-    /// Successes in the Buckets buckets that end with `epoch`, none of before `first`. Epochs may wrap.
+    /// The successes in the last `Buckets` buckets up to `epoch`, without those before `first`. Epochs may
+    /// wrap.
     std::uint64_t sum(std::uint32_t first, std::uint32_t epoch) const noexcept {
         std::uint64_t total = 0;
         const auto add_up = [&](const buckets& of_one) {
@@ -63,26 +64,28 @@ public:
 
 private:
     static constexpr std::size_t kept =
-        std::bit_ceil(Buckets); // so that they go on in order when epochs wrap
+        std::bit_ceil(Buckets); // a power of two, so that the order of buckets survives the wrap of epochs
     static constexpr std::uint64_t count_mask = 0xFFFF'FFFF;
 
-    // Invariant: number in the upper half, count in the lower. Relaxed: a count orders nothing, and each word is
-    // whole by itself.
+    // Invariant: the number is in the upper half, the count in the lower. Relaxed: no other data depends on a
+    // word.
     using buckets = std::array<atomic<std::uint64_t>, kept>;
 
     struct alignas(64) stripe {
-        std::int64_t end = INT64_MIN; // of the bucket that the owning thread counts in; its own
-        std::uint64_t era = 0;        // its own
-        std::uint32_t epoch = 0;      // its own
-        buckets counts{};             // written by the owning thread only
+        // The first three are used by the owning thread only, counts are written by it only.
+        std::int64_t end = INT64_MIN; // of the bucket that the thread counts in
+        std::uint64_t era = 0;
+        std::uint32_t epoch = 0;
+        buckets counts{};
     };
     struct alignas(64) shared_stripe {
-        // Invariant: the generation (its lower half) and the bucket that whoever entered last counts in; in one word,
-        // so that a late success never gets the bucket of a later generation. Written under the owner's lock, before
-        // `end`.
+        // Invariant: the lower half of the generation, above the bucket of the last enter(). They share one
+        // word, so a late success cannot count in a newer generation's bucket. Written under the owner's
+        // lock, before `end`.
         atomic<std::uint64_t> current{0};
-        // Invariant: where that bucket ends, or INT64_MIN if there is none. Written under the owner's lock, with
-        // release: who sees the end of a bucket sees the bucket, or a later one.
+        // Invariant: the end of that bucket, or INT64_MIN if there is none. Written under the owner's lock,
+        // with release: a thread that reads the end of a bucket reads that bucket or a later one from
+        // `current`.
         atomic<std::int64_t> end{INT64_MIN};
         buckets counts{};
     };
@@ -90,11 +93,12 @@ private:
     static constexpr std::uint32_t upper(std::uint64_t word) noexcept {
         return static_cast<std::uint32_t>(word >> 32U);
     }
-    /// Whether it holds a later bucket. A number far ahead is one from before the numbers wrapped; 0 was never used.
+    /// True if the word holds a bucket later than `epoch`. A number far ahead is from before the wrap and not
+    /// later. A word of 0 was never used.
     static constexpr bool is_newer(std::uint64_t word, std::uint32_t epoch) noexcept {
         return word != 0 && upper(word) - epoch - 1U < (1U << 16U);
     }
-    /// What a bucket's word is after one more success in `epoch`.
+    /// The word of a bucket after another success in `epoch`.
     static constexpr std::uint64_t counted(std::uint64_t word, std::uint32_t epoch) noexcept {
         if (upper(word) != epoch) return (std::uint64_t{epoch} << 32U) | 1U;
         return word + ((word & count_mask) != count_mask ? 1 : 0);
@@ -107,7 +111,8 @@ private:
     static void bump_shared(shared_stripe& s, std::uint32_t epoch) noexcept {
         auto& bucket = s.counts[epoch % kept];
         std::uint64_t word = bucket.load(std::memory_order_relaxed);
-        while (!is_newer(word, epoch) && // else this thread slept for longer than the window
+        // Stops at a newer bucket: this thread was delayed for longer than the window, so its success is dropped.
+        while (!is_newer(word, epoch) &&
                !bucket.compare_exchange_weak(word, counted(word, epoch), std::memory_order_relaxed)) {}
     }
     RESILIENCE_COLD static bool add_shared(shared_stripe& s, std::int64_t now,
@@ -128,7 +133,8 @@ private:
     std::array<stripe, exclusive_stripes> stripes_{};
     std::array<shared_stripe, shared_stripes> shared_{};
     const void* owners_ = &stripe_owners::instance();
-    atomic<std::uint64_t> era_{1}; // grows under the owner's lock; a stale one costs a visit to that lock
+    // Grows under the owner's lock; a thread that reads an old value calls enter() once more.
+    atomic<std::uint64_t> era_{1};
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -8,13 +8,13 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// What a window counts. `failed` and `slow` are parts of `total`; one call may be in both.
+/// The counts of a window. `failed` and `slow` are parts of `total`; a call may be in both.
 struct tally {
     std::uint64_t total = 0;
     std::uint64_t failed = 0;
     std::uint64_t slow = 0;
 
-    /// Shares of the total in [0, 1]; -1 (unknown, rather than 0 or NaN) while there is none.
+    /// Shares of the total in [0, 1]; -1 (unknown, rather than 0 or NaN) while the total is 0.
     constexpr double failure_rate() const noexcept { return share(failed); }
     constexpr double slow_rate() const noexcept { return share(slow); }
 

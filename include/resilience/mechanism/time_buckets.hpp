@@ -12,23 +12,23 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The results of the last `length` of time, in ten buckets of a tenth of it (rounded down, at least a
-/// nanosecond). Results age by the bucket, so the window covers between 9/10 of `length` and all of it;
-/// nothing older than `length` is ever counted, whatever the pauses.
+/// nanosecond). Whole buckets age out, so the window covers between 9/10 of `length` and all of it. A result
+/// older than `length` is never counted, however long the pauses are.
 ///
-/// Buckets are known by an *epoch*, so that callers can count on their own and hand in later what they
-/// counted. Epochs ascend by one per bucket of time, and wrap after 2^32 of them (a window of 60 s:
-/// 816 years; of 1 ms: 5 days). Compare them with precedes(), not with `<`, and do not keep one for
-/// longer than 2^31 buckets; one that old is, at the worst, taken for a bucket of now.
+/// A bucket is identified by its *epoch*, so that callers can count on their own and hand in the counts
+/// later. Epochs ascend by 1 per bucket of time and wrap after 2^32 of them (a window of 60 s: 816 years; of
+/// 1 ms: 5 days). Compare them with precedes(), not with `<`, and do not keep an epoch for longer than 2^31
+/// buckets: at worst it is taken for a current one.
 ///
 /// A clock that goes backwards stays in the newest bucket seen. Pure; not thread-safe.
 class time_buckets {
 public:
     static constexpr unsigned bucket_count = 10;
 
-    /// `length` from 1ns (less counts as that).
+    /// `length` is from 1ns (less counts as 1ns).
     explicit time_buckets(duration length) noexcept { set_length(length); }
 
-    /// The bucket of `now`; from here on no earlier one is ever current. The first use decides where
+    /// The bucket of `now`. After this call no earlier bucket is ever current. The first call decides where
     /// buckets begin.
     std::uint32_t epoch_at(time_point now) noexcept {
         if (!begun_) {
@@ -40,15 +40,15 @@ public:
         return static_cast<std::uint32_t>(newest_);
     }
 
-    /// When the bucket ends, the first moment of the next; time_point::min() for one that was cleared.
-    /// `epoch` is one that epoch_at() returned.
+    /// The end of the bucket, which is the first moment of the next; time_point::min() for a cleared bucket.
+    /// `epoch` must come from epoch_at().
     time_point end_of(std::uint32_t epoch) const noexcept {
         const std::uint64_t number = widened(epoch);
         return !begun_ || number < first_ ? time_point::min() : start_of(number + 1);
     }
 
-    /// Counts results in the bucket in which they were completed. What is too old for the window, or was
-    /// cleared, is dropped. `slow` of the results, failed or not, were slow. Counts saturate.
+    /// Counts results in the bucket in which they were completed. Results too old for the window, or of a
+    /// cleared bucket, are dropped. `slow` of the results, failed or not, were slow. Counts saturate.
     void record(std::uint32_t epoch, std::uint64_t successes, std::uint64_t failed,
                 std::uint64_t slow) noexcept {
         const std::uint64_t number = widened(epoch);
@@ -59,23 +59,23 @@ public:
         b.counts += {.total = failed, .failed = failed, .slow = 0};
     }
 
-    /// The window that ends with the bucket. Changes nothing.
+    /// The counts of the window that ends with the bucket.
     tally at(std::uint32_t epoch) const noexcept { return ending_with(widened(epoch)); }
 
-    /// The window that ends with the bucket of `now`, without making it current: for readers that
-    /// only look. Time that passed without any call is seen here.
+    /// The counts of the window that ends with the bucket of `now`, for readers: unlike epoch_at() it does
+    /// not make that bucket current. It follows the time without any call to record().
     tally as_of(time_point now) const noexcept { return begun_ ? ending_with(bucket_at(now)) : tally{}; }
 
-    /// Forgets everything; the epochs that follow are beyond all earlier ones, and what comes later with
-    /// an earlier one is dropped.
+    /// Forgets everything. Later epochs are beyond all earlier ones; results recorded with an earlier epoch
+    /// are dropped.
     void clear() noexcept {
         if (begun_) first_ = newest_ + 1;
         begun_ = false;
         buckets_ = {};
     }
 
-    /// A new length from now on. Keeps what the old window counted, each bucket as old as its beginning;
-    /// the epochs that follow are beyond all earlier ones.
+    /// Sets a new length. Keeps the old window's counts; each bucket becomes as old as its beginning. Later
+    /// epochs are beyond all earlier ones.
     void resize(duration length, time_point now) noexcept {
         if (!begun_) return set_length(length);
         newest_ = bucket_at(now);
@@ -97,7 +97,8 @@ public:
         }
     }
 
-    /// Whether `earlier` was current before `later` was, both seen within 2^31 buckets.
+    /// True if `earlier` was current before `later`, provided that they are within 2^31 buckets of each
+    /// other.
     static constexpr bool precedes(std::uint32_t earlier, std::uint32_t later) noexcept {
         return static_cast<std::int32_t>(later - earlier) > 0;
     }
@@ -111,7 +112,7 @@ private:
     void set_length(duration length) noexcept {
         const duration held = std::max(length, duration{1});
         width_ = std::max(held / bucket_count, duration{1});
-        // Fewer than ten only where the length is below 10ns.
+        // Fewer than ten only if the length is below 10ns.
         reach_ = static_cast<std::uint64_t>(std::min<duration::rep>(held / width_, bucket_count));
     }
 
@@ -126,7 +127,7 @@ private:
         return saturating_add(origin_, duration{since});
     }
 
-    // The number nearest to newest_ that ends in these 32 bits.
+    // The 64-bit number nearest to newest_ with these lower 32 bits.
     std::uint64_t widened(std::uint32_t epoch) const noexcept {
         const auto ahead = static_cast<std::int32_t>(epoch - static_cast<std::uint32_t>(newest_));
         return newest_ + static_cast<std::uint64_t>(std::int64_t{ahead});
@@ -141,14 +142,15 @@ private:
     }
 
     duration width_{1};
-    std::uint64_t reach_ = bucket_count; // how many buckets make a window
-    bool begun_ = false;                 // whether origin_ is known
-    time_point origin_{};                // where the bucket first_ begins
+    std::uint64_t reach_ = bucket_count; // the number of buckets in a window
+    bool begun_ = false;                 // true once origin_ is known
+    time_point origin_{};                // the beginning of the bucket first_
     std::uint64_t first_ = first_number; // buckets before it were cleared
     std::uint64_t newest_ = first_number;
     std::array<bucket, bucket_count> buckets_{};
 
-    // Far enough from 0 for every 32-bit epoch to have a past; an epoch of 0 is the first one all the same.
+    // Far enough from 0 that every 32-bit epoch can lie in the past. Its lower 32 bits are 0, so the first
+    // epoch is 0.
     static constexpr std::uint64_t first_number = std::uint64_t{1} << 32U;
 };
 

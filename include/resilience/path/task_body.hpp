@@ -14,7 +14,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// A callable that returns tasks, with its arguments, as a call keeps them: rvalues by value, lvalues by reference.
+/// A callable that returns tasks, with its arguments, as a call keeps them: it owns rvalues and refers to
+/// lvalues.
 template <class Task, class F, class... A>
 class kept_task_call {
     static constexpr bool takes_context =
@@ -38,11 +39,12 @@ public:
 private:
     F f_;
     std::tuple<A...> args_;
-    arguments_of<takes_context, F, A...> passed_; // empty but during an attempt: never moved
+    arguments_of<takes_context, F, A...> passed_; // holds objects during an attempt only, not when moved
 };
 
-/// The same behind a table of functions, for coroutines that are compiled once for each task type and pipeline. It
-/// lies in place, so that no call allocates for it. `Size` comes in steps, so that most callables share one.
+/// A kept_task_call behind a table of functions, so that drive_task is compiled once for each task type and
+/// pipeline. It is stored in place, so that no call allocates for it. `Size` comes in steps, so that most
+/// callables share one instantiation.
 template <class Task, std::size_t Size>
 class task_body {
 public:
@@ -84,7 +86,7 @@ private:
     const functions* functions_;
 };
 
-/// The step of sizes that a callable falls into.
+/// The size for a callable, rounded up to a multiple of 32 bytes.
 template <class Call>
 inline constexpr std::size_t task_body_size = (sizeof(Call) + 31) / 32 * 32;
 

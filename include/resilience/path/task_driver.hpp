@@ -19,7 +19,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// What a view adds to a call, kept in the frame of its coroutine.
+/// The name, options and parent that a view adds to a call, kept in the frame of its coroutine.
 struct task_request {
     std::string operation;
     std::optional<call_options> options;
@@ -38,7 +38,8 @@ struct task_request {
     bool says_nothing() const noexcept { return !options && parent == nullptr; }
 };
 
-/// The permits of a call's first attempt, where every policy gives one without a context.
+/// The fast permits of a call's first attempt. Always empty unless every policy can give one without a
+/// context.
 template <class... P>
 class first_permits {
 public:
@@ -63,7 +64,7 @@ public:
     void abandon(const std::tuple<P...>& policies) const noexcept {
         std::apply([&](const P&... p) { permits_->abandon(p...); }, policies);
     }
-    /// The per-call objects of a call that goes on.
+    /// Makes the per-call objects of a call that continues on the full path.
     template <class Calls, class Slot>
     void resume(std::optional<Calls>& calls, const std::tuple<P...>& policies, call_context& ctx,
                 Slot& slot) {
@@ -77,7 +78,7 @@ private:
     unsigned depth_before_ = 0;
 };
 
-/// The walk of a call of tasks. First attempts pass with permits where every policy gives one.
+/// The walk of a call of tasks. A first attempt takes the fast path if every policy gives a permit.
 template <class Task, class... P>
 class task_walk {
     using slot_type = task_slot<Task>;
@@ -124,11 +125,11 @@ private:
     const std::tuple<P...>* policies_;
     slot_type* slot_;
     call_context* ctx_;
-    first_permits<P...> permits_;                        // until the first attempt is settled
+    first_permits<P...> permits_;                        // given until the first attempt is settled
     std::optional<walk_through<slot_type, P...>> calls_; // from then on, or from the start
 };
 
-/// What p(f) gives, and what p.try_call(f) does.
+/// The result of p(f): a task of the value. as_outcome is the result of p.try_call(f): a task of the outcome.
 template <class Task>
 struct as_value {
     using task_type = Task;
@@ -142,8 +143,8 @@ struct as_outcome {
 
 RESILIENCE_COROUTINES_BEGIN
 
-/// The coroutine driver: one frame for the whole pipeline. Begins when it is awaited; destroyed while it
-/// is suspended it settles what was admitted as ignored.
+/// The coroutine driver. One frame serves the whole pipeline. It begins when it is awaited. If it is
+/// destroyed while suspended, admitted attempts are settled as `ignored`.
 template <class As, class Task, std::size_t Size, class... P>
 typename As::task_type drive_task(task_body<Task, Size> body, task_request request,
                                   std::tuple<P...> policies) {
@@ -250,7 +251,7 @@ typename As::task_type drive_task(task_body<Task, Size> body, task_request reque
 
 RESILIENCE_COROUTINES_END
 
-/// The task of a call: copies handles and takes rvalues over, refers to lvalues.
+/// Makes the task of a call. It copies the policies' handles, moves rvalues in, and refers to lvalues.
 template <class As, class F, class... A, class... P>
 typename As::task_type make_task(const call_request& request, std::remove_reference_t<F>& f,
                                  std::tuple<std::remove_reference_t<A>&...> args, const P&... policies) {
