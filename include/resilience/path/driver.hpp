@@ -87,7 +87,7 @@ inline void drive(call_walk& walk, step next, call_slot& slot, function_ref<void
                 attempt(ctx);
             }
             settle_stop(slot, ctx);
-            next = walk.settle();
+            next = walk.settle(slot, ctx);
             break;
         }
         case step::wait:
@@ -97,7 +97,7 @@ inline void drive(call_walk& walk, step next, call_slot& slot, function_ref<void
                 time_source& clock = ctx.clock();
                 clock.sleep_until(saturating_add(clock.now(), walk.delay()), ctx.outer_stop());
             }
-            next = walk.resume();
+            next = walk.resume(slot, ctx);
             break;
         case step::answer: // never happens here: only tasks have answers
         case step::done: return;
@@ -126,8 +126,8 @@ RESILIENCE_NOINLINE void walk_around(outcome<R>& out, call_context& ctx,
                                      const function_ref<void(call_context&)>* attempt, const P&... policies) {
     typed_slot<R> slot(out);
     walk_through<typed_slot<R>, P...> calls(ctx, slot, policies...);
-    if (attempt != nullptr) drive(calls.walk, calls.walk.begin(), slot, *attempt, ctx);
-    else calls.walk.never_began();
+    if (attempt != nullptr) drive(calls.walk, calls.walk.begin(slot, ctx), slot, *attempt, ctx);
+    else calls.walk.never_began(slot, ctx);
 }
 
 template <std::size_t I, class... P>

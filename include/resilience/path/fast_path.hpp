@@ -179,11 +179,12 @@ struct path_through {
     RESILIENCE_NOINLINE static void fill(const Derived& handle, outcome<R>& out, body<R> call,
                                          const call_request& request) {
         with(handle, [&](const P&... p) {
-            const bool plain = is_unlimited(request);
-            if constexpr (has_fast_path) {
-                if (plain && pass_fast(out, call, request, p...)) return;
+            if (is_unlimited(request)) {
+                if (reject_fast(out, p...)) return;
+                if constexpr (has_fast_path) {
+                    if (pass_fast(out, call, request, p...)) return;
+                }
             }
-            if (plain && reject_fast(out, p...)) return;
             const environment& env = environment_around(p...);
             call_context ctx(env.clock(), &env);
             prepare(ctx, request);
@@ -236,8 +237,9 @@ private:
                                                 const Permits& permits, const P&... policies) {
         typed_slot<R> slot(out);
         settle_stop(slot, ctx);
-        walk_through<typed_slot<R>, P...> calls(permits, ctx, slot, policies...);
-        drive(calls.walk, calls.walk.settle(), slot, [&](call_context& c) { call.run(out, c); }, ctx);
+        walk_through<typed_slot<R>, P...> calls(permits, ctx, policies...);
+        drive(
+            calls.walk, calls.walk.settle(slot, ctx), slot, [&](call_context& c) { call.run(out, c); }, ctx);
     }
     template <class R, class First, class... More>
     static bool reject_fast(outcome<R>& out, const First& first, const More&...) noexcept {
