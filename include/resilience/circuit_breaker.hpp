@@ -114,15 +114,15 @@ public:
     void reset(std::string_view reason = {}) const { core_->command(closed_state{}, reason); }
     /// All calls are rejected until another command.
     void force_open(std::string_view reason = {}) const {
-        core_->command(hand_state{circuit_state::forced_open}, reason);
+        core_->command(manual_state{circuit_state::forced_open}, reason);
     }
     /// All calls pass, nothing is recorded but totals, until another command.
     void disable(std::string_view reason = {}) const {
-        core_->command(hand_state{circuit_state::disabled}, reason);
+        core_->command(manual_state{circuit_state::disabled}, reason);
     }
     /// All calls pass and are judged; an event says where it would have tripped. The dry run.
     void metrics_only(std::string_view reason = {}) const {
-        core_->command(hand_state{circuit_state::metrics_only}, reason);
+        core_->command(manual_state{circuit_state::metrics_only}, reason);
     }
     /// Open for that long, then probes as after a trip. Throws std::invalid_argument if it is negative.
     void open_for(duration d, std::string_view reason = {}) const {

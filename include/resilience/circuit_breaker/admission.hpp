@@ -26,9 +26,9 @@ RESILIENCE_COLD inline bool breaker_core::admit(breaker_permit& permit, rejectio
         const lock_guard lock(mutex_);
         const breaker_limits limits = limits_of(config_.get());
         expire_leases(at, wall, uniform);
-        const auto given = machine_.ask(limits, at, deadline);
+        const auto given = machine_.admit(limits, at, deadline);
         moved(given.change, at, wall, "recovery_timeout");
-        admitted = given.how != entry::refused;
+        admitted = given.how != admission_kind::refused;
         if (admitted) {
             permit = {word_.load(std::memory_order_relaxed), at, given.lease_end};
         } else {

@@ -160,6 +160,9 @@ private:
     void expire_leases(time_point now, wall_time wall, double uniform);
     static verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c);
     tally rates(time_point now) const;
+    bool waits(const tally& in_window) const noexcept {
+        return rules_.fill_of(in_window) == window_fill::below_minimum_calls;
+    }
     void judge_rules(time_point now, wall_time wall, std::optional<duration> break_for, double uniform);
     void moved(const std::optional<transition>& change, time_point now, wall_time wall,
                std::string_view reason);

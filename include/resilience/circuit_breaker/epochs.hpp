@@ -22,12 +22,12 @@ inline void breaker_core::judge_rules(time_point at, wall_time wall, std::option
                                       double uniform) {
     tally now_in_window = rates(at);
     const char* rule = break_for ? "break_duration_of" : rules_.judge(at, now_in_window);
-    if (rule == nullptr && wait_for_calls(rules_.waits_for_calls(now_in_window))) {
+    if (rule == nullptr && wait_for_calls(waits(now_in_window))) {
         // Successes that took a position meanwhile did not know that they were waited for.
         now_in_window = rates(at);
         rule = rules_.judge(at, now_in_window);
         if (rule == nullptr) {
-            wait_for_calls(rules_.waits_for_calls(now_in_window));
+            wait_for_calls(waits(now_in_window));
             publish();
         }
     }

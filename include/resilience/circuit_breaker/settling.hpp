@@ -66,7 +66,7 @@ inline bool breaker_core::count_in_time(const breaker_permit& permit) noexcept {
     const lock_guard lock(mutex_);
     if (!is_current(permit) || waits_for_calls_) return false;
     const std::uint32_t bucket = rules_.bucket_at(at);
-    if (wait_for_calls(rules_.waits_for_calls(rates(at)))) { // with its old buckets the window has lost calls
+    if (wait_for_calls(waits(rates(at)))) { // with its old buckets the window has lost calls
         publish();
         return false;
     }
@@ -107,9 +107,10 @@ inline void breaker_core::take_success(const breaker_permit& permit, bool slow, 
     case circuit_state::metrics_only:
         if (!rules_.config().has_rates()) return;
         if (slow)
-            rules_.record(false, true, at, position_.fetch_add(1, std::memory_order_relaxed) & position_mask,
+            rules_.record({.slow = true}, at,
+                          position_.fetch_add(1, std::memory_order_relaxed) & position_mask,
                           successes_in_epoch());
-        else if (rules_.config().has_time_window()) rules_.record_success(at);
+        else if (rules_.config().has_time_window()) rules_.take_over(rules_.bucket_at(at), 1);
         else position_.fetch_add(1, std::memory_order_relaxed);
         if (slow || waits_for_calls_) judge_rules(at, wall, {}, uniform);
         break;
@@ -211,7 +212,8 @@ inline void breaker_core::count_failure(const breaker_permit& permit, bool slow,
                               uniform),
               at, wall, "probe failed");
     } else {
-        rules_.record(true, slow, at, position_.fetch_add(1, std::memory_order_relaxed) & position_mask,
+        rules_.record({.failed = true, .slow = slow}, at,
+                      position_.fetch_add(1, std::memory_order_relaxed) & position_mask,
                       successes_in_epoch());
         judge_rules(at, wall, break_for, uniform);
     }

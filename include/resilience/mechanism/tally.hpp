@@ -7,6 +7,12 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
+/// A result that counts against the thing that was called; it may be both.
+struct bad_result {
+    bool failed = false;
+    bool slow = false;
+};
+
 /// What a window counts. `failed` and `slow` are parts of `total`; one call may be in both.
 struct tally {
     std::uint64_t total = 0;
