@@ -3,6 +3,7 @@
 
 #include <resilience/circuit_breaker/config.hpp>
 #include <resilience/circuit_breaker/journal.hpp>
+#include <resilience/circuit_breaker/success_counts.hpp>
 #include <resilience/detail/striped_buckets.hpp>
 #include <resilience/detail/striped_counters.hpp>
 #include <resilience/policy.hpp>
