@@ -90,11 +90,12 @@ private:
     static constexpr std::uint32_t upper(std::uint64_t word) noexcept {
         return static_cast<std::uint32_t>(word >> 32U);
     }
-    /// Whether it holds a later bucket. A number far ahead is one from before the numbers wrapped; 0 was never used.
+    /// True if the word holds a later bucket than `number`. A number far ahead is one from before the numbers wrapped;
+    /// a word of 0 was never used.
     static constexpr bool is_newer(std::uint64_t word, std::uint32_t number) noexcept {
         return word != 0 && upper(word) - number - 1U < (1U << 16U);
     }
-    /// What a bucket's word is after one more success in `number`.
+    /// The word of a bucket after one more success in `number`.
     static constexpr std::uint64_t counted(std::uint64_t word, std::uint32_t number) noexcept {
         if (upper(word) != number) return (std::uint64_t{number} << 32U) | 1U;
         return word + ((word & count_mask) != count_mask ? 1 : 0);

@@ -51,7 +51,7 @@ enum class window_fill : std::uint8_t {
     below_minimum_calls, ///< and bad results in it: a success that is counted now may trip
 };
 
-/// Whether `part` of `total` is at least `share`. In integers of billionths: a share such as 0.07 has no
+/// True if `part` of `total` is at least `share`. In integers of billionths: a share such as 0.07 has no
 /// exact double, and 7 of 100 must meet it (sony/gobreaker and cep21/circuit had to mend the like).
 constexpr bool reaches(std::uint64_t part, std::uint64_t total, double share) noexcept {
     __extension__ using wide = unsigned __int128; // 64 bits would do for windows of up to 1.8e10 results
@@ -61,7 +61,7 @@ constexpr bool reaches(std::uint64_t part, std::uint64_t total, double share) no
     return static_cast<wide>(part) * billion >= static_cast<wide>(wanted) * total;
 }
 
-/// What a closed circuit remembers, and whether it is enough to trip. Pure: the moment, the position in
+/// The memory of a closed circuit, and the question if it is enough to trip. Pure: the moment, the position in
 /// the sequence of results and the counts of successes kept elsewhere are arguments. Not thread-safe.
 class breaker_rules {
 public:
@@ -137,7 +137,7 @@ public:
         buckets_.clear();
         first_bucket_.reset();
     }
-    /// Whether update() would begin new time buckets, which successes counted elsewhere do not follow.
+    /// True if update() would begin new time buckets, which successes counted elsewhere do not follow.
     bool would_renumber(const breaker_rules_config& config) const {
         return length_of(config) != length_of(config_);
     }

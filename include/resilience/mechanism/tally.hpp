@@ -13,7 +13,7 @@ struct bad_result {
     bool slow = false;
 };
 
-/// What a window counts. `failed` and `slow` are parts of `total`; one call may be in both.
+/// The counts of a window. `failed` and `slow` are parts of `total`; one call may be in both.
 struct tally {
     std::uint64_t total = 0;
     std::uint64_t failed = 0;

@@ -96,7 +96,7 @@ public:
         }
     }
 
-    /// Whether `earlier` was current before `later` was, both seen within 2^31 buckets.
+    /// True if `earlier` was current before `later` was, both seen within 2^31 buckets.
     static constexpr bool precedes(std::uint32_t earlier, std::uint32_t later) noexcept {
         return static_cast<std::int32_t>(later - earlier) > 0;
     }
