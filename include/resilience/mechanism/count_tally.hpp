@@ -12,25 +12,24 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// The last `size` results. Every result takes a position from an ascending sequence that the caller hands
-/// out. Good results (neither failed nor slow) only take a position and are never recorded here.
+/// The last `size` results. Every result takes a position from one ascending sequence, handed out
+/// elsewhere; good ones (neither failed nor slow) take only that, so that they never come here.
 ///
-/// Each position has two bits, in words for 64 positions. Each word has the number of its stretch of the
-/// sequence, so old results need no clearing: their number is not asked for. Pure; not thread-safe.
+/// Two bits per position in words of 64, each word tagged with the stretch of the sequence it stands
+/// for: old results need no clearing, they are simply not what is asked for. Pure; not thread-safe.
 class count_tally {
 public:
-    /// `size` is from 1 (0 counts as 1). Allocates all memory here: 24 bytes for 64 results.
+    /// `size` from 1 (0 counts as 1). Allocates all it will ever need: 24 bytes for 64 results.
     explicit count_tally(std::uint32_t size) : size_(std::max(size, 1U)), words_(words_for(size_)) {}
 
-    /// Records a result that failed, was slow, or both. Positions may come in any order. Results too old for
-    /// the window are dropped.
-    void record(std::uint64_t position, bool failed, bool slow) noexcept {
+    /// Positions may come in any order; those too old for the window are dropped.
+    void record(std::uint64_t position, bad_result result) noexcept {
         const std::uint64_t bit = std::uint64_t{1} << (position % 64);
-        merge({.number = position / 64, .failed = failed ? bit : 0, .slow = slow ? bit : 0});
+        merge({.number = position / 64, .failed = result.failed ? bit : 0, .slow = result.slow ? bit : 0});
     }
 
-    /// Counts the results in [next_position - size, next_position), without those before the last clear().
-    /// Exact while all recorded positions are below next_position + 64. O(size / 64).
+    /// The results in [next_position - size, next_position), none of before the last clear(). Exact while
+    /// all recorded positions are below next_position + 64. O(size / 64); changes nothing.
     tally at(std::uint64_t next_position) const noexcept {
         const std::uint64_t first =
             std::max(start_, next_position > size_ ? next_position - size_ : std::uint64_t{0});
@@ -49,11 +48,11 @@ public:
         return sum;
     }
 
-    /// Forgets all results before `next_position`, also results that are recorded later.
+    /// Forgets all results before `next_position`, those that are still to be recorded included.
     void clear(std::uint64_t next_position) noexcept { start_ = std::max(start_, next_position); }
 
-    /// Sets a new size. A larger window fills up with new results: results that the smaller one had forgotten
-    /// do not count as successes.
+    /// A new size from now on. A larger window fills up with new results: what the smaller one had
+    /// forgotten is not taken for successes.
     void resize(std::uint32_t size, std::uint64_t next_position) {
         count_tally resized(size);
         const std::uint64_t known = next_position > size_ ? next_position - size_ : std::uint64_t{0};
@@ -64,7 +63,7 @@ public:
 
 private:
     struct word {
-        std::uint64_t number = 0; // for the 64 positions from 64 * number on
+        std::uint64_t number = 0; // stands for the positions from 64 * number on
         std::uint64_t failed = 0;
         std::uint64_t slow = 0;
     };
@@ -77,8 +76,8 @@ private:
         place.slow |= more.slow;
     }
 
-    // A window that is not aligned touches one word more than its length. Another word is for positions
-    // recorded ahead of next_position.
+    // A window that is not aligned touches one word more than its length; another one is for positions
+    // recorded ahead of the one that at() is asked for.
     static std::size_t words_for(std::uint64_t size) noexcept { return size / 64 + 3; }
 
     std::uint64_t size_;

@@ -74,14 +74,14 @@ public:
             const double within = static_cast<double>(std::min(new_calls, most)) * share;
             new_calls = static_cast<std::uint64_t>(within) + 1;
         }
-        window_.record(window_.epoch_at(now), new_calls, 0, 0);
+        window_.record(window_.number_at(now), new_calls, 0, 0);
     }
 
     /// Takes a retry from the budget. False if none is left.
     [[nodiscard]] bool withdraw(time_point now) noexcept {
-        const std::uint32_t epoch = window_.epoch_at(now);
-        if (available_thousandths(window_.at(epoch)) < one_retry) return false;
-        window_.record(epoch, 0, 1, 0);
+        const std::uint32_t bucket = window_.number_at(now);
+        if (available_thousandths(window_.at(bucket)) < one_retry) return false;
+        window_.record(bucket, 0, 1, 0);
         return true;
     }
 

@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/config.hpp>
 #include <resilience/detail/platform.hpp>
 
 #include <cstdint>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// The counts of a window. `failed` and `slow` are parts of `total`; a call may be in both.
+/// A result that counts against the thing that was called; it may be both.
+struct bad_result {
+    bool failed = false;
+    bool slow = false;
+};
+
+/// The counts of a window. `failed` and `slow` are parts of `total`; one call may be in both.
 struct tally {
     std::uint64_t total = 0;
     std::uint64_t failed = 0;
     std::uint64_t slow = 0;
 
-    /// Shares of the total in [0, 1]; -1 (unknown, rather than 0 or NaN) while the total is 0.
+    /// Shares of the total in [0, 1]; -1 (unknown, rather than 0 or NaN) while there is none.
     constexpr double failure_rate() const noexcept { return share(failed); }
     constexpr double slow_rate() const noexcept { return share(slow); }
 

@@ -100,7 +100,7 @@ private:
                 if (detail::stands_alone(request)) [[likely]] {
                     if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
                         outcome<R> out;
-                        path::attempt(out, f, args...);
+                        path::attempt(self(), permits, out, f, args...);
                         if (detail::succeeded(out)) [[likely]] {
                             path::succeed(self(), permits);
                             return out.take_value();
@@ -126,7 +126,7 @@ private:
                 if constexpr (path::template is_inlined<F, A...>) {
                     if (detail::stands_alone(request)) [[likely]] {
                         if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
-                            path::attempt(out, f, args...);
+                            path::attempt(self(), permits, out, f, args...);
                             if (detail::succeeded(out)) [[likely]]
                                 return path::succeed(self(), permits);
                             return path::resume(self(), out, path::template body_of<R, F, A...>(bound),

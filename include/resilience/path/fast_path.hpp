@@ -146,10 +146,13 @@ struct path_through {
                     [](const P&... p) RESILIENCE_INLINE_LAMBDA { return fast_permits<P...>(nullptr, p...); });
     }
     /// Makes the first attempt.
-    template <class R, class F, class... A>
-    RESILIENCE_INLINE static void attempt(outcome<R>& out, F& f, A&... args) {
+    template <class Permits, class R, class F, class... A>
+    RESILIENCE_INLINE static void attempt(const Derived& handle, const Permits& permits, outcome<R>& out,
+                                          F& f, A&... args) {
         const inside_retries<retries_in<P...>> here;
+        abandon_guard<Permits> unwound{&handle, &permits};
         out.run_and_store(f, args...);
+        unwound.handle = nullptr;
     }
     /// The first attempt has succeeded, and with it the call.
     template <class Permits>
@@ -182,7 +185,7 @@ struct path_through {
             if (is_unlimited(request)) {
                 if (reject_fast(out, p...)) return;
                 if constexpr (has_fast_path) {
-                    if (pass_fast(out, call, request, p...)) return;
+                    if (pass_fast(handle, out, call, request, p...)) return;
                 }
             }
             const environment& env = environment_around(p...);
@@ -208,10 +211,24 @@ struct path_through {
     }
 
 private:
+    /// Settles the permits of a call that is unwound: of a thread that ends inside of it.
+    template <class Permits>
+    struct abandon_guard {
+        const Derived* handle; // null once the attempt has ended
+        const Permits* permits;
+
+        RESILIENCE_INLINE ~abandon_guard() {
+            if (handle != nullptr) abandon(*handle, *permits);
+        }
+        RESILIENCE_COLD static void abandon(const Derived& handle, const Permits& permits) noexcept {
+            with(handle, [&](const P&... p) { permits.abandon(p...); });
+        }
+    };
+
     /// Takes the fast path with a context. False if a policy gave no permit; then the callable did not run.
     template <class R>
-    static bool pass_fast(outcome<R>& out, const body<R>& call, const call_request& request,
-                          const P&... policies) {
+    static bool pass_fast(const Derived& handle, outcome<R>& out, const body<R>& call,
+                          const call_request& request, const P&... policies) {
         const environment& env = environment_around(policies...);
         call_context ctx(env.clock(), &env);
         prepare(ctx, request);
@@ -222,7 +239,9 @@ private:
         ctx.set_retry_depth(depth + retries_in<P...>);
         {
             const enclosing_call here(ctx);
+            abandon_guard<fast_permits<P...>> unwound{&handle, &permits};
             call.run(out, ctx);
+            unwound.handle = nullptr;
         }
         ctx.set_retry_depth(depth);
         if (succeeded(out) && permits.in_time(policies...)) [[likely]]
