@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import fnmatch
 import functools
+import re
 import resource
 import shutil
 import statistics
@@ -46,8 +47,10 @@ LIMITS = {
 SHOWN_TOO = ("function",)
 QUICK = ("three", "three-O0", "three-clang", "one", "include/resilience.hpp")
 
-# Seconds of compiling after which no row is begun once more.
-PATIENCE, QUICK_PATIENCE = 60, 12
+# Seconds of compiling after which a row is not measured once more.
+PATIENCE, QUICK_PATIENCE = 60, 6
+
+SYSTEM = ("cxxabi.h", "fcntl.h", "pthread.h", "signal.h", "sys/socket.h", "unistd.h")
 
 
 @dataclasses.dataclass
@@ -109,7 +112,8 @@ def header_row(header):
 
 
 def libraries_of(header):
-    return tuple(name for name in outside_headers(header) if "/" in name or name.endswith(".hpp"))
+    """The standard library's headers have no dot; a few more are the system's."""
+    return tuple(name for name in outside_headers(header) if re.search(r"[./]", name) and name not in SYSTEM)
 
 
 @functools.cache
@@ -122,7 +126,7 @@ def all_rows():
     ways = [(compiler, flag) for compiler in ("g++", "clang++-19") for flag in ("-O2", "-O0")]
     rows = [lambdas_row(form, *way) for form in FORMS if form != bare_of(form) for way in ways] + [one_call_row()]
     for path in sorted((include / "resilience").glob("*.hpp")):
-        if all(name.startswith(("fmt/", "spdlog/", "sys/")) for name in libraries_of(f"resilience/{path.name}")):
+        if all(name.startswith(("fmt/", "spdlog/")) for name in libraries_of(f"resilience/{path.name}")):
             rows.append(header_row(f"resilience/{path.name}"))
     return rows
 
@@ -190,6 +194,8 @@ def main():
         return 0
     rows = chosen(rows, options.rows or (QUICK if options.quick else [*LIMITS, *SHOWN_TOO]))
     counts = options.counts or ([10, 60] if options.quick else [10, 200])
+    if sum(count >= 10 for count in counts) < 2:
+        parser.error("--counts: a slope needs two of ten or more")
     print(f"""\
 User time of the compiler; bytes of code as `size` counts text.
 Per lambda: what each adds from {min(count for count in counts if count >= 10)} to {max(counts)} lambdas, less what it adds called bare.

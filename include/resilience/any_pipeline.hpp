@@ -18,7 +18,7 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
-/// How large a per-call object may be.
+/// The largest size of a per-call object, in bytes.
 inline constexpr std::size_t erased_call_size = 168;
 
 /// A policy whose type is not known at compile time.
@@ -55,7 +55,7 @@ private:
     P policy_;
 };
 
-/// A policy that replaces outcomes by a Given: for calls with that result, or that return that task.
+/// A policy that replaces outcomes by a Given, for calls whose result or task is a Given.
 template <class Given, class P>
 class erased_fallback final : public erased_policy {
     using slot_type = typename decltype([] {
@@ -86,7 +86,7 @@ public:
 
     erased_calls(const erased_policies& policies, call_context& ctx,
                  call_slot& slot)
-        : erased_calls() { // whole from here on: the destructor ends those that were made if one throws
+        : erased_calls() { // complete from here on: if a begin() throws, the destructor runs
         for (const auto& p : policies) {
             calls_[count_] = p->begin(places_[count_].bytes, ctx, slot);
             ++count_;
@@ -114,9 +114,9 @@ private:
 
 } // namespace detail
 
-/// A pipeline put together at run time, one type for all of them, for calls with any result. Made of
-/// policies and pipelines, the first listed outermost; `add` puts one inside of all others. Costs a few
-/// virtual calls more than a pipeline and allocates nothing per call.
+/// A pipeline put together at run time, of one type whatever its policies are, for calls with any result. It
+/// is made of policies and pipelines, the first listed outermost; `add` puts a policy inside of all others. A
+/// call costs a few virtual calls more than with a pipeline and allocates nothing.
 ///
 /// A fallback must give exactly the result type of the call: `any_pipeline{fallback(std::string("none"))}`
 /// is for calls that return std::string; another call throws std::invalid_argument before it runs.
@@ -127,14 +127,14 @@ public:
 
     template <class... P>
         requires(sizeof...(P) > 0 &&
-                 !(std::same_as<P, any_pipeline> && ...) && // asked first: copying is not this
+                 !(std::same_as<P, any_pipeline> && ...) && // checked first: copying is not this
                  ((policy<P> || detail::is_pipeline<P>) && ...))
     explicit any_pipeline(P... policies) {
         (add(std::move(policies)), ...);
     }
 
-    /// Throws std::invalid_argument if it belongs to another registry, std::length_error beyond twelve.
-    /// Not for a pipeline in use by another thread.
+    /// Throws std::invalid_argument if the policy belongs to another registry, std::length_error beyond
+    /// twelve policies. The pipeline must not be in use by another thread.
     template <class P>
         requires(policy<P> || detail::is_pipeline<P>)
     any_pipeline& add(P inner) {
@@ -147,7 +147,7 @@ public:
     }
     std::size_t size() const noexcept { return policies_->size(); }
 
-    // What follows is for drivers.
+    // For drivers.
 
     const detail::environment* env() const noexcept { return env_; }
     detail::erased_calls begin(call_context& ctx, detail::call_slot& slot) const {

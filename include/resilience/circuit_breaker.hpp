@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/circuit_breaker/admission.hpp>
 #include <resilience/circuit_breaker/core.hpp>
-#include <resilience/circuit_breaker/epochs.hpp>
-#include <resilience/circuit_breaker/reading.hpp>
-#include <resilience/circuit_breaker/settling.hpp>
 #include <resilience/path/composable.hpp>
 
 #include <memory>
@@ -36,8 +32,8 @@ public:
         if (const auto core = std::move(core_)) core->succeed(held_);
     }
     /// A failure, whatever the predicates would say; break_duration_of is asked about `why`.
-    void failure() { condemn(nullptr); }
-    void failure(const resilience::failure& why) { condemn(&why); }
+    void failure() { settle_as_failure(nullptr); }
+    void failure(const resilience::failure& why) { settle_as_failure(&why); }
     /// Judges the outcome by the circuit's rules.
     template <class R>
     void settle(const outcome<R>& o) {
@@ -46,8 +42,8 @@ public:
 
 private:
     friend class circuit_breaker;
-    void condemn(const resilience::failure* why) {
-        if (core_) settle_as(core_->condemn(held_, why));
+    void settle_as_failure(const resilience::failure* why) {
+        if (core_) settle_as(core_->judge_as_failure(held_, why));
     }
     void settle_as(detail::breaker_judgement j) {
         const auto core = std::move(core_);
@@ -101,7 +97,7 @@ public:
         detail::breaker_permit held;
         rejection why{.code = errc{}};
         if (!core->admit(held, why, time_point::max())) {
-            core->tell_rejected(why, {});
+            core->publish_rejected(why, {});
             return std::nullopt;
         }
         return permit(std::move(core), held);
@@ -114,21 +110,21 @@ public:
     void reset(std::string_view reason = {}) const { core_->command(closed_state{}, reason); }
     /// All calls are rejected until another command.
     void force_open(std::string_view reason = {}) const {
-        core_->command(hand_state{circuit_state::forced_open}, reason);
+        core_->command(manual_state{circuit_state::forced_open}, reason);
     }
     /// All calls pass, nothing is recorded but totals, until another command.
     void disable(std::string_view reason = {}) const {
-        core_->command(hand_state{circuit_state::disabled}, reason);
+        core_->command(manual_state{circuit_state::disabled}, reason);
     }
     /// All calls pass and are judged; an event says where it would have tripped. The dry run.
     void metrics_only(std::string_view reason = {}) const {
-        core_->command(hand_state{circuit_state::metrics_only}, reason);
+        core_->command(manual_state{circuit_state::metrics_only}, reason);
     }
     /// Open for that long, then probes as after a trip. Throws std::invalid_argument if it is negative.
     void open_for(duration d, std::string_view reason = {}) const {
         if (d < duration{0})
             detail::raise(std::invalid_argument("circuit_breaker: open_for a negative duration"));
-        core_->command(open_state{time_point{d}, 1}, reason);
+        core_->open_for(d, reason);
     }
     /// New rules, for calls that begin from now on. Keeps state and counts, and judges what the window
     /// holds by the new thresholds at once. Invalid: throws std::invalid_argument and changes nothing.
@@ -152,11 +148,11 @@ public:
             rejection why{.code = errc{}};
             admitted_ = core_->admit(held_, why, ctx.deadline());
             if (admitted_) return admission::go();
-            core_->tell_rejected(why, ctx.operation());
+            core_->publish_rejected(why, ctx.operation());
             return admission::reject(why);
         }
         settlement settle(const attempt_result& result, call_context& ctx) {
-            auto judgement = core_->judge(held_, result); // a thread that ends in there gives the permit back
+            auto judgement = core_->judge(held_, result); // user code: admitted_ stays until it has returned
             if (ctx.ended_by_stop() && judgement.what == verdict::failure) judgement.what = verdict::ignored;
             admitted_ = false;
             return settlement::finish_until(core_->settle(held_, std::move(judgement)));
@@ -170,22 +166,22 @@ public:
     attempt_state begin(call_context&) const noexcept { return attempt_state(core_); }
 
     struct fast_permit {
-        std::uint64_t word;
-        time_point start; // if the word says timed
-        explicit operator bool() const noexcept {
-            return (word & (detail::breaker_word::state_mask | detail::breaker_word::examined)) == 0;
-        }
+        detail::published_state admitted;
+        time_point start; // if it is timed
+        explicit operator bool() const noexcept { return admitted.allows_fast_path(); }
     };
     RESILIENCE_INLINE fast_permit try_begin() const noexcept {
-        const std::uint64_t word = core_->word();
-        if ((word & detail::breaker_word::timed) != 0) [[unlikely]]
-            return {word, core_->now()};
-        return {word, time_point{}};
+        const detail::published_state seen = core_->published();
+        if (seen.has(detail::published_state::timed)) [[unlikely]]
+            return {seen, core_->now()};
+        return {seen, time_point{}};
     }
-    RESILIENCE_INLINE void succeed(const fast_permit& t) const noexcept { core_->succeed(t.word, t.start); }
-    void abandon(const fast_permit& t) const noexcept { core_->ignore({t.word, t.start}); }
+    RESILIENCE_INLINE void succeed(const fast_permit& t) const noexcept {
+        core_->succeed(t.admitted, t.start);
+    }
+    void abandon(const fast_permit& t) const noexcept { core_->ignore({t.admitted, t.start}); }
     attempt_state resume(const fast_permit& t, call_context&) const noexcept {
-        return {core_, {t.word, t.start}};
+        return {core_, {t.admitted, t.start}};
     }
     RESILIENCE_INLINE bool try_reject(rejection& why) const noexcept {
         return !core_->env()->has_listeners() && core_->surely_open(why);
@@ -194,6 +190,10 @@ public:
     const detail::environment* env() const noexcept { return core_->env().get(); }
     static circuit_breaker from_registered(std::shared_ptr<detail::registered> found) {
         return circuit_breaker(std::static_pointer_cast<detail::breaker_core>(std::move(found)));
+    }
+    template <class F>
+    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
+        return f(*this);
     }
 
 private:

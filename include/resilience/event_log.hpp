@@ -23,7 +23,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Which events of a log are wanted; what is empty does not matter.
+/// Selects events of a log. A field that is empty matches every event.
 struct event_filter {
     std::optional<event_kind> kind{};
     /// The policy's name.
@@ -34,24 +34,25 @@ struct event_filter {
     }
 };
 
-/// The last events of a registry, numbered from 1; the oldest make room for the next. For views that are asked what
-/// happened: it waits for no reader, and a reader that comes too late is told how much it missed. Changes of state and
-/// of configs have room of their own: the thousands of refusals that follow a trip do not push it out.
+/// Keeps the last events of a registry, numbered from 1, for views that show what happened. New events
+/// replace the oldest. The log does not wait for readers; a reader that comes too late is told how many
+/// events it missed. Changes of state and of configs have room of their own, so that the thousands of
+/// refusals after a trip do not push them out.
 ///
-/// A forked child has a log of its own that goes on from the parent's.
+/// A forked child has its own copy of the log, which continues the parent's numbers.
 ///
-/// Thread-safe; a reader holds up whoever causes an event for as long as it copies (some microseconds a hundred events).
-/// While a log exists its registry has a listener: events are made, which costs failing and refused calls some hundred
-/// nanoseconds each, and calls that succeed at once nothing.
+/// Thread-safe. While a reader copies (some microseconds per hundred events), threads that cause events wait
+/// for it. While a log exists, its registry has a listener, so events are made: this costs failing and
+/// refused calls some hundred nanoseconds each, and costs nothing for calls whose first attempt succeeds.
 class event_log {
 public:
-    /// Enough for the story of an outage, some hundred kilobytes.
+    /// Enough events for the story of an outage; some hundred kilobytes.
     static constexpr std::size_t default_capacity = 1000;
-    /// Bytes of an error's text that are kept; they may be whole pages of HTML.
+    /// The most bytes of an error's text that are kept. The texts may be whole pages of HTML.
     static constexpr std::size_t longest_error = 4096;
 
-    /// `capacity`: of either kind, changes and all else, 1 to 100,000 events, all allocated now; otherwise
-    /// std::invalid_argument.
+    /// `capacity` is the number of events kept of each kind (changes, all others), from 1 to 100,000, all
+    /// allocated here. Throws std::invalid_argument otherwise.
     explicit event_log(registry& where = registry::global(), std::size_t capacity = default_capacity)
         : changes_(checked(capacity)), others_(capacity),
           subscription_(where.subscribe([this](const event& e) { keep(e); })) {}
@@ -64,18 +65,19 @@ public:
     };
     struct page {
         std::vector<entry> entries;
-        /// What to ask for next; the number of the next event if none was left out for lack of room in the page.
+        /// Pass this as `since` to read on. It is the first event left out for lack of room in the page, or
+        /// the next to come.
         std::uint64_t next = 1;
-        /// At most so many events from `since` on had made room before they could be read; with a kind in the filter,
-        /// of those that share its room.
+        /// At most this many events from `since` on were replaced before they could be read. If the filter
+        /// names a kind, only events that share its room count.
         std::uint64_t missed = 0;
     };
-    /// Matching events whose number is at least `since`, oldest first, no more than `most`. 0: all that there are, none
-    /// missed.
+    /// Reads at most `most` matching events with numbers from `since` on, oldest first. A `since` of 0 reads
+    /// from the oldest event kept and counts none as missed.
     page read(std::uint64_t since = 1, const event_filter& filter = {},
               std::size_t most = default_capacity) const {
         page found;
-        const bool from_any = since == 0; // asked for what there is
+        const bool from_any = since == 0; // from the oldest event kept
         since = std::max<std::uint64_t>(since, 1);
         const detail::lock_guard lock(mutex_);
         const bool only_changes = filter.kind && is_change(*filter.kind);
@@ -98,7 +100,7 @@ public:
         }
         return found;
     }
-    /// The last matching events, oldest first, no more than `most`. None counts as missed.
+    /// Reads the last `most` matching events, oldest first. None counts as missed.
     page newest(const event_filter& filter = {}, std::size_t most = default_capacity) const {
         page found = read(0, filter, std::numeric_limits<std::size_t>::max());
         if (found.entries.size() > most) {
@@ -112,7 +114,8 @@ public:
         const detail::lock_guard lock(mutex_);
         return last_;
     }
-    /// Blocks until there is an event numbered `since` or more (true), for `at_most` of real time, or until close().
+    /// Blocks until there is an event numbered `since` or later, `at_most` of real time has passed, or
+    /// close() is called. True if there is such an event.
     bool wait(std::uint64_t since, duration at_most) const {
         const time_point until = saturating_add(system_time().now(), at_most);
         const reader here(*this);
@@ -124,7 +127,7 @@ public:
         const detail::lock_guard lock(mutex_);
         return closed_;
     }
-    /// Wakes every waiting reader, and lets none wait any more: for a server that ends.
+    /// Wakes every waiting reader and lets no reader wait any more. For a server that shuts down.
     void close() {
         {
             const detail::lock_guard lock(mutex_);
@@ -147,7 +150,7 @@ private:
         return kind == event_kind::state_changed || kind == event_kind::policy_updated;
     }
     void keep(const event& e) {
-        entry kept{0, e}; // and what it replaces: made and destroyed with no lock held
+        entry kept{0, e}; // afterwards the event it replaced: both are made and destroyed with no lock held
         kept.what.error.resize(detail::clipped(e.error, longest_error).size());
         {
             const detail::lock_guard lock(mutex_);
@@ -158,8 +161,9 @@ private:
         wake();
     }
 
-    /// One that waits. The parent's are not in a forked child, where one of them may have held waiting_: the first
-    /// one of the child's makes it anew.
+    /// Registers a thread that waits. A forked child has none of the parent's readers, but one of them may
+    /// have held waiting_ at the fork. The child's first reader therefore constructs waiting_ and added_
+    /// anew.
     class reader {
     public:
         explicit reader(const event_log& log) : log_(log) {
@@ -190,17 +194,17 @@ private:
     }
     void wake() const {
         {
-            const detail::lock_guard lock(waiting_); // who waits has not looked yet, or waits already
+            const detail::lock_guard lock(waiting_); // a reader has not checked yet, or waits already
         }
         added_.notify_all();
     }
 
-    /// The last entries, by a position that counts from the first one ever kept.
+    /// A ring of the last entries. Positions count from the first entry ever kept.
     class ring {
     public:
         explicit ring(std::size_t capacity) : entries_(capacity) {}
 
-        /// Takes the entry, and leaves what it replaces.
+        /// Stores the entry and leaves the entry that it replaces in `e`.
         void keep(entry& e) {
             entry& place = entries_[kept_++ % entries_.size()];
             if (place.number != 0) newest_lost_ = place.number;
@@ -218,7 +222,8 @@ private:
             }
             return low;
         }
-        /// Entries from `since` on that are no more: at most so many.
+        /// The most entries from `since` on that can have been replaced. Numbers of the other ring may be
+        /// among them.
         std::uint64_t missed(std::uint64_t since) const noexcept {
             return newest_lost_ < since ? 0 : std::min(lost(), newest_lost_ - since + 1);
         }
@@ -227,21 +232,21 @@ private:
         std::uint64_t lost() const noexcept { return kept_ > entries_.size() ? kept_ - entries_.size() : 0; }
 
         std::vector<entry> entries_;
-        std::uint64_t kept_ = 0;        // ever
-        std::uint64_t newest_lost_ = 0; // its number; 0: none
+        std::uint64_t kept_ = 0;        // entries ever kept
+        std::uint64_t newest_lost_ = 0; // the number of the newest replaced entry; 0: none
     };
 
-    mutable detail::waitable_mutex waiting_; // of added_; taken before mutex_
+    mutable detail::waitable_mutex waiting_; // for added_; taken before mutex_
     mutable detail::condition_variable added_;
     mutable detail::mutex mutex_;
     mutable std::uint32_t process_ =
-        detail::fork_gate::process();   // guarded by mutex_, like those that follow
-    mutable std::uint64_t readers_ = 0; // of that process
+        detail::fork_gate::process();   // guarded by mutex_, as are the members below
+    mutable std::uint64_t readers_ = 0; // waiting readers of that process
     ring changes_;
     ring others_;
     std::uint64_t last_ = 0;
     bool closed_ = false;
-    subscription subscription_; // last: it ends before what it writes to
+    subscription subscription_; // last member: it is destroyed before the members that it writes to
 };
 
 }} // namespace resilience::RESILIENCE_ABI

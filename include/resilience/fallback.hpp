@@ -19,14 +19,14 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 namespace detail {
 
-/// Whether a call with that slot is one of tasks, and the fallback gives such a task.
+/// True if a call with that slot is a call of tasks and the fallback gives a task of that type.
 template <class Given, class Slot>
 inline constexpr bool answered_by_task = false;
 template <class Given, class Slot>
     requires std::same_as<Given, typename Slot::task_type>
 inline constexpr bool answered_by_task<Given, Slot> = true;
 
-/// Whether R, a reference, can refer to what is given and need no temporary for it.
+/// True if R, a reference, can refer to the given object without a temporary.
 template <class R, class Given>
 inline constexpr bool refers_to_given =
     std::is_lvalue_reference_v<Given> &&
@@ -39,9 +39,9 @@ inline constexpr bool refers_to_given<R, Given> =
 
 } // namespace detail
 
-/// Gives another answer when a call fails: a value, or what a callable makes of the failure. Made by
-/// fallback() and fallback_if(). Cancellation is never swallowed. Belongs to no registry: it joins
-/// whatever it is composed with. Copies share their statistics; thread-safe if the callable is.
+/// Replaces the outcome of a failed call by a value, or by the result of a callable that sees the failure.
+/// Made by fallback() and fallback_if(). A cancellation is never replaced. A fallback belongs to no registry
+/// and can be composed with policies of any. Copies share their statistics. Thread-safe if the callable is.
 template <class Source>
 class fallback_policy : public composable<fallback_policy<Source>> {
 public:
@@ -59,8 +59,8 @@ public:
 
     fallback_stats stats() const noexcept { return shared_->counts.read(); }
 
-    /// Whether a result of type R can be made of what the source gives. A reference never refers to a stored
-    /// value: the policy may be gone before the reference.
+    /// True if a result of type R can be made of the source's value. A reference never refers to a stored
+    /// value, since the policy may be destroyed before the reference is used.
     template <class R>
     static consteval bool gives() {
         if constexpr (std::is_invocable_v<const Source&, const failure&>)
@@ -70,9 +70,10 @@ public:
         else return fits<R, std::conditional_t<std::is_reference_v<R>, Source, const Source&>>();
     }
 
-    // What follows is for drivers.
+    // For drivers.
 
-    /// `Slot` is the call's; one of tasks takes answers that are tasks.
+    /// The per-call object. `Slot` is the type of the call's slot; in a call of tasks the fallback may leave
+    /// a task there.
     template <class Slot>
     class attempt_state {
     public:
@@ -89,8 +90,8 @@ public:
             }
             if (!policy_->is_for(out, ctx)) return settlement::finish();
             if constexpr (gives_task) {
-                why_ = out.result()
-                           .as_failure(); // stays until the answer has come, as does the value in the slot
+                // Kept until the answer has come, as is the failing value in the slot.
+                why_ = out.result().as_failure();
                 outcome<void> asked;
                 const auto ask = [&] { slot_->answer_with(policy_->template made<given_type>(*why_)); };
                 asked.run_and_store(ask);
@@ -114,7 +115,8 @@ public:
         const fallback_policy* policy_;
         Slot* slot_;
         struct nothing {};
-        // While a task answers. Elsewhere without a byte: Asio keeps no frame of more than a kilobyte for the next call.
+        // Set while a task answers. In other calls it takes no byte: Asio reuses coroutine frames of up to a
+        // kilobyte only.
         RESILIENCE_NO_UNIQUE_ADDRESS std::conditional_t<gives_task, std::optional<failure>, nothing> why_;
     };
     template <class Slot>
@@ -133,14 +135,14 @@ public:
     }
 
 private:
-    /// Takes the place of what it is for.
+    /// Replaces the outcome by the source's value.
     template <class R>
     void replace(outcome<R>& out, const call_context& ctx) const {
         outcome<R> other;
         const failure why = out.result().as_failure();
         {
             const detail::enclosing_call here(
-                ctx); // calls that the source makes have no more time than this one
+                ctx); // calls that the source makes inherit this call's deadline
             const auto make = [&]() -> R { return made<R>(why); };
             other.run_and_store(make);
         }
@@ -151,7 +153,8 @@ private:
     void count(const outcome<R>& answer, const failure& why, const call_context& ctx) const {
         if (answer.has_failure() && answer.error().is_cancellation())
             return; // neither an answer nor its failure
-        // A failing value is an answer too; a task of an answer may also have been ended by the call's limit.
+        // A returned failing value counts as used. A fallback task cut off by the call's deadline counts as
+        // failed.
         const bool threw =
             answer.has_failure() && (answer.error().exception() != nullptr || answer.error().is_rejection());
         (threw ? shared_->counts.failed : shared_->counts.used).fetch_add(1, std::memory_order_relaxed);
@@ -183,7 +186,7 @@ private:
     }
     template <class R>
     bool is_for(const outcome<R>& out, const call_context& ctx) const {
-        if (ctx.ended_by_stop()) return false; // the caller waits for no answer
+        if (ctx.ended_by_stop()) return false; // the caller is not waiting for a replacement
         if (out.has_failure()) {
             if (out.error().is_cancellation()) return false;
             if (!shared_->when.has_value()) return true;
@@ -210,17 +213,16 @@ private:
         const Source source;
         detail::fallback_counts counts;
     };
-    std::shared_ptr<shared>
-        shared_; // a handle like any policy's: copied into the frame of every call of tasks
+    std::shared_ptr<shared> shared_; // shared, so that copying the policy into a task's frame is cheap
 };
 
 /// `fallback(value)` or `fallback([](const failure& why) { return value; })`; a callable is run only when
-/// it is needed. For calls without a result: a callable that returns void.
+/// it is needed. A call without a result takes a callable that returns void.
 template <class Source>
 auto fallback(Source&& value_or_callable) {
     return fallback_policy<std::decay_t<Source>>(predicate{}, std::forward<Source>(value_or_callable));
 }
-/// The same, for the failures (and, with on_result, values) that the predicate names.
+/// A fallback for the failures (and, with on_result, accepted values) for which the predicate is true.
 template <class Source>
 auto fallback_if(predicate when, Source&& value_or_callable) {
     return fallback_policy<std::decay_t<Source>>(std::move(when), std::forward<Source>(value_or_callable));

@@ -12,9 +12,9 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Policies around one another; the first listed is the outermost, as decorators read. Made with `|`, which takes
-/// pipelines on either side apart, or of policies as `pipeline{a, b}`. Cheap to copy, thread-safe. All policies
-/// must belong to one registry; std::invalid_argument otherwise.
+/// Policies around one another; the first listed is the outermost, as decorators read. Made with `a | b`,
+/// which flattens pipelines on either side, or with `pipeline{a, b}`. Cheap to copy, thread-safe. All
+/// policies must belong to one registry; the constructor throws std::invalid_argument otherwise.
 template <policy... P>
 class pipeline : public composable<pipeline<P...>> {
     static_assert(sizeof...(P) > 0, "resilience: a pipeline needs a policy");
@@ -61,7 +61,8 @@ inline constexpr bool is_pipeline<pipeline<P...>> = true;
 
 template <class T>
 concept ours = std::derived_from<T, composable<T>>;
-/// What may stand beside `|`: one of ours on one side at least, so that nobody else's `|` is touched.
+/// The operands of our `|`. At least one side is a policy or pipeline of the library, so that no other
+/// operator| is affected.
 template <class A, class B>
 concept composes = (ours<A> || ours<B>) && (policy<A> || is_pipeline<A>) && (policy<B> || is_pipeline<B>);
 
@@ -76,7 +77,7 @@ std::tuple<P...> policies_in(const pipeline<P...>& p) {
 
 } // namespace detail
 
-/// Everything in `outer` around everything in `inner`.
+/// A pipeline of the policies of `outer` around those of `inner`.
 template <class A, class B>
     requires detail::composes<std::remove_cvref_t<A>, std::remove_cvref_t<B>>
 auto operator|(const A& outer, const B& inner) {

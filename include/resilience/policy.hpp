@@ -19,7 +19,7 @@ public:
     enum class kind : std::uint8_t { go, wait, reject, stand };
 
     static admission go() noexcept { return admission(kind::go); }
-    /// Ask again after this long. The wait may end early if a stop is requested.
+    /// Ask again after `delay`. The wait may end early if a stop is requested.
     static admission wait(duration delay) noexcept {
         admission a(kind::wait);
         a.delay_ = delay;
@@ -46,14 +46,15 @@ private:
     std::optional<failure> why_;
 };
 
-/// What a policy does with the outcome of what it admitted.
+/// A policy's answer to the outcome of an attempt that it admitted.
 class [[nodiscard]] settlement {
 public:
     enum class kind : std::uint8_t { finish, retry, replace };
 
     /// The outcome stands.
     static settlement finish() noexcept { return settlement(kind::finish); }
-    /// The outcome stands, and no attempt can be admitted before `moment`: those outside should know.
+    /// The outcome stands. No attempt can be admitted before `moment`, which the policies further out are
+    /// told.
     static settlement finish_until(time_point moment) noexcept {
         settlement s(kind::finish);
         s.not_before_ = moment;
@@ -86,8 +87,9 @@ private:
     std::optional<failure> why_;
 };
 
-/// The object that a policy hands out for one call. It is used by one thread at a time. Its destructor settles what
-/// was admitted and never settled as `ignored`: a call may be cancelled, abandoned, or unwound.
+/// The object that a policy hands out for one call. It is used by one thread at a time. If an attempt was
+/// admitted and never settled, its destructor settles it as `ignored`: a call may be cancelled, abandoned, or
+/// unwound.
 template <class S>
 concept policy_call = requires(S& call, const attempt_result& result, call_context& ctx) {
     { call.admit(ctx) } -> std::same_as<admission>;
@@ -104,9 +106,9 @@ concept step_policy = requires(const P& p, call_context& ctx) {
 
 } // namespace detail
 
-/// A handle to a rule for calls: cheap to copy, callable from any thread at once through const. One of
-/// ours, or yours: `begin(ctx)` gives the per-call object (see policy_call). No base class is needed;
-/// a policy of yours joins with `pipeline{mine}` or on either side of `|` beside one of ours.
+/// A handle to a rule for calls: cheap to copy, and safe for any number of threads at once through const. To
+/// write your own, give it a `begin(ctx)` that makes the per-call object (see policy_call). It needs no base
+/// class. It joins others in `pipeline{mine}`, or by `|` with one of the library's policies.
 template <class P>
 concept policy = std::copy_constructible<P> && (detail::step_policy<P> || detail::special_policy<P>);
 

@@ -25,11 +25,11 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The environment of policies: clock, randomness, names, events and statistics. Thread-safe.
 ///
-/// Policies with a name are listed here, keyed by kind and name, until they are removed or the registry
-/// ends; either only unlists them: handles own their state (and the environment) themselves.
+/// Policies with a name are listed here by kind and name until they are removed or the registry is destroyed.
+/// Either only unlists them: the handles own the policy's state and the environment.
 class RESILIENCE_VISIBLE registry {
 public:
-    /// The machine's clock and randomness.
+    /// A registry with the machine's clock and randomness.
     registry() : registry(system_time(), system_random()) {}
     /// `clock` must outlive every policy made here. `registry r{virtual_clock}` is how tests get time.
     explicit registry(time_source& clock) : registry(clock, system_random()) {}
@@ -38,7 +38,7 @@ public:
     registry(const registry&) = delete;
     registry& operator=(const registry&) = delete;
 
-    /// The process's own, never destroyed; where policies live that were given no other.
+    /// The registry of policies that were given no other. One per process, never destroyed.
     static registry& global() {
         // Acquire: pairs with the release of the thread that set it, so that the registry is seen whole.
         if (registry* adopted = global_slot().load(std::memory_order_acquire)) return *adopted;
@@ -48,8 +48,8 @@ public:
                                               std::memory_order_acquire);
         return *global_slot().load(std::memory_order_acquire);
     }
-    /// Makes another's registry the global one of this linkage unit: for plugins loaded locally, to be
-    /// called before they make a policy. Throws std::logic_error if a different one is in use already.
+    /// Makes `other` the global registry of this linkage unit. For plugins loaded with local symbols, which
+    /// call it before they make a policy. Throws std::logic_error if a different one is in use already.
     static void adopt_global(registry& other) {
         registry* none = nullptr;
         if (!global_slot().compare_exchange_strong(none, &other, std::memory_order_acq_rel) &&
@@ -76,13 +76,13 @@ public:
     }
     /// Snapshots of policies of all kinds, sorted by kind and name.
     std::vector<policy_snapshot> policies() const { return policies({}, {}); }
-    /// The same, of that kind and that name alone; what is empty does not matter.
+    /// Snapshots of the policies of that kind and name. An empty argument matches all.
     std::vector<policy_snapshot> policies(std::string_view kind, std::string_view name) const {
         std::vector<policy_snapshot> all;
         for (const auto& each : listed(kind, name)) all.push_back(each->snapshot());
         return all;
     }
-    /// A handle to a policy that exists, for instance find<circuit_breaker>("jira_api").
+    /// A handle to an existing policy, for instance find<circuit_breaker>("jira_api").
     template <class Policy>
     std::optional<Policy> find(std::string_view name) const {
         auto found = lookup(Policy::kind, name);
@@ -107,33 +107,36 @@ public:
     }
 
     health_report health() const;
-    /// One line per circuit, sorted by name.
+    /// A summary of each circuit, sorted by name.
     std::vector<circuit_summary> summary() const;
 
-    /// Calls `f` for every event from now on, on the thread that causes it and with no lock held. `f`
-    /// may call any policy or registry; if it throws, that event is lost to it and counted.
+    /// Calls `f` for every event from now on, on the thread that causes it and with no lock held. `f` may
+    /// call any policy or registry. If it throws, it misses that event, which is counted in
+    /// listener_errors().
     [[nodiscard]] subscription subscribe(std::function<void(const event&)> f) {
         if (!f) detail::raise(std::invalid_argument("registry: subscribe needs a function"));
         return {std::shared_ptr<detail::event_hub>(env_, &env_->hub), env_->hub.add(std::move(f))};
     }
-    /// Events that a subscriber lost since it threw, and those that there was no memory for.
+    /// Events that a subscriber missed because it threw, and events that could not be made for lack of
+    /// memory.
     std::uint64_t listener_errors() const noexcept { return env_->hub.errors(); }
 
-    /// Of all fallbacks in calls that one of this registry's policies is part of: they have no names.
+    /// The counts of all fallbacks in calls with a policy of this registry. Fallbacks have no names of their
+    /// own.
     fallback_stats fallbacks() const noexcept { return env_->fallbacks.read(); }
 
-    /// How many named policies may exist; the next one is refused with std::length_error. Names are for
-    /// things that are few: a name made of a URL or a user would grow without end.
+    /// The number of named policies that may exist; making one more throws std::length_error. Use names for
+    /// few things: with a name made of a URL or a user the list would grow without end.
     void set_capacity(std::size_t capacity) {
         const detail::lock_guard lock(mutex_);
         capacity_ = capacity;
     }
 
-    // What follows is for policies and views.
+    // For policies.
 
     const std::shared_ptr<detail::environment>& env() const noexcept { return env_; }
 
-    /// Policies as policies() shows them. Pointers only are copied under the lock.
+    /// Policies as policies() shows them. Copies only pointers under the lock, so that snapshots are taken outside of it.
     std::vector<std::shared_ptr<registered_policy>> listed(std::string_view kind = {},
                                                            std::string_view name = {}) const {
         std::vector<std::shared_ptr<registered_policy>> all;
@@ -146,8 +149,8 @@ public:
         return all;
     }
 
-    /// The policy of that name, or the one that `make` builds (with no lock held; of two threads that
-    /// build at once one wins). Unnamed ones are private and never listed. See enrolled().
+    /// The policy of that name, else a new one made by `make`, which is called with no lock held. If two
+    /// threads make it at once, the first to list it wins. Unnamed policies are private and never listed. See enrolled().
     template <class State, class Make>
     std::shared_ptr<State> enroll(std::string_view name, Make&& make) {
         if (name.empty()) return make();

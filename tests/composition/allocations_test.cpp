@@ -175,8 +175,8 @@ TEST_CASE("windows and budgets take no more memory, however many results they se
         for (int i = 0; i < 100'000; ++i, ++seen) {
             const rs::time_point now{std::chrono::milliseconds{seen}};
             failures.record(now);
-            counted.record(seen, true, true);
-            buckets.record(buckets.epoch_at(now), 1, 1, 1);
+            counted.record(seen, {.failed = true, .slow = true});
+            buckets.record(buckets.number_at(now), 1, 1, 1);
             budget.deposit(1, 1ms, now);
             (void)budget.withdraw(now);
         }

@@ -151,7 +151,7 @@ TEST_CASE("a bucket counts until its end, and then has to be asked for", "[strip
 TEST_CASE("ten buckets make a window, none of them from before the first", "[striped_buckets]") {
     with_and_without_own_stripe([] {
         rs::detail::striped_buckets<10> buckets;
-        for (std::uint32_t epoch = 0; epoch < 30; ++epoch) buckets.enter(epoch, 10 * (epoch + 1), 1);
+        for (std::uint32_t number = 0; number < 30; ++number) buckets.enter(number, 10 * (number + 1), 1);
 
         CHECK(buckets.sum(0, 29) == 10);
         CHECK(buckets.sum(25, 29) == 5);

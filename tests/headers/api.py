@@ -5,9 +5,9 @@
 usage: api.py [--write]     --write: write docs/api.txt instead of comparing with it
 
 Listed are the declarations of every header outside detail/, in their order (that of an aggregate's fields is part
-of the interface), without what is private, in a namespace `detail`, or below a comment "What follows is for
-drivers" (or policies, or retry) in a class. It is a reader of text, not a compiler: it relies on the format that
-clang-format gives the headers.
+of the interface), without what is private, in a namespace `detail`, or below a comment "For drivers." (or
+"For policies.", "For drivers and policies.", "For retry.") on a line of its own in a class. It is a reader of text, not
+a compiler: it relies on the format that clang-format gives the headers.
 """
 import difflib
 import pathlib
@@ -23,6 +23,8 @@ The public interface: every declaration that a user may name, header by header. 
 tests/headers/api.py --write; CI fails when the headers say something else.
 """
 NOT_FOR_USERS = "@not_for_users@"
+# The whole comment, so that a sentence that begins with the same words does not hide declarations.
+MARKER = re.compile(r"// (For|What follows is for) (drivers|policies|retry)( and (drivers|policies|retry))?\.")
 # A literal, or a comment: whatever may hold braces and semicolons that mean nothing.
 LITERAL = re.compile(r'R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\'', re.S)
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
@@ -35,7 +37,7 @@ def without_comments(text):
     def kept(match):
         if not COMMENT.match(match[0]):
             return match[0]
-        return NOT_FOR_USERS + ";" if "What follows is for" in match[0] else ""
+        return NOT_FOR_USERS + ";" if MARKER.fullmatch(match[0].rstrip()) else ""
 
     return re.sub(f"{LITERAL.pattern}|{COMMENT.pattern}", kept, text, flags=re.S)
 

@@ -39,42 +39,46 @@ constexpr bool is_closed(const rs::breaker_state& s) { return std::holds_alterna
 // The transition table, one line for each state, event and side of a boundary.
 
 // A call wants in.
-static_assert(rs::ask(rs::closed_state{}).how == rs::entry::free);
-static_assert(is_closed(rs::ask(rs::closed_state{}).next));
-static_assert(rs::ask(rs::open_state{at(10s), 1}, at(10s - 1ns)).how == rs::entry::refused);
-static_assert(rs::ask(rs::open_state{at(10s), 1}, at(10s - 1ns)).retry_after == 1ns);
-static_assert(is_open(rs::ask(rs::open_state{at(10s), 1}, at(10s - 1ns)).next, at(10s), 1));
-static_assert(rs::ask(rs::open_state{at(10s), 1}, at(10s)).how == rs::entry::probe);
-static_assert(is_half(rs::ask(rs::open_state{at(10s), 1}, at(10s)).next, 1, 0)); // the first probe is counted
-static_assert(rs::ask(half(0, 0), limits).how == rs::entry::probe);
-static_assert(is_half(rs::ask(half(1, 0), limits).next, 2, 0));
-static_assert(rs::ask(half(2, 0), limits).how == rs::entry::refused); // in flight = half_open_max_calls
-static_assert(rs::ask(half(1, 1), limits).how == rs::entry::probe);
-static_assert(rs::ask(half(1, 2), limits).how ==
-              rs::entry::refused); // in flight + passed = success_threshold
-static_assert(rs::ask(half(0, 2), limits).how == rs::entry::probe);
-static_assert(rs::ask(half(2, 0), limits).retry_after < 0s); // not known
-static_assert(rs::ask(rs::hand_state{rs::circuit_state::forced_open}).how == rs::entry::refused);
-static_assert(rs::ask(rs::hand_state{rs::circuit_state::disabled}).how == rs::entry::free);
-static_assert(rs::ask(rs::hand_state{rs::circuit_state::metrics_only}).how == rs::entry::free);
+static_assert(rs::admit(rs::closed_state{}).how == rs::admission_kind::normal);
+static_assert(is_closed(rs::admit(rs::closed_state{}).next));
+static_assert(rs::admit(rs::open_state{at(10s), 1}, at(10s - 1ns)).how == rs::admission_kind::refused);
+static_assert(rs::admit(rs::open_state{at(10s), 1}, at(10s - 1ns)).retry_after == 1ns);
+static_assert(is_open(rs::admit(rs::open_state{at(10s), 1}, at(10s - 1ns)).next, at(10s), 1));
+static_assert(rs::admit(rs::open_state{at(10s), 1}, at(10s)).how == rs::admission_kind::probe);
+static_assert(is_half(rs::admit(rs::open_state{at(10s), 1}, at(10s)).next, 1,
+                      0)); // the first probe is counted
+static_assert(rs::admit(half(0, 0), limits).how == rs::admission_kind::probe);
+static_assert(is_half(rs::admit(half(1, 0), limits).next, 2, 0));
+static_assert(rs::admit(half(2, 0), limits).how ==
+              rs::admission_kind::refused); // in flight = half_open_max_calls
+static_assert(rs::admit(half(1, 1), limits).how == rs::admission_kind::probe);
+static_assert(rs::admit(half(1, 2), limits).how ==
+              rs::admission_kind::refused); // in flight + passed = success_threshold
+static_assert(rs::admit(half(0, 2), limits).how == rs::admission_kind::probe);
+static_assert(rs::admit(half(2, 0), limits).retry_after < 0s); // not known
+static_assert(rs::admit(rs::manual_state{rs::circuit_state::forced_open}).how == rs::admission_kind::refused);
+static_assert(rs::admit(rs::manual_state{rs::circuit_state::disabled}).how == rs::admission_kind::normal);
+static_assert(rs::admit(rs::manual_state{rs::circuit_state::metrics_only}).how == rs::admission_kind::normal);
 
 // A probe has its verdict.
-static_assert(is_half(rs::after(half(2, 0), rs::verdict::success, limits, at(1s), {}, 0.0), 1, 1));
-static_assert(is_half(rs::after(half(1, 1), rs::verdict::success, limits, at(1s), {}, 0.0), 0, 2));
-static_assert(is_closed(rs::after(half(1, 2), rs::verdict::success, limits, at(1s), {}, 0.0)));
-static_assert(is_half(rs::after(half(2, 1), rs::verdict::ignored, limits, at(1s), {}, 0.0), 1, 1));
-static_assert(is_open(rs::after(half(2, 2), rs::verdict::failure, limits, at(1s), {}, 0.0), at(31s), 2));
-static_assert(is_open(rs::after(half(1, 0), rs::verdict::failure, limits, at(1s), rs::duration{5s}, 0.0),
+static_assert(is_half(rs::after_probe(half(2, 0), rs::verdict::success, limits, at(1s), {}, 0.0), 1, 1));
+static_assert(is_half(rs::after_probe(half(1, 1), rs::verdict::success, limits, at(1s), {}, 0.0), 0, 2));
+static_assert(is_closed(rs::after_probe(half(1, 2), rs::verdict::success, limits, at(1s), {}, 0.0)));
+static_assert(is_half(rs::after_probe(half(2, 1), rs::verdict::ignored, limits, at(1s), {}, 0.0), 1, 1));
+static_assert(is_open(rs::after_probe(half(2, 2), rs::verdict::failure, limits, at(1s), {}, 0.0), at(31s),
+                      2));
+static_assert(is_open(rs::after_probe(half(1, 0), rs::verdict::failure, limits, at(1s), rs::duration{5s},
+                                      0.0),
                       at(6s), 2));
 
 // How long it opens for.
-static_assert(is_open(rs::opened(0, limits, at(1s), {}, 0.0), at(31s), 1));
-static_assert(is_open(rs::opened(0, limits, at(1s), rs::duration{-5s}, 0.0), at(1s), 1));
-static_assert(is_open(rs::opened(~0U, limits, at(1s), {}, 0.0), at(31s), ~0U));
+static_assert(is_open(rs::next_opening(0, limits, at(1s), {}, 0.0), at(31s), 1));
+static_assert(is_open(rs::next_opening(0, limits, at(1s), rs::duration{-5s}, 0.0), at(1s), 1));
+static_assert(is_open(rs::next_opening(~0U, limits, at(1s), {}, 0.0), at(31s), ~0U));
 
 // The name of a state.
 constexpr rs::breaker_state states[] = {rs::closed_state{}, rs::open_state{}, half(0, 0),
-                                        rs::hand_state{rs::circuit_state::disabled}};
+                                        rs::manual_state{rs::circuit_state::disabled}};
 static_assert(rs::name_of(states[0]) == rs::circuit_state::closed);
 static_assert(rs::name_of(states[1]) == rs::circuit_state::open);
 static_assert(rs::name_of(states[2]) == rs::circuit_state::half_open);
@@ -85,18 +89,18 @@ rs::breaker_machine half_open_at(rs::time_point now, rs::breaker_machine::permis
                                  rs::time_point deadline = rs::time_point::max()) {
     rs::breaker_machine machine;
     machine.trip(limits, now - 30s, {}, 0.0);
-    probe = machine.ask(limits, now, deadline);
+    probe = machine.admit(limits, now, deadline);
     return machine;
 }
 
 TEST_CASE("a machine begins closed, in generation 1, and lets every call in", "[breaker_machine]") {
     rs::breaker_machine machine;
 
-    const auto given = machine.ask(limits, at(0s), rs::time_point::max());
+    const auto given = machine.admit(limits, at(0s), rs::time_point::max());
 
     CHECK(machine.state() == rs::circuit_state::closed);
     CHECK(machine.generation() == 1);
-    CHECK(given.how == rs::entry::free);
+    CHECK(given.how == rs::admission_kind::normal);
     CHECK_FALSE(given.change);
     CHECK(machine.opens_until() == rs::time_point::max());
 }
@@ -111,21 +115,21 @@ TEST_CASE("opening, the first probe and one change of state are a single step",
     CHECK(tripped->generation == 2);
     CHECK(machine.opens_until() == at(30s));
 
-    const auto early = machine.ask(limits, at(30s - 1ns), rs::time_point::max());
-    CHECK(early.how == rs::entry::refused);
+    const auto early = machine.admit(limits, at(30s - 1ns), rs::time_point::max());
+    CHECK(early.how == rs::admission_kind::refused);
     CHECK_FALSE(early.change);
 
-    const auto first = machine.ask(limits, at(30s), rs::time_point::max());
-    CHECK(first.how == rs::entry::probe);
+    const auto first = machine.admit(limits, at(30s), rs::time_point::max());
+    CHECK(first.how == rs::admission_kind::probe);
     REQUIRE(first.change);
     CHECK(first.change->to == rs::circuit_state::half_open);
     CHECK(first.change->generation == 3);
     CHECK(machine.probes_in_flight() == 1);
 
-    const auto second = machine.ask(limits, at(30s), rs::time_point::max());
-    CHECK(second.how == rs::entry::probe);
+    const auto second = machine.admit(limits, at(30s), rs::time_point::max());
+    CHECK(second.how == rs::admission_kind::probe);
     CHECK_FALSE(second.change);
-    CHECK(machine.ask(limits, at(30s), rs::time_point::max()).how == rs::entry::refused);
+    CHECK(machine.admit(limits, at(30s), rs::time_point::max()).how == rs::admission_kind::refused);
 }
 
 TEST_CASE("a recovery_timeout of 0 makes the next call a probe, without recursion",
@@ -136,8 +140,8 @@ TEST_CASE("a recovery_timeout of 0 makes the next call a probe, without recursio
     machine.trip(none, at(0s), {}, 0.0);
 
     for (int round = 0; round < 1000; ++round) {
-        const auto probe = machine.ask(none, at(0s), rs::time_point::max());
-        REQUIRE(probe.how == rs::entry::probe);
+        const auto probe = machine.admit(none, at(0s), rs::time_point::max());
+        REQUIRE(probe.how == rs::admission_kind::probe);
         machine.settle(rs::verdict::failure, probe.lease_end, none, at(0s), {}, 0.0);
         REQUIRE(machine.state() == rs::circuit_state::open);
     }
@@ -152,7 +156,8 @@ TEST_CASE("an opening that would end beyond the end of time lasts for ever", "[b
     machine.trip(endless, at(100s), {}, 0.0);
 
     CHECK(machine.opens_until() == rs::time_point::max());
-    CHECK(machine.ask(endless, at(24h * 365 * 100), rs::time_point::max()).how == rs::entry::refused);
+    CHECK(machine.admit(endless, at(24h * 365 * 100), rs::time_point::max()).how ==
+          rs::admission_kind::refused);
 }
 
 TEST_CASE("recovery_backoff grows each opening in a row up to its cap, and starts over after a recovery",
@@ -165,7 +170,7 @@ TEST_CASE("recovery_backoff grows each opening in a row up to its cap, and start
     rs::time_point now = at(0s);
     const auto probe = [&](rs::verdict v) {
         now = machine.opens_until();
-        const auto given = machine.ask(growing, now, rs::time_point::max());
+        const auto given = machine.admit(growing, now, rs::time_point::max());
         machine.settle(v, given.lease_end, growing, now, {}, 0.0);
     };
     const auto lasts = [&] { return machine.opens_until() - now; };
@@ -190,10 +195,10 @@ TEST_CASE("an ignored probe does not reset the growth of recovery_backoff", "[br
     growing.backoff = rs::recovery_backoff{.multiplier = 2.0, .cap = 1h};
     rs::breaker_machine machine;
     machine.trip(growing, at(0s), {}, 0.0);
-    auto probe = machine.ask(growing, at(30s), rs::time_point::max());
+    auto probe = machine.admit(growing, at(30s), rs::time_point::max());
     machine.settle(rs::verdict::ignored, probe.lease_end, growing, at(30s), {}, 0.0);
 
-    probe = machine.ask(growing, at(30s), rs::time_point::max());
+    probe = machine.admit(growing, at(30s), rs::time_point::max());
     machine.settle(rs::verdict::failure, probe.lease_end, growing, at(30s), {}, 0.0);
 
     CHECK(machine.opens_until() == at(90s));
@@ -249,7 +254,7 @@ TEST_CASE("a lease never ends before the probe's own deadline", "[breaker_machin
 TEST_CASE("a settled probe's lease never expires, another one's does", "[breaker_machine][H-CB-02]") {
     rs::breaker_machine::permission first;
     rs::breaker_machine machine = half_open_at(at(100s), first);
-    const auto second = machine.ask(limits, at(110s), rs::time_point::max());
+    const auto second = machine.admit(limits, at(110s), rs::time_point::max());
     machine.settle(rs::verdict::success, first.lease_end, limits, at(120s), {}, 0.0);
 
     CHECK_FALSE(machine.expire(limits, at(170s - 1ns), 0.0));
@@ -261,11 +266,11 @@ TEST_CASE("a command begins a new generation, even into the state that it was in
     rs::breaker_machine machine;
 
     CHECK(machine.command(rs::closed_state{}).generation == 2);
-    const auto forced = machine.command(rs::hand_state{rs::circuit_state::forced_open});
+    const auto forced = machine.command(rs::manual_state{rs::circuit_state::forced_open});
     CHECK(forced.from == rs::circuit_state::closed);
     CHECK(forced.to == rs::circuit_state::forced_open);
     CHECK(forced.generation == 3);
-    CHECK(machine.command(rs::hand_state{rs::circuit_state::forced_open}).generation == 4);
+    CHECK(machine.command(rs::manual_state{rs::circuit_state::forced_open}).generation == 4);
 }
 
 TEST_CASE("states set by hand are left by hand only", "[breaker_machine][H-CB-21][H-CB-26]") {
@@ -273,12 +278,12 @@ TEST_CASE("states set by hand are left by hand only", "[breaker_machine][H-CB-21
                                 rs::circuit_state::metrics_only);
     rs::breaker_machine::permission probe;
     rs::breaker_machine machine = half_open_at(at(100s), probe);
-    machine.command(rs::hand_state{which});
+    machine.command(rs::manual_state{which});
 
     CHECK_FALSE(machine.settle(rs::verdict::failure, probe.lease_end, limits, at(101s), {}, 0.0));
     CHECK_FALSE(machine.settle(rs::verdict::success, probe.lease_end, limits, at(101s), {}, 0.0));
     CHECK_FALSE(machine.expire(limits, at(24h), 0.0));
-    CHECK_FALSE(machine.ask(limits, at(24h), rs::time_point::max()).change);
+    CHECK_FALSE(machine.admit(limits, at(24h), rs::time_point::max()).change);
     CHECK(machine.state() == which);
 }
 
@@ -328,9 +333,9 @@ TEST_CASE("whatever happens, the machine keeps its limits and numbers its change
         case 2:
         case 3:
         case 4: {
-            const auto given = machine.ask(limits, now, rs::time_point::max());
+            const auto given = machine.admit(limits, now, rs::time_point::max());
             seen(given.change);
-            if (given.how == rs::entry::probe) probes.push_back(given.lease_end);
+            if (given.how == rs::admission_kind::probe) probes.push_back(given.lease_end);
             break;
         }
         default: {

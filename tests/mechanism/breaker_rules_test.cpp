@@ -67,10 +67,10 @@ static_assert(!rs::reaches(~std::uint64_t{0} - 1, ~std::uint64_t{0}, 1.0));
 TEST_CASE("failure_threshold is met by the failure that reaches it, while all are in the window",
           "[breaker_rules][H-CB-30]") {
     rs::breaker_rules rules{failures_in(3, 10s)};
-    rules.record(true, false, at(0s), 0, 0);
-    rules.record(true, false, at(1s), 1, 0);
+    rules.record({.failed = true}, at(0s), 0, 0);
+    rules.record({.failed = true}, at(1s), 1, 0);
     CHECK(judged(rules, at(1s)).empty());
-    rules.record(true, false, at(2s), 2, 0);
+    rules.record({.failed = true}, at(2s), 2, 0);
 
     CHECK(judged(rules, at(2s)) == "failure_threshold");
     CHECK(judged(rules, at(10s - 1ns)) == "failure_threshold");
@@ -80,21 +80,21 @@ TEST_CASE("failure_threshold is met by the failure that reaches it, while all ar
 
 TEST_CASE("successes do not touch failure_threshold", "[breaker_rules]") {
     rs::breaker_rules rules{failures_in(2, 10s)};
-    rules.record(true, false, at(0s), 0, 0);
-    rules.record(true, false, at(1s), 1, 1'000);
+    rules.record({.failed = true}, at(0s), 0, 0);
+    rules.record({.failed = true}, at(1s), 1, 1'000);
 
     CHECK(judged(rules, at(1s)) == "failure_threshold");
 }
 
 TEST_CASE("consecutive_failures is met by failures with no success in between", "[breaker_rules][H-CB-30]") {
     rs::breaker_rules rules{in_a_row(3)};
-    rules.record(true, false, at(0s), 0, 7);
-    rules.record(true, false, at(1h), 1, 7);
+    rules.record({.failed = true}, at(0s), 0, 7);
+    rules.record({.failed = true}, at(1h), 1, 7);
     CHECK(judged(rules, at(1h)).empty());
-    rules.record(true, false, at(2h), 2, 7);
+    rules.record({.failed = true}, at(2h), 2, 7);
     CHECK(judged(rules, at(2h)) == "consecutive_failures");
 
-    rules.record(true, false, at(2h), 3, 8); // a success came before it
+    rules.record({.failed = true}, at(2h), 3, 8); // a success came before it
     CHECK(judged(rules, at(2h)).empty());
     CHECK(rules.failures(at(2h), {}) == 1);
 }
@@ -127,10 +127,11 @@ TEST_CASE("the slow rate goes by its own share", "[breaker_rules]") {
 TEST_CASE("bad results wait for calls only while the window has too few", "[breaker_rules]") {
     const rs::breaker_rules rules{rate(0.5, 100, 10)};
 
-    CHECK_FALSE(rules.waits_for_calls({.total = 5, .failed = 0, .slow = 0}));
-    CHECK(rules.waits_for_calls({.total = 9, .failed = 1, .slow = 0}));
-    CHECK_FALSE(rules.waits_for_calls({.total = 10, .failed = 1, .slow = 0}));
-    CHECK_FALSE(rs::breaker_rules{failures_in(1, 1s)}.waits_for_calls({.total = 1, .failed = 1, .slow = 0}));
+    CHECK(rules.fill_of({.total = 5, .failed = 0, .slow = 0}) == rs::window_fill::enough_calls);
+    CHECK(rules.fill_of({.total = 9, .failed = 1, .slow = 0}) == rs::window_fill::below_minimum_calls);
+    CHECK(rules.fill_of({.total = 10, .failed = 1, .slow = 0}) == rs::window_fill::enough_calls);
+    CHECK(rs::breaker_rules{failures_in(1, 1s)}.fill_of({.total = 1, .failed = 1, .slow = 0}) ==
+          rs::window_fill::enough_calls);
 }
 
 TEST_CASE("the rules that are on are joined by or", "[breaker_rules]") {
@@ -139,7 +140,7 @@ TEST_CASE("the rules that are on are joined by or", "[breaker_rules]") {
     config.consecutive_failures = 3;
     rs::breaker_rules rules{config};
 
-    for (std::uint64_t i = 0; i < 3; ++i) rules.record(true, false, at(0s), i, 0);
+    for (std::uint64_t i = 0; i < 3; ++i) rules.record({.failed = true}, at(0s), i, 0);
 
     CHECK(judged(rules, at(0s)) == "consecutive_failures");
     CHECK(judged(rules, at(0s), {.total = 2, .failed = 2, .slow = 0}) == "consecutive_failures");
@@ -150,7 +151,7 @@ TEST_CASE("clear forgets everything that could trip", "[breaker_rules]") {
     config.failure_threshold = 1;
     config.consecutive_failures = 1;
     rs::breaker_rules rules{config};
-    rules.record(true, true, at(0s), 0, 0);
+    rules.record({.failed = true, .slow = true}, at(0s), 0, 0);
     REQUIRE_FALSE(judged(rules, at(0s), rules.last_results(1)).empty());
 
     rules.clear(1, 0);
@@ -162,7 +163,7 @@ TEST_CASE("clear forgets everything that could trip", "[breaker_rules]") {
 TEST_CASE("an update keeps what the windows remember and judges it by the new thresholds",
           "[breaker_rules]") {
     rs::breaker_rules rules{failures_in(5, 10s)};
-    for (std::uint64_t i = 0; i < 3; ++i) rules.record(true, false, at(0s), i, 0);
+    for (std::uint64_t i = 0; i < 3; ++i) rules.record({.failed = true}, at(0s), i, 0);
 
     rules.update(failures_in(3, 10s), 3, at(1s));
     CHECK(judged(rules, at(1s)) == "failure_threshold");
@@ -172,12 +173,12 @@ TEST_CASE("an update keeps what the windows remember and judges it by the new th
 
 TEST_CASE("a rate rule that is turned on does not take failures of before for successes", "[breaker_rules]") {
     rs::breaker_rules rules{failures_in(5, 10s)};
-    rules.record(true, false, at(0s), 0, 0);
+    rules.record({.failed = true}, at(0s), 0, 0);
 
     rules.update(rate(0.5, 10, 1), 1, at(0s));
 
     CHECK(rules.last_results(1) == rs::tally{});
-    rules.record(true, false, at(0s), 1, 0);
+    rules.record({.failed = true}, at(0s), 1, 0);
     CHECK(rules.last_results(2) == rs::tally{.total = 1, .failed = 1, .slow = 0});
 }
 
@@ -185,8 +186,8 @@ TEST_CASE("results in a time window are gone when they are as old as it", "[brea
     rs::breaker_rules_config config = rate(0.5, 1, 1);
     config.window = rs::time_window{10s};
     rs::breaker_rules rules{config};
-    rules.record(true, true, at(0s), 0, 0);
-    rules.record_success(at(0s));
+    rules.record({.failed = true, .slow = true}, at(0s), 0, 0);
+    rules.take_over(rules.bucket_at(at(0s)), 1);
     const rs::tally both{.total = 2, .failed = 1, .slow = 1};
 
     CHECK(rules.results_until(rules.bucket_at(at(10s - 1ns))) == both);

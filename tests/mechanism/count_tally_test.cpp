@@ -38,11 +38,11 @@ TEST_CASE("a count window holds the last results", "[count_tally][H-WIN-01]") {
     rs::count_tally window{4};
     CHECK(window.at(0) == rs::tally{});
 
-    window.record(0, true, false);
+    window.record(0, {.failed = true});
     CHECK(window.at(1) == rs::tally{.total = 1, .failed = 1});
 
-    window.record(1, false, true);
-    window.record(3, true, true);
+    window.record(1, {.slow = true});
+    window.record(3, {.failed = true, .slow = true});
     CHECK(window.at(4) == rs::tally{.total = 4, .failed = 2, .slow = 2});
     CHECK(window.at(5) == rs::tally{.total = 4, .failed = 1, .slow = 2});
     CHECK(window.at(6) == rs::tally{.total = 4, .failed = 1, .slow = 1});
@@ -56,7 +56,7 @@ TEST_CASE("a count window of one holds the last result", "[count_tally][H-WIN-07
 
     for (std::uint64_t position = 0; position < 1000; ++position) {
         const bool failed = position % 3 == 0;
-        if (failed) window.record(position, true, false);
+        if (failed) window.record(position, {.failed = true});
         REQUIRE(window.at(position + 1) == rs::tally{.total = 1, .failed = failed ? 1U : 0U});
     }
     window.clear(1000);
@@ -66,26 +66,26 @@ TEST_CASE("a count window of one holds the last result", "[count_tally][H-WIN-07
 TEST_CASE("any number of good results pushes the bad ones out", "[count_tally][H-WIN-02]") {
     const std::uint64_t good = GENERATE(99U, 100U, 101U, 191U, 192U, 255U, 256U, 1'000'000'000'000U);
     rs::count_tally window{100};
-    window.record(5, true, true);
+    window.record(5, {.failed = true, .slow = true});
 
     CHECK(window.at(6 + good) == rs::tally{.total = std::min<std::uint64_t>(6 + good, 100),
                                            .failed = good < 100 ? 1U : 0U,
                                            .slow = good < 100 ? 1U : 0U});
-    window.record(6 + good, true, false);
+    window.record(6 + good, {.failed = true});
     CHECK(window.at(7 + good).failed == (good < 99 ? 2U : 1U));
 }
 
 TEST_CASE("what was cleared stays forgotten, results recorded late included", "[count_tally]") {
     rs::count_tally window{10};
-    window.record(0, true, false);
-    window.record(4, true, false);
+    window.record(0, {.failed = true});
+    window.record(4, {.failed = true});
 
     window.clear(6);
-    window.record(5, true, true);
+    window.record(5, {.failed = true, .slow = true});
 
     CHECK(window.at(6) == rs::tally{});
     CHECK(window.at(7) == rs::tally{.total = 1});
-    window.record(6, true, false);
+    window.record(6, {.failed = true});
     CHECK(window.at(7) == rs::tally{.total = 1, .failed = 1});
     CHECK(window.at(16) == rs::tally{.total = 10, .failed = 1});
     CHECK(window.at(17) == rs::tally{.total = 10});
@@ -93,9 +93,9 @@ TEST_CASE("what was cleared stays forgotten, results recorded late included", "[
 
 TEST_CASE("a result too old for the window neither counts nor disturbs it", "[count_tally]") {
     rs::count_tally window{100};
-    window.record(10'000, true, false);
+    window.record(10'000, {.failed = true});
 
-    for (std::uint64_t old = 0; old < 9'900; ++old) window.record(old, true, true);
+    for (std::uint64_t old = 0; old < 9'900; ++old) window.record(old, {.failed = true, .slow = true});
 
     CHECK(window.at(10'001) == rs::tally{.total = 100, .failed = 1});
 }
@@ -104,8 +104,10 @@ TEST_CASE("results recorded ahead of the reader's position do not disturb what i
     const std::uint32_t size = GENERATE(1U, 2U, 63U, 64U, 65U, 66U, 128U, 130U);
     for (std::uint64_t next = 1000; next < 1200; ++next) {
         rs::count_tally window{size};
-        for (std::uint64_t position = 0; position < next; ++position) window.record(position, true, false);
-        for (std::uint64_t ahead = 0; ahead < 64; ++ahead) window.record(next + ahead, true, true);
+        for (std::uint64_t position = 0; position < next; ++position)
+            window.record(position, {.failed = true});
+        for (std::uint64_t ahead = 0; ahead < 64; ++ahead)
+            window.record(next + ahead, {.failed = true, .slow = true});
 
         REQUIRE(window.at(next) == rs::tally{.total = size, .failed = size});
     }
@@ -115,7 +117,7 @@ TEST_CASE("a count window that shrinks forgets, and one that grows fills up with
           "[count_tally]") {
     rs::count_tally window{10};
     for (std::uint64_t position = 0; position < 100; ++position)
-        window.record(position, position % 2 == 0, false);
+        window.record(position, {.failed = position % 2 == 0});
 
     SECTION("shrinks") {
         window.resize(4, 100);
@@ -125,7 +127,7 @@ TEST_CASE("a count window that shrinks forgets, and one that grows fills up with
     SECTION("grows") {
         window.resize(1000, 100);
         CHECK(window.at(100) == rs::tally{.total = 10, .failed = 5});
-        window.record(100, true, false);
+        window.record(100, {.failed = true});
         CHECK(window.at(101) == rs::tally{.total = 11, .failed = 6});
         CHECK(window.at(2000) == rs::tally{.total = 1000});
     }
@@ -136,7 +138,7 @@ TEST_CASE("a count window that shrinks forgets, and one that grows fills up with
     }
     SECTION("grows before it was ever full") {
         rs::count_tally fresh{100};
-        fresh.record(0, true, true);
+        fresh.record(0, {.failed = true, .slow = true});
         fresh.resize(1000, 3);
         CHECK(fresh.at(3) == rs::tally{.total = 3, .failed = 1, .slow = 1});
     }
@@ -146,8 +148,8 @@ TEST_CASE("positions may go to the end of 64 bits", "[count_tally][H-WIN-05]") {
     constexpr auto end = std::numeric_limits<std::uint64_t>::max();
     rs::count_tally window{100};
 
-    window.record(end - 100, true, false);
-    window.record(end - 1, true, true);
+    window.record(end - 100, {.failed = true});
+    window.record(end - 1, {.failed = true, .slow = true});
 
     CHECK(window.at(end) == rs::tally{.total = 100, .failed = 1 + 1, .slow = 1});
     CHECK(window.at(end - 1) == rs::tally{.total = 100, .failed = 1});
@@ -182,7 +184,7 @@ TEST_CASE("the count window agrees with a list of all results on long random his
             in_flight.erase(chosen);
             const bool failed = below(3) != 0;
             const bool slow = !failed || below(2) == 0;
-            window.record(position, failed, slow);
+            window.record(position, {failed, slow});
             naive.bad[position] = {failed, slow};
         }
         if (what == 900) {

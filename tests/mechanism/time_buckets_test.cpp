@@ -18,33 +18,33 @@ using namespace std::chrono_literals;
 
 using support::at;
 
-void fail(rs::time_buckets& window, rs::time_point now) { window.record(window.epoch_at(now), 0, 1, 0); }
+void fail(rs::time_buckets& window, rs::time_point now) { window.record(window.number_at(now), 0, 1, 0); }
 
 TEST_CASE("results count for ten buckets, the one they fell into included",
           "[time_buckets][H-WIN-01][H-WIN-08]") {
     rs::time_buckets window{10s};
-    window.record(window.epoch_at(at(0s)), 3, 2, 1);
-    window.record(window.epoch_at(at(1s - 1ns)), 1, 0, 0);
-    window.record(window.epoch_at(at(1s)), 10, 20, 30);
+    window.record(window.number_at(at(0s)), 3, 2, 1);
+    window.record(window.number_at(at(1s - 1ns)), 1, 0, 0);
+    window.record(window.number_at(at(1s)), 10, 20, 30);
 
-    CHECK(window.at(window.epoch_at(at(1s))) == rs::tally{.total = 36, .failed = 22, .slow = 31});
-    CHECK(window.at(window.epoch_at(at(10s - 1ns))) == rs::tally{.total = 36, .failed = 22, .slow = 31});
-    CHECK(window.at(window.epoch_at(at(10s))) == rs::tally{.total = 30, .failed = 20, .slow = 30});
-    CHECK(window.at(window.epoch_at(at(11s - 1ns))) == rs::tally{.total = 30, .failed = 20, .slow = 30});
-    CHECK(window.at(window.epoch_at(at(11s))) == rs::tally{});
+    CHECK(window.at(window.number_at(at(1s))) == rs::tally{.total = 36, .failed = 22, .slow = 31});
+    CHECK(window.at(window.number_at(at(10s - 1ns))) == rs::tally{.total = 36, .failed = 22, .slow = 31});
+    CHECK(window.at(window.number_at(at(10s))) == rs::tally{.total = 30, .failed = 20, .slow = 30});
+    CHECK(window.at(window.number_at(at(11s - 1ns))) == rs::tally{.total = 30, .failed = 20, .slow = 30});
+    CHECK(window.at(window.number_at(at(11s))) == rs::tally{});
 }
 
 TEST_CASE("a bucket ends where the next begins", "[time_buckets][H-WIN-08]") {
     const rs::duration length = GENERATE(rs::duration{1ns}, rs::duration{9ns}, rs::duration{10ns},
                                          rs::duration{19ns}, rs::duration{10s}, rs::duration{1h});
     rs::time_buckets window{length};
-    const std::uint32_t first = window.epoch_at(at(123s));
+    const std::uint32_t first = window.number_at(at(123s));
 
-    for (std::uint32_t epoch = first; epoch != first + 50; ++epoch) {
-        const rs::time_point end = window.end_of(epoch);
-        REQUIRE(window.epoch_at(end - 1ns) == epoch);
-        REQUIRE(window.epoch_at(end) == epoch + 1);
-        REQUIRE(window.end_of(epoch) == end);
+    for (std::uint32_t number = first; number != first + 50; ++number) {
+        const rs::time_point end = window.end_of(number);
+        REQUIRE(window.number_at(end - 1ns) == number);
+        REQUIRE(window.number_at(end) == number + 1);
+        REQUIRE(window.end_of(number) == end);
     }
 }
 
@@ -58,7 +58,7 @@ TEST_CASE("a pause of any length empties the whole window", "[time_buckets][H-WI
 
     fail(window, back);
 
-    CHECK(window.at(window.epoch_at(back)) == rs::tally{.total = 1, .failed = 1});
+    CHECK(window.at(window.number_at(back)) == rs::tally{.total = 1, .failed = 1});
 }
 
 TEST_CASE("after a pause failures are remembered for the length and no longer", "[time_buckets][H-WIN-03]") {
@@ -70,7 +70,7 @@ TEST_CASE("after a pause failures are remembered for the length and no longer", 
     fail(window, start);
 
     for (rs::time_point now = start; now < start + 10s; now += between_looks) {
-        const auto failed = window.at(window.epoch_at(now)).failed;
+        const auto failed = window.at(window.number_at(now)).failed;
         INFO((now - start).count());
         if (now - start <= 3600ms - 400ms) REQUIRE(failed == 1);
         if (now - start >= 4s) REQUIRE(failed == 0);
@@ -80,8 +80,8 @@ TEST_CASE("after a pause failures are remembered for the length and no longer", 
 
 TEST_CASE("counts handed in late never disturb the buckets of now", "[time_buckets][H-WIN-04][H-WIN-10]") {
     rs::time_buckets window{10s};
-    const std::uint32_t old = window.epoch_at(at(0s));
-    const std::uint32_t now = window.epoch_at(at(10s));
+    const std::uint32_t old = window.number_at(at(0s));
+    const std::uint32_t now = window.number_at(at(10s));
     const std::uint32_t still_counted = now - 9;
     window.record(now, 5, 0, 0);
 
@@ -93,19 +93,19 @@ TEST_CASE("counts handed in late never disturb the buckets of now", "[time_bucke
     SECTION("in a bucket that still counts: counted there") {
         window.record(still_counted, 1, 2, 3);
         CHECK(window.at(now) == rs::tally{.total = 8, .failed = 2, .slow = 3});
-        CHECK(window.at(window.epoch_at(at(11s))) == rs::tally{.total = 5});
+        CHECK(window.at(window.number_at(at(11s))) == rs::tally{.total = 5});
     }
     SECTION("in a bucket that never was: dropped") {
         window.record(now + 1, 7, 7, 7);
         window.record(now + 10, 7, 7, 7);
         CHECK(window.at(now) == rs::tally{.total = 5});
-        CHECK(window.at(window.epoch_at(at(11s))) == rs::tally{.total = 5});
+        CHECK(window.at(window.number_at(at(11s))) == rs::tally{.total = 5});
     }
     SECTION("before the window was ever used: dropped") {
         rs::time_buckets unused{10s};
         unused.record(0, 7, 7, 7);
         CHECK(unused.at(0) == rs::tally{});
-        CHECK(unused.at(unused.epoch_at(at(0s))) == rs::tally{});
+        CHECK(unused.at(unused.number_at(at(0s))) == rs::tally{});
     }
 }
 
@@ -121,27 +121,27 @@ TEST_CASE("a reader sees the window of its own moment and changes nothing", "[ti
     CHECK(reader.as_of(at(15s)) == rs::tally{});
     CHECK(reader.as_of(at(24h)) == rs::tally{});
     CHECK(reader.as_of(at(5s)).failed == 2);
-    CHECK(window.epoch_at(at(5s)) == 5);
+    CHECK(window.number_at(at(5s)) == 5);
 }
 
 TEST_CASE("a clock that goes backwards stays in the newest bucket", "[time_buckets][H-WIN-06]") {
     rs::time_buckets window{10s};
-    const std::uint32_t first = window.epoch_at(at(100s));
+    const std::uint32_t first = window.number_at(at(100s));
     fail(window, at(105s));
-    const std::uint32_t newest = window.epoch_at(at(105s));
+    const std::uint32_t newest = window.number_at(at(105s));
 
-    CHECK(window.epoch_at(at(103s)) == newest);
-    CHECK(window.epoch_at(at(0s)) == newest);
-    CHECK(window.epoch_at(rs::time_point::min()) == newest);
+    CHECK(window.number_at(at(103s)) == newest);
+    CHECK(window.number_at(at(0s)) == newest);
+    CHECK(window.number_at(rs::time_point::min()) == newest);
     fail(window, at(50s));
-    CHECK(window.at(window.epoch_at(at(106s))).failed == 2);
-    CHECK(window.epoch_at(at(106s)) == first + 6);
-    CHECK(window.at(window.epoch_at(at(115s))) == rs::tally{});
+    CHECK(window.at(window.number_at(at(106s))).failed == 2);
+    CHECK(window.number_at(at(106s)) == first + 6);
+    CHECK(window.at(window.number_at(at(115s))) == rs::tally{});
 }
 
 TEST_CASE("clear forgets everything, also what is handed in for earlier epochs later", "[time_buckets]") {
     rs::time_buckets window{10s};
-    const std::uint32_t before = window.epoch_at(at(5s));
+    const std::uint32_t before = window.number_at(at(5s));
     window.record(before, 1, 1, 1);
 
     window.clear();
@@ -150,7 +150,7 @@ TEST_CASE("clear forgets everything, also what is handed in for earlier epochs l
     CHECK(window.end_of(before) == rs::time_point::min());
     window.record(before, 1, 1, 1);
 
-    const std::uint32_t after = window.epoch_at(at(5s));
+    const std::uint32_t after = window.number_at(at(5s));
     CHECK(rs::time_buckets::precedes(before, after));
     window.record(before, 1, 1, 1);
     CHECK(window.at(after) == rs::tally{});
@@ -159,7 +159,7 @@ TEST_CASE("clear forgets everything, also what is handed in for earlier epochs l
 
     window.clear();
     window.clear();
-    CHECK(rs::time_buckets::precedes(after, window.epoch_at(at(0s))));
+    CHECK(rs::time_buckets::precedes(after, window.number_at(at(0s))));
 }
 
 TEST_CASE("the shortest lengths have buckets of a nanosecond, and no division by zero",
@@ -172,7 +172,7 @@ TEST_CASE("the shortest lengths have buckets of a nanosecond, and no division by
     fail(window, at(1000ns));
 
     for (rs::duration age = 0ns; age < 30ns; ++age) {
-        REQUIRE(window.at(window.epoch_at(at(1000ns + age))).failed == (age < counted ? 1 : 0));
+        REQUIRE(window.at(window.number_at(at(1000ns + age))).failed == (age < counted ? 1 : 0));
     }
 }
 
@@ -180,42 +180,42 @@ TEST_CASE("moments at the ends of the range are counted right", "[time_buckets][
     const rs::duration length = GENERATE(rs::duration{1ns}, rs::duration{10s}, rs::duration::max());
     rs::time_buckets window{length};
 
-    const std::uint32_t first = window.epoch_at(rs::time_point::min());
+    const std::uint32_t first = window.number_at(rs::time_point::min());
     window.record(first, 0, 1, 0);
-    const std::uint32_t last = window.epoch_at(rs::time_point::max());
+    const std::uint32_t last = window.number_at(rs::time_point::max());
     window.record(last, 1, 0, 0);
 
     CHECK(window.at(last).total == (length == rs::duration::max() ? 1 + 0U : 1U));
     CHECK(window.end_of(last) == rs::time_point::max());
-    CHECK(window.epoch_at(at(0s)) == last);
+    CHECK(window.number_at(at(0s)) == last);
     window.resize(1h, rs::time_point::max());
-    CHECK(window.at(window.epoch_at(rs::time_point::max())).total <= 1);
+    CHECK(window.at(window.number_at(rs::time_point::max())).total <= 1);
 }
 
 TEST_CASE("epochs wrap after 2^32 buckets and nothing is counted wrong", "[time_buckets][H-WIN-05]") {
     rs::time_buckets window{10ns};
     const std::int64_t wrap = std::int64_t{1} << 32U;
-    window.record(window.epoch_at(at(0ns)), 0, 1, 0);
+    window.record(window.number_at(at(0ns)), 0, 1, 0);
 
     std::uint32_t before = 0;
     for (std::int64_t t = 1'000'000'000; t < wrap - 20; t += 1'000'000'000)
-        before = window.epoch_at(at(rs::duration{t}));
+        before = window.number_at(at(rs::duration{t}));
     CHECK(before == 4'000'000'000);
 
     for (std::int64_t t = wrap - 20; t < wrap + 40; ++t) {
-        const std::uint32_t epoch = window.epoch_at(at(rs::duration{t}));
-        REQUIRE(epoch == static_cast<std::uint32_t>(t));
-        REQUIRE(rs::time_buckets::precedes(before, epoch));
-        REQUIRE_FALSE(rs::time_buckets::precedes(epoch, before));
-        window.record(epoch, 0, 1, 0);
-        window.record(epoch - 9, 1, 0, 0);  // counted, or beyond the first record
-        window.record(epoch - 10, 1, 0, 0); // too old
+        const std::uint32_t number = window.number_at(at(rs::duration{t}));
+        REQUIRE(number == static_cast<std::uint32_t>(t));
+        REQUIRE(rs::time_buckets::precedes(before, number));
+        REQUIRE_FALSE(rs::time_buckets::precedes(number, before));
+        window.record(number, 0, 1, 0);
+        window.record(number - 9, 1, 0, 0);  // counted, or beyond the first record
+        window.record(number - 10, 1, 0, 0); // too old
         const auto looks = static_cast<std::uint64_t>(t - (wrap - 20)) + 1;
         // Of the last ten: a failure each, and a late success for the oldest of each later window.
-        REQUIRE(window.at(epoch).failed == std::min<std::uint64_t>(looks, 10));
-        REQUIRE(window.at(epoch).total - window.at(epoch).failed == 1);
-        REQUIRE(window.end_of(epoch) == at(rs::duration{t + 1}));
-        before = epoch;
+        REQUIRE(window.at(number).failed == std::min<std::uint64_t>(looks, 10));
+        REQUIRE(window.at(number).total - window.at(number).failed == 1);
+        REQUIRE(window.end_of(number) == at(rs::duration{t + 1}));
+        before = number;
     }
 }
 
@@ -223,19 +223,19 @@ TEST_CASE("a pause of exactly 2^32 buckets is seen as one", "[time_buckets][H-WI
     rs::time_buckets window{10ns};
     fail(window, at(5ns));
 
-    const std::uint32_t epoch = window.epoch_at(at(5ns + rs::duration{std::int64_t{1} << 32U}));
+    const std::uint32_t number = window.number_at(at(5ns + rs::duration{std::int64_t{1} << 32U}));
 
-    CHECK(epoch == 0);
-    CHECK(window.at(epoch) == rs::tally{});
+    CHECK(number == 0);
+    CHECK(window.at(number) == rs::tally{});
 }
 
 TEST_CASE("counts are held at the end of the range", "[time_buckets]") {
     constexpr auto most = std::numeric_limits<std::uint64_t>::max();
     rs::time_buckets window{10s};
     for (int second = 0; second < 5; ++second)
-        window.record(window.epoch_at(at(second * 1s)), most, most / 2, most);
+        window.record(window.number_at(at(second * 1s)), most, most / 2, most);
 
-    const rs::tally all = window.at(window.epoch_at(at(5s)));
+    const rs::tally all = window.at(window.number_at(at(5s)));
 
     CHECK(all == rs::tally{.total = most, .failed = most, .slow = most});
 }
@@ -243,7 +243,7 @@ TEST_CASE("counts are held at the end of the range", "[time_buckets]") {
 TEST_CASE("a changed length keeps what is young enough for it", "[time_buckets]") {
     rs::time_buckets window{10s};
     for (int second = 0; second < 10; ++second) fail(window, at(second * 1s));
-    const std::uint32_t before = window.epoch_at(at(9s));
+    const std::uint32_t before = window.number_at(at(9s));
 
     SECTION("the same length: everything stays") {
         window.resize(10s, at(9s));
@@ -275,7 +275,7 @@ TEST_CASE("a changed length keeps what is young enough for it", "[time_buckets]"
         window.resize(10s, at(3s));
         CHECK(window.as_of(at(9s)).failed == 10);
     }
-    const std::uint32_t after = window.epoch_at(at(10s));
+    const std::uint32_t after = window.number_at(at(10s));
     CHECK(rs::time_buckets::precedes(before, after));
     const rs::tally counted = window.at(after);
     window.record(before, 1, 1, 1);
@@ -333,14 +333,14 @@ TEST_CASE("the time window agrees with a list of all results on long random hist
         }
         const std::int64_t there = now > origin ? (now - origin) / width : 0;
         newest = std::max(newest, there);
-        const std::uint32_t epoch = window.epoch_at(now);
+        const std::uint32_t number = window.number_at(now);
 
         const std::int64_t age = below(4) == 0 ? below(15) : 0;
         const auto successes = static_cast<std::uint64_t>(below(3));
         const auto failed = static_cast<std::uint64_t>(below(3));
         const auto slow = successes + failed == 0 ? 0 : static_cast<std::uint64_t>(below(2));
         if (age <= newest) {
-            window.record(epoch - static_cast<std::uint32_t>(age), successes, failed, slow);
+            window.record(number - static_cast<std::uint32_t>(age), successes, failed, slow);
             all.push_back({newest - age, now, {.total = successes + failed, .failed = failed, .slow = slow}});
         }
 
@@ -348,7 +348,7 @@ TEST_CASE("the time window agrees with a list of all results on long random hist
         for (const timed_result& r : all) {
             if (newest - r.bucket < 10) expected += r.counts;
         }
-        const rs::tally counted = window.at(epoch);
+        const rs::tally counted = window.at(number);
         if (counted != expected)
             FAIL("step " << step << ": total " << counted.total << ", not " << expected.total);
         if (window.as_of(now) != expected) FAIL("step " << step << ": as_of");
@@ -379,8 +379,8 @@ TEST_CASE("whatever its length becomes, the window counts nothing older and forg
             longest_width = std::max(longest_width, length / 10);
             window.resize(length, now);
         }
-        const std::uint32_t epoch = window.epoch_at(now);
-        window.record(epoch, 0, 1, 0);
+        const std::uint32_t number = window.number_at(now);
+        window.record(number, 0, 1, 0);
         all.push_back(now);
 
         std::uint64_t at_most = 0;
@@ -389,7 +389,7 @@ TEST_CASE("whatever its length becomes, the window counts nothing older and forg
             at_most += now - t < length;
             at_least += now - t < length - 3 * longest_width && t > known_since;
         }
-        const std::uint64_t counted = window.at(epoch).failed;
+        const std::uint64_t counted = window.at(number).failed;
         if (counted > at_most) FAIL("step " << step << ": " << counted << " of " << at_most);
         if (counted < at_least) FAIL("step " << step << ": " << counted << " of at least " << at_least);
         std::erase_if(all, [&](rs::time_point t) { return now - t > 4us; });

@@ -37,9 +37,9 @@
     "resilience: this Asio does not know that the compiler has coroutines (with clang and Asio before 1.24: define ASIO_HAS_CO_AWAIT and ASIO_HAS_STD_COROUTINE)"
 #endif
 
-/// Standalone Asio (1.22 or newer): a callable that returns an `asio::awaitable<T, Ex>` makes p(f) one. Delays
-/// are timers on the awaitable's executor, results resume there, per-operation cancellation reaches the sleep and
-/// the attempt: it is never retried, never counted as a failure. See docs/coroutines.md.
+/// Standalone Asio (1.22 or newer). If f returns an `asio::awaitable<T, Ex>`, so does p(f). Delays are timers
+/// on the awaitable's executor, and results resume there. Per-operation cancellation reaches the sleep and
+/// the attempt; it is never retried and never counted as a failure. See docs/coroutines.md.
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail::asio_standalone {

@@ -2,10 +2,10 @@
 
 // Coroutines of Asio, for asio.hpp and boost_asio.hpp: included into a namespace where `net` is the library.
 
-/// A moment at which something on an executor is to go on, sooner if a stop is requested. Where the clock is
-/// not the steady one, or a stop can come from anywhere, a timer of the library that never expires is
-/// cancelled at that moment: so that what waits is always known to its execution context, which destroys it
-/// when it goes. A forked child may find one locked for ever that another thread was at.
+/// Wakes a handler on an executor at a moment, or sooner if a stop is requested. The handler always waits on
+/// an Asio timer, so that its execution context knows it and destroys it with itself. A stop request cancels
+/// that timer. If the clock is not the steady one, the timer never expires by itself, and a timer of the
+/// clock cancels it. In a forked child an alarm that another thread was using may stay locked for ever.
 template <class Ex>
 class alarm {
 public:
@@ -20,18 +20,19 @@ public:
     }
     alarm(const alarm&) = delete;
     alarm& operator=(const alarm&) = delete;
-    /// Where several threads run the executor, one may resume and end what waits while another is still in wait().
+    /// Locks, because with several threads on the executor one may resume the waiting coroutine and end it
+    /// while another is still inside wait().
     ~alarm() { const lock_guard lock(mutex_); }
 
     /// Calls handler() on its executor when the alarm goes off, and when it is destroyed.
     template <class Handler>
     void wait(Handler handler) {
-        // Locked: the alarm may go off on another thread meanwhile, and a timer is no thread-safe object.
+        // Locked: the alarm may go off on another thread meanwhile, and Asio's timers are not thread-safe.
         const lock_guard lock(mutex_);
         if (why_ != cause::none) timer_.expires_at(steady_time::min());
         timer_.async_wait(std::move(handler));
     }
-    /// `none` while a timer of the library ran, and nothing else went off.
+    /// `none` if only the Asio timer has expired or nothing went off.
     cause why() {
         const lock_guard lock(mutex_);
         return why_;
@@ -56,10 +57,10 @@ private:
         timer_.cancel();
     }
 
-    waitable_mutex mutex_; // under it run executors, which are the user's
+    waitable_mutex mutex_; // waitable, since the user's executors run under it
     net::basic_waitable_timer<steady_clock, net::wait_traits<steady_clock>, Ex> timer_; // guarded by mutex_
     cause why_ = cause::none;                                                           // guarded by mutex_
-    // Destroyed first: when their destructors have returned, nobody rings any more.
+    // Declared last, so destroyed first: after their destructors no thread rings the alarm.
     timer at_moment_;
     std::stop_callback<ring> on_stop_;
 };
@@ -68,7 +69,7 @@ private:
 template <class Ex>
 net::awaitable<void, Ex> sleep_until(time_source& clock, time_point until, std::stop_token stop) {
     const net::cancellation_state cancellation = co_await net::this_coro::cancellation_state;
-    if (cancellation.cancelled() != net::cancellation_type::none) co_return; // nobody would be told again
+    if (cancellation.cancelled() != net::cancellation_type::none) co_return; // it is not signalled again
     const Ex ex = co_await net::this_coro::executor;
     alarm<Ex> bell(ex, clock, until, stop);
     net_error_code cancelled;
@@ -78,16 +79,16 @@ net::awaitable<void, Ex> sleep_until(time_source& clock, time_point until, std::
     co_await std::move(waiting);
 }
 
-/// What the parties of a race share. Touched on the coroutine's executor alone; where several threads run that
-/// one, it must be a strand, as for every cancellation of the library.
+/// The state that the parties of a race share. Used on the coroutine's executor only. If several threads run
+/// that executor, it must be a strand, as Asio demands for every cancellation.
 struct race_state {
     net::cancellation_signal end_task;
     task_limit* limit = nullptr;                                 ///< null when the race is over
-    net::cancellation_type asked = net::cancellation_type::none; ///< by the coroutine that waits, in total
+    net::cancellation_type asked = net::cancellation_type::none; ///< of the waiting coroutine, in total
 };
 
-/// Where the value of a task goes that another coroutine awaits, or what it throws: kept, since each coroutine on the
-/// way would throw it again.
+/// The value or the exception of a task, for the coroutine that awaits it. The exception is stored, since
+/// otherwise each coroutine on the way would throw it again.
 template <class T>
 struct raced {
     std::exception_ptr failure;
@@ -100,11 +101,12 @@ struct raced<void> {
     void take() {}
 };
 
-/// Awaits the task on its own, so that its end can be asked for without touching the coroutine that waits.
+/// Awaits the task in a coroutine of its own, so that it can be cancelled without cancelling the coroutine
+/// that waits.
 template <class T, class Ex>
 net::awaitable<void, Ex> run_task(net::awaitable<T, Ex> task, raced<T>& to, std::shared_ptr<race_state> state,
                                   bool throws_if_cancelled) {
-    // What comes has passed the filters of the coroutine that waits.
+    // Cancellations that arrive here have already passed the filters of the coroutine that waits.
     co_await net::this_coro::reset_cancellation_state(net::enable_total_cancellation());
     co_await net::this_coro::throw_if_cancelled(throws_if_cancelled);
     if (state->asked != net::cancellation_type::none) state->end_task.emit(state->asked); // before it began
@@ -119,7 +121,7 @@ net::awaitable<void, Ex> run_task(net::awaitable<T, Ex> task, raced<T>& to, std:
     } catch (...) {
         to.failure = std::current_exception();
     }
-    // Said here, not when the coroutine resumes that waits. One that is destroyed has not finished.
+    // Reported here, not when the waiting coroutine resumes. A task that is destroyed has not finished.
     if (state->limit != nullptr) state->limit->finish();
 }
 
@@ -139,7 +141,7 @@ net::awaitable<T, Ex> race(net::awaitable<T, Ex> task, task_limit& limit) {
         std::shared_ptr<race_state> state;
         alarm<Ex>* bell;
         void operator()(const net_error_code& ec) const {
-            if (state->limit == nullptr) return; // over: the alarm is gone
+            if (state->limit == nullptr) return; // the race is over and the alarm destroyed
             const auto why = bell->why();
             if (ec && why == alarm<Ex>::cause::none) return;
             const auto how =
@@ -150,8 +152,8 @@ net::awaitable<T, Ex> race(net::awaitable<T, Ex> task, task_limit& limit) {
     alarm<Ex> bell(ex, limit.clock(), limit.deadline(), limit.stop_token());
     struct end_of_race {
         race_state& state;
-        // The slot is left alone: it may be gone before a context that takes this coroutine along, and Asio clears it
-        // when the attempt has ended.
+        // The cancellation slot is left alone: a context that destroys this coroutine may have destroyed the
+        // slot before. Asio clears it when the attempt has ended.
         ~end_of_race() { state.limit = nullptr; }
     } const at_the_end{*state};
     bell.wait(on_alarm{state, &bell});
@@ -172,7 +174,7 @@ net::awaitable<T, Ex> race(net::awaitable<T, Ex> task, task_limit& limit) {
     co_return result.take();
 }
 
-/// Of the library's own awaitable.
+/// The task_traits of Asio's awaitable.
 template <class T, class Ex>
 struct awaitable_traits {
     using value_type = T;

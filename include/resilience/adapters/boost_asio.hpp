@@ -35,9 +35,9 @@
 #error "resilience: Boost 1.81 or newer is needed"
 #endif
 
-/// Boost.Asio (Boost 1.81 or newer): a callable that returns a `boost::asio::awaitable<T, Ex>` makes p(f) one. Delays
-/// are timers on the awaitable's executor, results resume there, per-operation cancellation reaches the sleep and
-/// the attempt: it is never retried, never counted as a failure. See docs/coroutines.md.
+/// Boost.Asio (Boost 1.81 or newer). If f returns a `boost::asio::awaitable<T, Ex>`, so does p(f). Delays are
+/// timers on the awaitable's executor, and results resume there. Per-operation cancellation reaches the sleep
+/// and the attempt; it is never retried and never counted as a failure. See docs/coroutines.md.
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail::asio_of_boost {
@@ -49,7 +49,7 @@ using net_error_code = ::boost::system::error_code;
 
 template <class T, class Ex>
 struct task_traits<::boost::asio::awaitable<T, Ex>> : detail::asio_of_boost::awaitable_traits<T, Ex> {
-    /// Boost's system_error is no std::system_error.
+    /// Needed since Boost's system_error is no std::system_error.
     static std::error_code code_of(const std::exception& e) noexcept {
         const auto* known = dynamic_cast<const ::boost::system::system_error*>(&e);
         return known != nullptr ? std::error_code(known->code()) : std::error_code{};

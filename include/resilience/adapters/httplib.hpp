@@ -17,14 +17,14 @@
 
 #include <httplib.h>
 
-// cpp-httplib (0.11 or later): its results are judged by their HTTP status, its server serves the
+// cpp-httplib (0.11 or later): its results are judged by their HTTP status, and its server serves the
 // monitoring API. Its server makes the process ignore SIGPIPE, so that a client that hangs up does not end
-// it; whoever restores that signal has to see to it himself.
+// the process. A program that restores that signal must handle it itself.
 
-// In its namespace, since that is where policies look for them (argument-dependent lookup).
+// These functions are in httplib's namespace, so that argument-dependent lookup finds them.
 namespace httplib {
 
-/// The status; empty if no answer came.
+/// The HTTP status; empty if no answer came.
 inline std::optional<int> http_status_of(const Response& response) noexcept {
     return response.status > 0 ? std::optional<int>(response.status) : std::nullopt;
 }
@@ -32,13 +32,13 @@ inline std::optional<int> http_status_of(const Result& result) noexcept {
     return result ? http_status_of(*result) : std::nullopt;
 }
 
-/// The server's Retry-After. A date counts from the answer's own Date, if it has one: two clocks that
-/// disagree then do no harm.
+/// The server's Retry-After. A date is measured from the answer's own Date, if it has one, so that two clocks
+/// that disagree do no harm.
 inline std::optional<resilience::duration> retry_after_of(const Response& response) {
     if (!response.has_header("Retry-After")) return std::nullopt;
     auto now = resilience::system_time().wall_now();
     if (const auto sent = resilience::parse_http_date(response.get_header_value("Date"), now)) {
-        constexpr std::chrono::hours believable{24 * 366}; // further apart: one of the two is nonsense
+        constexpr std::chrono::hours believable{24 * 366}; // beyond that, one of the two is wrong
         const auto skew = std::chrono::floor<std::chrono::seconds>(now) - *sent;
         if (skew < believable && skew > -believable) now = *sent;
     }
@@ -48,12 +48,12 @@ inline std::optional<resilience::duration> retry_after_of(const Result& result) 
     return result ? retry_after_of(*result) : std::nullopt;
 }
 
-/// Whether the request is known not to have reached the server: no connection was made, or TLS did not
-/// get as far as the request. What broke while it was written or answered may have arrived.
+/// True if the request is known not to have reached the server: no connection was made, or TLS failed before
+/// the request. A request that failed while it was written or answered may have arrived.
 ///
-/// A client that follows redirects (set_follow_location) tells of a connection that failed on the way to
-/// the second server as if it had been the first, which has had the request by then. Do not combine that
-/// with requests that must not run twice.
+/// A client that follows redirects (set_follow_location) reports a failed connection to the second server as
+/// if the first had failed, which has had the request by then. Do not combine that with requests that must
+/// not run twice.
 inline bool was_not_sent(const Result& result) noexcept {
     switch (result.error()) {
     case Error::Connection:
@@ -71,7 +71,7 @@ inline bool was_not_sent(const Result& result) noexcept {
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
-/// What a transport error of cpp-httplib is in the standard's words.
+/// The standard error code for a transport error of cpp-httplib.
 inline std::error_code transport_code(httplib::Error e) noexcept {
     switch (e) {
     case httplib::Error::Success: return {};
@@ -103,8 +103,9 @@ struct result_traits<httplib::Result> {
 
 namespace detail {
 
-/// HEAD as GET: cpp-httplib leaves the body out itself, and then knows its length. A header that stands there twice is
-/// one with both values, as RFC 9110 has it, which none that decides anything then is.
+/// The request for the monitoring API. HEAD becomes GET: cpp-httplib leaves the body out itself and then
+/// knows its length. A header given twice becomes one with both values, as in RFC 9110; no header that grants
+/// anything is valid then.
 inline http_request asked_by(const httplib::Request& request, std::string body) {
     http_request asked{.method = request.method == "HEAD" ? "GET" : request.method,
                        .target = request.target,
@@ -113,7 +114,7 @@ inline http_request asked_by(const httplib::Request& request, std::string body) 
         const auto [at, is_new] = asked.headers.emplace(name, value);
         if (!is_new) at->second.append(", ").append(value);
     }
-    // What cpp-httplib adds itself, and a client could have sent.
+    // Headers that cpp-httplib adds itself and that a client could have sent too.
     asked.headers["REMOTE_ADDR"] = request.remote_addr;
     for (const char* other : {"REMOTE_PORT", "LOCAL_ADDR", "LOCAL_PORT"}) asked.headers.erase(other);
     return asked;
@@ -131,7 +132,7 @@ inline void answer_with(http_response answer, httplib::Response& response, bool 
         answer.content_type, [stream = std::move(answer.stream)](std::size_t, httplib::DataSink& sink) {
             constexpr std::chrono::milliseconds patience{250};
             std::string piece;
-            // cpp-httplib catches nothing here.
+            // cpp-httplib does not catch exceptions here.
             if (!returned([&] { piece = stream->next(patience); })) return false;
             if (!piece.empty() && !sink.write(piece.data(), piece.size())) return false;
             if (stream->ended()) sink.done();
@@ -139,15 +140,15 @@ inline void answer_with(http_response answer, httplib::Response& response, bool 
         });
 }
 
-/// A request's body, up to one byte more than is ever read of one; the rest is received and forgotten, so that what
-/// follows on the connection is the next request.
+/// A request's body, up to one byte more than the API ever reads. The rest is received and discarded, so that
+/// the connection is ready for the next request.
 inline std::string body_of(const httplib::Request& request, const httplib::ContentReader& reader) {
     std::string body;
     const auto keep = [&](const char* data, std::size_t size) {
         body.append(data, std::min(size, longest_body + 1 - body.size()));
         return true;
     };
-    if (request.is_multipart_form_data()) // nothing of ours: its parts are forgotten
+    if (request.is_multipart_form_data()) // not for us: its parts are discarded
         reader([](const httplib::MultipartFormData&) { return true; },
                [](const char*, std::size_t) { return true; });
     else reader(keep);
@@ -156,14 +157,15 @@ inline std::string body_of(const httplib::Request& request, const httplib::Conte
 
 } // namespace detail
 
-/// Serves the monitoring API, with /metrics and /dashboard. Call it before the server listens. The api is copied; its
-/// registry must outlive the server. Limits on connections and time, and the address (bind it to 127.0.0.1 unless
-/// others may see it), are the server's; of a body no more than 64 KiB are kept. A stream of events keeps one of the
-/// server's threads until its client is gone, its log is closed or the server stops, which it notices within 250 ms
-/// (a client that does not read: after the server's write timeout).
+/// Serves the monitoring API, with /metrics and /dashboard. Call it before the server listens. The api is
+/// copied; its registry must outlive the server. The server sets the limits on connections and time, and the
+/// address (bind it to 127.0.0.1 unless others may see it). No more than 64 KiB of a body are kept. A stream
+/// of events occupies one of the server's threads until its client is gone, its log is closed or the server
+/// stops. It notices that within 250 ms, or, if its client does not read, after the server's write timeout.
 ///
-/// cpp-httplib matches paths by std::regex, which recurses for each character: its threads need 4 MiB of stack for the
-/// 8 KiB that it lets a path have. That is less than the usual 8 MiB, but more than musl and macOS give.
+/// cpp-httplib matches paths by std::regex, which recurses for each character. Its threads need 4 MiB of
+/// stack for the longest path that it accepts, 8 KiB. That is less than the usual 8 MiB, but more than musl
+/// and macOS give.
 inline void mount(httplib::Server& server, const monitoring_api& api) {
     const auto serve = [api](const httplib::Request& request, httplib::Response& response) {
         detail::answer_with(api.handle(detail::asked_by(request, {})), response, request.method == "HEAD");
@@ -173,7 +175,7 @@ inline void mount(httplib::Server& server, const monitoring_api& api) {
         std::string body = detail::body_of(request, reader);
         detail::answer_with(api.handle(detail::asked_by(request, std::move(body))), response, false);
     };
-    // The path is decoded by then and may hold anything, line ends included.
+    // The path that is matched is already decoded and may hold any character, line ends included.
     const std::string all = std::string(monitoring_api::root) + R"((?:/[\s\S]*)?)";
     for (const auto& path :
          {all, std::string(monitoring_api::metrics), std::string(monitoring_api::dashboard)}) {
@@ -182,7 +184,7 @@ inline void mount(httplib::Server& server, const monitoring_api& api) {
         server.Put(path, serve_body);
         server.Patch(path, serve_body);
         server.Delete(path, serve_body); // with a body
-        server.Delete(path, serve);      // and without
+        server.Delete(path, serve);      // without a body
         server.Options(path, serve);
     }
 }

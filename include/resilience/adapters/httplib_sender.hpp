@@ -32,29 +32,29 @@ enum class webhook_format {
     rollbar, ///< rollbar_item
 };
 
-/// Where a webhook_sender posts alerts to, and how long it tries.
+/// The address that a webhook_sender posts alerts to, and the limits of its attempts.
 struct webhook_config {
-    /// http or https, host, port and path. With webhook_format::sentry the DSN; with rollbar it may be empty: their
-    /// own address. Credentials belong into `headers` or `token`.
+    /// http or https, host, port and path. With webhook_format::sentry it is the DSN. With rollbar it may be
+    /// empty, which means Rollbar's own address. Credentials belong into `headers` or `token`.
     std::string url{};
     webhook_format format = webhook_format::json;
     /// Rollbar's access token (post_server_item).
     std::string token{};
-    /// Sent with every request, for instance {"Authorization", "Bearer ..."}; in the place of the sender's own of that
-    /// name (Content-Type, User-Agent). What frames the message is the sender's: Content-Length, Transfer-Encoding,
-    /// Host and Connection are refused.
+    /// Headers of every request, for instance {"Authorization", "Bearer ..."}. They replace the sender's own
+    /// headers of that name (Content-Type, User-Agent). The headers that frame the message are refused, since
+    /// the sender sets them: Content-Length, Transfer-Encoding, Host and Connection.
     std::vector<std::pair<std::string, std::string>> headers{};
-    /// With webhook_format::json, what to send instead of webhook_body, as JSON: chat systems have shapes of their
-    /// own. Called on the thread that sends; if it throws, the alert has failed.
+    /// With webhook_format::json, makes the JSON that is sent instead of webhook_body: chat systems want
+    /// shapes of their own. Called on the thread that sends. If it throws, the alert has failed.
     std::function<std::string(const alert&)> body{};
-    /// A PEM file of certificate authorities to trust instead of the system's, for receivers of one's own.
+    /// A PEM file of certificate authorities to trust instead of the system's, for receivers of your own.
     std::string ca_file{};
-    /// How long one attempt may take, from the connection to the end of the answer. The lookup of the host's name is the
-    /// system's and not limited. Five seconds: receivers answer in less than one.
+    /// The time that an attempt may take, from the connection to the end of the answer. The system's lookup
+    /// of the host's name is not limited. Five seconds, since receivers answer in less than one.
     duration timeout = std::chrono::seconds{5};
-    /// Attempts in total: for transport errors, 408, 425, 429 and 5xx. Other statuses are final.
+    /// Attempts in total. Transport errors, 408, 425, 429 and 5xx are tried again; other statuses are final.
     unsigned max_attempts = 3;
-    /// Before the second attempt; it doubles, and all of it is random.
+    /// The delay before the second attempt. It doubles from then on, with full jitter.
     duration base_delay = std::chrono::seconds{1};
     /// The longest delay. A receiver that asks for more (Retry-After) is not asked again for this alert.
     duration max_delay = std::chrono::seconds{10};
@@ -62,12 +62,12 @@ struct webhook_config {
 
 namespace detail {
 
-/// A URL as cpp-httplib wants it: who to connect to, and what to ask for there.
+/// A URL as cpp-httplib wants it: the server to connect to, and the path to ask for.
 struct webhook_target {
     std::string origin;
     std::string path;
 };
-/// Messages do not repeat the URL: those of chat systems are credentials.
+/// Its messages do not repeat the URL, since a chat system's URL is a credential.
 inline webhook_target parse_webhook_url(std::string_view url) {
     const auto bad = [](const char* what) {
         raise(std::invalid_argument(std::string("webhook_config.url ") + what +
@@ -97,7 +97,8 @@ inline webhook_target parse_webhook_url(std::string_view url) {
     return {std::string(url.substr(0, end)), std::move(path)};
 }
 
-/// Headers of which another one would make a second message of the body, or send it elsewhere.
+/// Headers that must not be given twice: a second one could make a second message of the body, or send it
+/// elsewhere.
 inline bool is_framing_header(std::string_view name) noexcept {
     const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
     for (const std::string_view each : {"content-length", "transfer-encoding", "host", "connection"}) {
@@ -110,8 +111,8 @@ inline bool is_framing_header(std::string_view name) noexcept {
 
 } // namespace detail
 
-/// What is wrong with a config, naming field, value and range; empty if nothing is. A url is looked at by the
-/// constructor.
+/// A complaint about a config that names field, value and range; empty if the config is valid. The
+/// constructor checks the url.
 inline std::string validate(const webhook_config& c) {
     const auto bad = [](std::string_view field, const std::string& value, std::string_view range) {
         return "webhook_config." + std::string(field) + " is " + value + "; it must be " + std::string(range);
@@ -145,18 +146,18 @@ inline std::string validate(const webhook_config& c) {
 ///
 ///     rs::alert_sink sink(registry, {}, rs::webhook_sender({.url = "https://host/alerts"}));
 ///
-/// Each alert is a connection of its own: they are few. Certificates of https are verified; redirects are not
-/// followed. Protected by a retry and a timeout of its own, in a registry of its own, whose events nobody sees.
-/// A handle: copies share these. Thread-safe.
+/// Each alert uses a connection of its own, since alerts are few. Certificates of https are verified, and
+/// redirects are not followed. A retry and a timeout protect the sending; they are in a private registry,
+/// whose events nobody sees. The sender is a handle: copies share these policies. Thread-safe.
 class webhook_sender {
 public:
-    /// Throws std::invalid_argument for an invalid config. `clock` is for the delays between attempts and must outlive
-    /// the sender; the limits of an attempt are of the machine's time.
+    /// Throws std::invalid_argument for an invalid config. `clock` times the delays between attempts and must
+    /// outlive the sender. The limits of an attempt use the machine's time.
     explicit webhook_sender(webhook_config config, time_source& clock = system_time())
         : shared_(std::make_shared<const shared>(std::move(config), clock)) {}
 
-    /// Throws what the last attempt ended with: std::runtime_error with the status or the transport error,
-    /// timeout_error. Nothing of the URL, the headers or the answer is in the text.
+    /// Sends an alert. Throws the failure of the last attempt: std::runtime_error with the status or the
+    /// transport error, or timeout_error. The text holds nothing of the URL, the headers or the answer.
     void operator()(const alert& a) const {
         const std::string body = shared_->body_of(a);
         const httplib::Result r =
@@ -193,7 +194,7 @@ private:
             detail::require_valid(validate(c));
             return c;
         }
-        /// The user's header of that name, in whatever case, takes its place.
+        /// Adds a header of our own, unless the user gave a header of that name, in any case.
         void add_own(const char* name, const std::string& value) {
             if (headers.find(name) == headers.end()) headers.emplace(name, value);
         }
@@ -205,7 +206,7 @@ private:
             }
             return config.body ? config.body(a) : webhook_body(a);
         }
-        /// One attempt, over by `limit` from now.
+        /// Makes an attempt that is over by `limit` from now.
         httplib::Result post(const std::string& body, duration limit) const {
             const detail::sigpipe_held_back meanwhile;
             detail::socket_limit until(limit);
@@ -225,7 +226,7 @@ private:
             request.path = to.path;
             request.headers = headers;
             request.body = body;
-            // The answer's body is of no interest, and may be without end.
+            // The answer's body is not needed and may have no end.
             request.content_receiver = [&](const char*, std::size_t, std::uint64_t, std::uint64_t) {
                 return !until.passed();
             };

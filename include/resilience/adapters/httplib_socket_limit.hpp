@@ -15,11 +15,11 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Ends what is done with a socket at a moment of the machine's time, whatever the other side does: the limits of
-/// cpp-httplib count for each read and write anew, so that a server that sends a byte now and then holds its client
-/// for as long as it likes. httplib::Client::stop() is no way out: it waits for a connection that is being made.
+/// Shuts a socket down at a moment of the machine's time, whatever the other side does. The limits of
+/// cpp-httplib start anew with each read and write, so a server that sends a byte now and then can hold its
+/// client for ever. httplib::Client::stop() does not help: it waits for a connection that is being made.
 ///
-/// Keeps a descriptor of its own, so that it never touches one that was closed and given to another.
+/// Keeps a duplicate of the descriptor, so that it never touches a number that was closed and used again.
 class socket_limit {
 public:
     explicit socket_limit(duration from_now)
@@ -27,11 +27,11 @@ public:
     socket_limit(const socket_limit&) = delete;
     socket_limit& operator=(const socket_limit&) = delete;
     ~socket_limit() {
-        timer_ = {}; // after this nobody is inside of pass()
+        timer_ = {}; // after this no thread is inside of pass()
         if (copy_ >= 0) ::close(copy_);
     }
 
-    /// The socket that counts from now on.
+    /// Sets the socket that the limit applies to.
     void watch(int socket) {
         int copy =
             ::fcntl(socket, F_DUPFD_CLOEXEC, 0); // -1: no descriptor left, then httplib's limits remain
@@ -60,8 +60,8 @@ private:
     timer timer_; // last: it may run at once
 };
 
-/// A peer that hangs up while it is written to must not end the process: on this thread SIGPIPE is blocked, and one
-/// that came meanwhile is taken away, unless it was blocked or waiting before.
+/// Keeps a peer that hangs up during a write from ending the process. It blocks SIGPIPE on this thread and
+/// removes a SIGPIPE that came meanwhile, unless the signal was already blocked or pending.
 class sigpipe_held_back {
 public:
     sigpipe_held_back() noexcept {
@@ -72,7 +72,7 @@ public:
     sigpipe_held_back(const sigpipe_held_back&) = delete;
     sigpipe_held_back& operator=(const sigpipe_held_back&) = delete;
     ~sigpipe_held_back() {
-        if (sigismember(&before_, SIGPIPE) == 1) return; // one that waited before could only wait there
+        if (sigismember(&before_, SIGPIPE) == 1) return; // a SIGPIPE was pending only if it was blocked
         const timespec at_once{};
         sigtimedwait(&pipe_, nullptr, &at_once);
         pthread_sigmask(SIG_SETMASK, &before_, nullptr);

@@ -17,8 +17,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Reads the changes to a config from a JSON object such as {"max_attempts": 5, "base_delay": "250ms",
 /// "max_elapsed": null}, by JSON for Modern C++ (nlohmann-json, 3.11 or later): for monitoring_options::read_changes.
-/// Throws std::invalid_argument for what is no JSON (RFC 8259), no object, or has a member that is an object or an
-/// array, or stands there twice. Thread-safe.
+/// Throws std::invalid_argument for a text that is no JSON (RFC 8259) or no object, or that has a member
+/// twice, or a member that is an object or an array. Thread-safe.
 inline std::vector<change> read_json_changes(std::string_view text) {
     using nlohmann::json;
     constexpr std::size_t most = 64; // members: more than any config has fields
@@ -32,7 +32,7 @@ inline std::vector<change> read_json_changes(std::string_view text) {
             }
             if (changes.size() <= most) changes.push_back({name, {}});
         }
-        return depth <= 2; // what lies deeper is refused below, and not kept until then
+        return depth <= 2; // deeper members are refused below and need not be kept
     };
     const json whole = json::parse(text.begin(), text.end(), note, /* allow_exceptions */ false);
     if (whole.is_discarded()) throw std::invalid_argument("the body is no JSON");

@@ -23,16 +23,17 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 namespace detail {
 
-/// Counts lines by the kind of event, with no lock.
+/// Counts lines by the kind of event, without a lock.
 class log_sampler {
 public:
     explicit log_sampler(const log_sampling& rules) noexcept : rules_(rules) {}
 
-    /// How many of this kind were left out since one was written; empty: this one is left out too.
+    /// The number of lines of this kind left out since the last that was written; empty if this one is left
+    /// out too.
     std::optional<std::uint64_t> admit(event_kind kind, time_point now) noexcept {
         if (kind == event_kind::state_changed) return 0;
         counts& c = counts_[static_cast<std::size_t>(kind)];
-        // Relaxed: the word is all there is to see, and numbers order nothing.
+        // Relaxed: no other data depends on the word.
         sample_word word = c.word.load(std::memory_order_relaxed);
         sample_step step{};
         do {
@@ -47,7 +48,7 @@ private:
     static constexpr std::size_t kinds = static_cast<std::size_t>(event_kind::policy_updated) + 1;
     struct counts {
         atomic<sample_word> word{0}; // any value that sampled() returned
-        // Left out and not yet told. Relaxed: each is told once, on one of the lines that follow.
+        // Lines left out and not yet reported. Relaxed: a later line reports each of them once.
         atomic<std::uint64_t> suppressed{0};
     };
 
@@ -55,14 +56,14 @@ private:
     std::array<counts, kinds> counts_{};
 };
 
-/// What log_events writes by.
+/// The listener behind log_events.
 class event_logger {
 public:
     event_logger(registry& where, std::shared_ptr<spdlog::logger> logger, log_options options)
         : env_(where.env()), logger_(std::move(logger)), options_(std::move(options)) {
         if (options_.sample) sampler_.emplace(*options_.sample);
     }
-    /// What is thrown ends at the registry, which counts it.
+    /// An exception of the logger or the options goes to the registry, which counts it.
     void write(const event& e) {
         static thread_local constinit bool logging = false;
         if (logging) return;
@@ -90,18 +91,19 @@ private:
 
 } // namespace detail
 
-/// Writes one structured line for every event of the registry, until what it returns is destroyed:
+/// Writes a structured line for every event of the registry, until the subscription that it returns is
+/// destroyed:
 ///
 ///     Attempt 1/3 failed function=search_issues error_type=http_error retry_delay=0.83s ...
 ///     Circuit breaker 'jira_api' opened circuit_name=jira_api failure_count=5 last_error="HTTP 503" ...
 ///
 /// `function` is the operation given with named(), else the policy's name. Levels: warn for failed attempts,
-/// time-outs and trips, error for exhausted retries, info for recovery, debug for rejections; log_options::level_of
-/// says otherwise.
-/// Lines are written on the thread that causes the event; use an asynchronous logger if its sinks are slow.
-/// A logger, sink or function of the options that throws disturbs no call. What is caused from inside one of these on
-/// the same thread is not logged: the sink's lock is held then. Throws std::invalid_argument without a logger
-/// and for options that are not valid. The registry's clock must outlive the subscription.
+/// time-outs and trips, error for exhausted retries, info for recovery, debug for rejections, unless
+/// log_options::level_of decides otherwise. Lines are written on the thread that causes the event; use an
+/// asynchronous logger if its sinks are slow. If a logger, sink or function of the options throws, no call is
+/// affected. Events that these cause on their own thread are not logged, since the sink's lock is held then.
+/// Throws std::invalid_argument without a logger and for options that are not valid. The registry's clock
+/// must outlive the subscription.
 [[nodiscard]] inline subscription log_events(registry& where, std::shared_ptr<spdlog::logger> logger,
                                              log_options options = {}) {
     if (!logger)

@@ -22,8 +22,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// One line: a sentence and fields. Values that are more than a word are quoted, and whatever could end or disguise
-/// the line is escaped, in JSON too, so that no text forges a field or another line.
+/// A log line: a sentence and fields. Values that are more than a word are quoted. Characters that could end
+/// or disguise the line are escaped, in JSON too, so that no text can forge a field or another line.
 class log_line {
 public:
     explicit log_line(const log_options& options) : options_(&options) {}
@@ -58,7 +58,8 @@ public:
         if (begin(key)) fmt::format_to(std::back_inserter(fields_), "{}", value);
         return *this;
     }
-    /// In seconds, so that programs can compare: 0.25s, in JSON 0.25; `none`, in JSON null, if there is none.
+    /// Adds a duration in seconds, so that programs can compare: 0.25s, in JSON 0.25. No value is `none`, in
+    /// JSON null.
     log_line& field(std::string_view key, const std::optional<duration>& value) {
         if (!begin(key)) return *this;
         if (!value) {
@@ -72,7 +73,7 @@ public:
     log_line& if_any(std::string_view key, std::string_view value) {
         return value.empty() ? *this : field(key, value);
     }
-    /// One field for each: labels.team=tickets. The dot keeps them apart from ours.
+    /// A field for each label: labels.team=tickets. The dot keeps them apart from fields of ours.
     log_line& labels(const shared_labels& all) {
         if (all.empty() || !is_wanted("labels")) return *this;
         for (const auto& [name, value] : all) field("labels." + name, value);
@@ -89,7 +90,7 @@ private:
     bool is_wanted(std::string_view key) const {
         return std::ranges::find(options_->leave_out, key) == options_->leave_out.end();
     }
-    /// False: the field is not wanted.
+    /// Begins a field. False if the options leave it out.
     bool begin(std::string_view key) {
         if (!is_wanted(key)) return false;
         if (is_json()) fields_.append(",\"").append(key).append("\":");
@@ -160,7 +161,8 @@ inline void write_other(log_line& line, const event& e, std::string_view functio
     else if (e.delay) line.field("limit", e.delay);
 }
 
-/// `suppressed`: lines of this kind that were left out before this one.
+/// The line for an event. `suppressed` is the number of lines of this kind that were left out before this
+/// one.
 inline std::string line_of(const event& e, const log_options& options, std::uint64_t suppressed) {
     log_line line(options);
     const std::string error = redacted(options.redact, e.error);

@@ -25,33 +25,33 @@ enum class log_format {
     json,      ///< one JSON object, the sentence as its `message`: for programs
 };
 
-/// How many lines of one kind of event are written while there are many.
+/// Limits the lines of each kind of event while there are many.
 struct log_sampling {
-    /// So many in each period; from 1.
+    /// The number of lines that are always written in each period; from 1.
     std::uint32_t first = 100;
-    /// After these every n-th; 0: none until the period ends.
+    /// After these every n-th line is written; 0: none until the period ends.
     std::uint32_t then_every = 0;
     /// The length of a period. Periods are those of the registry's clock, not of the first event.
     duration period = std::chrono::seconds{1};
 };
 
-/// How events are logged.
+/// Options of log_events.
 struct log_options {
-    /// Sees the text of every error first and returns what may be written. If it throws, the text is left
-    /// out and the line says so. Called on the thread that caused the event, by several at once.
+    /// Gets the text of every error first and returns the text that may be written. If it throws, the text is
+    /// left out and the line says so. The threads that cause events call it, several at once.
     std::function<std::string(std::string_view)> redact{};
-    /// Bytes of each text that are written, after redaction. Errors may hold whole pages of HTML.
+    /// The most bytes of each text that are written, after redaction. Errors may hold whole pages of HTML.
     std::size_t longest_text = 512;
-    /// Key=value by default: lines are read by people first.
+    /// The format of a line. Key=value by default, since people read lines first.
     log_format format = log_format::key_value;
     /// Names of fields that are not written, for instance {"generation", "policy"}; the sentence always is.
     std::vector<std::string> leave_out{};
     /// The level of an event's line; spdlog::level::off: no line. Empty: default_log_level. Called like redact; if it
     /// throws, the line is lost and the registry counts it.
     std::function<spdlog::level::level_enum(const event&)> level_of{};
-    /// Unset: every line is written. Set, it counts each kind of event by itself; the next line of a kind says in
-    /// the field `suppressed` how many were left out before it. Changes of a circuit's state are always written:
-    /// they are few, and each of them matters.
+    /// Limits the lines of each kind of event separately. Unset: every line is written. The next line of a
+    /// kind shows in its field `suppressed` how many were left out before it. Changes of a circuit's state
+    /// are always written: they are few, and each of them matters.
     std::optional<log_sampling> sample{};
 };
 
@@ -66,7 +66,7 @@ inline constexpr std::array<std::string_view, 19> log_fields{
 
 } // namespace detail
 
-/// What is wrong with options, naming field, value and range; empty if nothing is.
+/// A complaint about options that names field, value and range; empty if they are valid.
 inline std::string validate(const log_options& o) {
     for (const auto& name : o.leave_out) {
         if (std::find(detail::log_fields.begin(), detail::log_fields.end(), name) == detail::log_fields.end())
@@ -81,7 +81,8 @@ inline std::string validate(const log_options& o) {
     return {};
 }
 
-/// Trips and failed attempts warn, recovery informs, exhausted retries are errors.
+/// The default level: trips and failed attempts are warnings, recovery is information, exhausted retries are
+/// errors.
 inline spdlog::level::level_enum default_log_level(const event& e) noexcept {
     namespace level = spdlog::level;
     switch (e.kind) {

@@ -11,7 +11,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// How bad it is, in words that error trackers share.
+/// The severity, in words that error trackers share.
 enum class alert_level { info, warning, error };
 
 constexpr std::string_view to_string(alert_level level) noexcept {
@@ -23,7 +23,7 @@ constexpr std::string_view to_string(alert_level level) noexcept {
     return "error";
 }
 
-/// Where alerts come from; what is empty is left out of the bodies.
+/// The origin of alerts. Labels that are empty are left out of the bodies.
 struct alert_labels {
     /// The program, for instance "tickets".
     std::string service{};
@@ -35,27 +35,28 @@ struct alert_labels {
     std::string host{};
 };
 
-/// One message to people: an event, and how many more like it this one stands for.
+/// A message to people: an event, and the number of events like it that the message stands for.
 struct alert {
-    /// The newest of them, its error text redacted and clipped.
+    /// The newest of these events, its error text redacted and clipped.
     event what;
     alert_level level = alert_level::error;
-    /// Others that were held back since the last one that went out: of the same kind, or, for a change of a
-    /// circuit's state, other changes of that circuit.
+    /// The number of other alerts held back since the last that went out: alerts of the same kind or, for a
+    /// change of a circuit's state, other changes of that circuit.
     std::uint64_t held_back = 0;
-    /// When the oldest and the newest of all these happened.
+    /// The times of the oldest and the newest of all these.
     wall_time first_seen{};
     wall_time last_seen{};
-    /// Equal for alerts of the same kind, across processes and restarts: what trackers group by.
+    /// The key by which trackers group. Equal for alerts of the same kind, across processes and restarts.
     std::string fingerprint{};
-    /// Of this message alone: a random UUID without dashes, 32 hexadecimal digits.
+    /// Unique to this message: a random UUID without dashes, 32 hexadecimal digits.
     std::string id{};
     alert_labels labels{};
 };
 
 namespace detail {
 
-/// An open circuit stays open: by the reasons that a breaker gives, since an operator may open a half-open one.
+/// True if a probe failed, so that an open circuit stays open. Judged by the breaker's reasons, since an
+/// operator may open a half-open circuit too.
 inline bool is_failed_probe(const event& e) noexcept {
     return e.from == circuit_state::half_open && e.to == circuit_state::open &&
            (e.reason == "probe failed" || e.reason == "probe_lease");
@@ -63,10 +64,10 @@ inline bool is_failed_probe(const event& e) noexcept {
 
 } // namespace detail
 
-/// What somebody on call wants to hear of: circuits that open or close, or are set by hand; calls whose retries
-/// ran out; retries that the budget refused; calls that run on abandoned. Not a probe that failed, which says
-/// that an open circuit is still open, nor a command that leaves a circuit in its state, nor single attempts,
-/// time-outs and rejections, of which there are many.
+/// Selects the events that people on call need: circuits that open or close or are set by hand, calls whose
+/// retries ran out, retries that the budget refused, abandoned calls that still run. A failed probe is no
+/// alert, since the circuit was open already. Neither is a command that leaves a circuit in its state. Single
+/// attempts, time-outs and rejections are too many.
 inline bool is_alert(const event& e) noexcept {
     switch (e.kind) {
     case event_kind::state_changed:
@@ -78,7 +79,8 @@ inline bool is_alert(const event& e) noexcept {
     }
 }
 
-/// Circuits that open and exhausted retries are errors, recovery informs, all else warns.
+/// The default level. Opened circuits and exhausted retries are errors, recovery is information, all else is
+/// a warning.
 inline alert_level alert_level_of(const event& e) noexcept {
     switch (e.kind) {
     case event_kind::retries_exhausted: return alert_level::error;
@@ -91,7 +93,8 @@ inline alert_level alert_level_of(const event& e) noexcept {
     }
 }
 
-/// What makes two events the same alert: kind, policy, the state it changed to, and the error's type.
+/// Two events with the same fingerprint are the same alert. It has the kind, the policy, the state that a
+/// circuit changed to, and the error's type.
 inline std::string alert_fingerprint(const event& e) {
     std::string all(to_string(e.kind));
     all.append("|").append(e.policy_kind).append("|").append(e.policy).append("|");
@@ -99,8 +102,9 @@ inline std::string alert_fingerprint(const event& e) {
     return all.append("|").append(e.error_type);
 }
 
-/// One line for people: `Circuit 'jira_api' opened`, `All 3 attempts failed in retry 'jira_api'`. Whatever in a name
-/// could end or disguise the line is escaped; where quotes or < mean something, escape it for there.
+/// A line for people: `Circuit 'jira_api' opened`, `All 3 attempts failed in retry 'jira_api'`. Characters of
+/// a name that could end or disguise the line are escaped. For HTML and other formats in which quotes or <
+/// mean something, escape the line again.
 inline std::string alert_title(const event& e) {
     const auto what = [&](const char* word) {
         const auto name = detail::escaped(e.policy, '\'', detail::escaping::line);
@@ -127,12 +131,13 @@ inline std::string alert_title(const event& e) {
     }
 }
 
-/// One line with the title, the error's text and the number held back: `Circuit 'jira_api' opened: HTTP 503 (and 3
-/// more)`. Line ends and the like in the text, which may be a remote's, are escaped, as in the title.
+/// A line with the title, the error's text and the number held back: `Circuit 'jira_api' opened: HTTP 503
+/// (and 3 more)`. The text may come from a remote service; it is escaped as in the title.
 inline std::string alert_message(const alert& a) {
     std::string text = alert_title(a.what);
     if (!a.what.error.empty()) {
-        // Not between quotes, so no quote is escaped: only the backslash, besides what breaks lines.
+        // The text is not between quotes, so no quote is escaped: only the backslash, besides characters that
+        // break lines.
         detail::append_escaped(text.append(": "), a.what.error, '\\', detail::escaping::line);
     }
     if (a.held_back > 0) text.append(" (and ").append(std::to_string(a.held_back)).append(" more)");

@@ -10,8 +10,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Numbers alerts: UUIDs (RFC 9562, version 4), made of two random numbers, a count and the process: a forked child goes
-/// on with the numbers and the count of its parent.
+/// Makes the ids of alerts: UUIDs (RFC 9562, version 4) of two random numbers, a count and the process. The
+/// process is part of them because a forked child continues the numbers and the count of its parent.
 class alert_ids {
 public:
     explicit alert_ids(random_source& random) noexcept : high_(draw(random)), low_(draw(random)) {}
@@ -34,7 +34,7 @@ private:
     static std::uint64_t draw(random_source& random) noexcept {
         return static_cast<std::uint64_t>(random.uniform() * 0x1p53);
     }
-    /// The last step of SplitMix64 (Steele, Lea, Flood 2014): neighbours come out unlike.
+    /// The last step of SplitMix64 (Steele, Lea, Flood 2014), which makes neighbouring numbers unlike.
     static constexpr std::uint64_t mixed(std::uint64_t x) noexcept {
         x *= 0x9E3779B97F4A7C15U;
         x = (x ^ (x >> 30U)) * 0xBF58476D1CE4E5B9U;

@@ -26,7 +26,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// What an alert_sink and its worker share: the filter under a lock, and the sending without one.
+/// The state that an alert_sink and its worker share. The filter is used under a lock, and alerts are sent
+/// without it.
 class alert_queue final : public worker_pool::job {
 public:
     alert_queue(registry& where, alert_config config, std::function<void(const alert&)> send)
@@ -41,14 +42,14 @@ public:
     }
 
     bool is_by_hand() const noexcept { return by_hand_; }
-    /// In a child of the process that the worker is in.
+    /// True in a forked child of the process that the worker runs in.
     bool is_elsewhere() const noexcept { return !is_by_hand() && process_ != worker_pool::process(); }
 
-    /// From the thread that caused the event. Code of the user's, alert_if, runs before the lock is taken.
+    /// Called on the thread that caused the event. The user's alert_if runs before the lock is taken.
     void offer(const event& e) {
         if (sending_ != nullptr || is_elsewhere()) return;
         if (!(config_.alert_if ? config_.alert_if(e) : is_alert(e))) return;
-        event kept = e; // and what it replaces in the queue: made and destroyed with no lock held
+        event kept = e; // afterwards the event it replaced: both are made and destroyed with no lock held
         if (kept.error.size() > longest_kept()) kept.error = std::string(clipped(e.error, longest_kept()));
         const std::string key = alert_fingerprint(e);
         const std::string group =
@@ -63,11 +64,11 @@ public:
         changed_.notify_all();
     }
 
-    /// The worker's life: sends what is due, then waits for more.
+    /// The worker's loop: sends the alerts that are due, then waits for more.
     void run() override {
         const ending at_the_end(*this);
         do {
-            returned([&] { deliver_due(); }); // out of memory, it tries again with the next event
+            returned([&] { deliver_due(); }); // if memory ran out, it tries again with the next event
         } while (wait_for_work());
     }
     void tell() noexcept override {}
@@ -92,7 +93,8 @@ public:
         }
     }
 
-    /// No thread is inside of offer(), and none will be. Not in a forked child: whoever held the lock is not there.
+    /// Ends the worker. Precondition: no thread is inside of offer(), or will be. Must not be called in a
+    /// forked child, where the thread that held the lock may not exist.
     void stop() {
         {
             const lock_guard lock(mutex_);
@@ -105,7 +107,7 @@ public:
             unique_lock lock(mutex_);
             changed_.wait(lock, [&] { return !has_worker_; });
         }
-        send_ = nullptr; // here, and not when the worker lets go of this: they are the user's
+        send_ = nullptr; // the user's functions are destroyed here, not when the worker releases this
         config_ = {};
     }
 
@@ -119,7 +121,8 @@ public:
 private:
     using taken = alert_filter<event>::taken;
 
-    /// One alert on its way. Counts how it ended, also where the thread is unwound inside of the user's function.
+    /// An alert being sent. The destructor counts how it ended, also if the thread is unwound inside of the
+    /// user's function.
     class delivery {
     public:
         delivery(alert_queue& queue, taken& what) noexcept
@@ -128,7 +131,7 @@ private:
         delivery& operator=(const delivery&) = delete;
         ~delivery() {
             sending_ = outer_;
-            // The clock may be gone with a sink that its own sender destroyed.
+            // A sender may have destroyed its own sink, and the clock with it.
             const bool asks = !succeeded && !queue_.is_stopping();
             const time_point now = asks ? queue_.env_->clock().now() : time_point::min();
             {
@@ -174,7 +177,7 @@ private:
         std::string id;
         {
             const lock_guard lock(mutex_);
-            id = ids_.next(); // first: it allocates, and what was taken is to be delivered
+            id = ids_.next(); // first: it allocates, and a taken alert must not be lost
             next = filter_.take(now);
             if (!next) return false;
             ++in_flight_;
@@ -185,7 +188,7 @@ private:
             guard_.with({.stop_token = stop_.get_token()}).try_call([&] { send_(a); }).has_value();
         return true;
     }
-    /// What was taken stays as it is: it may have to wait again.
+    /// Makes the alert to send. `t` is left unchanged, since it may have to wait again.
     alert made_of(const taken& t, std::string id) const {
         alert a{.what = t.what};
         a.level = alert_level_of(a.what);
@@ -201,7 +204,7 @@ private:
         }
         return a;
     }
-    /// False: the sink ends.
+    /// False if the sink is being destroyed.
     bool wait_for_work() {
         time_source& clock = env_->clock();
         std::uint64_t seen_changes = 0;
@@ -213,12 +216,12 @@ private:
             due = filter_.next_due();
         }
         const bool steady = clock.is_steady_clock();
-        timer alarm; // made and cancelled with no lock held: it takes the lock
+        timer alarm; // made and cancelled with no lock held: its function takes the lock
         if (!steady && due != time_point::max()) {
-            // With no memory for a timer the next event wakes.
+            // If there is no memory for a timer, the next event wakes the worker.
             returned([&] { alarm = clock.call_at(due, [this] { wake(); }); });
         }
-        if (clock.now() >= due) return !is_stopping(); // the time may have moved before the timer was there
+        if (clock.now() >= due) return !is_stopping(); // the time may have come before the timer was set
         unique_lock lock(mutex_);
         while (!stopping_ && changes_ == seen_changes) {
             if (!steady || due == time_point::max()) changed_.wait(lock);
@@ -234,21 +237,21 @@ private:
         changed_.notify_all();
     }
 
-    /// Of which queue this thread is sending an alert: what that causes is no alert.
+    /// The queue this thread is sending for; events caused by sending are not alerts.
     static inline thread_local constinit const alert_queue* sending_ = nullptr;
 
     const std::shared_ptr<environment> env_;
     const bool by_hand_;
     alert_config config_; // these two do not change until stop()
     std::function<void(const alert&)> send_;
-    registry own_; // the guard's: its events are not those of the user's registry
+    registry own_; // of guard_: its events do not reach the user's registry
     const timeout guard_;
     std::stop_source stop_;
-    std::uint32_t process_ = 0; // that the worker runs in; fixed
+    std::uint32_t process_ = 0; // the process that the worker runs in; constant
 
     mutable waitable_mutex mutex_;
     condition_variable changed_;
-    alert_filter<event> filter_; // guarded by mutex_, like those that follow
+    alert_filter<event> filter_; // guarded by mutex_, as are the members below
     alert_ids ids_;
     std::uint64_t changes_ = 0; // reasons for the worker to look again
     std::uint64_t seen_ = 0;

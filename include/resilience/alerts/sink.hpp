@@ -17,24 +17,24 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Tells people what a registry's policies do: chooses the events that matter, leaves out repetitions, limits how
-/// many go out, and hands each alert to a function of yours, on a thread of its own. A call that causes an event
-/// only filters it, copies it and puts it into a bounded queue; it never waits for the sending.
+/// Alerts people to events of a registry's policies. It selects the events that matter, leaves out
+/// repetitions, limits how many go out, and passes each alert to a function of yours, on a thread of its own.
+/// A call that causes an event only filters and copies it into a bounded queue; it never waits for the
+/// sending.
 ///
-/// `send` throws if it failed: the alert is tried again after 30 seconds, then after a minute, two, four and five, 24
-/// times in all, unless a newer one of its kind, or a later change of the same circuit, takes its place.
-/// It should be bounded in time by itself (webhook_sender is) and may retry: its pipelines inherit a deadline of
-/// `send_limit` and are stopped when the sink ends. What happens while it runs, on its thread, is no alert in any
-/// sink, so that a sender in trouble does not feed itself; a sender's own policies are best made in a registry
-/// of their own.
+/// `send` must throw if it failed. The alert is then tried again after 30 seconds, then after a minute, two,
+/// four and five, 24 times in all, unless a newer alert of its kind, or a later change of the same circuit,
+/// takes its place. It should bound its own time (webhook_sender does) and may retry: its pipelines inherit a
+/// deadline of `send_limit` and are stopped when the sink is destroyed. Events that it causes on its thread
+/// are alerts in no sink, so that a failing sender does not feed itself. Best make a sender's own policies in
+/// a registry of their own.
 ///
-/// Thread-safe. The registry's clock must outlive the sink. A child process forked from this one has the sink
-/// without its thread: nothing is sent there. One that is delivered by hand goes on there, if no other thread used it
-/// at the fork.
+/// Thread-safe. The registry's clock must outlive the sink. In a forked child the sink has no thread and
+/// sends nothing. A sink that is delivered by hand works there too, if no other thread used it at the fork.
 class alert_sink {
 public:
-    /// Throws std::invalid_argument without a `send` or for an invalid config, std::system_error if there can be
-    /// no thread.
+    /// Throws std::invalid_argument if `send` is empty or the config is invalid, std::system_error if no
+    /// thread can be started.
     alert_sink(registry& where, alert_config config, std::function<void(const alert&)> send)
         : queue_(make(where, std::move(config), std::move(send))),
           subscription_(where.subscribe([queue = queue_](const event& e) { queue->offer(e); })) {
@@ -42,22 +42,23 @@ public:
     }
     alert_sink(const alert_sink&) = delete;
     alert_sink& operator=(const alert_sink&) = delete;
-    /// Waits for the alert that is being sent, if there is one, after asking its policies to stop; not for the others:
-    /// what waits is let go. Call flush() before, to send it. Destroyed from inside of `send` it does not wait;
-    /// it must not be from inside of `alert_if`.
+    /// Asks the policies of an alert that is being sent to stop and waits for its end. Alerts that still wait
+    /// are dropped; call flush() before to send them. Inside of `send` the destructor does not wait. It must
+    /// not run inside of `alert_if`.
     ~alert_sink() {
-        subscription_.end(); // no thread is inside of offer() from here on
+        subscription_.end(); // after this no thread is inside of offer()
         if (!queue_->is_elsewhere()) queue_->stop();
     }
 
-    /// Waits until all that may go out by now has gone out (true), for `at_most` of real time. Not for what the
-    /// end of deduplicate_for, the rate limit or a failed try holds. With alert_delivery::by_hand it sends itself.
+    /// Waits, for `at_most` of real time, until all alerts that may go out by now have gone out; true if they
+    /// have. It does not wait for alerts that deduplicate_for, the rate limit or a failed try holds. With
+    /// alert_delivery::by_hand it sends them itself.
     bool flush(duration at_most) {
         const auto kept = queue_; // send may destroy the sink
         return kept->flush(at_most);
     }
-    /// Sends what may go out by now on this thread and returns how many were tried: none from inside of a sink's `send`.
-    /// Throws std::logic_error unless delivery is by_hand.
+    /// Sends the alerts that may go out by now, on this thread, and returns how many it tried. Inside of a
+    /// sink's `send` it tries none. Throws std::logic_error unless delivery is by_hand.
     std::size_t deliver_due() {
         if (!queue_->is_by_hand()) {
             detail::raise(std::logic_error("alert_sink: deliver_due needs alert_delivery::by_hand"));
@@ -75,8 +76,8 @@ private:
         return std::make_shared<detail::alert_queue>(where, std::move(config), std::move(send));
     }
 
-    std::shared_ptr<detail::alert_queue> queue_; // of the worker too, which may outlive this
-    subscription subscription_;                  // after it: it ends before
+    std::shared_ptr<detail::alert_queue> queue_; // shared with the worker, which may outlive the sink
+    subscription subscription_;                  // declared last: it ends first
 };
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -8,7 +8,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// What a policy sees of an attempt's (or an inner policy's) outcome, whatever the result type.
+/// The outcome of an attempt (or of an inner policy) as a policy sees it, the same for every result type.
 class attempt_result {
 public:
     /// A success: `value` points to what was returned; `judged` may be `ignored` (HTTP 4xx).
@@ -17,9 +17,9 @@ public:
     explicit attempt_result(const failure& why) noexcept : why_(&why), judged_(verdict::failure) {}
 
     bool succeeded() const noexcept { return why_ == nullptr; }
-    /// Why there is no accepted value; null if there is one.
+    /// The reason why there is no accepted value; null if there is one.
     const failure* error() const noexcept { return why_; }
-    /// What the result's type says of an accepted value: success, or ignored for an HTTP 4xx.
+    /// The verdict of the result's type on an accepted value: success, or ignored for an HTTP 4xx.
     verdict judged() const noexcept { return judged_; }
     /// A view of an accepted value as if it were a failure, for predicates built with on_result.
     failure as_failure() const {
@@ -32,15 +32,15 @@ public:
     void postpone(time_point moment) noexcept {
         if (moment > not_before_) not_before_ = moment;
     }
-    /// For an attempt that was raced with a deadline: whether it lost against that one, or finished before it.
-    /// Empty if the race says neither: then the clock decides who is late.
+    /// Tells whether an attempt that ran in a race was late for `deadline`. True: it lost against that
+    /// deadline. False: it finished first. Empty: the race does not tell, ask the clock.
     std::optional<bool> overran(time_point deadline) const noexcept {
         if (raced_until_ == time_point::min()) return std::nullopt;
         if (!lost_) return false; // every limit further out is at that moment or later
         if (deadline <= raced_until_) return true;
-        return std::nullopt; // it ended after that moment; how long after, the race has not seen
+        return std::nullopt; // it ended after raced_until_, and the race does not know how long after
     }
-    /// The earliest deadline, and whether the attempt lost against it.
+    /// Records the race: `until` is the earliest deadline, `lost` tells whether the attempt lost against it.
     void raced(time_point until, bool lost) noexcept {
         raced_until_ = until;
         lost_ = lost;

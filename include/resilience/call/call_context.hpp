@@ -13,16 +13,17 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Whether an operation may be run twice without harm. `unsafe`: retried only after failures that are
-/// known not to have reached the other side.
+/// Tells if an operation may be run twice without harm. An `unsafe` one is retried only after failures that
+/// are known not to have reached the other side.
 enum class idempotency { safe, unsafe };
 
-/// What a caller says about one call; see `with`.
+/// The caller's wishes for one call; see `with`.
 struct call_options {
     /// The call must be over by then: no attempt starts later, no delay runs past it, and the callable
-    /// sees it as ctx.deadline(). Unset: none but that of an enclosing call.
+    /// sees it as ctx.deadline(). Unset: the call has only the deadline of an enclosing call, if there is
+    /// one.
     std::optional<time_point> deadline{};
-    /// Ends waits at once and is handed to the callable.
+    /// A stop request ends waits at once. The callable sees it through ctx.stop_token().
     std::stop_token stop_token{};
     resilience::idempotency idempotency = resilience::idempotency::safe;
 };
@@ -33,7 +34,7 @@ namespace detail {
 
 class environment;
 
-/// What blocking calls leave for those that run inside of them on the same thread.
+/// Blocking calls record themselves here for the calls that run inside of them on the same thread.
 struct thread_calls {
     const call_context* current = nullptr; // of the innermost call that has one
     unsigned retry_depth = 0;              // retries that are running an attempt
@@ -42,11 +43,11 @@ RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls
 
 } // namespace detail
 
-/// What a callable may know about the call that it is an attempt of, and what policies narrow. Lives in
-/// the driver; valid during the attempt only; used by one thread at a time.
+/// The call as its callable sees it: deadline, stop token, attempt number. Policies narrow it. It lives in
+/// the driver, is valid during the attempt only, and is used by one thread at a time.
 class call_context {
 public:
-    /// `env`: where events of policies without a registry of their own go; may be null.
+    /// `env` receives the events of policies without a registry of their own; it may be null.
     explicit call_context(time_source& clock, const detail::environment* env = nullptr) noexcept
         : clock_(&clock), env_(env) {}
     call_context(const call_context&) = delete;
@@ -61,9 +62,10 @@ public:
         if (deadline_ == time_point::max()) return duration::max();
         return std::min(elapsed_between(clock_->now(), deadline_), longest_);
     }
-    /// Requested at the deadline, when the caller asks for it, or when the enclosing call is stopped; for an attempt
-    /// that is a task and has a limit also when its coroutine is cancelled or destroyed.
-    /// The first use under a deadline arms a timer, which may allocate; nobody else pays for it.
+    /// The token is requested at the deadline, when the caller asks for it, and when the enclosing call is
+    /// stopped. For an attempt that is a task with a limit, it is also requested when its coroutine is
+    /// cancelled or destroyed. The first use under a deadline arms a timer, which may allocate. Calls that
+    /// never use the token do not pay for it.
     std::stop_token stop_token() {
         if (!armed_) {
             if (relay_ == nullptr && deadline_ >= stopped_by_) return outer_stop();
@@ -71,20 +73,20 @@ public:
         }
         return armed_->source.get_token();
     }
-    /// The caller, or an enclosing call, has asked for the end. Says nothing of the deadline.
+    /// True if the caller or an enclosing call requested a stop. A passed deadline does not count.
     bool stop_requested() const noexcept {
         return cancelled_ || (stop_ != nullptr && stop_->stop_requested());
     }
-    /// The callable asked for its stop token, and nothing but the deadline has requested that.
+    /// True if the callable took its stop token and only the deadline has requested a stop on it.
     bool stopped_by_deadline() const noexcept {
         return armed_ != nullptr && armed_->source.stop_requested() && !stop_requested();
     }
-    /// Has a deadline, or somebody who can ask for the end.
+    /// True if the call has a deadline or can be stopped by a token.
     bool is_limited() const noexcept { return deadline_ != time_point::max() || stop_ != nullptr; }
     /// The name given with `named`; empty if none.
     std::string_view operation() const noexcept { return operation_; }
     resilience::idempotency idempotency() const noexcept { return idempotency_; }
-    /// How many retries this call runs inside of, its own pipeline's included.
+    /// The number of retries that this call runs inside of, those of its own pipeline included.
     unsigned retry_depth() const noexcept { return retry_depth_; }
     time_source& clock() const noexcept { return *clock_; }
     const detail::environment* env() const noexcept { return env_; }
@@ -92,24 +94,24 @@ public:
     /// The context of the narrowed call that runs on this thread; null if there is none.
     static const call_context* current() noexcept { return detail::this_threads_calls.current; }
 
-    // What follows is for drivers and policies.
+    // For drivers and policies.
 
     duration longest() const noexcept { return longest_; }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
-    /// The caller's stop has ended the call although it would have gone on. It keeps its last outcome; nobody
-    /// further out is to answer for that, or to count it as a failure.
+    /// True if only the caller's stop request ended the call. Its last outcome stays; outer policies must not
+    /// replace it or count it as a failure.
     bool ended_by_stop() const noexcept { return ended_by_stop_; }
     void end_by_stop() noexcept { ended_by_stop_ = true; }
-    /// The task that this is the context of is cancelled.
+    /// Marks the coroutine of this call as cancelled.
     void cancel() noexcept { cancelled_ = true; }
-    /// What ends a race ends the stop token too, wherever it is asked for. Null: no race.
+    /// While a race runs, its end also requests this context's stop token. Null means no race.
     void relay_by(detail::stop_relay* relay) {
         relay_ = relay;
         if (relay_ != nullptr && armed_) relay_->pass_on_to(armed_->source);
     }
-    /// Takes the caller's wishes; `options` must outlive the context.
+    /// Applies the caller's wishes. `options` must outlive the context.
     void apply(const call_options& options) {
         if (options.deadline && *options.deadline < deadline_) {
             deadline_ = *options.deadline;
@@ -124,9 +126,9 @@ public:
         }
         idempotency_ = options.idempotency;
     }
-    /// Takes what an enclosing call on this thread allows. Cold: most calls have none around them.
+    /// Inherits the limits of an enclosing call. Most calls have none around them.
     void inherit(const call_context& outer) {
-        // A moment on another clock means nothing here; the time that is left does.
+        // The outer call may use another clock. Its deadline means nothing on ours; the time left does.
         const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
                                      ? outer.deadline_
                                      : saturating_add(clock_->now(), outer.remaining());
@@ -143,15 +145,16 @@ public:
         if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
         cancelled_ = cancelled_ || outer.cancelled_;
     }
-    /// Whoever gave the stop token requests it at the deadline too: no timer is needed for that.
+    /// The token's owner will request it at the deadline, so we need no timer of our own.
     void deadline_stops() noexcept { stopped_by_ = deadline_; }
-    /// The token that ends a driver's waits; one that can never stop if nobody can ask for the end.
+    /// The token that ends a driver's waits. If nobody can request a stop, it is an empty token.
     std::stop_token outer_stop() const noexcept { return stop_ != nullptr ? *stop_ : std::stop_token{}; }
 
     struct stop_request {
         std::stop_source source;
         void operator()() {
-            // A coroutine that this resumes may end, and destroy what holds `source`, in the middle of the request.
+            // The request may resume a coroutine that ends and destroys the owner of `source` before the
+            // request returns.
             const std::stop_source kept = source;
             kept.request_stop();
         }
@@ -169,7 +172,7 @@ public:
         std::stop_callback<stop_request> outer_link;
         timer deadline;
     };
-    /// What `narrow` replaced, to be put back when the narrowing policy settles.
+    /// The limits that `narrow` replaced. The narrowing policy puts them back when it settles.
     struct scope {
         time_point deadline;
         duration longest;
@@ -180,9 +183,9 @@ public:
         tighten(deadline, limit);
         return outer;
     }
-    /// The same where nobody has asked for the stop token yet.
-    /// A deadline taken from the coarse clock is up to a tick later than `limit` from now: what the
-    /// callable is shown as remaining() never exceeds the limit all the same.
+    /// Like `narrow`, for a context whose stop token nobody has taken yet. A deadline taken from the coarse
+    /// clock may be up to a tick later than now + `limit`; remaining() never shows more than `limit` all the
+    /// same.
     void tighten(time_point deadline, duration limit) noexcept {
         if (deadline >= deadline_) return;
         deadline_ = deadline;
@@ -195,13 +198,13 @@ public:
     }
 
 private:
-    /// Two who may ask for the end: the enclosing call's and the caller's requests arrive at one token.
+    /// Joins two stop tokens, the enclosing call's and the caller's: a request on either arrives at `token`.
     struct joined_stop {
         joined_stop(const std::stop_token& one, const std::stop_token& other, std::unique_ptr<joined_stop> e)
             : earlier(std::move(e)), one_link(one, stop_request{source}),
               other_link(other, stop_request{source}), token(source.get_token()) {}
 
-        std::unique_ptr<joined_stop> earlier; // whose token `one` may be
+        std::unique_ptr<joined_stop> earlier; // keeps alive the token that `one` may be
         std::stop_source source;
         std::stop_callback<stop_request> one_link;
         std::stop_callback<stop_request> other_link;
@@ -213,21 +216,20 @@ private:
     }
     RESILIENCE_COLD void arm() {
         armed_ = std::make_unique<armed_stop>(*clock_, deadline_, outer_stop());
-        if (clock_->now() >= deadline_) armed_->source.request_stop(); // no timer has to come by for that
+        if (clock_->now() >= deadline_) armed_->source.request_stop(); // now, without the timer
         if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
     }
 
     time_source* clock_;
     const detail::environment* env_;
     time_point deadline_ = time_point::max();
-    duration longest_ = duration::max(); // what remaining() may say at most
+    duration longest_ = duration::max(); // the most that remaining() returns
     std::string_view operation_;
-    const std::stop_token* stop_ = nullptr; // the caller's, or the enclosing call's
-    time_point stopped_by_ =
-        time_point::max();                // when stop_ is requested at the latest, without a timer of ours
-    std::unique_ptr<joined_stop> joined_; // what stop_ points to, if two can ask
-    std::unique_ptr<armed_stop> armed_;   // for deadline_, once somebody asked
-    detail::stop_relay* relay_ = nullptr; // of the race that the attempt runs in, if it does
+    const std::stop_token* stop_ = nullptr;     // the caller's, or the enclosing call's
+    time_point stopped_by_ = time_point::max(); // stop_ is requested by then without a timer of ours
+    std::unique_ptr<joined_stop> joined_;       // stop_ points into it if two tokens are joined
+    std::unique_ptr<armed_stop> armed_;         // made when the callable first takes the stop token
+    detail::stop_relay* relay_ = nullptr;       // of the race that the attempt runs in; null if none
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
     resilience::idempotency idempotency_ = resilience::idempotency::safe;

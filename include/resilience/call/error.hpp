@@ -19,7 +19,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Why a policy ended a call itself.
+/// The reason why a policy ended a call itself.
 enum class errc {
     circuit_open = 1,  ///< a circuit breaker refused the attempt
     timed_out,         ///< no result within a timeout's limit
@@ -73,11 +73,11 @@ inline std::error_code make_error_code(errc code) noexcept {
     return {static_cast<int>(code), error_category()};
 }
 
-/// What a policy throws when it ends a call itself. Copying never throws; a fresh object is made for
-/// every rejection, so that no two threads ever share one.
+/// The exception that a policy throws when it ends a call itself. Copying it never throws. Every rejection
+/// makes a fresh object, so two threads never share one.
 class RESILIENCE_VISIBLE error : public std::system_error {
 public:
-    /// `message` is what what() returns, unadorned.
+    /// what() returns `message` without additions.
     error(errc code, std::string_view policy, std::string message, std::optional<duration> retry_after = {})
         : error(code, detail::name(policy), std::move(message), retry_after) {}
     error(errc code, detail::name policy, std::string message, std::optional<duration> retry_after)
@@ -86,7 +86,7 @@ public:
 
     /// The name of the policy that ended the call; empty if it has none.
     const std::string& policy() const noexcept { return policy_.str(); }
-    /// When it makes sense to come back, counted from the moment of the rejection.
+    /// The time after which trying again makes sense, counted from the moment of the rejection.
     std::optional<duration> retry_after() const noexcept { return retry_after_; }
     const char* what() const noexcept override { return message_->c_str(); }
 
@@ -96,7 +96,7 @@ private:
     std::shared_ptr<const std::string> message_;
 };
 
-// One type per code, for `catch`.
+// Each code has its own exception type, for `catch`.
 struct RESILIENCE_VISIBLE circuit_open_error : error {
     using error::error;
 };
@@ -128,7 +128,7 @@ struct RESILIENCE_VISIBLE retries_exhausted_error : error, std::nested_exception
 
 namespace detail {
 
-/// Throws, or in a build without exceptions ends the program with the message.
+/// Throws `e`. A build without exceptions prints its message to stderr and aborts.
 template <class E>
 [[noreturn]] RESILIENCE_COLD void raise(const E& e) {
 #if RESILIENCE_EXCEPTIONS
@@ -140,7 +140,7 @@ template <class E>
 #endif
 }
 
-/// For constructors: a config's complaint, empty if there is none, becomes std::invalid_argument.
+/// Throws std::invalid_argument with a config's complaint. An empty complaint means that the config is valid.
 inline void require_valid(const std::string& complaint) {
     if (!complaint.empty()) raise(std::invalid_argument(complaint));
 }

@@ -21,7 +21,7 @@ public:
 class RESILIENCE_VISIBLE not_sent_carrier {
 public:
     virtual ~not_sent_carrier() = default;
-    /// True: nothing was sent, for certain.
+    /// True if it is certain that nothing was sent.
     virtual bool not_sent() const noexcept = 0;
 };
 

@@ -21,8 +21,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 namespace detail {
 
-/// What a code means in any category. That of standalone Asio's system errors holds errno's numbers, but maps
-/// most of them to nothing.
+/// The portable meaning of a code of any category. Standalone Asio's category of system errors holds errno's
+/// numbers but maps most of them to no condition, so they are looked up in the system's own category.
 inline std::error_condition condition_of(const std::error_code& code) noexcept {
     const auto condition = code.default_error_condition();
     const bool unmapped = condition.category() == code.category();
@@ -30,7 +30,7 @@ inline std::error_condition condition_of(const std::error_code& code) noexcept {
                ? std::system_category().default_error_condition(code.value())
                : condition;
 }
-/// ECANCELED; in the two common categories told without a virtual call.
+/// True for ECANCELED. For the two common categories this needs no virtual call.
 inline bool is_cancellation(const std::error_code& code) noexcept {
     if (code.category() == std::generic_category() || code.category() == std::system_category())
         return code.value() == static_cast<int>(std::errc::operation_canceled);
@@ -39,29 +39,31 @@ inline bool is_cancellation(const std::error_code& code) noexcept {
 
 } // namespace detail
 
-/// Why a call gave no accepted value: the user's exception, a returned value that stands for a
-/// failure, or a rejection by a policy. Cheap to look at: nothing is rethrown to find its type.
+/// The reason why a call gave no accepted value: the user's exception, a returned value that stands for a
+/// failure, or a rejection by a policy. Looking at it is cheap: nothing is rethrown to find its type.
 ///
 /// A failure made of a value refers to it: the value lives in the outcome (or the call) it came with.
 class failure {
 public:
     failure() noexcept = default;
-    /// Any exception. Looks for the std::exception inside it, which costs a throw.
+    /// From any exception. It rethrows once to look for the std::exception inside.
     explicit failure(std::exception_ptr exception) noexcept : failure(std::move(exception), nullptr) {
         object_ = as<std::exception>();
     }
-    /// The same for those who have it at hand; `known` is null if there is none inside. `code`: of an
-    /// exception that carries one without being a std::system_error.
+    /// From an exception whose std::exception is at hand: `known` is that, or null if the exception is none.
+    /// `code` is the error code of an exception that carries one without being a std::system_error.
     failure(std::exception_ptr exception, const std::exception* known, std::error_code code = {}) noexcept
         : source_(source::exception), object_(known), exception_(std::move(exception)), code_(code) {}
-    // Inlined: the rejection is then never read in wide loads right after it was written field by field.
+    // Inlined, so that the rejection is not read in wide loads right after it was written field by field,
+    // which would stall.
     RESILIENCE_INLINE failure(
         const rejection& r) noexcept // NOLINT(google-explicit-constructor): a rejection is a failure
         : source_(source::rejection), rejection_(r), code_(make_error_code(r.code)) {}
 
     /// Null for failing values and rejections (unless a timeout's make_exception provided one).
     std::exception_ptr exception() const noexcept { return exception_; }
-    /// The exception, if it is an E or derived from it; for a failing outcome that was returned, the one in it.
+    /// The exception as an E, or null if it is none. If a failing outcome was returned, this looks at the
+    /// exception in it.
     template <class E>
     const E* as() const noexcept;
     /// The failing (or, for predicates built by on_result, any) returned value, if it is exactly a V.
@@ -71,42 +73,44 @@ public:
     }
     /// Our errc for rejections; the code inside a std::system_error or a failing error code; else empty.
     std::error_code code() const noexcept;
-    /// Whether it is an exception that an E handler would catch.
+    /// True if it is an exception that an E handler would catch.
     template <class E>
     bool exception_is() const noexcept {
         return (exception_ != nullptr || source_ == source::value) && as<E>() != nullptr;
     }
-    /// True if a policy, not the callable, made it.
+    /// True if a policy made the failure, not the callable.
     bool is_rejection() const noexcept { return source_ == source::rejection; }
-    /// True if an attempt was made and failed: anything but a refusal to make one, or a cancellation.
+    /// True if an attempt was made and failed. A refusal to make one is not real, nor is our own
+    /// cancellation.
     bool is_real() const noexcept {
         return !is_rejection() || rejection_.code == errc::timed_out ||
                rejection_.code == errc::retries_exhausted;
     }
-    /// True if somebody asked for the end: our errc::cancelled, any code that means
+    /// True if it reports a cancellation: our errc::cancelled, any code that means
     /// std::errc::operation_canceled, or Asio's operation_aborted.
     bool is_cancellation() const noexcept { return detail::is_cancellation(code()); }
     /// The HTTP status that the exception or the value carries.
     std::optional<int> http_status() const noexcept;
-    /// What the exception or the value says itself about whether anything was sent; true: for certain
-    /// not. Empty if it does not say. retry_traits::known_not_sent() knows of codes and refusals too.
+    /// True if the exception or the value itself says that nothing was sent, false if it says that something
+    /// may have been, empty if it does not say. retry_traits::known_not_sent() also judges codes and
+    /// refusals.
     std::optional<bool> not_sent() const noexcept;
     /// A server's hint, or for rejections the time until it makes sense to come back.
     std::optional<duration> retry_after() const noexcept;
-    /// What an operator should read; never throws for lack of one.
+    /// A text for an operator. There always is one, if only to say that none is known.
     std::string message() const;
     /// The type of the exception, of our error, or of the failing value.
     std::string type_name() const;
-    /// The same, not made into text; null where the compiler does not tell.
+    /// The type that type_name() names; null if the compiler does not tell.
     const std::type_info* type() const noexcept;
-    /// For a rejection that ended a call after real failures: the last of them. Null otherwise.
+    /// The last real failure before a rejection that ended the call. Null if there was none.
     const failure* cause() const noexcept { return cause_.get(); }
     /// The policy that rejected; empty for the user's own failures.
     const std::string& policy() const noexcept { return rejection_.policy.str(); }
     /// Throws the user's exception unchanged, the error of a rejection, or for a value a std::system_error.
     [[noreturn]] void rethrow() const;
 
-    /// How to read a value whose type only its maker knew.
+    /// Functions that read a failing value behind an untyped pointer.
     struct value_ops {
         const std::type_info* type;
         std::string (*message)(const void*);
@@ -115,16 +119,18 @@ public:
         /// Null if failing values of the type hold no failure of ours.
         const failure* (*inner)(const void*) noexcept = nullptr;
     };
-    /// What speaks for a failing value that holds a failure, as an outcome does; else this one.
+    /// The failure inside a failing value that holds one, as an outcome does; else this one.
     const failure& innermost() const noexcept {
         const failure* held = held_failure();
         return held != nullptr ? held->innermost() : *this;
     }
-    /// The rejection, if it is nothing but one: no cause, no exception instead. Else null.
+    /// The rejection, if the failure is nothing else: it has no cause, and no exception stands in for it.
+    /// Else null.
     const rejection* plain_rejection() const noexcept {
         return source_ == source::rejection && !exception_ && !cause_ ? &rejection_ : nullptr;
     }
-    /// For result_traits: a failure that refers to `object`. Negative `hint`: none; status 0: none.
+    /// For result_traits: a failure that refers to `object`. A negative `hint` and a status of 0 mean that
+    /// there is none.
     failure(const void* object, const value_ops& ops, std::error_code code, int http_status,
             duration hint) noexcept
         : source_(source::value), http_status_(http_status), object_(object), ops_(&ops), code_(code) {
@@ -134,12 +140,12 @@ public:
         if (source_ == source::value) object_ = object;
     }
     void set_cause(const failure& cause);
-    /// A refusal that comes after `before`: the last attempt that was made is its cause.
+    /// Makes the last real failure in `before` the cause of this refusal.
     void follow(const failure& before) {
         if (before.is_real()) set_cause(before);
         else if (before.cause_) cause_ = before.cause_;
     }
-    /// What is thrown for this rejection instead of our own error.
+    /// Sets the exception that is thrown for this rejection instead of our own error.
     void set_exception(std::exception_ptr exception) noexcept { exception_ = std::move(exception); }
 
 private:
@@ -218,7 +224,7 @@ inline std::error_code failure::code() const noexcept {
     return code_;
 }
 
-/// For a failing value where an exception is needed. Only text is kept, so the value itself may go.
+/// An exception that stands for a failing value. It keeps only text, so the value may be destroyed.
 inline std::system_error failure::value_error() const {
     const auto code = code_ ? code_ : std::make_error_code(std::errc::io_error);
     const auto text = message();
@@ -227,7 +233,7 @@ inline std::system_error failure::value_error() const {
 
 inline void failure::set_cause(const failure& cause) {
     auto kept = std::make_shared<failure>(cause.innermost());
-    if (kept->source_ == source::value) { // the value itself goes with the next attempt: keep its text
+    if (kept->source_ == source::value) { // the next attempt destroys the value: keep its text
         kept->exception_ = std::make_exception_ptr(kept->value_error());
         kept->source_ = source::exception;
         kept->object_ = nullptr;

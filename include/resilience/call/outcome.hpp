@@ -15,20 +15,21 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// The value of a call, or why there is none. Movable if R is; one that holds a non-movable R stays
-/// where try_call made it.
+/// The value of a call, or the failure that explains why there is none. It is movable if R is. An outcome of
+/// a non-movable R stays where try_call made it.
 template <class R>
 class [[nodiscard]] outcome : private detail::outcome_storage {
     using stored = typename detail::stored<R>::type;
     static constexpr bool is_object = !std::is_void_v<R> && !std::is_reference_v<R>;
     static constexpr bool is_movable = std::is_move_constructible_v<stored>;
     static constexpr bool can_be_failing = detail::can_be_failing<R>;
-    using seen = std::remove_cvref_t<R>; // what a result is judged by, and shown as
+    using seen = std::remove_cvref_t<R>; // the type that judges a result and that predicates see
 
 public:
     using value_type = R;
 
-    /// Made in place, so that an R that cannot move can be returned.
+    /// Runs `filler` on the new outcome in place, so that an outcome of an R that cannot move can be
+    /// returned.
     template <class Filler>
     outcome(detail::fill_t, Filler&& filler) {
         filler(*this);
@@ -53,7 +54,7 @@ public:
     bool has_value() const noexcept { return content_ == content::value; }
     explicit operator bool() const noexcept { return has_value(); }
 
-    /// The value; without one, throws what error() holds.
+    /// The value. Throws the failure if there is none.
     std::add_lvalue_reference_t<R> value() & {
         require();
         return access();
@@ -82,10 +83,10 @@ public:
     {
         return std::addressof(value_);
     }
-    /// Why there is no accepted value. Precondition: !has_value().
+    /// The reason why there is no accepted value. Precondition: !has_value().
     const failure& error() const noexcept { return has_failure() ? failure_ : detail::no_outcome(); }
 
-    // What follows is for drivers and policies.
+    // For drivers and policies.
 
     using detail::outcome_storage::has_failure;
     using detail::outcome_storage::is_empty;
@@ -99,7 +100,7 @@ public:
         clear();
         keep_failure(std::move(why));
     }
-    /// Runs f(args...) and keeps what it returns. Precondition: is_empty(), as it is after an exception.
+    /// Runs f(args...) and keeps the result. Precondition: is_empty(). The outcome stays empty if f throws.
     template <class F, class... A>
     RESILIENCE_INLINE void store_result(F&& f, A&... args) {
         if constexpr (std::is_void_v<R>) {
@@ -114,7 +115,7 @@ public:
         }
         if constexpr (can_be_failing) judge();
     }
-    /// Runs f(), which stores, and keeps what it throws.
+    /// Runs f(), which stores a result, and keeps any exception that it throws.
     template <class F>
     RESILIENCE_INLINE void catch_from(F&& f) {
 #if RESILIENCE_EXCEPTIONS
@@ -129,7 +130,7 @@ public:
         f();
 #endif
     }
-    /// Runs f(args...) and keeps what it returns or throws.
+    /// Runs f(args...) and keeps its result or its exception.
     template <class F, class... A>
     RESILIENCE_INLINE void run_and_store(F&& f, A&... args) {
 #if RESILIENCE_EXCEPTIONS
@@ -145,11 +146,10 @@ public:
 #endif
     }
 #if RESILIENCE_EXCEPTIONS
-    /// In a catch block: the exception becomes the outcome. `known`: the std::exception in it, if it is one. The
-    /// unwinding of a thread that ends goes on.
+    /// Called in a catch block: makes the exception the outcome. `known` is the exception as a
+    /// std::exception, or null. The forced unwinding of a thread that ends is rethrown.
     void catch_current(const std::exception* known) {
-        if constexpr (can_be_failing)
-            clear(); // the value may be there already, and its type's judgement threw
+        if constexpr (can_be_failing) clear(); // the value may be stored already: judge() may have thrown
         keep_current_exception(known);
     }
 #endif
@@ -161,7 +161,8 @@ public:
             return attempt_result(nullptr, nullptr, verdict::success);
         }
     }
-    /// The value, accepted or failing; a rejection in an R that can carry it; else throws. Precondition: !is_empty().
+    /// Returns the value, accepted or failing. Returns a rejection in an R that can carry one. Throws any
+    /// other failure. Precondition: !is_empty().
     R take() {
         if (has_failure()) [[unlikely]] {
             if (content_ != content::failing_value) {
@@ -173,7 +174,7 @@ public:
         }
         return take_value();
     }
-    /// The value. Precondition: there is one, accepted or failing.
+    /// Returns the value. Precondition: there is one, accepted or failing.
     RESILIENCE_INLINE R take_value() {
         if constexpr (is_object) return static_cast<R&&>(value_);
         else return access();
@@ -199,7 +200,7 @@ private:
         else if constexpr (std::is_reference_v<R>) return static_cast<R&>(*value_);
         else return value_;
     }
-    /// Asks the type of the value what it means.
+    /// Asks the value's type for its verdict.
     RESILIENCE_INLINE void judge() {
         judged_ = result_traits<seen>::judge(access());
         if (judged_ == verdict::failure) [[unlikely]]

@@ -15,7 +15,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// What an outcome that nobody filled says.
+/// The failure of an outcome that was never filled.
 RESILIENCE_COLD inline const failure& no_outcome() noexcept {
     static const immortal<failure> none;
     return none.get();
@@ -29,9 +29,9 @@ public:
 
     bool has_failure() const noexcept { return content_ >= content::failing_value; }
     bool is_empty() const noexcept { return content_ == content::nothing; }
-    /// What the type says of the value that is there.
+    /// The verdict of the value's type on the stored value.
     verdict judged() const noexcept { return judged_; }
-    /// Why there is no accepted value.
+    /// The reason why there is no accepted value.
     const failure& why() const noexcept { return has_failure() ? failure_ : no_outcome(); }
 
 protected:
@@ -42,7 +42,7 @@ protected:
         if (has_failure()) [[unlikely]]
             destroy_failure();
     }
-    /// Precondition for what follows: the value, if there was one, is destroyed.
+    /// Precondition of this and the two functions below: the value, if there was one, is destroyed.
     void drop_failure() noexcept {
         if (has_failure()) [[unlikely]]
             destroy_failure();
@@ -54,7 +54,8 @@ protected:
         content_ = content::failure;
     }
 #if RESILIENCE_EXCEPTIONS
-    /// The exception that is being handled. The unwinding of a thread is none that could be kept: it goes on.
+    /// Keeps the exception that is being handled. The forced unwinding of a thread cannot be kept and is
+    /// rethrown.
     RESILIENCE_COLD void keep_current_exception(const std::exception* known) {
         auto exception = std::current_exception();
         if (exception == nullptr) throw;
@@ -66,7 +67,7 @@ protected:
         resilience::failure failure_; // alive if has_failure()
     };
     content content_ = content::nothing;
-    verdict judged_ = verdict::success; // of a value; asked of its type once
+    verdict judged_ = verdict::success; // of the value; its type is asked once
 
 private:
     RESILIENCE_COLD void destroy_failure() noexcept { failure_.~failure(); }
@@ -75,7 +76,7 @@ private:
 struct fill_t {};
 inline constexpr fill_t fill{};
 
-/// f(args...) as an R: what a call operator can do, or what std::invoke does for a member.
+/// Calls f(args...), or std::invoke for a pointer to member, and converts the result to R.
 template <class R, class F, class... A>
 RESILIENCE_INLINE R invoke_as(F& f, A&... args) {
     if constexpr (std::is_member_pointer_v<std::remove_cv_t<F>>)

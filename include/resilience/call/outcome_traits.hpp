@@ -14,9 +14,9 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 template <class R>
 class [[nodiscard]] outcome;
 
-/// An outcome that a callable returns, as in `outer([&] { return inner.try_call(f); })`, means what is in it:
-/// policies see the value's verdict, or the failure as if it had been thrown. A rejection further out is
-/// returned in it whole.
+/// A callable may return an outcome, as in `outer([&] { return inner.try_call(f); })`. The outer policies
+/// then see its value's verdict, or its failure as if it had been thrown. If an outer policy rejects the
+/// call, the rejection is returned whole in an outcome<T>.
 template <class T>
 struct result_traits<outcome<T>> {
     static constexpr bool can_fail = true;
@@ -30,7 +30,7 @@ struct result_traits<outcome<T>> {
     static std::string message(const outcome<T>& o) {
         return o.has_value() ? "no failure" : o.error().message();
     }
-    /// What speaks for an outcome without an accepted value.
+    /// The failure of an outcome without an accepted value; null if it has one.
     static const failure* failure_in(const outcome<T>& o) noexcept {
         return o.has_value() ? nullptr : std::addressof(o.error());
     }

@@ -12,11 +12,12 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// A question about a failure, put together with on, not_on, on_result and the operators &&, ||, !.
-/// Empty by default, which means: the policy's own rule. May be called from several threads at once.
-/// One that throws is counted by the policy and never changes the outcome of a call.
+/// It is empty by default, which means: the policy's own rule. Several threads may call it at once. If it
+/// throws, the policy counts that, and the outcome of the call does not change.
 ///
-/// Of an accepted value only the parts built with on_result are asked: the others have nothing to say of
-/// it, so that `not_on<fatal>() || on_result<int>(negative)` does not mean every value that is no exception.
+/// For an accepted value only the parts built with on_result are asked. The parts about exceptions drop out:
+/// `not_on<fatal>() || on_result<int>(negative)` does not match every value merely because a value is no
+/// exception.
 class predicate {
 public:
     predicate() noexcept = default;
@@ -28,12 +29,12 @@ public:
     bool has_value() const noexcept { return question_ != nullptr; }
     /// Precondition: has_value().
     bool operator()(const failure& f) const { return question_(f); }
-    /// True if it was built with on_result: accepted values are shown to it as well.
+    /// True if it has a part built with on_result: policies then show accepted values to it as well.
     bool examines_values() const noexcept { return value_question_ != nullptr; }
-    /// What it says of an accepted value, seen as a failure. Precondition: examines_values().
+    /// Its answer for an accepted value, seen as a failure. Precondition: examines_values().
     bool of_value(const failure& accepted) const { return value_question_(accepted); }
 
-    /// Composing an empty predicate throws std::invalid_argument: it asks nothing by itself.
+    /// Composing an empty predicate throws std::invalid_argument: it has no question of its own.
     friend predicate operator&&(const predicate& a, const predicate& b) {
         require_set(a);
         require_set(b);
@@ -58,7 +59,7 @@ private:
     }
     using question = std::function<bool(const failure&)>;
 
-    // A question that is not there drops out.
+    // A null question drops out of the composition.
     static question both(const question& a, const question& b) {
         if (!a || !b) return a ? a : b;
         return [a, b](const failure& f) { return a(f) && b(f); };
@@ -75,13 +76,13 @@ private:
         : question_(std::move(of_failures)), value_question_(std::move(of_values)) {}
 
     question question_;
-    question value_question_; // null: nothing to say of accepted values
+    question value_question_; // null: no part was built with on_result
 };
 
 namespace detail {
 
-/// What `f` says of the failure's exception; false if it is no E. For an error type of ours, what a
-/// rejection would be thrown as counts too; on<std::exception>() does not mean rejections.
+/// Asks `f` about the failure's exception; false if it is no E. If E is one of our error types, a rejection
+/// that would be thrown as an E is asked about too. on<std::exception>() does not match rejections.
 template <class E, class F>
 bool ask_of_exception(const failure& seen, const F& f) {
     const failure& why = seen.innermost();
@@ -93,7 +94,7 @@ bool ask_of_exception(const failure& seen, const F& f) {
             why.rethrow();
         } catch (const E& e) {
             return f(e);
-        } catch (...) { // NOLINT(bugprone-empty-catch): another of ours
+        } catch (...) { // NOLINT(bugprone-empty-catch): another error type of ours
         }
     }
 #endif
@@ -119,8 +120,8 @@ template <class E>
 predicate not_on() {
     return !on<E>();
 }
-/// A value of exactly type R was returned for which f(const R&) is true. Makes values that the result's
-/// type calls successes into failures for this policy.
+/// The callable returned a value of exactly type R for which f(const R&) is true. This policy then treats it
+/// as a failure even if the result's type calls it a success.
 template <class R, class F>
 predicate on_result(F f) {
     static_assert(std::is_invocable_r_v<bool, const F&, const R&>,

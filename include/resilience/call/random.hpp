@@ -5,7 +5,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Where policies get randomness (jitter) from. Implement it to inject numbers; called from any thread.
+/// The source of randomness (jitter) for policies. Implement it to inject numbers. Any thread may call it,
+/// several at once.
 class random_source {
 public:
     random_source() = default;
@@ -13,7 +14,7 @@ public:
     random_source& operator=(const random_source&) = delete;
     virtual ~random_source() = default;
 
-    /// Uniform in [0, 1).
+    /// A number, uniform in [0, 1).
     virtual double uniform() noexcept = 0;
 };
 

@@ -12,16 +12,16 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Why a policy refuses or ends a call. Made without allocating; the text is made when it is asked for.
+/// The reason why a policy refuses or ends a call. Making one does not allocate; message() makes the text.
 struct rejection {
     errc code;
     /// The policy that refuses.
     detail::name policy{};
-    /// When to come back; negative means: not known.
+    /// The time after which trying again makes sense; negative if not known.
     duration retry_after{-1};
     /// The number that belongs to the code: a timeout's limit, the attempts made.
     std::int64_t amount = 0;
-    /// A word of the policy about its state, static storage; null for the usual one.
+    /// The policy's own words in place of the usual ones. Static storage; null means the usual words.
     const char* reason = nullptr;
 
     std::string message() const;
@@ -68,7 +68,7 @@ RESILIENCE_COLD inline std::string rejection::message() const {
 
 namespace detail {
 
-/// Made in place where it is thrown, so that unwinding finds nothing to clean up here.
+/// Makes the error directly in the throw expression, so that unwinding has nothing to clean up here.
 template <class E>
 E make_error(const rejection& why) {
     return E(why.code, why.policy, why.message(),
@@ -82,7 +82,8 @@ template <class E>
     raise(make_error<E>(why));
 #endif
 }
-/// Throws the error type of the code. By value: nothing of the caller's is needed any more.
+/// Throws the error type of the code. Takes `why` by value, since the throw unwinds the frame that holds the
+/// original.
 [[noreturn]] RESILIENCE_COLD inline void raise_rejection(rejection why) {
     switch (why.code) {
     case errc::circuit_open: raise_as<circuit_open_error>(why);

@@ -17,7 +17,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// One line makes a type with `bool ok() const` tell success from failure:
+/// Set this to true for a type whose `bool ok() const` tells success from failure:
 /// `template <> inline constexpr bool resilience::enable_status_like<my_status> = true;`
 template <class R>
 inline constexpr bool enable_status_like = false;
@@ -39,13 +39,15 @@ template <class R>
 concept http_like = requires(const R& r) {
     { http_status_of(r) } -> std::convertible_to<std::optional<int>>;
 };
-/// A value for which the free function `retry_after_of(v)` gives the server's hint.
+/// A value for which the free function `retry_after_of(v)`, found by argument-dependent lookup, gives the
+/// server's hint.
 template <class R>
 concept hint_like = requires(const R& r) {
     { retry_after_of(r) } -> std::convertible_to<std::optional<duration>>;
 };
-/// A value for which the free function `was_not_sent(v)` says whether it is known that nothing reached
-/// the other side. Its word counts alone, whatever code the value has. Must be noexcept.
+/// A value for which the free function `was_not_sent(v)`, found by argument-dependent lookup, tells whether
+/// it is certain that nothing reached the other side. Its answer overrides the value's code. It must be
+/// noexcept.
 template <class R>
 concept says_if_sent = requires(const R& r) {
     { was_not_sent(r) } -> std::convertible_to<bool>;
@@ -77,17 +79,17 @@ std::string text_in(const E& e) {
 
 } // namespace detail
 
-/// Tells what a returned value means. Specialise it for a type of yours with the same members, or use
-/// one of the ways that need less: has_value()/error(), enable_status_like, http_status_of. Beside either,
-/// retry_after_of and was_not_sent say what retries want to know of a failing value.
+/// Tells the library what a returned value means. Specialise it for a type of yours with the members shown
+/// here, or use a way that needs less: has_value()/error(), enable_status_like, http_status_of. With any of
+/// these, retry_after_of and was_not_sent tell retries more about a failing value.
 template <class R>
 struct result_traits {
-    /// Whether a value can stand for a failure at all; if not, nothing is asked at run time.
+    /// True if a value of the type can stand for a failure. If false, the library never calls judge().
     static constexpr bool can_fail = detail::expected_like<R> || detail::status_like<R> ||
                                      detail::http_like<R> || std::same_as<R, std::error_code> ||
                                      std::same_as<R, std::errc>;
 
-    /// A value judged `failure` is a failing value, any other is an accepted one.
+    /// The verdict on a value. A value judged `failure` is a failing value, any other is an accepted one.
     static verdict judge(const R& r) {
         const auto when = [](bool good) { return good ? verdict::success : verdict::failure; };
         if constexpr (detail::http_like<R>) return http_verdict(http_status_of(r));
@@ -120,20 +122,20 @@ struct result_traits {
 
 namespace detail {
 
-/// Whether there is anything to look at in what a call returns: an object, or a reference to one.
+/// True if a call that returns R gives an object to look at, itself or by reference.
 template <class R>
 inline constexpr bool shows_object =
     std::is_object_v<std::remove_reference_t<R>> && !std::is_volatile_v<std::remove_reference_t<R>> &&
     !std::is_unbounded_array_v<std::remove_reference_t<R>>;
-/// Whether a result of that type can stand for a failure. A reference is judged by what it refers to.
+/// True if a result of type R can stand for a failure. A reference is judged by the object that it refers to.
 template <class R>
 inline constexpr bool can_be_failing = false;
 template <class R>
     requires shows_object<R>
 inline constexpr bool can_be_failing<R> = result_traits<std::remove_cvref_t<R>>::can_fail;
 
-/// A type whose failing values hold a whole failure, which speaks for them: `failure_in(r)`, null in an accepted
-/// one. A rejection as such a value: `failing(why)`.
+/// A type whose failing values hold a whole failure that describes them, as an outcome does. `failure_in(r)`
+/// gives that failure, null for an accepted value. `failing(why)` makes a value of a rejection.
 template <class R>
 concept holds_failure = std::is_object_v<R> && requires(const R& r, const failure& why) {
     { result_traits<R>::failure_in(r) } -> std::same_as<const failure*>;
@@ -155,13 +157,13 @@ template <class R>
 concept carries_code =
     expected_like<R> && !carries_unexpected<R> && std::is_convertible_v<std::error_code, R>;
 
-/// Whether a rejection can be returned in an R instead of being thrown.
+/// True if a rejection can be returned as an R instead of being thrown.
 template <class R>
 inline constexpr bool carries_errors =
     !std::is_reference_v<R> && (carries_unexpected<R> || carries_code<R> || holds_failure<R> ||
                                 std::same_as<R, std::error_code> || std::same_as<R, std::errc>);
 
-/// A rejection as a value of R; only where carries_errors<R>.
+/// Makes an R of a rejection. Only for an R with carries_errors<R>.
 template <class R>
 R carry(const failure& f) {
     if constexpr (holds_failure<R>) {
@@ -209,7 +211,8 @@ constexpr auto inner_op() noexcept -> const failure* (*)(const void*) noexcept {
     }
 }
 
-/// A text of the user's that throws must not end a call, or the program.
+/// The text of a failing value. The user's function may throw; that must end neither the call nor the
+/// program.
 template <class R>
 std::string message_of(const R& r) {
     std::string text;

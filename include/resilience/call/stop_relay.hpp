@@ -7,14 +7,14 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// By which a race asks whoever watches the stop token of its attempt. Thread-safe.
+/// Passes the end of a race on to the stop token of its attempt. Thread-safe.
 class stop_relay {
 public:
     stop_relay() = default;
     stop_relay(const stop_relay&) = delete;
     stop_relay& operator=(const stop_relay&) = delete;
 
-    /// At once if the request has come already.
+    /// Requests a stop on `source` when the race ends, or now if request() was called before.
     void pass_on_to(const std::stop_source& source) {
         {
             const lock_guard lock(mutex_);
@@ -24,7 +24,8 @@ public:
         request();
     }
     void request() noexcept {
-        std::stop_source to(std::nostopstate); // what the request resumes may destroy this
+        // A local copy, since the request may resume a coroutine that destroys this relay.
+        std::stop_source to(std::nostopstate);
         {
             const lock_guard lock(mutex_);
             requested_ = true;

@@ -16,8 +16,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
 /// xoshiro256++ (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2021).
-/// Trivially destructible and constant-initialised, so that as a thread_local it costs no guard and may
-/// be used by the destructors of others.
+/// Trivially destructible and constant-initialised, so that as a thread_local it costs no guard, and
+/// destructors of other thread_local objects may use it.
 struct xoshiro256 {
     std::array<std::uint64_t, 4> words{};
     bool seeded = false;
@@ -36,8 +36,8 @@ struct xoshiro256 {
     }
 };
 
-/// One generator per thread, seeded at its first number from the entropy of the process and a count of
-/// threads. A forked child reads entropy of its own. Not for secrets.
+/// Keeps one generator per thread. A generator is seeded at its first number, from the entropy of the process
+/// and a count of threads. A forked child reads entropy of its own. Not for secrets.
 class RESILIENCE_VISIBLE system_random_source final : public random_source {
 public:
     system_random_source() noexcept { at_fork(nullptr, nullptr, &forget_parents_seed); }
@@ -50,7 +50,7 @@ public:
     }
 
 private:
-    /// One step of splitmix64, the seeding that xoshiro's authors recommend.
+    /// A step of splitmix64, the seeding that xoshiro's authors recommend.
     static std::uint64_t split(std::uint64_t& state) noexcept {
         std::uint64_t z = (state += 0x9e3779b97f4a7c15U);
         z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9U;
@@ -66,8 +66,8 @@ private:
         generator.seeded = true;
     }
 
-    /// The device is slow, so it is read once per process. Of threads that come first together each reads
-    /// it, and one wins. Relaxed: the number stands for itself.
+    /// The device is slow, so it is read once per process. Threads that start together may each read it; the
+    /// first to store its number wins. Relaxed: no other data is published with the number.
     static std::uint64_t process_entropy() noexcept {
         std::uint64_t known = entropy_.load(std::memory_order_relaxed);
         if (known != 0) return known;
@@ -76,7 +76,7 @@ private:
     }
 
     static std::uint64_t read_entropy() noexcept {
-        // Where the device fails, the process and where it was loaded still tell processes apart.
+        // If the device fails, the process id and the load address still tell processes apart.
         auto place = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&entropy_));
         place ^= process_id() << 32U;
         std::uint64_t entropy = split(place);

@@ -15,13 +15,13 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
-/// The clocks of the machine. One timer thread, started by the first call_at() whose moment can come;
-/// it is never joined: the process ends with it. A forked child starts its own, and none of the
-/// parent's timers fire there (they belong to threads that the child does not have).
+/// The clocks of the machine, and one timer thread. The first call_at() with a moment that can come starts
+/// the thread. It is never joined and ends with the process. A forked child starts its own. The parent's
+/// timers do not fire in the child, since they belong to threads that the child does not have.
 class RESILIENCE_VISIBLE system_time_source final : public time_source {
 public:
-    // Two ticks: the kernel moves the coarse time in whole ticks, so what is left of a tick at the last update comes on
-    // top of the time since (7.2ms behind was measured with a tick of 4ms).
+    // Two ticks: the kernel advances the coarse time in whole ticks, so at an update it may already lag by
+    // almost one, and the time since the update comes on top (7.2ms behind was measured with a tick of 4ms).
     system_time_source() noexcept : coarse_resolution_(2 * coarse_clock_tick()) {
         at_fork(nullptr, nullptr, &forget_parents_timers);
     }
@@ -29,8 +29,8 @@ public:
     /// std::chrono::steady_clock.
     time_point now() const noexcept override { return steady_now(); }
 
-    /// The kernel's time of the last tick, or now() where there is none. A machine that stalls (a virtual
-    /// one that is not scheduled) can fall further behind than coarse_resolution() for as long as it does.
+    /// The kernel's time of the last tick, or now() on systems that have none. While a machine stalls (a
+    /// virtual one that is not scheduled), this can lag by more than coarse_resolution().
     time_point coarse_now() const noexcept override {
         return coarse_resolution_ != duration{0} ? time_point{read_coarse_clock()} : now();
     }
@@ -116,7 +116,7 @@ private:
     }
 
     const duration coarse_resolution_;
-    // Null until first needed, and again in a forked child.
+    // Null until a timer is first needed, and again in a forked child.
     static inline atomic<timer_queue*> timers_{nullptr};
     // Written only while a forked child has a single thread.
     static inline timer_queue* parents_timers_ = nullptr;

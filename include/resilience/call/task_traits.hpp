@@ -12,23 +12,24 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// How the library works with a task: what a coroutine returns and somebody awaits once. Specialised for
-/// a task type, `p(f)` is a coroutine of that type wherever f returns one. docs/coroutines.md shows one in
-/// thirty lines; `asio.hpp` and `boost_asio.hpp` bring those of their libraries. What it must have:
+/// Tells the library how to work with a task, the return type of a coroutine that is awaited once. If it is
+/// specialised for the type that f returns, `p(f)` is a coroutine of that type. docs/coroutines.md shows a
+/// specialisation in thirty lines; `asio.hpp` and `boost_asio.hpp` bring those of their libraries. Required
+/// members:
 ///
-///     using value_type = T;                      // what awaiting the task gives
+///     using value_type = T;                      // the type that awaiting the task gives
 ///     template <class U> using rebind = ...;     // the same kind of task, giving U; a coroutine's return type
 ///
-///     // To be awaited in such a coroutine; returns at that moment of the clock, and sooner once a stop is
+///     // Awaited in a coroutine of that type. Returns at that moment of the clock, or sooner if a stop is
 ///     // requested or the awaiting coroutine is cancelled (then it may throw as well).
 ///     static auto sleep_until(time_source&, time_point, std::stop_token);
-///     // To be awaited for the task's value. When the limit strikes (limit.strike(...) is true) the task is
-///     // asked to end; it is awaited in any case, so that nothing of it is left behind.
+///     // Awaited for the task's value. When the limit strikes (limit.strike(...) is true) the task is
+///     // asked to end. It is awaited in any case, so that nothing of it is left running.
 ///     static auto race(Task, task_limit&);
 ///
-/// and what it may have:
+/// Optional members:
 ///
-///     // To be awaited for what tells is_cancelled() whether the awaiting coroutine's end was asked for from
+///     // Awaited for a State from which is_cancelled() tells whether the awaiting coroutine was cancelled from
 ///     // outside. Awaiting it must not throw.
 ///     static auto cancellation();
 ///     static bool is_cancelled(const State&);
@@ -41,8 +42,8 @@ struct task_traits;
 template <class T>
 concept task = requires { typename task_traits<T>::value_type; };
 
-/// What may end an attempt that is a task before it ends by itself, and which of them came first.
-/// Thread-safe.
+/// The race of an attempt that is a task against its deadline and its stop token. It records which came
+/// first. Thread-safe.
 class task_limit {
 public:
     enum class end : std::uint8_t { none, finished, deadline, stopped };
@@ -51,7 +52,8 @@ public:
         : clock_(&clock), deadline_(deadline), stop_(std::move(stop)) {}
     task_limit(const task_limit&) = delete;
     task_limit& operator=(const task_limit&) = delete;
-    /// Destroyed before it has ended, with the coroutine around it: whoever watches the attempt's stop token is told.
+    /// If the coroutine around the race is destroyed before the race has ended, the attempt's stop token is
+    /// requested.
     ~task_limit() {
         if (how() == end::none) attempts_stop_.request();
     }
@@ -61,36 +63,37 @@ public:
     time_point deadline() const noexcept { return deadline_; }
     const std::stop_token& stop_token() const noexcept { return stop_; }
 
-    /// The deadline has come, or a stop is requested. True if the task had not finished before: it is to
-    /// be asked to end. The attempt's own ctx.stop_token() is requested here; what that resumes may end the
-    /// race, and this.
+    /// Reports that the deadline has come or a stop is requested. True if the task had not finished
+    /// before; it must then be asked to end. The attempt's own ctx.stop_token() is requested here. That may
+    /// resume a coroutine that ends the race and destroys this object.
     bool strike(end how) noexcept {
         if (!claim(how)) return false;
         attempts_stop_.request();
         return true;
     }
-    /// The task has finished. False if the limit struck before.
+    /// Reports that the task has finished. Returns false if the limit struck before.
     bool finish() noexcept { return claim(end::finished); }
-    /// The coroutine that awaits the task is cancelled, and the task is asked to end for that. What strikes
-    /// from now on asks it once more, and has not come first. For the stop token the same as above.
+    /// Reports that the coroutine that awaits the task is cancelled, and that the task is asked to end for
+    /// that. A later deadline or stop still asks the task to end, but no longer decides the outcome. The
+    /// attempt's stop token is requested here as in strike().
     void cancel() noexcept {
-        // By a race around this one, whose deadline is the same.
+        // The cancellation may come from a race around this one that has the same deadline.
         if (deadline_ != time_point::max() && clock_->now() >= deadline_) return void(strike(end::deadline));
         end none = end::none;
         if (how_.compare_exchange_strong(none, cancelled, std::memory_order_acq_rel,
                                          std::memory_order_acquire))
             attempts_stop_.request();
     }
-    /// Before anything struck, and before the task had finished.
+    /// True if the coroutine was cancelled before the limit struck and before the task finished.
     bool cancelled_first() const noexcept { return (bits_of(seen()) & bits_of(cancelled)) != 0; }
     end how() const noexcept { return without_cancelled(seen()); }
 
-    // What follows is for drivers.
+    // For drivers.
 
     detail::stop_relay& attempts_stop() noexcept { return attempts_stop_; }
 
 private:
-    static constexpr end cancelled{4}; // a bit beside one of the ends
+    static constexpr end cancelled{4}; // a bit of its own, stored together with one of the ends
     static constexpr std::uint8_t bits_of(end how) noexcept { return static_cast<std::uint8_t>(how); }
     static constexpr end without_cancelled(end how) noexcept {
         return end(bits_of(how) & ~bits_of(cancelled));
@@ -100,7 +103,7 @@ private:
         end before = seen();
         while (without_cancelled(before) == end::none) {
             const end after = end(bits_of(before) | bits_of(how));
-            // Release: whoever sees who came first sees what that one did before.
+            // Release: a thread that reads the winner also sees what the winner did before.
             if (how_.compare_exchange_weak(before, after, std::memory_order_acq_rel,
                                            std::memory_order_acquire))
                 return true;
@@ -115,8 +118,9 @@ private:
     detail::atomic<end> how_{end::none}; // none or cancelled, then one of the ends beside it for ever
 };
 
-/// A limit as a stop token, for tasks that end by one. Requested on whatever thread the limit strikes, and
-/// when `cancelled` is: the token of the coroutine that runs the race, if it has one.
+/// Turns a limit into a stop token, for tasks that end by one. The token is requested on the thread where the
+/// limit strikes. It is also requested when `cancelled` is, the stop token of the coroutine that runs the
+/// race.
 class stop_at_limit {
 public:
     explicit stop_at_limit(task_limit& limit, const std::stop_token& cancelled = {})
@@ -139,7 +143,7 @@ private:
         task_limit::end how;
         std::stop_source source;
         void operator()() {
-            call_context::stop_request ask{source}; // kept: a strike may end the race
+            call_context::stop_request ask{source}; // a copy: a strike may end the race
             if (limit->strike(how)) ask();
         }
     };

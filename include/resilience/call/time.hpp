@@ -35,13 +35,13 @@ constexpr duration saturating_sub(time_point to, time_point from) noexcept {
     return duration{difference};
 }
 
-/// Time spent from `from` to `to`; a clock that went backwards counts as no time at all.
+/// The time from `from` to `to`; zero if the clock went backwards.
 constexpr duration elapsed_between(time_point from, time_point to) noexcept {
     return to > from ? saturating_sub(to, from) : duration{0};
 }
 
-/// A call that a time_source will make later. The destructor cancels it: once it has returned, the
-/// function neither runs nor will run (from inside the function itself it returns at once).
+/// A call that a time_source will make later. The destructor cancels it: after the destructor has returned,
+/// the function is not running and will not run. Inside the function itself the destructor returns at once.
 class [[nodiscard]] timer {
 public:
     timer() noexcept = default;
@@ -62,8 +62,8 @@ private:
     std::function<void()> cancel_;
 };
 
-/// Where policies get the time from and sleep. Implement it to inject time; all functions may be
-/// called from any thread at once. `testing::virtual_clock` is one, `system_time()` another.
+/// The clock that policies read and sleep on. Implement it to inject time. Any thread may call any function
+/// at any time. The library has two: `testing::virtual_clock` and `system_time()`.
 class time_source {
 public:
     time_source() = default;
@@ -83,8 +83,8 @@ public:
     /// Calls `f` once, at that moment or soon after, on any thread, with no lock held.
     /// `f` must be quick and must not throw.
     virtual timer call_at(time_point at, std::function<void()> f) = 0;
-    /// Whether now() is std::chrono::steady_clock's, so that a thread may wait on a condition variable
-    /// until one of its moments. Otherwise call_at() ends such waits, which costs a hand-over more.
+    /// True if now() is std::chrono::steady_clock's, so that a condition variable can wait until one of its
+    /// moments. Otherwise call_at() ends such waits, which costs one more hand-over between threads.
     virtual bool is_steady_clock() const noexcept { return false; }
 };
 

@@ -10,7 +10,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// What an outcome says about the health of the thing that was called.
+/// An outcome's statement about the health of the thing that was called.
 enum class verdict : std::uint8_t {
     success,
     failure,
@@ -36,15 +36,15 @@ RESILIENCE_INLINE verdict default_verdict(const std::error_code& code, std::opti
         }
         if (is_cancellation(code)) return verdict::ignored;
     }
-    // A carrier may stand for a transport error too: it then says 0 (or less).
+    // A carrier may stand for a transport error too: its status is then 0 or less.
     return status && *status > 0 ? http_verdict(status) : verdict::failure;
 }
 
 } // namespace detail
 
-/// What a failure says about health unless a predicate of the user's decides. Local rejections,
-/// cancellation and std::bad_alloc say nothing; a time-out is a failure; an HTTP status speaks for
-/// itself; anything else is a failure. Breakers record and retries retry what is judged `failure`.
+/// The verdict on a failure unless a predicate of the user's decides. Local rejections, cancellation and
+/// std::bad_alloc are ignored. A time-out is a failure. An HTTP status is judged by http_verdict(). Anything
+/// else is a failure. Breakers record failures, and retries retry them.
 inline verdict default_verdict(const failure& f) noexcept {
     const verdict judged = detail::default_verdict(f.code(), f.http_status());
     return judged == verdict::failure && f.exception_is<std::bad_alloc>() ? verdict::ignored : judged;

@@ -1,212 +1,285 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/circuit_breaker/circuit.hpp>
 #include <resilience/circuit_breaker/config.hpp>
-#include <resilience/circuit_breaker/journal.hpp>
-#include <resilience/detail/striped_buckets.hpp>
-#include <resilience/detail/striped_counters.hpp>
+#include <resilience/circuit_breaker/events.hpp>
+#include <resilience/circuit_breaker/moment.hpp>
+#include <resilience/circuit_breaker/published_state.hpp>
+#include <resilience/circuit_breaker/verdicts.hpp>
+#include <resilience/detail/config_cell.hpp>
 #include <resilience/policy.hpp>
 
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// The word that the closed path reads. From the low end: the state, flags, the version of the config,
-/// the generation.
-struct breaker_word {
-    static constexpr std::uint64_t state_mask = 0x07; // circuit_state; closed is 0
-    static constexpr std::uint64_t counted = 0x08;    // successes enter a count window
-    static constexpr std::uint64_t by_time = 0x10;    // successes enter a time window
-    static constexpr std::uint64_t waiting = 0x20;    // the next success may trip: take the mutex
-    static constexpr std::uint64_t timed = 0x40;      // calls are timed, to find the slow ones
-    static constexpr std::uint64_t examined = 0x80;   // a predicate looks at values: take the full path
-    static constexpr unsigned version_shift = 8;
-    static constexpr unsigned generation_shift = 24;
-
-    /// A success that sees none of these leaves a count and nothing else.
-    static constexpr std::uint64_t busy = state_mask | counted | by_time | waiting | timed;
-
-    static constexpr std::uint64_t generation(std::uint64_t w) noexcept { return w >> generation_shift; }
-    static constexpr std::uint16_t version(std::uint64_t w) noexcept {
-        return static_cast<std::uint16_t>(w >> version_shift);
-    }
-};
-
-/// What an admitted attempt carries to its settlement.
-struct breaker_permit {
-    std::uint64_t word = 0;
-    time_point start{};                       // if timed
-    time_point lease_end = time_point::max(); // of a probe
-};
-
-/// What an admitted attempt's result means for the circuit.
-struct breaker_judgement {
-    verdict what;
-    std::optional<duration> break_for;       // of a failure: trips at once, for that long
-    circuit_breaker_stats::error_text texts; // of a failure
-};
-
-/// The shared state of a circuit breaker: lock, clock and notification around the pure machine and its
-/// rules. Successes while closed are settled by stripes alone; all else takes the mutex.
+/// The shared state of a circuit breaker: lock, clock and notification around the pure circuit. Successes while closed
+/// are counted without the lock; all else is settled under it. Functions whose names end in _locked are called with
+/// mutex_ held.
 class breaker_core final : public registered, public std::enable_shared_from_this<breaker_core> {
 public:
-    static constexpr std::string_view policy_kind = "circuit_breaker";
+    // As every policy's core: kind, config, statistics.
+
+    static constexpr std::string_view policy_kind = circuit_events::policy_kind;
 
     breaker_core(circuit_breaker_config config, std::shared_ptr<environment> env)
-        : registered(config.name, std::move(env)), tick_(env_->clock().coarse_resolution()),
-          label_(config.name), rules_(rules_of(config)), journal_(env_->clock().wall_now()),
-          config_(std::move(config)) {
-        prepare_counts();
-        close_positions();
-        publish();
+        : registered(config.name, std::move(env)), flags_(flags_of(config)),
+          tick_(env_->clock().coarse_resolution()), label_(config.name), config_(std::move(config)),
+          events_(name(), *env_, config_), circuit_(config_.get(), events_, env_->clock().wall_now()) {
+        publish_locked();
     }
 
     std::string_view kind() const noexcept override { return policy_kind; }
-    policy_snapshot snapshot() const override;
-    std::optional<circuit_breaker_stats> circuit() const override { return stats(); }
-    circuit_breaker_stats stats() const;
     const config_cell<circuit_breaker_config>& config() const noexcept { return config_; }
+    void update(circuit_breaker_config config);
+    circuit_breaker_stats stats() const;
+    std::optional<circuit_breaker_stats> circuit() const override { return stats(); }
+    policy_snapshot snapshot() const override;
 
-    /// Acquire: whoever sees a generation sees the windows as they were cleared for it.
-    std::uint64_t word() const noexcept { return word_.load(std::memory_order_acquire); }
-    circuit_state state() const noexcept {
-        return static_cast<circuit_state>(word() & breaker_word::state_mask);
-    }
+    // Calls.
+
+    published_state published() const noexcept { return published_.get(); }
+    circuit_state state() const noexcept { return published().state(); }
     RESILIENCE_COLD time_point now() const noexcept { return env_->clock().now(); }
 
     /// A permit, or why not.
     bool admit(breaker_permit& permit, rejection& why, time_point deadline);
-    /// Refuses where the word, and the coarse clock, are enough to be sure that the circuit stays open.
+    /// Refuses where published state and coarse clock are enough to be sure that the circuit stays open.
     RESILIENCE_INLINE bool surely_open(rejection& why) noexcept {
-        const auto seen = static_cast<circuit_state>(word() & breaker_word::state_mask);
-        if (seen == circuit_state::forced_open) {
-            why = {.code = errc::circuit_open, .policy = label_, .reason = "is forced open"};
-            counts_.add(rejected);
-            return true;
-        }
-        if (seen != circuit_state::open) return false;
-        const time_point coarse = env_->clock().coarse_now();
-        const time_point reopens{duration{reopens_at_.load(std::memory_order_relaxed)}};
-        const duration left = saturating_sub(reopens, coarse);
-        if (left <= tick_) return false; // the exact clock has to decide
-        why = {.code = errc::circuit_open, .policy = label_, .retry_after = left};
-        counts_.add(rejected);
+        if (!published_.surely_open(env_->clock(), tick_, why)) return false;
+        why.policy = label_;
+        circuit_.successes().take_rejected();
         return true;
     }
-    void tell_rejected(const rejection& why, std::string_view operation);
-
-    // Not noexcept, like all that may tell listeners: a thread may end inside of one.
-    RESILIENCE_INLINE void succeed(std::uint64_t permitted, time_point start) {
-        // Relaxed: a late success is told by the generation alone, and nothing else hangs on it.
-        const std::uint64_t word = word_.load(std::memory_order_relaxed);
-        if (word == permitted && (word & breaker_word::busy) == 0) [[likely]]
-            counts_.add(success_in(breaker_word::generation(word)));
-        else succeed_with_care({permitted, start});
+    void publish_rejected(const rejection& why, std::string_view operation) const {
+        events_.publish_rejected(why, operation, state());
     }
-    void succeed(const breaker_permit& permit) { succeed_with_care(permit); }
-    /// What the result means for the circuit. Runs code of the user's: the permit is still to be settled.
-    breaker_judgement judge(const breaker_permit& permit, const attempt_result& result);
-    /// A failure, whatever the predicates would say of it.
-    breaker_judgement condemn(const breaker_permit& permit, const failure* why);
-    /// The moment before which nothing is admitted, if a failure left or found the circuit open; else min().
-    time_point settle(const breaker_permit& permit, breaker_judgement j);
-    void ignore(const breaker_permit& permit);
 
-    void command(breaker_state next, std::string_view reason);
-    void update(circuit_breaker_config config);
+    /// A success leaves a count, unless the circuit has moved on since it was admitted or keeps a window.
+    RESILIENCE_INLINE void succeed(published_state admitted, time_point start) noexcept {
+        const published_state seen = published_.peek();
+        if (seen == admitted && seen.needs_count_only()) [[likely]]
+            circuit_.successes().take(seen.generation());
+        else success_slow_path({admitted, start});
+    }
+    void succeed(const breaker_permit& permit) noexcept { success_slow_path(permit); }
+    /// The meaning of a result, by the config that the call began under. Runs code of the user's: the permit is still
+    /// to be settled.
+    breaker_judgement judge(const breaker_permit& permit, const attempt_result& result) {
+        return counted(detail::judge(result, config_of(permit)));
+    }
+    breaker_judgement judge_as_failure(const breaker_permit& permit, const failure* why) {
+        return counted(detail::judge_as_failure(why, config_of(permit)));
+    }
+    /// The moment before which nothing is admitted, if a failure left or found the circuit open; else min().
+    time_point settle(const breaker_permit& permit, breaker_judgement j) noexcept;
+    void ignore(const breaker_permit& permit) noexcept;
+
+    // Commands.
+
+    void command(breaker_state next, std::string_view reason) {
+        locked([&](const moment& at) { circuit_.command(next, reason, at); });
+    }
+    void open_for(duration d, std::string_view reason) {
+        locked([&](const moment& at) {
+            circuit_.command(open_state{saturating_add(at.now, d), 1}, reason, at);
+        });
+    }
 
 private:
-    // Successes are counted by generation modulo four: one that was found to be in time, and is added only when
-    // the circuit is in another epoch already, must not break that one's row of failures.
-    static constexpr std::size_t success_counters = 4;
-    enum counter : std::size_t { late_success = success_counters, ignored, rejected, counters };
-    static constexpr std::size_t success_in(std::uint64_t generation) noexcept {
-        return generation % success_counters;
+    moment read_moment() const noexcept {
+        const bool has_jitter = config_.get().recovery_backoff.has_value();
+        return {now(), env_->clock().wall_now(), has_jitter ? env_->random().uniform() : 0.0};
     }
-
-    static constexpr unsigned position_bits = 48;
-    static constexpr std::uint64_t position_mask = (std::uint64_t{1} << position_bits) - 1;
-    /// What position_ says above the position: the generation, and below it whether successes are waited for.
-    static constexpr std::uint64_t position_epoch(std::uint64_t generation, bool waits) noexcept {
-        return (generation << (position_bits + 1)) | (std::uint64_t{waits ? 1U : 0U} << position_bits);
-    }
-
-    bool is_current(const breaker_permit& permit) const noexcept { // with mutex_
-        return breaker_word::generation(permit.word) == machine_.generation();
-    }
-    double draw() const noexcept { return config_.get().recovery_backoff ? env_->random().uniform() : 0.0; }
-    std::uint64_t next_position() const noexcept {
-        return position_.load(std::memory_order_relaxed) & position_mask;
-    }
-    std::uint64_t successes_in_epoch() const noexcept { // with mutex_
-        return counts_.sum(success_in(machine_.generation()));
-    }
-
-    const circuit_breaker_config& config_of(const breaker_permit& permit) const noexcept;
-    void succeed_with_care(const breaker_permit& permit);
-    bool count_in_window(const breaker_permit& permit) noexcept;
-    bool count_in_time(const breaker_permit& permit) noexcept;
-    void record_success(const breaker_permit& permit, bool slow, time_point now, wall_time wall);
-    void take_success(const breaker_permit& permit, bool slow, time_point now, wall_time wall,
-                      double uniform);
-    time_point record_failure(const breaker_permit& permit, breaker_judgement j);
-    time_point take_failure(const breaker_permit& permit, bool slow, breaker_judgement j, time_point now,
-                            wall_time wall, double uniform);
-    void count_failure(const breaker_permit& permit, bool slow, std::optional<duration> break_for,
-                       time_point now, wall_time wall, double uniform);
-    void expire_leases(time_point now, wall_time wall, double uniform);
-    static verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c);
-    tally rates(time_point now) const;
-    void judge_rules(time_point now, wall_time wall, std::optional<duration> break_for, double uniform);
-    void moved(const std::optional<transition>& change, time_point now, wall_time wall,
-               std::string_view reason);
-    event event_of(const transition& change, std::uint64_t successes, time_point now, wall_time wall,
-                   std::string_view reason) const;
-    void keep_striped_successes(const breaker_rules_config& next, time_point now);
-    void prepare_counts();
-    std::uint64_t close_positions() noexcept;
-    bool wait_for_calls(bool waits) noexcept;
-    void publish() noexcept;
-    /// Without the mutex. A listener may drop the last handle: the core stays until all is told.
-    void deliver() {
+    /// Runs `work(moment)` under the mutex and publishes the state that it left; then delivers the events that it put
+    /// in. A listener may drop the last handle: the core stays until all are delivered.
+    template <class Work>
+    void locked(Work&& work) {
+        const moment at = read_moment();
+        bool has_news = false;
+        {
+            const lock_guard lock(mutex_);
+            const publication_guard at_end{*this};
+            work(at);
+            has_news = events_.are_waiting_locked();
+        }
+        if (!has_news) return;
         const auto keep = shared_from_this();
-        journal_.deliver(mutex_, *env_, config_);
+        events_.deliver(mutex_);
+    }
+    /// Publishes also if `work` found no memory: what it did before has happened.
+    struct publication_guard {
+        breaker_core& core;
+        ~publication_guard() { core.publish_locked(); }
+    };
+    published_state encode_locked() const noexcept {
+        return {circuit_.state(), flags_ | flags_of(circuit_.fill()), config_.version(),
+                circuit_.generation()};
+    }
+    void publish_locked() noexcept {
+        const published_state next = encode_locked();
+        if (next != published_.peek()) published_.publish_locked(next, circuit_.opens_until());
     }
 
-    // Invariant: describes machine_ and config_ as of the last publish(), which alone writes it, under
-    // mutex_ and with release.
-    alignas(64) atomic<std::uint64_t> word_{0};
-    // Invariant: the moment of the next probe, in monotonic nanoseconds, of the last epoch that was open.
-    // Written before word_ by the writer of word_ whenever that will say open, and never else; relaxed: who
-    // sees word_ open sees the moment of that epoch or of a later one that was open.
-    atomic<std::int64_t> reopens_at_{0};
-    const duration tick_; // of the coarse clock
-    const detail::name label_;
-    // Invariant: position_epoch() of what the count window belongs to, and the next position in the sequence
-    // of results. Without mutex_ a position is only taken in an epoch that is one's own and does not wait; so
-    // close_positions(), a modification too, tells exactly who came before it. Relaxed: the window itself is
-    // read under mutex_.
-    alignas(64) atomic<std::uint64_t> position_{0};
-    striped_counters<counters> counts_;
-    std::unique_ptr<striped_buckets<time_buckets::bucket_count>>
-        stripes_; // of a time window; set before it is published, then kept
+    const circuit_breaker_config& config_of(const breaker_permit& permit) const noexcept {
+        const std::uint16_t version = permit.admitted.config_version();
+        if (const auto* const in_force = config_.get_if(version)) return *in_force;
+        const lock_guard lock(mutex_);
+        return config_.of_version(version);
+    }
+    breaker_judgement counted(breaker_judgement j) noexcept {
+        if (j.predicate_threw) predicate_errors_.fetch_add(1, std::memory_order_relaxed);
+        return j;
+    }
+    void success_slow_path(const breaker_permit& permit) noexcept;
+    bool success_unlocked(const breaker_permit& permit) noexcept;
+    void success_under_mutex(const breaker_permit& permit) noexcept;
+    time_point record_failure(const breaker_permit& permit, breaker_judgement j) noexcept;
 
     mutable mutex mutex_;
-    breaker_machine machine_;     // guarded by mutex_, like all that follow
-    mutable breaker_rules rules_; // reading moves it to the current bucket
-    breaker_journal journal_;
-    std::uint64_t failures_ = 0;
-    std::uint64_t late_results_ = 0;
-    std::uint64_t slow_ = 0;
-    std::unique_ptr<circuit_breaker_stats::latency_counts> latencies_; // from the first slow_call_duration on
-    std::uint64_t tripping_count_ = 0;                                 // the failures that tripped it
-    std::uint64_t successes_before_ = 0; // successes_in_epoch() when the epoch began
-    bool waits_for_calls_ = false;
-    atomic<std::uint64_t> predicate_errors_{0};  // only ever added to; relaxed: a count orders nothing
+    std::uint64_t flags_;                       // of config_; guarded by mutex_
+    atomic<std::uint64_t> predicate_errors_{0}; // only ever added to; relaxed: a count orders nothing
+    // Closed calls read the line that begins here, and write none of it.
+    alignas(64) state_publisher published_; // written under mutex_
+    const duration tick_;                   // of the coarse clock
+    const detail::name label_;
     config_cell<circuit_breaker_config> config_; // replaced under mutex_
+    circuit_events events_;                      // guarded by mutex_, but for delivery
+    mutable detail::circuit circuit_; // guarded by mutex_, but for successes(); reading moves its window
 };
+
+RESILIENCE_COLD inline bool breaker_core::admit(breaker_permit& permit, rejection& why, time_point deadline) {
+    permit.admitted = published();
+    if (permit.admitted.admits_all()) {
+        if (permit.admitted.has(published_state::timed)) permit.start = now();
+        return true;
+    }
+    if (surely_open(why)) return false;
+    bool is_admitted = false;
+    locked([&](const moment& at) {
+        const auto given = circuit_.admit(at, deadline);
+        is_admitted = given.how != admission_kind::refused;
+        if (is_admitted) {
+            permit = {encode_locked(), at.now, given.lease_end};
+        } else {
+            why = {.code = errc::circuit_open,
+                   .policy = label_,
+                   .retry_after = given.retry_after,
+                   .reason = reason_to_refuse(circuit_.state())};
+            circuit_.successes().take_rejected();
+        }
+    });
+    return is_admitted;
+}
+
+/// True if a success could be settled by counting it.
+RESILIENCE_INLINE bool breaker_core::success_unlocked(const breaker_permit& permit) noexcept {
+    const published_state seen = published();
+    success_counts& successes = circuit_.successes();
+    const std::uint64_t generation = permit.admitted.generation();
+    if (seen.generation() != generation) return false;
+    const bool is_disabled = seen.state() == circuit_state::disabled; // only totals are kept
+    if (!is_disabled) {
+        if (seen.needs_mutex() || permit.admitted.needs_mutex()) return false;
+        if (seen.has(published_state::counts_results)) return successes.take_position(generation);
+        if (seen.has(published_state::counts_by_time))
+            return successes.take_bucket(generation, env_->clock().coarse_now());
+    }
+    successes.take(generation);
+    return true;
+}
+RESILIENCE_NOINLINE inline void breaker_core::success_under_mutex(const breaker_permit& permit) noexcept {
+    const auto& c = config_of(permit);
+    locked([&](const moment& at) { circuit_.succeed(permit, timing_of(permit, c, at.now), at); });
+}
+/// Out of line, though not cold: where windows are kept, every success comes here.
+RESILIENCE_NOINLINE inline void breaker_core::success_slow_path(const breaker_permit& permit) noexcept {
+    if (!success_unlocked(permit)) success_under_mutex(permit);
+}
+
+RESILIENCE_COLD inline time_point breaker_core::settle(const breaker_permit& permit,
+                                                       breaker_judgement j) noexcept {
+    switch (j.what) {
+    case verdict::success: success_slow_path(permit); break;
+    case verdict::ignored: ignore(permit); break;
+    case verdict::failure: return record_failure(permit, std::move(j));
+    }
+    return time_point::min();
+}
+RESILIENCE_COLD inline time_point breaker_core::record_failure(const breaker_permit& permit,
+                                                               breaker_judgement j) noexcept {
+    const auto& c = config_of(permit);
+    time_point not_before = time_point::min();
+    locked([&](const moment& at) {
+        circuit_.fail(permit, timing_of(permit, c, at.now), std::move(j), at);
+        if (circuit_.state() == circuit_state::open) not_before = circuit_.opens_until();
+    });
+    return not_before;
+}
+RESILIENCE_COLD inline void breaker_core::ignore(const breaker_permit& permit) noexcept {
+    circuit_.successes().take_ignored();
+    const published_state seen = published(); // if the call is a probe, its admission is seen here
+    if (seen.state() != circuit_state::half_open && seen.generation() == permit.admitted.generation())
+        return; // no place to give back
+    locked([&](const moment& at) { circuit_.ignore(permit, at); });
+}
+
+RESILIENCE_COLD inline void breaker_core::update(circuit_breaker_config config) {
+    require_valid(validate(config));
+    if (config.name != name()) {
+        raise(std::invalid_argument("circuit_breaker_config.name is '" + config.name +
+                                    "'; the name of a circuit is fixed: '" + name() + "'"));
+    }
+    locked([&](const moment& at) {
+        config_.replace(std::move(config));
+        circuit_.update(config_.get(), at);
+        flags_ = flags_of(config_.get());
+    });
+    tell_updated();
+}
+
+inline circuit_breaker_stats breaker_core::stats() const {
+    const time_point at = now();
+    circuit_breaker_stats s;
+    s.name = name();
+    s.ignored = circuit_.successes().ignored();
+    s.rejected = circuit_.successes().rejected();
+    s.predicate_errors = predicate_errors_.load(std::memory_order_relaxed);
+    const lock_guard lock(mutex_);
+    circuit_.describe(s, at);
+    s.calls = s.successes + s.failures + s.ignored;
+    return s;
+}
+
+inline policy_snapshot breaker_core::snapshot() const {
+    circuit_breaker_stats s = stats();
+    policy_snapshot p{std::string(policy_kind),
+                      s.name,
+                      {{"state", std::string(to_string(s.state))},
+                       {"failure_count", s.failure_count},
+                       {"failure_threshold", std::uint64_t{s.failure_threshold}},
+                       {"success_count", s.success_count},
+                       {"success_threshold", std::uint64_t{s.success_threshold}},
+                       {"generation", s.generation},
+                       {"failure_rate", s.failure_rate},
+                       {"slow_call_rate", s.slow_call_rate},
+                       {"calls", s.calls},
+                       {"successes", s.successes},
+                       {"failures", s.failures},
+                       {"ignored", s.ignored},
+                       {"rejected", s.rejected},
+                       {"late_results", s.late_results},
+                       {"slow", s.slow},
+                       {"trips", s.trips},
+                       {"predicate_errors", s.predicate_errors}}};
+    p.circuit = std::move(s);
+    return p;
+}
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

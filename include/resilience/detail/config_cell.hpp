@@ -9,8 +9,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// The config in force, replaced as a whole. Calls in flight go on under the one they began with, so
-/// that replaced ones are kept until the policy ends: an update costs memory, a call costs one load.
+/// The config in force, replaced as a whole. A call in flight keeps the config it began with, so replaced
+/// configs are kept until the policy ends: an update costs memory, a call costs one load.
 template <class Config>
 class config_cell {
 public:
@@ -20,14 +20,16 @@ public:
     }
     config_cell(const config_cell&) = delete;
     config_cell& operator=(const config_cell&) = delete;
-    /// One by one: the list may be longer than a stack is deep.
+    /// Destroys the list entry by entry: recursion over a long list could exhaust the stack.
     ~config_cell() {
         while (newest_ != nullptr) newest_ = std::move(newest_->older);
     }
 
-    /// Acquire: pairs with the release in replace(), so that the fields are seen as they were written.
+    /// The config in force. Acquire: pairs with the release in replace(), so that the fields are seen as they
+    /// were written.
     const Config& get() const noexcept { return current_.load(std::memory_order_acquire)->config; }
-    /// The same, if it is of that version; else null. One look, so that it cannot be replaced in between.
+    /// The config in force if it has that version, else null. Loads once, so that no replacement can come
+    /// between the comparison and the result.
     const Config* get_if(std::uint16_t version) const noexcept {
         const entry* const now = current_.load(std::memory_order_acquire);
         return now->version == version ? &now->config : nullptr;
@@ -35,7 +37,7 @@ public:
     /// Counts the replacements; wraps.
     std::uint16_t version() const noexcept { return current_.load(std::memory_order_acquire)->version; }
 
-    // Callers of these two hold a lock of their own against each other.
+    // Callers of the next two functions exclude each other by a lock of their own.
 
     void replace(Config config) {
         const std::uint16_t version =
@@ -43,14 +45,15 @@ public:
         newest_ = std::make_unique<entry>(entry{std::move(config), version, std::move(newest_)});
         current_.store(newest_.get(), std::memory_order_release);
     }
-    /// The config of a version that was in force; the youngest if the number has come round.
+    /// The config of a version that was in force. If the number has wrapped and several have it, the newest
+    /// of them.
     const Config& of_version(std::uint16_t version) const noexcept {
         const entry* found = newest_.get();
         while (found->version != version && found->older != nullptr) found = found->older.get();
         return found->config;
     }
 
-    /// The first one. Needs no lock.
+    /// The config that the policy was made with. Needs no lock.
     const Config& declared() const noexcept { return *declared_; }
 
 private:
@@ -60,10 +63,11 @@ private:
         std::unique_ptr<entry> older;
     };
 
-    // Invariant: points to newest_, or to one that it has been; none is destroyed before the cell is.
+    // Invariant: points to the newest entry or to an older one. No entry is destroyed before the cell.
     atomic<const entry*> current_{nullptr};
-    std::unique_ptr<entry> newest_;    // a list: a container would cost the compiler more than all the rest
-    const Config* declared_ = nullptr; // set once, before anybody else knows the cell
+    // A list by hand: including a container would cost more compile time than the rest of this header.
+    std::unique_ptr<entry> newest_;
+    const Config* declared_ = nullptr; // set in the constructor, before other threads can see the cell
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -12,7 +12,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// The parts of `12.5`: digits, and after a point at least one more. Signs and exponents are no decimals.
+/// The parts of a decimal such as `12.5`: digits, and if there is a point, at least one digit after it. Signs
+/// and exponents are not allowed.
 struct decimal_text {
     std::string_view whole;
     std::string_view fraction;
@@ -28,8 +29,9 @@ constexpr bool split_decimal(std::string_view text, decimal_text& parts) noexcep
            parts.fraction.find_first_not_of(digits) == std::string_view::npos;
 }
 
-/// Reads a decimal and divides it by 10^shift. At most 15 digits, so that both it and the power of ten
-/// are exact doubles and one division rounds to the double that the same text in a program means. No locale.
+/// Reads a decimal and divides it by 10^shift. It may have at most 15 digits: then the digits and the power
+/// of ten are exact doubles, and a single division gives the double that the same text means in a program.
+/// Independent of the locale.
 constexpr bool parse_decimal(std::string_view text, unsigned shift, double& value) noexcept {
     decimal_text parts;
     if (!split_decimal(text, parts) || parts.whole.size() + parts.fraction.size() > 15) return false;
@@ -57,8 +59,8 @@ constexpr bool parse_whole(std::string_view text, Number& value) noexcept {
     return true;
 }
 
-/// Reads `500ms` or `1.5s`; a number without a unit is refused, and so is what does not fit. Exact;
-/// what is smaller than a nanosecond is cut off.
+/// Reads `500ms` or `1.5s`. A number without a unit is refused, as is a duration that does not fit. The
+/// result is exact, cut off below a nanosecond.
 constexpr bool parse_duration(std::string_view text, std::chrono::nanoseconds& value) noexcept {
     using rep = std::chrono::nanoseconds::rep;
     constexpr std::array<std::pair<std::string_view, rep>, 6> units{{{"ns", 1},

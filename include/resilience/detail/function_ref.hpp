@@ -7,7 +7,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// A callable that somebody else keeps, in two words: for functions that must not be compiled once for each callable.
+/// A reference to a callable, two pointers large, for functions that must not be compiled once for each
+/// callable. The callable must outlive it.
 template <class Signature>
 class function_ref;
 template <class R, class... A>

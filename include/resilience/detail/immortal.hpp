@@ -8,8 +8,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// For local statics: an object that is never destroyed, and so usable in static destructors. It lies in place
-/// rather than on the heap, so that first use asks for no memory.
+/// An object that is never destroyed, for local statics that static destructors may use. It is stored in
+/// place rather than on the heap, so that its first use does not allocate.
 template <class T>
 class RESILIENCE_VISIBLE immortal {
 public:

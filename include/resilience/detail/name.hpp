@@ -15,7 +15,7 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// A policy's name, interned once: copying it copies a pointer, so that a rejection allocates nothing.
 /// The characters live as long as the process (a failure may outlive its policy and its registry);
-/// equal names share them. Hence: names are for things that are few, never for a user or a URL.
+/// equal names share them. Use names for few things, never for a user or a URL.
 class name {
 public:
     name() noexcept = default;
@@ -28,10 +28,10 @@ private:
     struct pool {
         detail::mutex mutex;
         std::vector<const std::string*> table{
-            std::vector<const std::string*>(64)}; // guarded by mutex, as is what follows
+            std::vector<const std::string*>(64)}; // guarded by mutex, as is count
         std::size_t count = 0;
 
-        /// The place of the name, or the free one where it belongs.
+        /// The slot of the name, or the free slot where it belongs.
         static const std::string*& place(std::vector<const std::string*>& in,
                                          std::string_view text) noexcept {
             std::size_t at = std::hash<std::string_view>{}(text) & (in.size() - 1);

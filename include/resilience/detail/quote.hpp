@@ -11,8 +11,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// The character that a text begins with. `length` 0: it begins with no well-formed UTF-8 (overlong
-/// forms, surrogates and what is beyond U+10FFFF included).
+/// The first character of a text. A `length` of 0 means that the text does not begin with well-formed UTF-8;
+/// overlong forms, surrogates and codes beyond U+10FFFF are not well-formed.
 struct utf8_character {
     std::uint32_t code = 0;
     std::size_t length = 0;
@@ -37,10 +37,10 @@ constexpr utf8_character first_character(std::string_view text) noexcept {
     return {code, length};
 }
 
-/// What must be escaped besides the quotes and the backslash.
+/// The characters that are escaped besides the quotes and the backslash.
 enum class escaping {
-    json, ///< what RFC 8259 demands: the controls below U+0020
-    line, ///< also what can break, overwrite or reorder a line on a terminal: DEL, C1, separators, bidi controls
+    json, ///< as RFC 8259 demands: the controls below U+0020
+    line, ///< also all that can break, overwrite or reorder a line on a terminal: DEL, C1, separators, bidi controls
 };
 
 constexpr bool must_escape(std::uint32_t code, escaping how) noexcept {
@@ -50,8 +50,8 @@ constexpr bool must_escape(std::uint32_t code, escaping how) noexcept {
            (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
 }
 
-/// Appends `text` as it may stand between two `quote`s, with the escapes of JSON. Each byte that belongs
-/// to no well-formed UTF-8 becomes U+FFFD, so that the result is always valid.
+/// Appends `text`, escaped as in JSON, so that it can stand between two `quote`s. Each byte that belongs to
+/// no well-formed UTF-8 becomes U+FFFD, so that the result is always valid.
 inline void append_escaped(std::string& out, std::string_view text, char quote, escaping how) {
     constexpr std::string_view digits = "0123456789abcdef";
     const auto special = [&](char c) {
@@ -59,7 +59,7 @@ inline void append_escaped(std::string& out, std::string_view text, char quote, 
         return byte < 0x20 || byte >= 0x7F || c == quote || c == '\\';
     };
     for (;;) {
-        // As many characters at once as need nothing: most texts, as a whole.
+        // Copies the longest run of plain characters at once: most texts are one such run.
         const auto plain = static_cast<std::size_t>(std::ranges::find_if(text, special) - text.begin());
         out += text.substr(0, plain);
         text.remove_prefix(plain);

@@ -10,8 +10,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// An error's text as it may be shown: what `redact` makes of it. Runs code of the user's; if that throws, no text is
-/// better than one that was to be hidden.
+/// An error's text as `redact`, a function of the user's, lets it be shown. If `redact` throws, the text is
+/// withheld: showing nothing is better than showing a secret.
 inline std::string redacted(const std::function<std::string(std::string_view)>& redact, std::string text) {
     if (!redact || text.empty()) return text;
     std::string shown;

@@ -6,9 +6,9 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Runs code of the user's whose trouble is not the call's (a predicate, a listener): true if it returned,
-/// false if it threw. The unwinding of a thread that ends inside it (pthread_exit, cancellation) goes
-/// through: swallowed, it would end the program.
+/// Runs code of the user's that must not fail the call (a predicate, a listener). True if it returned, false
+/// if it threw. The forced unwinding of a thread that ends inside it (pthread_exit, cancellation) is
+/// rethrown, since swallowing it would end the program.
 template <class F>
 bool returned(F&& f) {
 #if RESILIENCE_EXCEPTIONS

@@ -24,36 +24,36 @@ public:
         if (mine.owner != owners_) [[unlikely]]
             return add_shared(shared_[mine.index % shared_stripes], now, generation);
         stripe& s = stripes_[mine.index];
-        if (now >= s.end || s.era != era_.load(std::memory_order_relaxed)) return false;
+        if (now >= s.end || s.numbering != numbering_.load(std::memory_order_relaxed)) return false;
         bump(s);
         return true;
     }
-    /// This thread, or all that share its stripe, count in bucket `epoch`, which lasts until `end`, from now on; and
-    /// one success. Under the owner's lock, in that generation.
-    void enter(std::uint32_t epoch, std::int64_t end, std::uint64_t generation) noexcept {
+    /// From now on this thread, or all threads that share its stripe, count in bucket `number`, which lasts until
+    /// `end`. Counts one success there. Under the owner's lock, in that generation.
+    void enter(std::uint32_t number, std::int64_t end, std::uint64_t generation) noexcept {
         const thread_stripe mine = this_threads_stripe;
         if (mine.owner != owners_)
-            return enter_shared(shared_[mine.index % shared_stripes], epoch, end, generation);
+            return enter_shared(shared_[mine.index % shared_stripes], number, end, generation);
         stripe& s = stripes_[mine.index];
-        s.era = era_.load(std::memory_order_relaxed);
-        s.epoch = epoch;
+        s.numbering = numbering_.load(std::memory_order_relaxed);
+        s.number = number;
         s.end = end;
         bump(s);
     }
-    /// All threads ask for their bucket again. Under the owner's lock.
+    /// Buckets are numbered anew: every thread has to enter one again. Under the owner's lock.
     void renumber() noexcept {
-        era_.store(era_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        numbering_.store(numbering_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         for (shared_stripe& s : shared_) s.end.store(INT64_MIN, std::memory_order_relaxed);
     }
 
-    /// Successes in the Buckets buckets that end with `epoch`, none of before `first`. Epochs may wrap.
-    std::uint64_t sum(std::uint32_t first, std::uint32_t epoch) const noexcept {
+    /// Successes in the Buckets buckets that end with `last`, none of before `first`. Numbers may wrap.
+    std::uint64_t sum(std::uint32_t first, std::uint32_t last) const noexcept {
         std::uint64_t total = 0;
         const auto add_up = [&](const buckets& of_one) {
             for (const auto& bucket : of_one) {
                 const std::uint64_t word = bucket.load(std::memory_order_relaxed);
                 const std::uint32_t number = upper(word);
-                if (epoch - number < Buckets && epoch - number <= epoch - first) total += word & count_mask;
+                if (last - number < Buckets && last - number <= last - first) total += word & count_mask;
             }
         };
         for (const auto& s : stripes_) add_up(s.counts);
@@ -63,7 +63,7 @@ public:
 
 private:
     static constexpr std::size_t kept =
-        std::bit_ceil(Buckets); // so that they go on in order when epochs wrap
+        std::bit_ceil(Buckets); // so that they go on in order when numbers wrap
     static constexpr std::uint64_t count_mask = 0xFFFF'FFFF;
 
     // Invariant: number in the upper half, count in the lower. Relaxed: a count orders nothing, and each word is
@@ -72,17 +72,17 @@ private:
 
     struct alignas(64) stripe {
         std::int64_t end = INT64_MIN; // of the bucket that the owning thread counts in; its own
-        std::uint64_t era = 0;        // its own
-        std::uint32_t epoch = 0;      // its own
+        std::uint64_t numbering = 0;  // its own; of `number`
+        std::uint32_t number = 0;     // its own; of the bucket
         buckets counts{};             // written by the owning thread only
     };
     struct alignas(64) shared_stripe {
-        // Invariant: the generation (its lower half) and the bucket that whoever entered last counts in; in one word,
-        // so that a late success never gets the bucket of a later generation. Written under the owner's lock, before
-        // `end`.
+        // Invariant: the circuit's generation (its lower half) and the number of the bucket that was entered last.
+        // They share one word, so that a late success cannot count in a newer generation's bucket. Written under the
+        // owner's lock, before `end`.
         atomic<std::uint64_t> current{0};
         // Invariant: where that bucket ends, or INT64_MIN if there is none. Written under the owner's lock, with
-        // release: who sees the end of a bucket sees the bucket, or a later one.
+        // release: a thread that reads the end of a bucket reads its number, or a later bucket's.
         atomic<std::int64_t> end{INT64_MIN};
         buckets counts{};
     };
@@ -90,25 +90,26 @@ private:
     static constexpr std::uint32_t upper(std::uint64_t word) noexcept {
         return static_cast<std::uint32_t>(word >> 32U);
     }
-    /// Whether it holds a later bucket. A number far ahead is one from before the numbers wrapped; 0 was never used.
-    static constexpr bool is_newer(std::uint64_t word, std::uint32_t epoch) noexcept {
-        return word != 0 && upper(word) - epoch - 1U < (1U << 16U);
+    /// True if the word holds a later bucket than `number`. A number far ahead is one from before the numbers wrapped;
+    /// a word of 0 was never used.
+    static constexpr bool is_newer(std::uint64_t word, std::uint32_t number) noexcept {
+        return word != 0 && upper(word) - number - 1U < (1U << 16U);
     }
-    /// What a bucket's word is after one more success in `epoch`.
-    static constexpr std::uint64_t counted(std::uint64_t word, std::uint32_t epoch) noexcept {
-        if (upper(word) != epoch) return (std::uint64_t{epoch} << 32U) | 1U;
+    /// The word of a bucket after one more success in `number`.
+    static constexpr std::uint64_t counted(std::uint64_t word, std::uint32_t number) noexcept {
+        if (upper(word) != number) return (std::uint64_t{number} << 32U) | 1U;
         return word + ((word & count_mask) != count_mask ? 1 : 0);
     }
 
     static void bump(stripe& s) noexcept {
-        auto& bucket = s.counts[s.epoch % kept];
-        bucket.store(counted(bucket.load(std::memory_order_relaxed), s.epoch), std::memory_order_relaxed);
+        auto& bucket = s.counts[s.number % kept];
+        bucket.store(counted(bucket.load(std::memory_order_relaxed), s.number), std::memory_order_relaxed);
     }
-    static void bump_shared(shared_stripe& s, std::uint32_t epoch) noexcept {
-        auto& bucket = s.counts[epoch % kept];
+    static void bump_shared(shared_stripe& s, std::uint32_t number) noexcept {
+        auto& bucket = s.counts[number % kept];
         std::uint64_t word = bucket.load(std::memory_order_relaxed);
-        while (!is_newer(word, epoch) && // else this thread slept for longer than the window
-               !bucket.compare_exchange_weak(word, counted(word, epoch), std::memory_order_relaxed)) {}
+        while (!is_newer(word, number) && // else this thread slept for longer than the window
+               !bucket.compare_exchange_weak(word, counted(word, number), std::memory_order_relaxed)) {}
     }
     RESILIENCE_COLD static bool add_shared(shared_stripe& s, std::int64_t now,
                                            std::uint64_t generation) noexcept {
@@ -118,17 +119,19 @@ private:
         bump_shared(s, static_cast<std::uint32_t>(current));
         return true;
     }
-    static void enter_shared(shared_stripe& s, std::uint32_t epoch, std::int64_t end,
+    static void enter_shared(shared_stripe& s, std::uint32_t number, std::int64_t end,
                              std::uint64_t generation) noexcept {
-        s.current.store((generation << 32U) | epoch, std::memory_order_relaxed);
+        s.current.store((generation << 32U) | number, std::memory_order_relaxed);
         s.end.store(end, std::memory_order_release);
-        bump_shared(s, epoch);
+        bump_shared(s, number);
     }
 
     std::array<stripe, exclusive_stripes> stripes_{};
     std::array<shared_stripe, shared_stripes> shared_{};
     const void* owners_ = &stripe_owners::instance();
-    atomic<std::uint64_t> era_{1}; // grows under the owner's lock; a stale one costs a visit to that lock
+    // Invariant: grows, under the owner's lock only. Relaxed: a thread that reads an old value finds out under that
+    // lock.
+    atomic<std::uint64_t> numbering_{1};
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

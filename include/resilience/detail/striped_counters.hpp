@@ -11,21 +11,22 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Stripes that belong to one thread at a time, and those that later threads share.
+/// The number of stripes that belong to one thread at a time, and of those that all later threads share.
 inline constexpr std::uint32_t exclusive_stripes = 24;
 inline constexpr std::uint32_t shared_stripes = 8;
 
-/// Which stripe a thread writes. An `owner` other than the counter's own says: not yours, take a shared
-/// one. That covers threads that have no stripe yet, threads beyond the exclusive ones, threads whose
-/// thread_locals are gone, and shared objects that have a set of their own.
+/// The stripe that a thread writes. If `owner` is not the counter's own, the thread must use a shared stripe.
+/// That covers threads that have no stripe yet, threads beyond the exclusive stripes, threads whose
+/// thread_locals are destroyed, and shared objects with a set of stripes of their own.
 struct thread_stripe {
     const void* owner = nullptr;
     std::uint32_t index = 0;
 };
 RESILIENCE_VISIBLE inline constinit thread_local thread_stripe this_threads_stripe{};
 
-/// Hands exclusive stripes to threads and takes them back when a thread ends. What the old owner stored
-/// is visible to the new one since both hold the mutex in between. Leaked: threads may outlive statics.
+/// Hands exclusive stripes to threads and takes them back when a thread ends. The new owner sees the old
+/// owner's stores, since both lock the mutex in between. The instance is leaked, because threads may outlive
+/// statics.
 class RESILIENCE_VISIBLE stripe_owners {
 public:
     static stripe_owners& instance() noexcept {
@@ -70,10 +71,9 @@ private:
     std::uint32_t next_shared_ = 0;                       // guarded by mutex_
 };
 
-/// N counters of which each thread writes its own copy: an addition is a plain load and store to a
-/// line that no other thread writes, so that counting costs nothing however many threads share it.
-/// Sums are exact once the counting threads have ended or been joined; before, they may miss what is
-/// being added at that moment.
+/// N counters, each thread with a copy of its own. An addition is a plain load and store to a cache line that
+/// no other thread writes, so threads that count together do not slow each other down. A sum is exact after
+/// the counting threads have ended or been joined; before that it may miss additions in progress.
 template <std::size_t N>
 class striped_counters {
     static_assert(N <= 8, "one stripe is one cache line");
@@ -81,13 +81,13 @@ class striped_counters {
 public:
     striped_counters() noexcept : owners_(&stripe_owners::instance()) {}
 
-    /// Adds one to each of them.
+    /// Adds 1 to each given counter.
     template <std::convertible_to<std::size_t>... C>
     RESILIENCE_INLINE void add(C... counters) noexcept {
         const thread_stripe mine = this_threads_stripe;
         if (mine.owner == owners_) [[likely]] {
-            // Invariant: only the owning thread writes an exclusive cell, so that load and store need
-            // not be one step. Relaxed: a count orders nothing.
+            // Invariant: only the owning thread writes an exclusive cell, so load and store need not be one
+            // atomic step. Relaxed: no other data depends on a count.
             auto& cells = stripes_[mine.index].cells;
             const auto increment = [](atomic<std::uint64_t>& cell) RESILIENCE_INLINE_LAMBDA {
                 cell.store(cell.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -114,7 +114,7 @@ private:
             stripe_owners::instance().enlist();
             if (this_threads_stripe.owner == owners_) return add(counter);
         }
-        // Relaxed: as above; many threads write this cell, hence fetch_add.
+        // Many threads write this cell, hence fetch_add. Relaxed: no other data depends on a count.
         stripes_[exclusive_stripes + this_threads_stripe.index % shared_stripes].cells[counter].fetch_add(
             1, std::memory_order_relaxed);
     }

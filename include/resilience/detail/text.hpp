@@ -12,7 +12,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// A duration as people say it: 2.4s, 350ms, 12us, 7ns. One decimal from a second on.
+/// A duration for people: 2.4s, 350ms, 12us, 7ns. From a second on it has one decimal.
 inline std::string duration_text(std::chrono::nanoseconds d) {
     const bool negative = d.count() < 0;
     auto n = negative ? 0 - static_cast<std::uint64_t>(d.count()) : static_cast<std::uint64_t>(d.count());
@@ -28,10 +28,10 @@ inline std::string duration_text(std::chrono::nanoseconds d) {
     return text.append(std::to_string(n)).append("ns");
 }
 
-/// What an exception says, which may be nothing at all.
+/// An exception's what(), which may be null, as a string.
 inline std::string said(const char* text) { return text != nullptr ? text : ""; }
 
-/// A type's name as the programmer wrote it, without our inline namespace. Costs some 300 ns.
+/// A type's name as the programmer wrote it, without our inline namespace. Takes some 300 ns.
 inline std::string demangled(const char* name) {
     std::string text = demangled_name(name).get();
 #define RESILIENCE_TEXT_(x) #x "::"

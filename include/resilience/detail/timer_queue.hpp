@@ -14,14 +14,14 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Functions that wait for their moment. Reads no clock: whoever drives it says what time it is, by
-/// run() on a thread of its own or by run_due(). Every function runs, and is destroyed, with no lock
-/// held. All members may be called from any thread at once.
+/// Functions that wait for their moment. The queue reads no clock: its driver passes the time, to run() on a
+/// thread of its own or to run_due(). Every function runs, and is destroyed, with no lock held. Any thread
+/// may call any member at any time.
 class timer_queue {
 public:
     using moment = std::chrono::time_point<std::chrono::steady_clock, std::chrono::nanoseconds>;
 
-    /// Names one added function for ever: numbers are not used twice.
+    /// Identifies an added function. Numbers are never used twice.
     struct ticket {
         moment at;
         std::uint64_t number = 0;
@@ -33,12 +33,13 @@ public:
     timer_queue() = default;
     /// `start_runner` must make a thread that calls run(). It is called once, by the first add(), with
     /// the lock held; if it throws, so does that add(), and the next one calls it again.
-    /// A forked child makes its queue `after` the parent's, which it may not touch, since a thread that
-    /// the child does not have may have held the lock: this one goes on with its numbers.
+    /// A forked child makes its queue `after` the parent's and continues its numbers. It must not use the
+    /// parent's queue, whose lock may have been held by a thread that the child does not have.
     explicit timer_queue(void (*start_runner)(timer_queue&), const timer_queue* after = nullptr)
         : start_runner_(start_runner), after_(after), last_number_(after ? after->last_number_ : 0) {}
 
-    /// `f` is to run once at `at`, or as soon after as somebody drives. moment::max() never comes.
+    /// Adds `f`, which runs once, at `at` or when the queue is next driven after it. moment::max() never
+    /// comes.
     ticket add(moment at, std::function<void()> f) {
         bool sooner = false;
         ticket added;
@@ -56,8 +57,8 @@ public:
         return added;
     }
 
-    /// Once this has returned, the function neither runs nor will. Waits for it where it is running on
-    /// another thread; called from inside the function itself, returns at once.
+    /// Cancels a function: after the return it is not running and will not run. If it is running on another
+    /// thread, this waits for it. From inside the function itself it returns at once.
     void cancel(const ticket& t) {
         decltype(waiting_)::node_type cancelled; // destroyed after the lock is released
         unique_lock lock(mutex_);
@@ -66,7 +67,7 @@ public:
         finished_.wait(lock, [&] { return !runs_elsewhere(t.number); });
     }
 
-    /// Runs the earliest function if its moment is not after `now`; false if there is none.
+    /// Runs the earliest function if its moment is not after `now`. False if no function is due.
     bool run_due(moment now) {
         unique_lock lock(mutex_);
         const auto first = waiting_.begin();
@@ -86,7 +87,7 @@ public:
             while (run_due(now())) {}
             unique_lock lock(mutex_);
             runner_wakes_at_ = first_moment();
-            // Both return early at times; the loop looks at the clock again.
+            // Both waits may return early; the loop then looks at the clock again.
             if (runner_wakes_at_ == moment::max()) {
                 changed_.wait(lock);
             } else {
@@ -102,20 +103,21 @@ public:
         return first_moment();
     }
 
-    /// How many functions wait for their moment, those that wait for ever included.
+    /// The number of functions that wait for their moment, those at moment::max() included.
     std::size_t size() const {
         const lock_guard lock(mutex_);
         return waiting_.size();
     }
 
 private:
-    /// One that runs: on the stack of the thread that runs it, until the function has been destroyed, also if it threw.
+    /// The record of a running function, on the stack of the thread that runs it. It lives until the function
+    /// has been destroyed, also if the function threw.
     struct run_record {
-        run_record(timer_queue& of, std::uint64_t number_of) noexcept // with the lock
+        run_record(timer_queue& of, std::uint64_t number_of) noexcept // mutex_ is held
             : queue(of), number(number_of), next(std::exchange(of.running_, this)) {}
         run_record(const run_record&) = delete;
         run_record& operator=(const run_record&) = delete;
-        ~run_record() { // without it
+        ~run_record() { // mutex_ is not held
             {
                 const lock_guard lock(queue.mutex_);
                 run_record** link = &queue.running_;
@@ -142,9 +144,9 @@ private:
 
     mutable waitable_mutex mutex_;
     condition_variable changed_;  // wakes the runner
-    condition_variable finished_; // wakes those that cancel what is running
+    condition_variable finished_; // wakes cancel() when a running function has ended
     std::map<ticket, std::function<void()>> waiting_;
-    run_record* running_ = nullptr;                       // guarded by mutex_, the list too
+    run_record* running_ = nullptr;                       // guarded by mutex_, as is the whole list
     void (*start_runner_)(timer_queue&) = nullptr;        // guarded by mutex_; null once there is a runner
     [[maybe_unused]] const timer_queue* after_ = nullptr; // keeps the parent's reachable for leak checkers
     std::uint64_t last_number_ = 0;                       // guarded by mutex_

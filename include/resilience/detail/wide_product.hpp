@@ -8,7 +8,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// The product of two numbers in 128 bits, to be compared with another. By hand: the standard has no type for it.
+/// The product of two numbers in 128 bits, for comparisons. Written by hand, since the standard has no such
+/// type.
 class wide_product {
 public:
     constexpr wide_product(std::uint64_t a, std::uint64_t b) noexcept {
@@ -22,7 +23,7 @@ public:
     friend constexpr auto operator<=>(const wide_product&, const wide_product&) = default;
 
 private:
-    std::uint64_t high_ = 0; // first: compared in this order
+    std::uint64_t high_ = 0; // declared first, so that it is compared first
     std::uint64_t low_ = 0;
 };
 

@@ -13,33 +13,38 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Threads for work that nobody can stop. Every job gets a thread at once: one that is idle, else a new
-/// one, so that nothing ever waits behind work that hangs; how many there may be is the user's to bound.
+/// Threads for work that cannot be stopped. Every job gets an idle thread or else a new one at once, so that
+/// no job waits behind work that hangs. The pool has no limit of its own; the user bounds the number of
+/// threads.
 ///
-/// One pool per process, never destroyed, usable in static destructors. Its threads are never joined: the
-/// process ends with them. The program's signals are blocked on them, but for those that a fault of their
-/// own raises. A forked child begins with an empty pool; one forked inside a job must not return from it.
+/// There is one pool per process. It is never destroyed, so static destructors may use it. Its threads are
+/// never joined and end with the process. They block the program's signals, except those that a fault of
+/// their own raises. A forked child begins with an empty pool; a child forked inside a job must not return
+/// from the job.
 class RESILIENCE_VISIBLE worker_pool {
 public:
-    /// Owns all that its work touches. Runs, and is let go of, on the worker, with no lock held.
+    /// A job owns everything that its work touches. The worker runs and releases it, with no lock held.
     class job {
     public:
         job() = default;
         job(const job&) = delete;
         job& operator=(const job&) = delete;
         virtual ~job() = default;
-        /// Lets nothing through but the unwinding of a thread that ends (pthread_exit, cancellation).
+        /// Must not throw. Only the forced unwinding of a thread that ends (pthread_exit, cancellation) may
+        /// leave it.
         virtual void run() = 0;
-        /// After run(), once the worker is among the idle ones: whoever learns of the end here finds it there.
-        /// Must be quick, and run no code of the user's: work given to the worker meanwhile waits for it.
+        /// Called after run(), when the worker is back in the pool, so that a caller notified here reuses it
+        /// for its next call. Must be quick and run no code of the user's, since the worker may already have
+        /// its next job.
         virtual void tell() noexcept = 0;
     };
 
     static worker_pool& instance() {
-        // Acquire: sees the pool as the thread that published it made it.
+        // Acquire: pairs with the release below, so that the pool is seen as it was constructed.
         worker_pool* current = slot_.load(std::memory_order_acquire);
         if (current != nullptr) return *current;
-        // Not a static's constructor: a child forked meanwhile would wait for its end. Twice does no harm.
+        // A flag, not a static's constructor: a child forked during that constructor would wait for ever for
+        // its end. Registering the handler twice does no harm.
         if (!prepared_.load(std::memory_order_acquire)) {
             at_fork(nullptr, nullptr, &forget_parents_threads);
             prepared_.store(true, std::memory_order_release);
@@ -52,16 +57,18 @@ public:
         delete fresh;
         return *current;
     }
-    /// Another number in every forked child: what was counted under another one runs in another process.
+    /// A number that differs in every forked child. Runs counted under another number belong to another
+    /// process.
     static std::uint32_t process() noexcept { return process_.load(std::memory_order_relaxed); }
 
-    /// Throws std::system_error if there is no idle thread and the system refuses another, std::bad_alloc.
+    /// Runs the job on a worker. Throws std::system_error if no thread is idle and the system refuses another
+    /// one, and std::bad_alloc.
     void start(std::shared_ptr<job> work) {
         std::shared_ptr<worker> idle;
         {
             const lock_guard lock(mutex_);
             if (!idle_.empty()) {
-                idle = std::move(idle_.back()); // the last one to have worked: its caches are warm
+                idle = std::move(idle_.back()); // the last to have worked: its caches are warm
                 idle_.pop_back();
                 idle->work = std::move(work);
             }
@@ -72,20 +79,21 @@ public:
         }
         auto fresh = std::make_shared<worker>();
         fresh->work = std::move(work);
-        // The one place where a thread of ours is let go: it refers to the pool, which is never destroyed,
-        // and owns the rest.
-        const signals_blocked meanwhile; // the program's signals are for the program's own threads
+        // The thread may be detached: it refers to the pool, which is never destroyed, and owns everything
+        // else.
+        // The worker inherits the mask: the program's signals go to the program's own threads.
+        const signals_blocked meanwhile;
         thread([this, fresh] { serve(*fresh); }).detach();
     }
 
-    /// Threads that wait for work.
+    /// The number of threads that wait for work.
     std::size_t idle() const {
         const lock_guard lock(mutex_);
         return idle_.size();
     }
 
 private:
-    /// After a burst of calls so many threads are kept; others end with their job.
+    /// The most idle threads that are kept after a burst of calls. Further threads end after their job.
     static constexpr std::size_t most_idle = 64;
 
     struct worker : std::enable_shared_from_this<worker> {
@@ -108,7 +116,8 @@ private:
             work = wait_for_work(me);
         }
     }
-    /// Work may come from now on. False if enough threads wait already.
+    /// Adds the worker to the idle ones; from then on it may be given work. False if enough threads are idle
+    /// already.
     bool enlist(worker& me) {
         const lock_guard lock(mutex_);
         if (idle_.size() == most_idle) return false;
@@ -134,7 +143,8 @@ private:
     std::vector<std::shared_ptr<worker>> idle_;              // guarded by mutex_, a stack
     [[maybe_unused]] const worker_pool* const parents_pool_; // keeps it reachable for leak checkers
 
-    // Null until first needed, and again in a forked child; one pool until then.
+    // Null until the pool is first needed, and again in a forked child. Once set, it changes only in a forked
+    // child.
     static inline atomic<worker_pool*> slot_{nullptr};
     static inline atomic<bool> prepared_{false}; // true only if the fork handler is in place
     // Relaxed: written only while a forked child has a single thread, as is parents_.

@@ -80,7 +80,7 @@ public:
         });
     }
 
-    // What follows is for views and for enrolled().
+    // For policies.
 
     std::string_view kind() const noexcept final { return policy_kind; }
     policy_snapshot snapshot() const final {
@@ -167,7 +167,7 @@ public:
     /// std::invalid_argument and changes nothing.
     void update(config_type config) const { core_->update(std::move(config)); }
 
-    // What follows is for drivers.
+    // For drivers.
 
     const detail::environment* env() const noexcept { return core_->env().get(); }
 

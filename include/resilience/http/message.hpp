@@ -19,7 +19,7 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
-/// Letters of HTTP's own words: ASCII, whatever the locale.
+/// Lower case for HTTP's own words: ASCII only, whatever the locale.
 constexpr char lower_ascii(char c) noexcept {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
@@ -28,7 +28,7 @@ constexpr bool same_word(std::string_view a, std::string_view b) noexcept {
     return std::ranges::equal(a, b, {}, lower_ascii, lower_ascii);
 }
 
-/// Orders names of HTTP headers, whose case means nothing.
+/// Orders names of HTTP headers, ignoring case.
 struct header_less {
     using is_transparent = void;
     bool operator()(std::string_view a, std::string_view b) const noexcept {
@@ -36,7 +36,7 @@ struct header_less {
     }
 };
 
-/// Undoes percent-encoding; empty for an escape that is none.
+/// Decodes percent-encoding. Empty if an escape is malformed.
 inline std::optional<std::string> percent_decoded(std::string_view text) {
     const auto digit = [](char c) {
         if (c >= '0' && c <= '9') return c - '0';
@@ -63,13 +63,13 @@ inline std::optional<std::string> percent_decoded(std::string_view text) {
 
 } // namespace detail
 
-/// By name, whatever its case.
+/// Headers by name, ignoring case.
 using http_headers = std::map<std::string, std::string, detail::header_less>;
 
-/// As much of an HTTP request as an answer depends on.
+/// The parts of an HTTP request that an answer depends on.
 struct http_request {
     std::string method{};
-    /// As it came in the request line: still percent-encoded, with its query.
+    /// The target as it came in the request line, percent-encoded and with its query.
     std::string target{};
     http_headers headers{};
     std::string body{};
@@ -86,17 +86,17 @@ namespace detail {
 /// The parts of a target: its path, still encoded, and the arguments of its query, decoded.
 struct request_target {
     std::string_view path;
-    /// In their order; a name that stands alone has an empty value.
+    /// In the order of the query. A name without `=` has an empty value.
     std::vector<std::pair<std::string, std::string>> arguments;
 
-    /// Empty if it was not given.
+    /// The value of the first argument of that name; empty if there is none.
     std::string argument(std::string_view name) const {
         for (const auto& [key, value] : arguments) {
             if (key == name) return value;
         }
         return {};
     }
-    /// Complains of an argument that is none of these, or is given twice; empty if there is none.
+    /// A complaint about the first argument that is not in `known` or is given twice. Empty if there is none.
     std::string unknown_argument(std::span<const std::string_view> known) const {
         for (auto it = arguments.begin(); it != arguments.end(); ++it) {
             const auto same = [&](const auto& other) { return other.first == it->first; };
@@ -111,7 +111,7 @@ struct request_target {
     }
 };
 
-/// Reads digits, or leaves the value alone for an empty text; false for anything else.
+/// Reads a number of digits. An empty text leaves the value alone. False for anything else.
 inline bool read_number(std::string_view text, std::optional<std::uint64_t>& value) {
     if (text.empty()) return true;
     std::uint64_t read = 0;
@@ -121,7 +121,8 @@ inline bool read_number(std::string_view text, std::optional<std::uint64_t>& val
     return true;
 }
 
-/// What is wrong with a query's encoding, or empty. Arguments are joined by `&`; `+` is a blank.
+/// Splits a target into its parts. Arguments are joined by `&`, and `+` is a blank. Returns a complaint about
+/// the query's encoding, empty if there is none.
 inline std::string read_target(std::string_view target, request_target& parts) {
     target = target.substr(0, target.find('#'));
     const auto question = target.find('?');

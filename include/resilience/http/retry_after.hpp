@@ -14,7 +14,7 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
-/// Takes a text apart from the left; each part that is not there makes it fail for good.
+/// Reads the parts of a text from left to right. After a part that is missing, all later reads fail too.
 class text_scanner {
 public:
     explicit constexpr text_scanner(std::string_view text) noexcept : rest_(text) {}
@@ -36,7 +36,7 @@ public:
         }
         return value;
     }
-    /// One of the words; which, from 0.
+    /// Reads any of the words and returns its index, from 0.
     template <std::size_t N>
     constexpr unsigned word(const std::array<std::string_view, N>& words) noexcept {
         for (unsigned i = 0; i < N; ++i) {
@@ -62,7 +62,7 @@ struct date_parts {
     int year = 0;
     unsigned month = 0, day = 0, hour = 0, minute = 0, second = 0;
 
-    /// Empty if there is no such moment. A leap second is the second after.
+    /// The moment; empty if the calendar has none. A leap second counts as the second after it.
     constexpr std::optional<std::chrono::sys_seconds> moment() const noexcept {
         using namespace std::chrono;
         const year_month_day date{std::chrono::year{year}, std::chrono::month{month}, std::chrono::day{day}};
@@ -101,8 +101,8 @@ constexpr std::optional<std::chrono::sys_seconds> imf_fixdate(std::string_view t
     return scan.good() ? date.moment() : std::nullopt;
 }
 
-/// `Sunday, 06-Nov-94 08:49:37 GMT`. The year is the latest of those that end so and are no more than
-/// 50 years ahead.
+/// `Sunday, 06-Nov-94 08:49:37 GMT`. The year is the latest year with these two last digits that is no more
+/// than 50 years ahead.
 constexpr std::optional<std::chrono::sys_seconds> rfc850_date(std::string_view text,
                                                               std::chrono::sys_seconds now) noexcept {
     using namespace std::chrono;
@@ -148,7 +148,7 @@ constexpr std::optional<std::chrono::sys_seconds> asctime_date(std::string_view 
     return scan.good() ? date.moment() : std::nullopt;
 }
 
-/// Whole seconds since the epoch and what is left, rounded down, also before it.
+/// Whole seconds since the epoch, rounded down also before it, and the rest.
 struct split_wall {
     std::int64_t seconds;
     duration rest;
@@ -162,9 +162,9 @@ constexpr split_wall split(std::chrono::system_clock::time_point at) noexcept {
 
 } // namespace detail
 
-/// Reads the moment of an HTTP-date (RFC 9110, 5.6.7) in any of its three forms, case-sensitively as they
-/// are defined; the weekday must be one, but need not be that of the date. Empty for anything else.
-/// `now` tells the century of two-digit years.
+/// Reads the moment of an HTTP-date (RFC 9110, 5.6.7) in any of its three forms. They are case-sensitive. The
+/// weekday must be a weekday, but need not be the date's. Empty for anything else. `now` decides the century
+/// of two-digit years.
 constexpr std::optional<std::chrono::sys_seconds> parse_http_date(
     std::string_view text, std::chrono::system_clock::time_point now) noexcept {
     if (const auto date = detail::imf_fixdate(text)) return date;
@@ -173,9 +173,10 @@ constexpr std::optional<std::chrono::sys_seconds> parse_http_date(
                                std::chrono::sys_seconds{std::chrono::seconds{detail::split(now).seconds}});
 }
 
-/// Reads the value of a Retry-After header (RFC 9110, 10.2.3): a number of seconds, or an HTTP-date, of
-/// which the time from `now` counts; 0 if it has passed. Blanks around it are ignored. Empty for all else:
-/// signs, fractions, NaN, what does not fit into a duration. How long a hint is too long is for retry to say.
+/// Reads the value of a Retry-After header (RFC 9110, 10.2.3): a number of seconds, or an HTTP-date. For a
+/// date the result is the time from `now` until then, 0 if it has passed. Blanks around the value are
+/// ignored. Empty for all else: signs, fractions, NaN, numbers that do not fit into a duration. Retry decides
+/// whether a hint is too long.
 constexpr std::optional<duration> parse_retry_after(std::string_view text,
                                                     std::chrono::system_clock::time_point now) noexcept {
     constexpr std::string_view blanks = " \t";

@@ -17,32 +17,34 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// What an alert_filter goes by; the values are valid.
+/// The limits of an alert_filter. The values are valid.
 struct alert_limits {
-    /// After one went out, the next with the same key does not before this.
+    /// The time after an alert in which no other with its key goes out.
     duration quiet{};
-    /// So many go out in a minute in the long run, and so many at once; both from 1.
+    /// The number of alerts that go out in a minute in the long run, and the number that may go out at once.
+    /// Both from 1.
     unsigned per_minute = 1;
     unsigned burst = 1;
-    /// So many may wait; the next one is refused.
+    /// The number of alerts that may wait. Further ones are refused.
     std::size_t capacity = 1;
-    /// What could not be sent is tried again after a pause, which doubles up to a bound: short enough that a receiver
-    /// that is back hears of it soon.
+    /// An alert that could not be sent is tried again after a pause. The pause doubles up to `longest_pause`,
+    /// which is short enough that a receiver that is back hears of it soon.
     duration first_pause = std::chrono::seconds{30};
     duration longest_pause = std::chrono::minutes{5};
-    /// In total; after these it is given up. With these pauses: an hour and 42 minutes after the first.
+    /// The number of tries after which an alert is given up. With these pauses that is an hour and 42 minutes
+    /// after the first.
     unsigned tries = 24;
 };
 
-/// Decides which alerts go out and when. Those with the same key are one: the first goes out at once, what
-/// comes within the quiet time after it is held and goes out as one at its end, the newest of them, with the
-/// number of the others. Nothing that is held is lost, but for what comes while `capacity` keys wait. What could
-/// not be sent waits again, unless something newer takes its place.
+/// Decides which alerts go out and when. Alerts with the same key are merged: the first goes out at once.
+/// Alerts that come within the quiet time after it are held, and at its end the newest of them goes out with
+/// the number of the others. No held alert is lost, except alerts that come while `capacity` keys wait. An
+/// alert that could not be sent waits again, unless a newer one takes its place.
 ///
-/// Those of a group tell of one thing, each what it is now: a new one takes the place of any that is held,
-/// so that the last one that goes out is the last one that came, and one that merges takes its turn anew. All go
-/// through one token bucket, in the order in which they came. Pure; not thread-safe. Each function costs time in
-/// proportion to `capacity`.
+/// Alerts of one group describe the same object (a circuit). A newer alert replaces any that is still held,
+/// and a merged one moves to the end of the queue, so that the last alert sent is the last state. All alerts
+/// share one token bucket, in the order in which they came. Pure; not thread-safe. Each function takes time
+/// proportional to `capacity`.
 template <class What>
 class alert_filter {
 public:
@@ -53,8 +55,8 @@ public:
 
     enum class answer { waits, merged, refused };
 
-    /// Takes in what came at `now`. `group` may be empty: none. What is left in `what` has no further use; it is
-    /// the caller's to destroy.
+    /// Takes in an alert that came at `now`. An empty `group` means none. The object left in `what` has no
+    /// further use and is the caller's to destroy.
     answer offer(std::string_view key, std::string_view group, What& what, time_point now, wall_time wall) {
         auto found = slots_.find(key);
         const bool known = found != slots_.end();
@@ -63,7 +65,7 @@ public:
             found->second.tries = 0;
             note_one_more(found->second, wall);
             std::swap(*found->second.waiting, what);
-            if (!group.empty()) { // what it is now is told last
+            if (!group.empty()) { // the object's present state must be sent last
                 overtake_held(found->second, group, now);
                 found->second.turn = ++turns_;
             }
@@ -94,14 +96,15 @@ public:
     struct taken {
         std::string key;
         What what;
-        std::uint64_t held_back; // others that this one stands for
+        std::uint64_t held_back; // the number of other alerts that this one stands for
         wall_time first;
         wall_time last;
-        std::uint64_t turn; // for the filter, like those that follow
+        std::uint64_t turn; // for the filter, as are the members below
         unsigned tries;
         unsigned failures;
     };
-    /// The next one that may go out at `now`, if there is one. Followed by sent() or failed().
+    /// Takes the next alert that may go out at `now`, if there is one. The caller must then call sent() or
+    /// failed().
     std::optional<taken> take(time_point now) {
         auto next = slots_.end();
         for (auto it = slots_.begin(); it != slots_.end(); ++it) {
@@ -128,8 +131,9 @@ public:
     void sent(const taken& t) noexcept {
         if (const auto found = slots_.find(t.key); found != slots_.end()) --found->second.in_flight;
     }
-    /// What was taken reached nobody, as is known at `now`. It waits again, unless a newer one of its key or group came
-    /// meanwhile: that one counts it. False: it is given up; the next of its key counts it. Does not allocate.
+    /// Reports at `now` that sending `t` failed. The alert waits again, unless a newer one of its key or
+    /// group has come: then that one counts it. Returns false if the alert is given up; the next one of its
+    /// key counts it. Does not allocate.
     bool failed(taken& t, time_point now) noexcept {
         const auto found = slots_.find(t.key);
         if (found == slots_.end()) return false;
@@ -142,7 +146,7 @@ public:
         if (!is_newest && newest.waiting) {
             count(t, newest);
             ++deduplicated_;
-            if (&newest != &s && s.waiting) give_way(s, newest); // held from now on
+            if (&newest != &s && s.waiting) give_way(s, newest); // `s` is held now, so the newest replaces it
             return true;
         }
         if (!is_newest || t.tries >= limits_.tries) {
@@ -155,13 +159,14 @@ public:
             return true;
         }
         s.first = t.first;
-        s.held_back += t.held_back; // and those that were refused meanwhile
+        s.held_back += t.held_back; // added to the alerts refused meanwhile
         s.waiting = std::move(t.what);
         s.tries = t.tries;
         ++waiting_;
         return true;
     }
-    /// When take() may give something, if nothing more comes; time_point::max() if nothing waits.
+    /// The moment at which take() may return an alert if none is offered before; time_point::max() if none
+    /// waits.
     time_point next_due() const noexcept {
         if (waiting_ == 0) return time_point::max();
         time_point due = time_point::max();
@@ -172,14 +177,15 @@ public:
     }
 
     std::size_t waiting() const noexcept { return waiting_; }
-    /// Held back, to be told by another's number.
+    /// Alerts that were held back and are only counted by another one.
     std::uint64_t deduplicated() const noexcept { return deduplicated_; }
-    /// Went out later than they would have, or will, since there was no token.
+    /// Alerts that the token bucket delayed.
     std::uint64_t rate_limited() const noexcept { return rate_limited_; }
     std::uint64_t dropped() const noexcept { return dropped_; }
 
 private:
-    /// What is known of a key. `held_back`: how many came since one went out, beside the one that waits.
+    /// The state of a key. `held_back` is the number of alerts since the last that went out, without the one
+    /// that waits.
     struct slot {
         std::string group;
         std::optional<What> waiting;
@@ -187,10 +193,10 @@ private:
         wall_time first{};
         wall_time last{};
         time_point not_before = time_point::min(); // the end of the quiet time, or of the pause
-        std::uint64_t turn = 0;                    // of the newest that was let in
+        std::uint64_t turn = 0;                    // of the newest alert that was accepted
         unsigned in_flight = 0;
-        unsigned tries = 0;    // of the one that waits
-        unsigned failures = 0; // of the key, one after another
+        unsigned tries = 0;    // of the alert that waits
+        unsigned failures = 0; // consecutive failures of the key
         bool limited = false;
     };
 
@@ -198,7 +204,8 @@ private:
         if (s.held_back++ == 0 && !s.waiting) s.first = wall;
         s.last = wall;
     }
-    /// Only those that would have to wait: what may go out goes out, in its turn.
+    /// Replaces only alerts of the group that would have to wait. An alert that may go out now keeps its
+    /// turn.
     void overtake_held(slot& s, std::string_view group, time_point now) {
         for (auto& [key, other] : slots_) {
             if (&other == &s || !other.waiting || other.group != group || other.not_before <= now) continue;
@@ -219,7 +226,7 @@ private:
         }
         return *newest;
     }
-    /// `by` tells of it by its number.
+    /// Adds `t` to the number of alerts that `by` stands for.
     static void count(const taken& t, slot& by) noexcept {
         if (by.held_back == 0 && !by.waiting) by.last = t.last;
         by.first = by.held_back == 0 && !by.waiting ? t.first : std::min(by.first, t.first);
@@ -231,7 +238,8 @@ private:
         while (--failures != 0 && pause < limits_.longest_pause) pause *= 2;
         return std::min(pause, limits_.longest_pause);
     }
-    /// At least half of the slots have nothing waiting; of these the one whose quiet time ends first.
+    /// Forgets the slot without a waiting alert whose quiet time ends first. At least half of the slots have
+    /// none waiting.
     void forget_one() {
         auto gone = slots_.end();
         for (auto it = slots_.begin(); it != slots_.end(); ++it) {
@@ -247,9 +255,10 @@ private:
             ++rate_limited_;
         }
     }
-    /// The bucket as one moment (the generic cell rate algorithm): with all tokens there it is in the past by
-    /// `burst` intervals; each one that goes out moves it on by one. 20 a minute, burst 10: one at 0s that finds
-    /// the bucket full moves it to 3s, the tenth to 30s; the eleventh may go at 30s - 9 * 3s = 3s.
+    /// The moment of the next token. The bucket is kept as a single moment, free_from_ (the generic cell rate
+    /// algorithm): each alert that goes out moves it on by an interval, and the next may go `burst` - 1
+    /// intervals before it. With 20 a minute and a burst of 10, an alert at 0s that finds the bucket full
+    /// moves it to 3s, the tenth moves it to 30s, and the eleventh may go at 30s - 9 * 3s = 3s.
     time_point token_at() const noexcept {
         duration::rep slack = 0;
         if (detail::multiply_overflows(interval_.count(), limits_.burst - 1, slack)) return time_point::min();
@@ -259,8 +268,8 @@ private:
     alert_limits limits_;
     duration interval_;
     time_point free_from_ = time_point::min();
-    std::map<std::string, slot, std::less<>> slots_; // at most twice the capacity, and those in flight
-    std::size_t waiting_ = 0;                        // slots with something waiting
+    std::map<std::string, slot, std::less<>> slots_; // at most twice the capacity, plus the alerts in flight
+    std::size_t waiting_ = 0;                        // slots with a waiting alert
     std::uint64_t turns_ = 0;
     std::uint64_t deduplicated_ = 0;
     std::uint64_t rate_limited_ = 0;

@@ -12,7 +12,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// How delays grow from one retry to the next; n is the number of the retry, from 1.
+/// The growth of delays from one retry to the next; n is the number of the retry, from 1.
 enum class backoff {
     constant,     ///< base_delay
     linear,       ///< base_delay * n
@@ -52,7 +52,8 @@ struct backoff_schedule {
     duration max_delay = std::chrono::seconds{60};
     /// Growth from retry to retry, for backoff::exponential.
     double multiplier = 2.0;
-    /// Full by default: clients that failed together would otherwise come back together.
+    /// The random part of each delay. Full by default: clients that failed together would otherwise come back
+    /// together.
     resilience::jitter jitter = resilience::jitter::full;
     /// Share of the delay that jitter::proportional adds or takes away, in [0, 1].
     double jitter_ratio = 0.5;
@@ -60,20 +61,20 @@ struct backoff_schedule {
 
 namespace detail {
 
-/// `share` of `whole` (not negative), for a share in [0, 1]. Compares before it converts: a double
-/// beyond the range of the integer must never be converted.
+/// `share` of `whole` (not negative), for a share in [0, 1]. Compares before it converts, since converting a
+/// double beyond the integer's range is undefined.
 constexpr duration share_of(duration whole, double share) noexcept {
     const auto all = static_cast<double>(whole.count());
     const double part = all * share;
     return part < all ? duration{static_cast<duration::rep>(part)} : whole;
 }
 
-/// A number that should be in [0, 1]; NaN counts as 1, the longest delay.
+/// `x` held in [0, 1]. NaN counts as 1, which gives the longest delay.
 constexpr double held_in_unit_interval(double x) noexcept { return x < 1.0 ? (x > 0.0 ? x : 0.0) : 1.0; }
 
 /// base * multiplier^doublings in O(log doublings), at most `cap`; NaN and infinity give the cap.
 constexpr duration power_delay(duration base, double multiplier, unsigned doublings, duration cap) noexcept {
-    // Bounds for the intermediate numbers, so that none becomes infinite: 2^64 exceeds every duration.
+    // A bound for the intermediate numbers, so that none becomes infinite: 2^64 exceeds every duration.
     constexpr double beyond_all = 18446744073709551616.0;
     const auto limit = static_cast<double>(cap.count());
     auto delay = static_cast<double>(base.count());

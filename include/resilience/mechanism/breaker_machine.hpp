@@ -53,21 +53,21 @@ struct half_open_state {
     unsigned openings; ///< of the open state before
 };
 /// disabled, forced_open and metrics_only: entered and left by hand only.
-struct hand_state {
+struct manual_state {
     circuit_state which;
 };
-using breaker_state = std::variant<closed_state, open_state, half_open_state, hand_state>;
+using breaker_state = std::variant<closed_state, open_state, half_open_state, manual_state>;
 
 constexpr circuit_state name_of(const breaker_state& s) noexcept {
-    if (const auto* hand = std::get_if<hand_state>(&s)) return hand->which;
+    if (const auto* manual = std::get_if<manual_state>(&s)) return manual->which;
     if (std::holds_alternative<open_state>(s)) return circuit_state::open;
     return std::holds_alternative<half_open_state>(s) ? circuit_state::half_open : circuit_state::closed;
 }
 
 /// The open state after the openings so far. `break_for` is what the failure itself asked for, if it did;
-/// `uniform` in [0, 1) feeds the jitter.
-constexpr open_state opened(unsigned openings, const breaker_limits& limits, time_point now,
-                            std::optional<duration> break_for, double uniform) noexcept {
+/// `random_share` in [0, 1) feeds the jitter.
+constexpr open_state next_opening(unsigned openings, const breaker_limits& limits, time_point now,
+                                  std::optional<duration> break_for, double random_share) noexcept {
     const unsigned next = openings == ~0U ? openings : openings + 1;
     duration lasts = limits.recovery_timeout;
     if (break_for) {
@@ -79,62 +79,63 @@ constexpr open_state opened(unsigned openings, const breaker_limits& limits, tim
                                       limits.backoff->multiplier,
                                       limits.backoff->jitter,
                                       0.5};
-        lasts = delay_of(growth, next, duration{0}, uniform);
+        lasts = delay_of(growth, next, duration{0}, random_share);
     }
     return {saturating_add(now, lasts), next};
 }
 
-/// What a caller is told.
-enum class entry : std::uint8_t { free, probe, refused };
-struct entry_answer {
+/// How a call is let in, or that it is not.
+enum class admission_kind : std::uint8_t { normal, probe, refused };
+struct admission_answer {
     breaker_state next;
-    entry how;
+    admission_kind how;
     duration retry_after{-1}; ///< time to the next probe; negative: not known
 };
 
-constexpr entry_answer ask(closed_state s) noexcept { return {s, entry::free}; }
-constexpr entry_answer ask(open_state s, time_point now) noexcept {
-    if (now < s.until) return {s, entry::refused, elapsed_between(now, s.until)};
+constexpr admission_answer admit(closed_state s) noexcept { return {s, admission_kind::normal}; }
+constexpr admission_answer admit(open_state s, time_point now) noexcept {
+    if (now < s.until) return {s, admission_kind::refused, elapsed_between(now, s.until)};
     return {half_open_state{1, 0, s.openings},
-            entry::probe}; // the call that finds the time over is the first probe
+            admission_kind::probe}; // the call that finds the time over is the first probe
 }
-constexpr entry_answer ask(half_open_state s, const breaker_limits& limits) noexcept {
+constexpr admission_answer admit(half_open_state s, const breaker_limits& limits) noexcept {
     if (s.in_flight >= limits.half_open_max_calls || s.in_flight + s.passed >= limits.success_threshold) {
-        return {s, entry::refused};
+        return {s, admission_kind::refused};
     }
     ++s.in_flight;
-    return {s, entry::probe};
+    return {s, admission_kind::probe};
 }
-constexpr entry_answer ask(hand_state s) noexcept {
-    return {s, s.which == circuit_state::forced_open ? entry::refused : entry::free};
+constexpr admission_answer admit(manual_state s) noexcept {
+    return {s, s.which == circuit_state::forced_open ? admission_kind::refused : admission_kind::normal};
 }
 
 /// A probe's verdict. An ignored one gives its place back and says nothing.
-constexpr breaker_state after(half_open_state s, verdict v, const breaker_limits& limits, time_point now,
-                              std::optional<duration> break_for, double uniform) noexcept {
+constexpr breaker_state after_probe(half_open_state s, verdict v, const breaker_limits& limits,
+                                    time_point now, std::optional<duration> break_for,
+                                    double random_share) noexcept {
     if (s.in_flight > 0) --s.in_flight;
     switch (v) {
     case verdict::ignored: return s;
-    case verdict::failure: return opened(s.openings, limits, now, break_for, uniform);
+    case verdict::failure: return next_opening(s.openings, limits, now, break_for, random_share);
     case verdict::success: break;
     }
     if (++s.passed < limits.success_threshold) return s;
     return closed_state{};
 }
 
-/// A change of state. Generations number the epochs without gaps.
+/// A change of state. Each begins a generation; generations are numbered without gaps.
 struct transition {
     circuit_state from;
     circuit_state to;
     std::uint64_t generation; ///< that begins
 };
 
-/// The one writer of a circuit's state: pure functions above, and the number of the epoch. No lock, no
+/// The one writer of a circuit's state: pure functions above, and the number of the generation. No lock, no
 /// clock, no callback; not thread-safe.
 class breaker_machine {
 public:
     struct permission {
-        entry how;
+        admission_kind how;
         duration retry_after{-1};
         time_point lease_end = time_point::max(); ///< of a probe; given back with its verdict
         std::optional<transition> change;
@@ -157,28 +158,28 @@ public:
     }
 
     /// A probe whose lease is over has failed, at the moment it was over: as if a timer had struck then.
-    /// To be called before ask and settle.
-    std::optional<transition> expire(const breaker_limits& limits, time_point now, double uniform) {
+    /// To be called before admit and settle.
+    std::optional<transition> expire(const breaker_limits& limits, time_point now, double random_share) {
         const auto* half = std::get_if<half_open_state>(&state_);
         if (half == nullptr || leases_.empty()) return std::nullopt;
         const time_point first = *std::min_element(leases_.begin(), leases_.end());
         if (now < first) return std::nullopt;
-        return go(opened(half->openings, limits, first, std::nullopt, uniform));
+        return move_to(next_opening(half->openings, limits, first, std::nullopt, random_share));
     }
     /// A call wants in. `deadline` is the call's own: a lease never ends before it.
-    permission ask(const breaker_limits& limits, time_point now, time_point deadline) {
-        const entry_answer answer = std::visit(
+    permission admit(const breaker_limits& limits, time_point now, time_point deadline) {
+        const admission_answer answer = std::visit(
             [&](const auto& s) {
-                if constexpr (requires { resilience::ask(s, now); }) return resilience::ask(s, now);
-                else if constexpr (requires { resilience::ask(s, limits); })
-                    return resilience::ask(s, limits);
-                else return resilience::ask(s);
+                if constexpr (requires { resilience::admit(s, now); }) return resilience::admit(s, now);
+                else if constexpr (requires { resilience::admit(s, limits); })
+                    return resilience::admit(s, limits);
+                else return resilience::admit(s);
             },
             state_);
-        if (answer.how == entry::probe)
+        if (answer.how == admission_kind::probe)
             leases_.reserve(leases_.size() + 1); // may throw: before anything changes
-        permission given{answer.how, answer.retry_after, time_point::max(), go(answer.next)};
-        if (answer.how == entry::probe) {
+        permission given{answer.how, answer.retry_after, time_point::max(), move_to(answer.next)};
+        if (answer.how == admission_kind::probe) {
             given.lease_end = saturating_add(now, limits.probe_lease);
             if (deadline != time_point::max()) given.lease_end = std::max(given.lease_end, deadline);
             leases_.push_back(given.lease_end);
@@ -187,38 +188,38 @@ public:
     }
     /// The verdict on a probe of this generation.
     std::optional<transition> settle(verdict v, time_point lease_end, const breaker_limits& limits,
-                                     time_point now, std::optional<duration> break_for, double uniform) {
+                                     time_point now, std::optional<duration> break_for, double random_share) {
         const auto* half = std::get_if<half_open_state>(&state_);
         if (half == nullptr) return std::nullopt;
         if (const auto lease = std::find(leases_.begin(), leases_.end(), lease_end); lease != leases_.end()) {
             leases_.erase(lease); // equal ends are interchangeable
         }
-        return go(after(*half, v, limits, now, break_for, uniform));
+        return move_to(after_probe(*half, v, limits, now, break_for, random_share));
     }
     /// A rule was met while closed.
     std::optional<transition> trip(const breaker_limits& limits, time_point now,
-                                   std::optional<duration> break_for, double uniform) {
-        return go(opened(0, limits, now, break_for, uniform));
+                                   std::optional<duration> break_for, double random_share) {
+        return move_to(next_opening(0, limits, now, break_for, random_share));
     }
     /// The limits are others now. Probes that have passed may be enough by the new ones; without this, a
     /// circuit with no probe in flight and no place for another would be half-open for ever.
     std::optional<transition> rejudge(const breaker_limits& limits) {
         const auto* half = std::get_if<half_open_state>(&state_);
         if (half == nullptr || half->passed < limits.success_threshold) return std::nullopt;
-        return go(closed_state{});
+        return move_to(closed_state{});
     }
-    /// By hand. Always begins a new epoch, so that nothing that is in flight counts any more.
-    transition command(breaker_state next) { return enter(next); }
+    /// By hand. Always begins a new generation, so that nothing that is in flight counts any more.
+    transition command(breaker_state next) { return start_generation(next); }
 
 private:
-    std::optional<transition> go(breaker_state next) {
+    std::optional<transition> move_to(breaker_state next) {
         if (next.index() == state_.index()) {
             state_ = next;
             return std::nullopt;
         }
-        return enter(next);
+        return start_generation(next);
     }
-    transition enter(breaker_state next) {
+    transition start_generation(breaker_state next) {
         const circuit_state from = state();
         state_ = next;
         leases_.clear();

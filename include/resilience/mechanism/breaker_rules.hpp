@@ -46,7 +46,13 @@ struct breaker_rules_config {
     }
 };
 
-/// Whether `part` of `total` is at least `share`. In integers of billionths: a share such as 0.07 has no
+/// How far a rate window is filled: too few results are not judged.
+enum class window_fill : std::uint8_t {
+    enough_calls,        ///< or no bad result: no success can trip
+    below_minimum_calls, ///< and bad results in it: a success that is counted now may trip
+};
+
+/// True if `part` of `total` is at least `share`. In integers of billionths: a share such as 0.07 has no
 /// exact double, and 7 of 100 must meet it (sony/gobreaker and cep21/circuit had to mend the like).
 constexpr bool reaches(std::uint64_t part, std::uint64_t total, double share) noexcept {
     constexpr std::uint64_t billion = 1'000'000'000;
@@ -56,7 +62,7 @@ constexpr bool reaches(std::uint64_t part, std::uint64_t total, double share) no
     return detail::wide_product(part, billion) >= detail::wide_product(wanted, total);
 }
 
-/// What a closed circuit remembers, and whether it is enough to trip. Pure: the moment, the position in
+/// The memory of a closed circuit, and the question if it is enough to trip. Pure: the moment, the position in
 /// the sequence of results and the counts of successes kept elsewhere are arguments. Not thread-safe.
 class breaker_rules {
 public:
@@ -67,31 +73,29 @@ public:
     /// The rule that is met now, in words; null if none is.
     using tripped_by = const char*;
 
-    /// A failed or slow result. `position`: its place in the sequence (count window).
-    /// `successes_so_far`: a running count; if it moved since the last failure, the row is broken.
-    void record(bool failed, bool slow, time_point now, std::uint64_t position,
-                std::uint64_t successes_so_far) {
-        if (failed) {
+    /// `position`: its place in the sequence of results (count window). `successes_so_far`: a running count; if
+    /// it moved since the last failure, the row is broken.
+    void record(bad_result result, time_point now, std::uint64_t position, std::uint64_t successes_so_far) {
+        if (result.failed) {
             if (config_.failure_threshold) failures_.record(now);
             consecutive_ = successes_so_far == successes_at_last_failure_ ? consecutive_ + 1 : 1;
             successes_at_last_failure_ = successes_so_far;
         }
         if (!config_.has_rates()) return;
         if (config_.has_time_window())
-            buckets_.record(bucket_at(now), failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0);
-        else counted_.record(position, failed, slow);
+            buckets_.record(bucket_at(now), result.failed ? 0 : 1, result.failed ? 1 : 0,
+                            result.slow ? 1 : 0);
+        else counted_.record(position, result);
     }
-    /// A success that no stripe counts (time window only).
-    void record_success(time_point now) { buckets_.record(bucket_at(now), 1, 0, 0); }
 
-    /// The time bucket that is current, and the first one since the window was cleared.
+    /// The number of the time bucket that is current, and of the first one since the window was cleared.
     std::uint32_t bucket_at(time_point now) noexcept {
-        const std::uint32_t epoch = buckets_.epoch_at(now);
-        if (!first_bucket_) first_bucket_ = epoch;
-        return epoch;
+        const std::uint32_t number = buckets_.number_at(now);
+        if (!first_bucket_) first_bucket_ = number;
+        return number;
     }
     std::uint32_t first_bucket() const noexcept { return first_bucket_.value_or(0); }
-    time_point end_of_bucket(std::uint32_t epoch) const noexcept { return buckets_.end_of(epoch); }
+    time_point end_of_bucket(std::uint32_t number) const noexcept { return buckets_.end_of(number); }
 
     tripped_by judge(time_point now, const tally& rates) const {
         if (config_.failure_threshold && failures_.count(now) >= *config_.failure_threshold)
@@ -112,10 +116,10 @@ public:
         }
         return nullptr;
     }
-    /// True while bad results wait for the window to reach minimum_calls: then a success can trip.
-    bool waits_for_calls(const tally& rates) const noexcept {
-        return config_.has_rates() && rates.total < config_.calls_to_judge() &&
-               (rates.failed > 0 || rates.slow > 0);
+    window_fill fill_of(const tally& rates) const noexcept {
+        const bool may_trip_by_success = config_.has_rates() && rates.total < config_.calls_to_judge() &&
+                                         (rates.failed > 0 || rates.slow > 0);
+        return may_trip_by_success ? window_fill::below_minimum_calls : window_fill::enough_calls;
     }
 
     /// The rate window; for a window over time without the successes that stripes count.
@@ -134,7 +138,7 @@ public:
         buckets_.clear();
         first_bucket_.reset();
     }
-    /// Whether update() would begin new time buckets, which successes counted elsewhere do not follow.
+    /// True if update() would begin new time buckets, which successes counted elsewhere do not follow.
     bool would_renumber(const breaker_rules_config& config) const {
         return length_of(config) != length_of(config_);
     }

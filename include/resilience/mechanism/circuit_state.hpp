@@ -7,7 +7,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// The states of a circuit. The last three are set by hand and left by hand.
+/// The states of a circuit. Only an operator sets and leaves the last three.
 enum class circuit_state {
     closed,       ///< calls pass and are counted
     open,         ///< calls are rejected until the recovery timeout has passed

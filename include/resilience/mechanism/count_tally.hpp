@@ -22,11 +22,10 @@ public:
     /// `size` from 1 (0 counts as 1). Allocates all it will ever need: 24 bytes for 64 results.
     explicit count_tally(std::uint32_t size) : size_(std::max(size, 1U)), words_(words_for(size_)) {}
 
-    /// A result that failed, was slow, or both. Positions may come in any order; those too old for the
-    /// window are dropped.
-    void record(std::uint64_t position, bool failed, bool slow) noexcept {
+    /// Positions may come in any order; those too old for the window are dropped.
+    void record(std::uint64_t position, bad_result result) noexcept {
         const std::uint64_t bit = std::uint64_t{1} << (position % 64);
-        merge({.number = position / 64, .failed = failed ? bit : 0, .slow = slow ? bit : 0});
+        merge({.number = position / 64, .failed = result.failed ? bit : 0, .slow = result.slow ? bit : 0});
     }
 
     /// The results in [next_position - size, next_position), none of before the last clear(). Exact while

@@ -10,21 +10,21 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// The youngest failures, to tell when `threshold` of them lie within `window`: a failure at t counts at
-/// `now` while now - t < window. Exact to the nanosecond, and O(threshold) in memory however many
-/// failures there are, since failures beyond the threshold change no decision.
+/// Keeps the newest failures, to tell when `threshold` of them lie within `window`: a failure at t counts at
+/// `now` while now - t < window. Exact to the nanosecond. Memory is O(threshold) however many failures there
+/// are, since failures beyond the threshold change no decision.
 ///
-/// The times are kept sorted, so that callers who read the clock in one order and come here in another
-/// are counted as if they had come in order. Pure; not thread-safe.
+/// The times are kept sorted, so that threads may record in another order than they read the clock. Pure; not
+/// thread-safe.
 class failure_window {
 public:
-    /// `threshold` from 1 (0 counts as 1). Allocates all it will ever need: 8 bytes for each.
+    /// `threshold` is from 1 (0 counts as 1). Allocates all memory here: 8 bytes for each failure.
     failure_window(unsigned threshold, duration window) : window_(window), times_(std::max(threshold, 1U)) {}
 
-    /// Remembers a failure; returns count(at), this one included. O(1) for times in order.
+    /// Records a failure and returns count(at), which includes it. O(1) for times in order.
     unsigned record(time_point at) noexcept {
         if (kept_ == times_.size()) {
-            if (at <= time(0)) return count(at); // older than all of a full ring
+            if (at <= time(0)) return count(at); // older than all times of a full ring
             oldest_ = index(1);
             --kept_;
         }
@@ -34,10 +34,10 @@ public:
         return count(at);
     }
 
-    /// Failures within the window that ends now, at most the threshold. Changes nothing: time that
-    /// passes without any call is seen here.
+    /// The failures within the window that ends at `now`, at most the threshold. It follows the time without
+    /// any call to record().
     unsigned count(time_point now) const noexcept {
-        std::size_t gone = 0; // invariant: all before `gone` are too old, all from `counted` on are not
+        std::size_t gone = 0; // invariant: all before `gone` are too old, and none from `counted` on is
         std::size_t counted = kept_;
         while (gone < counted) {
             const std::size_t middle = gone + (counted - gone) / 2;
@@ -52,7 +52,7 @@ public:
 
     void clear() noexcept { kept_ = 0; }
 
-    /// New limits from now on; keeps the youngest failures, as many as have room.
+    /// Sets new limits. Keeps as many of the newest failures as have room.
     void resize(unsigned threshold, duration window) {
         failure_window resized(threshold, window);
         for (std::size_t i = 0; i < kept_; ++i) resized.record(time(i));

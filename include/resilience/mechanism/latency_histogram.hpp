@@ -10,10 +10,10 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// How long calls took, by bucket. Pure; not thread-safe.
+/// Counts calls by how long they took. Pure; not thread-safe.
 class latency_histogram {
 public:
-    /// Upper bounds of the buckets, themselves included; one more is for all that took longer.
+    /// The upper bounds of the buckets, inclusive. A last bucket is for calls that took longer.
     static constexpr std::array<duration, 13> bounds{std::chrono::microseconds{1000},
                                                      std::chrono::microseconds{2500},
                                                      std::chrono::microseconds{5000},
@@ -35,14 +35,14 @@ public:
         sum_ = saturating_add(time_point{sum_}, took).time_since_epoch();
     }
 
-    /// Calls that took no longer than `bounds[i]`; of all for i past the last.
+    /// The number of calls that took no longer than `bounds[i]`; of all calls for an i past the last bound.
     constexpr std::uint64_t up_to(std::size_t i) const noexcept {
         std::uint64_t calls = 0;
         for (std::size_t b = 0; b <= i && b < buckets_.size(); ++b) calls += buckets_[b];
         return calls;
     }
     constexpr std::uint64_t calls() const noexcept { return up_to(bounds.size()); }
-    /// Of all calls together, held at the end of the range.
+    /// The time of all calls together, held at the end of the range.
     constexpr duration sum() const noexcept { return sum_; }
 
 private:

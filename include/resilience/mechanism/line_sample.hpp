@@ -7,8 +7,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// How many were seen in the current period, in one word, so that it can be exchanged at once: the number of the
-/// period (its low 32 bits) above the count. The start, 0, is the beginning of period 0.
+/// The number of lines seen in the current period. A single word, so that it can be exchanged atomically: the
+/// low 32 bits of the period's number above the count. The initial 0 is the beginning of period 0.
 using sample_word = std::uint64_t;
 
 struct sample_step {
@@ -16,13 +16,14 @@ struct sample_step {
     bool chosen;
 };
 
-/// One more is seen at `now`: the first `first` of a period are chosen, then each `then_every`-th (0: none). So with 2
-/// and 3: the 1st, 2nd, 5th, 8th, ... The count stops at its maximum, which takes more in a period than can be.
+/// Counts a line at `now` and tells whether it is chosen. The first `first` lines of a period are chosen,
+/// then each `then_every`-th (0: none). With 2 and 3 these are the 1st, 2nd, 5th, 8th, ... The count stops at
+/// its maximum, which no real period reaches.
 constexpr sample_step sampled(sample_word word, time_point now, duration period, std::uint32_t first,
                               std::uint32_t then_every) noexcept {
     constexpr sample_word most = 0xFFFF'FFFFU;
     const auto since = now.time_since_epoch();
-    // Rounded down before the epoch too: no period is longer than the others.
+    // Rounds down before the epoch too, so that all periods are equally long.
     const auto number = since / period - (since % period < duration{0} ? 1 : 0);
     const sample_word here = static_cast<sample_word>(number) & most;
     const sample_word seen = word >> 32U == here ? word & most : 0;

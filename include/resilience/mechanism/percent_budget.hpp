@@ -16,18 +16,19 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Retries as a share of calls, as in Finagle's RetryBudget; the defaults are Finagle's too.
 struct percent_budget_config {
-    /// Retries that each call pays for; counted in thousandths. 0.2: retries add at most a fifth to the load.
+    /// The number of retries that each call pays for, counted in thousandths. With 0.2 retries add at most a
+    /// fifth to the load.
     double ratio = 0.2;
-    /// Retries a second that are free, so that clients with little traffic can retry at all. They are
-    /// one reserve of minimum_per_second * ttl, not a trickle.
+    /// Free retries per second, so that clients with little traffic can retry at all. They form a single
+    /// reserve of minimum_per_second * ttl, not a trickle.
     double minimum_per_second = 10;
-    /// For how long a call pays, and a retry costs.
+    /// The time for which a call pays and a retry costs.
     duration ttl = std::chrono::seconds{10};
 
     friend bool operator==(const percent_budget_config&, const percent_budget_config&) = default;
 };
 
-/// What is wrong with the config, or "".
+/// A complaint about the config; empty if it is valid.
 inline std::string validate(const percent_budget_config& config) {
     const auto number = [](const char* field, double value, const char* range) {
         return std::string("percent_budget: ") + field + " is " + std::to_string(value) + ", must be " +
@@ -44,14 +45,14 @@ inline std::string validate(const percent_budget_config& config) {
     return {};
 }
 
-/// Decides whether a retry can be paid:
+/// Decides if a retry can be paid:
 ///
 ///     available = minimum_per_second * ttl + sum over the last ttl of (ratio * calls - retries)
 ///
-/// Both calls and retries are forgotten after ttl, by the tenth of it. Defaults, 300 calls in the last
-/// 10s, 40 of them retried: 10 * 10 + 0.2 * 300 - 40 = 120 retries are left.
-/// Calls are counted elsewhere, by any number of sources, and deposited when somebody asks for a retry.
-/// Whole thousandths, saturating: no drift, no overflow, no 0/0. Pure; not thread-safe.
+/// Calls and retries are forgotten after ttl, a tenth of it at a time. Defaults, 300 calls in the last 10s,
+/// 40 of them retried: 10 * 10 + 0.2 * 300 - 40 = 120 retries are left. Any number of sources count calls on
+/// their own and deposit them before they ask for a retry. Counts whole thousandths, saturating, so there is
+/// no drift, no overflow and no 0/0. Pure; not thread-safe.
 class percent_budget {
 public:
     /// `config` is valid.
@@ -61,29 +62,31 @@ public:
               thousandths(config.minimum_per_second * std::chrono::duration<double>(config.ttl).count())),
           window_(config.ttl) {}
 
-    /// Calls that one source counted since its last look. If that is longer ago than ttl, they are taken
-    /// as spread evenly and those within ttl are credited, rounded up: the one that asks is among them.
+    /// Credits the calls that a source counted since its last deposit. If that is longer ago than ttl, the
+    /// calls are assumed to be spread evenly, and only the share within ttl is credited, rounded up since the
+    /// call that asks is among them.
     void deposit(std::uint64_t new_calls, duration since_last_look, time_point now) noexcept {
         if (since_last_look > ttl_ && new_calls > 1) {
             const double share =
                 static_cast<double>(ttl_.count()) / static_cast<double>(since_last_look.count());
-            // Far from the range's end, since doubles of this size are still exact to the call.
+            // Far below the range's end: doubles up to this size are exact to the call.
             constexpr std::uint64_t most = std::uint64_t{1} << 52U;
             const double within = static_cast<double>(std::min(new_calls, most)) * share;
             new_calls = static_cast<std::uint64_t>(within) + 1;
         }
-        window_.record(window_.epoch_at(now), new_calls, 0, 0);
+        window_.record(window_.number_at(now), new_calls, 0, 0);
     }
 
-    /// Takes a retry from the budget, if there is one left.
+    /// Takes a retry from the budget. False if none is left.
     [[nodiscard]] bool withdraw(time_point now) noexcept {
-        const std::uint32_t epoch = window_.epoch_at(now);
-        if (available_thousandths(window_.at(epoch)) < one_retry) return false;
-        window_.record(epoch, 0, 1, 0);
+        const std::uint32_t bucket = window_.number_at(now);
+        if (available_thousandths(window_.at(bucket)) < one_retry) return false;
+        window_.record(bucket, 0, 1, 0);
         return true;
     }
 
-    /// Retries that could be paid now; 0 also while more was spent than the calls of the last ttl pay for.
+    /// The number of retries that could be paid now. It is also 0 while more is spent than the calls of the
+    /// last ttl pay for.
     double available(time_point now) const noexcept {
         const std::int64_t left = available_thousandths(window_.as_of(now));
         return static_cast<double>(std::max<std::int64_t>(left, 0)) / one_retry;
@@ -92,7 +95,7 @@ public:
 private:
     static constexpr std::int64_t one_retry = 1000;
 
-    // Rounded down, but for what binary fractions lack: 0.57 * 1000 is 569.99...
+    // Rounds down, after making up for binary fractions: 0.57 * 1000 is 569.99...
     static std::int64_t thousandths(double x) noexcept {
         return static_cast<std::int64_t>(x * one_retry + 1e-6);
     }

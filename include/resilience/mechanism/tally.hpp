@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/config.hpp>
 #include <resilience/detail/platform.hpp>
 
 #include <cstdint>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// What a window counts. `failed` and `slow` are parts of `total`; one call may be in both.
+/// A result that counts against the thing that was called; it may be both.
+struct bad_result {
+    bool failed = false;
+    bool slow = false;
+};
+
+/// The counts of a window. `failed` and `slow` are parts of `total`; one call may be in both.
 struct tally {
     std::uint64_t total = 0;
     std::uint64_t failed = 0;

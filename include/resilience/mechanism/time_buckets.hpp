@@ -15,8 +15,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// nanosecond). Results age by the bucket, so the window covers between 9/10 of `length` and all of it;
 /// nothing older than `length` is ever counted, whatever the pauses.
 ///
-/// Buckets are known by an *epoch*, so that callers can count on their own and hand in later what they
-/// counted. Epochs ascend by one per bucket of time, and wrap after 2^32 of them (a window of 60 s:
+/// Buckets are known by their *number*, so that callers can count on their own and hand in later what they
+/// counted. Numbers ascend by one per bucket of time, and wrap after 2^32 of them (a window of 60 s:
 /// 816 years; of 1 ms: 5 days). Compare them with precedes(), not with `<`, and do not keep one for
 /// longer than 2^31 buckets; one that old is, at the worst, taken for a bucket of now.
 ///
@@ -28,46 +28,46 @@ public:
     /// `length` from 1ns (less counts as that).
     explicit time_buckets(duration length) noexcept { set_length(length); }
 
-    /// The bucket of `now`; from here on no earlier one is ever current. The first use decides where
-    /// buckets begin.
-    std::uint32_t epoch_at(time_point now) noexcept {
+    /// The number of the bucket of `now`; from here on no earlier one is ever current. The first use decides
+    /// where buckets begin.
+    std::uint32_t number_at(time_point now) noexcept {
         if (!begun_) {
             begun_ = true;
             origin_ = now;
             newest_ = first_;
         }
-        newest_ = bucket_at(now);
+        newest_ = current_at(now);
         return static_cast<std::uint32_t>(newest_);
     }
 
     /// When the bucket ends, the first moment of the next; time_point::min() for one that was cleared.
-    /// `epoch` is one that epoch_at() returned.
-    time_point end_of(std::uint32_t epoch) const noexcept {
-        const std::uint64_t number = widened(epoch);
-        return !begun_ || number < first_ ? time_point::min() : start_of(number + 1);
+    /// `number` is one that number_at() returned.
+    time_point end_of(std::uint32_t number) const noexcept {
+        const std::uint64_t wide = widened(number);
+        return !begun_ || wide < first_ ? time_point::min() : start_of(wide + 1);
     }
 
     /// Counts results in the bucket in which they were completed. What is too old for the window, or was
     /// cleared, is dropped. `slow` of the results, failed or not, were slow. Counts saturate.
-    void record(std::uint32_t epoch, std::uint64_t successes, std::uint64_t failed,
+    void record(std::uint32_t number, std::uint64_t successes, std::uint64_t failed,
                 std::uint64_t slow) noexcept {
-        const std::uint64_t number = widened(epoch);
-        if (!begun_ || number < first_ || number > newest_ || newest_ - number >= bucket_count) return;
-        bucket& b = buckets_[number % bucket_count];
-        if (b.number != number) b = {.number = number, .counts = {}};
+        const std::uint64_t wide = widened(number);
+        if (!begun_ || wide < first_ || wide > newest_ || newest_ - wide >= bucket_count) return;
+        bucket& b = buckets_[wide % bucket_count];
+        if (b.number != wide) b = {.number = wide, .counts = {}};
         b.counts += {.total = successes, .failed = 0, .slow = slow};
         b.counts += {.total = failed, .failed = failed, .slow = 0};
     }
 
     /// The window that ends with the bucket. Changes nothing.
-    tally at(std::uint32_t epoch) const noexcept { return ending_with(widened(epoch)); }
+    tally at(std::uint32_t number) const noexcept { return ending_with(widened(number)); }
 
     /// The window that ends with the bucket of `now`, without making it current: for readers that
     /// only look. Time that passed without any call is seen here.
-    tally as_of(time_point now) const noexcept { return begun_ ? ending_with(bucket_at(now)) : tally{}; }
+    tally as_of(time_point now) const noexcept { return begun_ ? ending_with(current_at(now)) : tally{}; }
 
-    /// Forgets everything; the epochs that follow are beyond all earlier ones, and what comes later with
-    /// an earlier one is dropped.
+    /// Forgets everything; the numbers that follow are beyond all earlier ones, and what comes later
+    /// with an earlier one is dropped.
     void clear() noexcept {
         if (begun_) first_ = newest_ + 1;
         begun_ = false;
@@ -75,36 +75,36 @@ public:
     }
 
     /// A new length from now on. Keeps what the old window counted, each bucket as old as its beginning;
-    /// the epochs that follow are beyond all earlier ones.
+    /// the numbers that follow are beyond all earlier ones.
     void resize(duration length, time_point now) noexcept {
         if (!begun_) return set_length(length);
-        newest_ = bucket_at(now);
+        newest_ = current_at(now);
         const time_buckets before = *this;
         clear();
         set_length(length);
         begun_ = true;
         constexpr duration::rep past_buckets = bucket_count - 1;
         origin_ = saturating_add(now, -past_buckets * width_);
-        newest_ = number_at(now);
+        newest_ = wide_number_at(now);
         for (const bucket& b : before.buckets_) {
             if (b.number + bucket_count <= before.newest_) continue;
             const time_point began = before.start_of(b.number);
             if (began < origin_) continue;
-            const std::uint64_t number = std::min(number_at(began), newest_);
+            const std::uint64_t number = std::min(wide_number_at(began), newest_);
             bucket& place = buckets_[number % bucket_count];
             place.number = number;
             place.counts += b.counts;
         }
     }
 
-    /// Whether `earlier` was current before `later` was, both seen within 2^31 buckets.
+    /// True if `earlier` was current before `later` was, both seen within 2^31 buckets.
     static constexpr bool precedes(std::uint32_t earlier, std::uint32_t later) noexcept {
         return static_cast<std::int32_t>(later - earlier) > 0;
     }
 
 private:
     struct bucket {
-        std::uint64_t number = 0; // the epoch in 64 bits, which never wrap
+        std::uint64_t number = 0; // in 64 bits, which never wrap
         tally counts;
     };
 
@@ -115,10 +115,10 @@ private:
         reach_ = static_cast<std::uint64_t>(std::min<duration::rep>(held / width_, bucket_count));
     }
 
-    std::uint64_t number_at(time_point at) const noexcept {
+    std::uint64_t wide_number_at(time_point at) const noexcept {
         return first_ + static_cast<std::uint64_t>(elapsed_between(origin_, at) / width_);
     }
-    std::uint64_t bucket_at(time_point now) const noexcept { return std::max(newest_, number_at(now)); }
+    std::uint64_t current_at(time_point now) const noexcept { return std::max(newest_, wide_number_at(now)); }
 
     time_point start_of(std::uint64_t number) const noexcept {
         duration::rep since = 0;
@@ -127,8 +127,8 @@ private:
     }
 
     // The number nearest to newest_ that ends in these 32 bits.
-    std::uint64_t widened(std::uint32_t epoch) const noexcept {
-        const auto ahead = static_cast<std::int32_t>(epoch - static_cast<std::uint32_t>(newest_));
+    std::uint64_t widened(std::uint32_t number) const noexcept {
+        const auto ahead = static_cast<std::int32_t>(number - static_cast<std::uint32_t>(newest_));
         return newest_ + static_cast<std::uint64_t>(std::int64_t{ahead});
     }
 
@@ -148,7 +148,7 @@ private:
     std::uint64_t newest_ = first_number;
     std::array<bucket, bucket_count> buckets_{};
 
-    // Far enough from 0 for every 32-bit epoch to have a past; an epoch of 0 is the first one all the same.
+    // Far enough from 0 for every 32-bit number to have a past; the first bucket's number is 0 all the same.
     static constexpr std::uint64_t first_number = std::uint64_t{1} << 32U;
 };
 

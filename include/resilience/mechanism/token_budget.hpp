@@ -10,18 +10,19 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Retries while most attempts succeed: the throttling of gRFC A6; the defaults are its example.
+/// Permits retries while most attempts succeed, as the throttling of gRFC A6 does. The defaults are those of
+/// its example.
 struct token_budget_config {
-    /// Tokens at the start and at most; retries stop at half of them.
+    /// The tokens at the start, which are also the most. Retries stop at half of them.
     unsigned max_tokens = 10;
-    /// What a success gives back; decimals beyond the third are ignored. 0.1: retries go on for good
-    /// only while there are ten successes to a failure.
+    /// The tokens that a success gives back; decimals beyond the third are ignored. With 0.1 retries can go
+    /// on for ever only while there are ten successes to a failure.
     double token_ratio = 0.1;
 
     friend bool operator==(const token_budget_config&, const token_budget_config&) = default;
 };
 
-/// What is wrong with the config, or "".
+/// A complaint about the config; empty if it is valid.
 inline std::string validate(const token_budget_config& config) {
     if (config.max_tokens < 1 || config.max_tokens > 1000) {
         return "token_budget: max_tokens is " + std::to_string(config.max_tokens) + ", must be in [1, 1000]";
@@ -34,8 +35,8 @@ inline std::string validate(const token_budget_config& config) {
 }
 
 /// A failure costs one token, a success gives `token_ratio` back, and a retry is permitted only while
-/// there is more than half of `max_tokens`. Time plays no part. Counts whole thousandths, as gRPC does:
-/// fifty times 0.1 is exactly 5. Pure; not thread-safe.
+/// there is more than half of `max_tokens`. Time plays no part. Tokens are counted in whole thousandths, as
+/// gRPC does: fifty times 0.1 is exactly 5. Pure; not thread-safe.
 class token_budget {
 public:
     /// `config` is valid.
@@ -55,7 +56,7 @@ public:
 private:
     static constexpr std::int64_t one_token = 1000;
 
-    std::int64_t most_; // thousandths, as are the others
+    std::int64_t most_; // thousandths, as are the members below
     std::int64_t per_success_;
     std::int64_t tokens_; // in [0, most_]
 };

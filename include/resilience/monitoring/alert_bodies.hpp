@@ -14,28 +14,29 @@
 #include <string_view>
 #include <utility>
 
-// Alerts as what receivers take: a plain JSON object for webhooks of one's own, an envelope for Sentry, an item
-// for Rollbar. Texts may be anything: they are escaped, and bytes that are no UTF-8 become U+FFFD.
+// Formats alerts for receivers: a plain JSON object for webhooks of your own, an envelope for Sentry, an item
+// for Rollbar. Texts may hold any bytes: they are escaped, and bytes that are no UTF-8 become U+FFFD.
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Where a Sentry project takes events, as its settings page shows it: `https://key@host/42`.
+/// The address at which a Sentry project takes events, as its settings page shows it: `https://key@host/42`.
 struct sentry_dsn {
     std::string text;       ///< as it was given
     std::string scheme;     ///< http or https
     std::string host;       ///< with a port, if there is one
     std::string path;       ///< before the project, "" or for instance "/sentry"
-    std::string public_key; ///< what the receiver knows the sender by
+    std::string public_key; ///< identifies the sender to the receiver
     std::string project_id;
 
-    /// What envelopes are posted to.
+    /// The URL that envelopes are posted to.
     std::string envelope_url() const {
         return scheme + "://" + host + path + "/api/" + project_id + "/envelope/";
     }
 };
 
-/// Takes `scheme://public_key[:secret]@host[:port][/path]/project_id` apart; the secret is of the past and ignored.
-/// Throws std::invalid_argument, which says what is missing and repeats nothing of the text: it is a credential.
+/// Parses `scheme://public_key[:secret]@host[:port][/path]/project_id`. The secret is obsolete and ignored.
+/// Throws std::invalid_argument, which names the missing part and repeats nothing of the text, since that is
+/// a credential.
 inline sentry_dsn parse_sentry_dsn(std::string_view text) {
     const auto bad = [](const char* what) {
         detail::raise(std::invalid_argument(std::string("sentry_dsn: ") + what +
@@ -92,14 +93,14 @@ inline void write_details(json_writer& json, const alert& a) {
     member_if_any(json, "reason", e.reason);
     json.member("held_back", a.held_back).member("first_seen", a.first_seen).member("last_seen", a.last_seen);
 }
-/// With dashes: 8-4-4-4-12.
+/// An id with dashes: 8-4-4-4-12.
 inline std::string dashed(std::string id) {
     for (const std::size_t at : {20U, 16U, 12U, 8U}) {
         if (id.size() > at) id.insert(at, "-");
     }
     return id;
 }
-/// 0 before 1970.
+/// Whole seconds since 1970; 0 before.
 inline std::uint64_t unix_seconds(wall_time at) {
     const auto since = std::chrono::floor<std::chrono::seconds>(at.time_since_epoch()).count();
     return since > 0 ? static_cast<std::uint64_t>(since) : 0;
@@ -108,7 +109,7 @@ inline std::uint64_t unix_seconds(wall_time at) {
 } // namespace detail
 
 /// {id, level, title, message, fingerprint, service, environment, release, host, held_back, first_seen,
-/// last_seen, event {as to_json(event) has it}}: labels that are empty are null. For receivers of one's own.
+/// last_seen, event {as to_json(event) has it}}: labels that are empty are null. For receivers of your own.
 inline std::string webhook_body(const alert& a) {
     detail::json_writer json;
     json.object([&] {
@@ -127,10 +128,11 @@ inline std::string webhook_body(const alert& a) {
     return json.take();
 }
 
-/// Three lines: the envelope's header, the item's header, and the event, of the platform `native`. An alert that
-/// is no recovery and knows an error's type has an exception, without a stack; all have the message. Grouped by
-/// the alert's fingerprint. Post it to dsn.envelope_url() as application/x-sentry-envelope; the header carries the
-/// key. `sent_at`: now, by which the receiver sees how far the sender's clock is off.
+/// Three lines: the envelope's header, the item's header, and the event, of the platform `native`. Every
+/// event has the message. If the alert is no recovery and has an error's type, the event has an exception
+/// too, without a stack. Sentry groups it by the alert's fingerprint. Post it to dsn.envelope_url() as
+/// application/x-sentry-envelope; the envelope's header carries the key. `sent_at` is the present time, from
+/// which the receiver sees how far the sender's clock is off.
 inline std::string sentry_envelope(const alert& a, const sentry_dsn& dsn, wall_time sent_at) {
     detail::json_writer event_json;
     event_json.object([&] {

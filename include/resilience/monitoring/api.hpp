@@ -22,7 +22,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Answers requests for the state of a registry's policies, whatever serves them. Under /api/v1/resilience:
+/// Answers requests for the state of a registry's policies, independent of the HTTP server. Under
+/// /api/v1/resilience:
 ///
 ///     GET  /                                        what there is here
 ///     GET  /circuit-breakers                        all circuits, by name
@@ -36,12 +37,12 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 ///     POST /circuit-breakers/{name}/{reset|force-open|disable|metrics-only|open-for}?reason=&duration=
 ///     PATCH /policies/{name}?kind=                  with monitoring_options::control: changes
 ///
-/// and at the root GET /metrics, what Prometheus scrapes, and GET /dashboard, with monitoring_options::dashboard.
+/// and at the root GET /metrics, for Prometheus, and GET /dashboard, with monitoring_options::dashboard.
 ///
 /// HEAD is GET without the body; other methods get 405, other paths 404, broken percent-escapes and unknown or
 /// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore their query.
-/// Without `control` it only reads: nothing that a client sends changes anything. Thread-safe; never throws,
-/// whatever it is sent. Copies share their streams' counts.
+/// Without `control` no request changes anything. Thread-safe. It never throws, whatever a client sends.
+/// Copies share their streams' counts.
 class monitoring_api {
 public:
     static constexpr std::string_view root = "/api/v1/resilience";
@@ -64,7 +65,7 @@ public:
                 response.stream.reset();
             }
             return response;
-        } catch (...) { // no memory, or code of the user's that threw what it may not: then not even a text
+        } catch (...) { // no memory, or the user's code threw: answer without a text
             http_response response;
             response.status = 500;
             return response;
@@ -218,7 +219,7 @@ private:
                         : detail::page_of_events(target, *options_->events, errors_);
     }
 
-    // The last one is for the whole list alone: a policy's path names it.
+    // The last argument is for the whole list only: for one policy the path has the name.
     static constexpr std::array<std::string_view, 2> policy_arguments{"kind", "name"};
 
     registry* registry_;

@@ -19,12 +19,12 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
-/// An error's text as it may be shown.
+/// Decides how error texts are shown.
 struct shown_errors {
     bool shown = false;
     std::function<std::string(std::string_view)> redact{};
 
-    /// Empty if it may not. Runs code of the user's.
+    /// The text to show; empty if texts are hidden. Runs the user's `redact`.
     std::string operator()(std::string text) const {
         if (!shown) return {};
         return redacted(redact, std::move(text));
@@ -42,19 +42,20 @@ inline std::string numbered_json(event_log::entry entry, const shown_errors& err
     return json.take();
 }
 
-/// What the streams of one API have in common.
+/// Counts that the streams of an API share.
 struct stream_counts {
-    // Invariant: the event_streams that live. Relaxed: it bounds their number, and orders nothing.
+    // Invariant: the number of live event_streams. Relaxed: it bounds their number, and no other data depends
+    // on it.
     atomic<std::size_t> open{0};
-    // Only ever added to; relaxed: a count orders nothing.
+    // Only grows. Relaxed: no other data depends on a count.
     atomic<std::uint64_t> missed{0};
     atomic<std::uint64_t> refused{0}; // likewise
 };
 
-/// One of the places that streams may take; given back at its end.
+/// A place for a stream, counted in `open`. The destructor gives it back.
 class stream_slot {
 public:
-    /// Of a place that is counted already.
+    /// Takes over a place that is already counted.
     explicit stream_slot(std::shared_ptr<stream_counts> counts) noexcept : counts_(std::move(counts)) {}
     stream_slot(stream_slot&&) noexcept = default;
     stream_slot& operator=(stream_slot&&) = delete;
@@ -71,15 +72,15 @@ private:
 
 } // namespace detail
 
-/// The events of a log as server-sent events (HTML Living Standard, section 9.2), for one client: whoever serves it
-/// asks for the next piece of text and sends it, again and again until ended(). A client that is slow is not waited
-/// for: what made room for newer events meanwhile is told to it as an event `missed`, and counted.
+/// The events of a log as server-sent events (HTML Living Standard, section 9.2), for one client. The server
+/// asks for the next piece of text and sends it, until ended(). The log does not wait for a slow client:
+/// events that were replaced before they were sent are reported to it as an event `missed`, and counted.
 ///
-/// Moves only. One thread at a time. Ends with the server's work: destroy it when the client is gone.
+/// Movable only. Used by one thread at a time. Destroy it when the client is gone.
 class event_stream {
 public:
-    /// Silence after which a comment is sent, so that whoever is between keeps the connection and a client that has
-    /// gone is noticed.
+    /// After this time without an event a comment is sent, so that proxies keep the connection and a client
+    /// that has gone is noticed.
     static constexpr std::chrono::seconds heartbeat{15};
 
     event_stream(std::shared_ptr<const event_log> log, event_filter filter, std::uint64_t since,
@@ -87,8 +88,8 @@ public:
         : log_(std::move(log)), filter_(std::move(filter)), errors_(std::move(errors)), next_(since),
           slot_(std::move(slot)) {}
 
-    /// What to send next; waits for it up to `at_most` of real time, and is empty if there was nothing. The first
-    /// piece comes at once. A server that does not block asks with 0, from a timer.
+    /// The next piece to send. Waits for it up to `at_most` of real time; empty if there was none. The first
+    /// piece comes at once. A server that must not block calls it with 0, from a timer.
     std::string next(duration at_most) {
         const time_point asked = system_time().now();
         if (std::exchange(begun_, true)) {
@@ -117,7 +118,7 @@ public:
         if (!text.empty()) spoken_at_ = now;
         return text;
     }
-    /// Whether the log was closed: the stream should be ended.
+    /// True if the log was closed. The server should then end the stream.
     bool ended() const { return log_->closed(); }
 
 private:

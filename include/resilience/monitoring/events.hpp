@@ -16,18 +16,18 @@
 #include <string_view>
 #include <utility>
 
-// What /events and /events/stream answer.
+// The answers to /events and /events/stream.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Which events a request asks for.
+/// The events that a request asks for.
 struct wanted_events {
     event_filter filter;
     std::optional<std::uint64_t> since;
     std::optional<std::uint64_t> limit;
 };
 
-/// What is wrong with the arguments; empty if nothing is.
+/// Reads the arguments. Returns a complaint; empty if they are valid.
 inline std::string read_wanted(const request_target& target, std::span<const std::string_view> known,
                                std::uint64_t most, wanted_events& into) {
     if (auto wrong = target.unknown_argument(known); !wrong.empty()) return wrong;
@@ -43,7 +43,8 @@ inline std::string read_wanted(const request_target& target, std::span<const std
     return {};
 }
 
-/// A number beyond the newest event is from a log that is no more: then all of this one is new.
+/// The number to read this log from. A number beyond the newest event comes from an earlier log that no
+/// longer exists; to its reader all events of this log are new.
 inline std::uint64_t in_this_log(std::uint64_t since, const event_log& log) {
     return since > log.last() + 1 ? 1 : since;
 }
@@ -73,14 +74,15 @@ inline http_response stream_of_events(const http_request& request, const request
     constexpr std::array<std::string_view, 3> known{"since", "kind", "name"}; // a stream has no end
     wanted_events wanted;
     if (auto wrong = read_wanted(target, known, 0, wanted); !wrong.empty()) return bad_request(wrong);
-    // What a browser sends after its connection broke counts for more than the address it began with.
+    // A browser sends Last-Event-ID after its connection broke. It overrides `since` in the address that it
+    // began with.
     std::optional<std::uint64_t> last;
     if (read_number(request.header("Last-Event-ID"), last) && last && *last < UINT64_MAX)
         wanted.since = *last + 1;
     const std::uint64_t first =
         wanted.since ? in_this_log(*wanted.since, *options.events) : options.events->last() + 1;
     const std::size_t before = streams->open.fetch_add(1, std::memory_order_relaxed);
-    stream_slot slot(streams); // gives the place back, also of a refused one
+    stream_slot slot(streams); // gives the place back, also if the stream is refused
     if (before >= options.max_streams) {
         streams->refused.fetch_add(1, std::memory_order_relaxed);
         http_response response =

@@ -11,7 +11,7 @@
 #include <optional>
 #include <string>
 
-// What /metrics answers: the policies' metrics, and those of the monitoring itself.
+// The answer to /metrics: the policies' metrics, and those of the monitoring itself.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 

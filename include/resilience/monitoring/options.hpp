@@ -22,14 +22,15 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Whether whoever sent a request may do what it asks for.
+/// The answer to: may the sender of a request do what it asks for?
 class authorization {
 public:
     enum kind { granted, unauthenticated, forbidden };
 
     // NOLINTNEXTLINE(google-explicit-constructor): a lambda answers one of the three words,
     authorization(kind k) noexcept : kind_(k) {}
-    /// Or yes or no, where no is forbidden. Nothing else that converts to bool: a 403 would grant.
+    /// From a bool: true is granted, false is forbidden. Other types that convert to bool are not taken,
+    /// since a 403 would then grant.
     template <std::same_as<bool> Bool>
     // NOLINTNEXTLINE(google-explicit-constructor)
     authorization(Bool may) noexcept : kind_(may ? granted : forbidden) {}
@@ -42,7 +43,8 @@ private:
 
 namespace detail {
 
-/// Takes as long for every text of a length, so that the time tells nothing of how much of it was right.
+/// Compares in a time that depends on the length only, so that the time does not reveal how much of the text
+/// was right.
 inline bool equal_in_constant_time(std::string_view given, std::string_view secret) noexcept {
     unsigned difference = given.size() == secret.size() ? 0 : 1;
     for (std::size_t i = 0; i < given.size(); ++i) {
@@ -55,9 +57,10 @@ inline bool equal_in_constant_time(std::string_view given, std::string_view secr
 
 } // namespace detail
 
-/// For monitoring_options::authorize: grants what comes with `Authorization: Bearer <token>` and that token, and
-/// calls all else unauthenticated. Compared in constant time. Throws std::invalid_argument for a token of less
-/// than 16 characters, which could be guessed, or with others than visible ASCII, which no header carries.
+/// For monitoring_options::authorize: grants requests with `Authorization: Bearer <token>` and this token;
+/// all others are unauthenticated. Compares in constant time. Throws std::invalid_argument for a token of
+/// less than 16 characters, which could be guessed, and for characters other than visible ASCII, which no
+/// header carries.
 inline std::function<authorization(const http_request&)> bearer_token(std::string token) {
     constexpr std::size_t shortest = 16;
     const auto visible = [](char c) { return c > 0x20 && c < 0x7F; };
@@ -75,52 +78,56 @@ inline std::function<authorization(const http_request&)> bearer_token(std::strin
     };
 }
 
-/// What a monitoring_api shows and lets do.
+/// Options of a monitoring_api: the data that it shows and the changes that it allows.
 struct monitoring_options {
     prometheus_options prometheus{};
-    /// Error texts in /policies and /events. Off: they may hold addresses, queries and whatever else a remote
-    /// service says; their types are shown either way.
+    /// Shows error texts in /policies and /events. Off by default: they may hold addresses, queries and any
+    /// other text of a remote service. The types of errors are always shown.
     bool show_errors = false;
-    /// Sees each error's text first and returns what may be shown. If it throws, the text is left out.
+    /// Gets each error's text first and returns the text that may be shown. If it throws, the text is left
+    /// out.
     std::function<std::string(std::string_view)> redact{};
-    /// The log that /events shows, of the same registry. None: there is no /events. Each log costs failing and
-    /// refused calls a little (see event_log), so that it is the service's to decide.
+    /// The log that /events shows, of the same registry. Null: there is no /events. A log costs failing and
+    /// refused calls a little (see event_log), so the service decides whether it has one.
     std::shared_ptr<event_log> events{};
     /// Statistics of an alert_sink for /metrics: [&] { return sink.stats(); }. It must outlive the API's requests. If it
     /// throws, the alerts' metrics are left out.
     std::function<alert_stats()> alerts{};
-    /// Streams of events that may be open at the same time; further ones are refused with 503. 0: none. Each takes
-    /// a thread of a server such as cpp-httplib's, which has eight or more.
+    /// The number of event streams that may be open at the same time; further ones are refused with 503. 0:
+    /// none. Each occupies a thread of a server such as cpp-httplib's, which has eight or more.
     std::size_t max_streams = 4;
     /// The status of /health while more than half of the circuits are open, for load balancers that look at
-    /// nothing else; 200 to 599. 200: a service whose dependencies are down is not down itself, and to take all of
-    /// its instances out at once helps nobody.
+    /// nothing else; 200 to 599. 200 by default: a service whose dependencies are down is not down itself,
+    /// and taking all of its instances out at once helps nobody.
     int critical_status = 200;
     /// The page of /dashboard: rs::dashboard_page of <resilience/dashboard_page.hpp>. Empty: there is none. Not copied.
     std::string_view dashboard{};
-    /// What that page may load, as its Content-Security-Policy. Not copied.
+    /// The Content-Security-Policy of that page. Not copied.
     std::string_view dashboard_policy =
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-    /// Whether circuits can be commanded and configs be changed by requests. Goes with authorize.
+    /// Allows requests to command circuits and change configs. Requires authorize.
     bool control = false;
-    /// Asked for each such request; if it throws, the request is forbidden. See bearer_token().
+    /// Decides on each such request. If it throws, the request is forbidden. See bearer_token().
     std::function<authorization(const http_request&)> authorize{};
-    /// Names of hosts, without a port, that a request which changes something may be addressed to besides
-    /// localhost, 127.0.0.1 and [::1]. Others are refused: a page elsewhere can make a browser send requests here by
-    /// giving our address to a name of its own (DNS rebinding). What can only be read is not checked: probes and
-    /// scrapers use whatever Host they like. Do not set show_errors where browsers of others can reach the service.
+    /// Host names, without a port, that a request for a change may be addressed to, besides localhost,
+    /// 127.0.0.1 and [::1]. Other hosts are refused: a foreign page can make a browser send requests here by
+    /// pointing a name of its own to our address (DNS rebinding). Reading requests are not checked, since
+    /// probes and scrapers use any Host. So do not set show_errors if other people's browsers can reach the
+    /// service.
     std::vector<std::string> allowed_hosts{};
-    /// Origins of pages that may send such requests, as browsers name them (https://ops.example:8443), besides the
-    /// address that the request itself goes to: for a proxy that puts a Host of its own in front of the dashboard.
+    /// Origins of pages that may send such requests, as browsers name them (https://ops.example:8443),
+    /// besides the address that the request itself goes to. For a proxy in front of the dashboard that sets a
+    /// Host of its own.
     std::vector<std::string> allowed_origins{};
-    /// Reads the body of PATCH /policies/{name}: the members of a flat JSON object, or std::invalid_argument. It is
-    /// rs::read_json_changes of <resilience/nlohmann_json.hpp>. Empty: PATCH is answered with 501.
+    /// Reads the body of PATCH /policies/{name}: returns the members of a flat JSON object, or throws
+    /// std::invalid_argument. Set it to rs::read_json_changes of <resilience/nlohmann_json.hpp>. Empty: PATCH
+    /// is answered with 501.
     std::function<std::vector<change>(std::string_view)> read_changes{};
 };
 
-/// What is wrong with the options, naming field, value and range; empty if nothing is.
+/// A complaint about the options that names field, value and range; empty if they are valid.
 inline std::string validate(const monitoring_options& o) {
     if (auto wrong = validate(o.prometheus); !wrong.empty()) return wrong;
     constexpr std::array<int, 3> without_body{204, 205, 304};

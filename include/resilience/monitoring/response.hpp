@@ -17,7 +17,8 @@ struct http_response {
     std::string content_type{};
     http_headers headers{};
     std::string body{};
-    /// For GET /events/stream instead of a body: what is to be sent piece by piece for as long as the client stays.
+    /// For GET /events/stream, instead of a body: the stream to send piece by piece for as long as the client
+    /// stays.
     std::shared_ptr<event_stream> stream{};
 };
 
@@ -41,7 +42,7 @@ inline http_response not_allowed(std::string_view message, std::string allowed) 
     response.headers["Allow"] = std::move(allowed);
     return response;
 }
-/// 404 for a name that may be anything.
+/// A 404 that quotes the unknown name, which may be any text.
 inline http_response unknown_name(std::string_view what, std::string_view name) {
     constexpr std::size_t shown = 100; // bytes
     std::string message = "no " + std::string(what) + " is named '";

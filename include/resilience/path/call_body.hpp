@@ -13,14 +13,14 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// The callable of a call in two words, so that whatever works on it is compiled once for each result type. Valid while
-/// the call runs.
+/// The callable of a call behind two pointers, so that the code that runs it is compiled once for each result
+/// type. Valid while the call runs.
 template <class R>
 struct call_body {
     void* call; // the callable, or the bound_call, on the caller's stack
     void (*store)(void* call, outcome<R>& out, call_context& ctx);
 
-    /// What the callable returns or throws becomes the outcome.
+    /// Runs the callable. Its result or its exception becomes the outcome.
     void run(outcome<R>& out, call_context& ctx) const {
         const auto run_and_store = [&] { store(call, out, ctx); };
         out.catch_from(run_and_store);
@@ -29,7 +29,8 @@ struct call_body {
 
 template <class R, unsigned Copies>
 class owned_body;
-/// The same for pipelines with policies that may outlive the call: so many, each of which copies what is inside of it.
+/// A call_body that can be copied, for pipelines with `Copies` policies that may outlive the call. Each of
+/// them copies the callable for the work that it starts.
 template <class R, unsigned Copies>
 struct copyable_body : call_body<R> {
     std::unique_ptr<owned_body<R, Copies - 1>> (*copy)(void* call);
@@ -48,7 +49,8 @@ public:
     virtual body_for<R, Copies> body() noexcept = 0;
 };
 
-/// One function for F, F& and const F&, if they would call the same: where const makes no other call operator visible.
+/// The type as which F, F& and const F& share one store_call(): const F if F can be called so and has a
+/// single call operator, else F.
 template <class F, class... A>
 struct shared_callable {
     using type = F;
@@ -62,7 +64,8 @@ struct shared_callable<F, A...> {
     using type = const F;
 };
 
-/// The one function for each callable that is not inlined: what it returns becomes the outcome.
+/// Runs the callable behind `call` and stores its result. Of all that a call compiles for one callable, only
+/// this function and the inlined fast path know its type.
 template <class R, class F>
 void store_call(void* call, outcome<R>& out, call_context& ctx) {
     auto& f = *static_cast<F*>(call);
@@ -80,7 +83,7 @@ void store_bound_call(void* call, outcome<R>& out, call_context& ctx) {
         bound.args);
 }
 
-/// The body of a callable that needs nothing beside itself.
+/// The body of a callable without arguments.
 template <class R, is_object_call F>
 RESILIENCE_INLINE call_body<R> body_of(F& f) noexcept {
     using shared = typename shared_callable<F>::type;
@@ -91,13 +94,14 @@ RESILIENCE_INLINE call_body<R> body_of(bound_call<F, A...>& bound) noexcept {
     return {&bound, &store_bound_call<R, F, A...>};
 }
 
-/// How often a call is copied at most. Only where it is once, what was passed as an rvalue is moved.
+/// Tells if a call is copied once at most, or more often. A copy that is the only one moves the arguments
+/// that were passed as rvalues.
 struct copied_once : std::true_type {};
 struct copied_again : std::false_type {};
 template <class R, unsigned Copies, class Once, class F, class... A>
 std::unique_ptr<owned_body<R, Copies - 1>> copy_call(void* call);
 
-/// The same with a copier. F and A are as a forwarding reference deduces them.
+/// A body that can also be copied, if Copies is not 0. F and A are as a forwarding reference deduces them.
 template <class R, unsigned Copies, class Once, class F, class... A>
 body_for<R, Copies> body_to_copy(
     bound_call<std::remove_reference_t<F>, std::remove_reference_t<A>...>& bound) noexcept {

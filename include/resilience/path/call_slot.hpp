@@ -12,40 +12,43 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Where a call leaves its outcome, whatever its type: what the walk and the drivers work on.
+/// The place of a call's outcome. The walk and the drivers work on it without knowing the result's type.
 class call_slot {
 public:
-    /// What policies see of the outcome.
+    /// The outcome as policies see it.
     attempt_result result() const {
         attempt_result r = seen();
         if (raced_until_ != time_point::min()) r.raced(raced_until_, lost_);
         return r;
     }
     const outcome_storage& outcome() const noexcept { return *outcome_; }
-    /// A policy's failure takes the outcome's place.
+    /// Puts a policy's failure in the outcome's place.
     void fail(failure why) noexcept {
         replaced();
         put(std::move(why));
     }
-    /// The next attempt was refused: the failure of the one before, if there was one, is the cause.
+    /// Puts the refusal of the next attempt in the outcome's place. The failure of the last attempt, if there
+    /// was one, becomes its cause.
     void refuse(failure why) noexcept {
-        if (outcome_->has_failure()) // where there is no memory for the cause, without
+        if (outcome_->has_failure()) // if there is no memory for the cause, it is left out
             returned([&] { why.follow(outcome_->why()); });
         fail(std::move(why));
     }
-    /// The call keeps the outcome of the attempt before; one that never had any was cancelled.
+    /// The call keeps the outcome of its last attempt. If it made no attempt, it was cancelled.
     void stand() noexcept {
         if (outcome_->is_empty()) fail(rejection{.code = errc::cancelled});
     }
-    /// A policy that knows the type has put another outcome in the attempt's place.
+    /// To be called by a policy that knows the result's type and has put another outcome in the attempt's
+    /// place.
     void replaced() noexcept {
         raced_until_ = time_point::min();
         is_replaced_ = true;
     }
-    /// Whether that has happened since the last look.
+    /// True if replaced() was called since the last look.
     bool take_replaced() noexcept { return std::exchange(is_replaced_, false); }
 
-    /// Before an attempt: a failing value that owns something is gone before the next one begins.
+    /// Clears the slot before an attempt, so that a failing value gives back the resources it owns before the
+    /// next attempt takes its own.
     void begin_attempt() noexcept {
         clear();
         raced_until_ = time_point::min();
@@ -56,22 +59,22 @@ public:
         put(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
         return true;
     }
-    /// The attempt has lost against its deadline.
+    /// Records that the attempt has lost against its deadline.
     void lost_against(time_point deadline) noexcept {
         raced_until_ = deadline;
         lost_ = true;
     }
-    /// The attempt has finished before its deadline.
+    /// Records that the attempt has finished before its deadline.
     void finished_before(time_point deadline) noexcept {
         raced_until_ = deadline;
         lost_ = false;
     }
 
-    /// The slot as the type of that name (a typed_slot<R>, or a task's), if it is one.
+    /// The slot as the given type (a typed_slot<R> or a task_slot); null if it is another.
     virtual void* as(const std::type_info& type) noexcept = 0;
-    /// The result's type, for messages.
+    /// The type of the result, for messages.
     virtual const std::type_info& type() const noexcept = 0;
-    /// Whether a policy has left a task whose outcome takes the place of the attempt's.
+    /// True if a policy has left a task here whose outcome takes the place of the attempt's.
     virtual bool has_answer() const noexcept { return false; }
 
 protected:
@@ -84,12 +87,12 @@ private:
     virtual void clear() noexcept = 0;
 
     const outcome_storage* outcome_;
-    time_point raced_until_ = time_point::min(); // the deadline of a race that was decided; min(): none was
+    time_point raced_until_ = time_point::min(); // the deadline of a decided race; min(): there was none
     bool lost_ = false;
     bool is_replaced_ = false;
 };
 
-/// The same for those who know the result's type.
+/// A call_slot for code that knows the result's type.
 template <class R>
 class typed_slot : public call_slot {
 public:

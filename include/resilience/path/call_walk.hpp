@@ -16,7 +16,8 @@ class erased_call {
 public:
     virtual admission admit(call_context& ctx) = 0;
     virtual settlement settle(const attempt_result& result, call_context& ctx) = 0;
-    /// The call ended before any policy was asked: nothing was admitted, nothing is to be settled.
+    /// Called if the call ended before any policy was asked: no attempt was admitted, so there is nothing to
+    /// settle.
     virtual settlement never_began(const attempt_result&, call_context&) { return settlement::finish(); }
 
     erased_call() noexcept = default;
@@ -25,7 +26,7 @@ public:
     virtual ~erased_call() = default;
 };
 
-/// Made in place, so that the per-call object need not be movable.
+/// Holds a policy's per-call object, made in place, so that it need not be movable.
 template <class Call>
 class erased_call_of final : public erased_call {
 public:
@@ -45,7 +46,7 @@ private:
     Call call_;
 };
 
-/// What a driver has to do next.
+/// The next thing that a driver has to do.
 enum class step : std::uint8_t {
     attempt, ///< run the callable
     wait,    ///< for delay(), then resume
@@ -53,90 +54,94 @@ enum class step : std::uint8_t {
     done,
 };
 
-/// The walk through the per-call objects of a pipeline: asked inwards, settled outwards. It decides what
-/// comes next and never waits: how to wait is the driver's. One walk serves every driver, and pipelines that are
-/// known at compile time as well as those that are put together at run time.
+/// Walks through the per-call objects of a pipeline: it asks them from the outermost inwards and settles them
+/// from the innermost outwards. It decides the next step and never waits; the driver waits in its own way.
+/// It serves both drivers, and pipelines made at compile time as well as at run time.
 class call_walk {
 public:
-    /// `calls`: the per-call objects, outermost first; kept by whoever makes the walk.
-    call_walk(erased_call* const* calls, std::size_t count, call_slot& slot, call_context& ctx) noexcept
-        : calls_(calls), count_(count), slot_(&slot), ctx_(&ctx) {}
+    /// `calls` lists the per-call objects, outermost first, and ends with null. The array and the objects must outlive
+    /// the walk.
+    explicit call_walk(erased_call* const* calls) noexcept : calls_(calls) {}
 
     /// Asks for the first attempt.
-    step begin() { return admit_from(0); }
-    /// The call may not begin, and says so in the slot: policies that replace outcomes are told, nobody else.
-    step never_began() {
+    step begin(call_slot& slot, call_context& ctx) { return admit_from(0, slot, ctx); }
+    /// The call may not begin, and the slot holds the failure that says so. Only policies that replace
+    /// outcomes are told.
+    step never_began(call_slot& slot, call_context& ctx) {
         began_ = false;
-        return settle_from(count_);
+        return settle_from(count(), slot, ctx);
     }
-    /// After the attempt has run.
-    step settle() { return settle_from(count_); }
-    /// After the wait: the policy that asked for it is asked again.
-    step resume() { return admit_from(waiting_); }
-    /// After the answer has come: the policy that gave it is told how it ended.
-    step answered() { return settle_from(waiting_ + 1); }
+    /// Continues after the attempt has run.
+    step settle(call_slot& slot, call_context& ctx) { return settle_from(count(), slot, ctx); }
+    /// Continues after a wait: the policy that asked for it is asked again.
+    step resume(call_slot& slot, call_context& ctx) { return admit_from(waiting_, slot, ctx); }
+    /// Continues after an answer: the policy that gave the task is told how it ended.
+    step answered(call_slot& slot, call_context& ctx) { return settle_from(waiting_ + 1, slot, ctx); }
 
     duration delay() const noexcept { return delay_; }
 
 private:
-    step admit_from(std::size_t i) {
-        for (; i < count_; ++i) {
-            admission a = calls_[i]->admit(*ctx_);
+    std::uint32_t count() const noexcept {
+        std::uint32_t calls = 0;
+        while (calls_[calls] != nullptr) ++calls;
+        return calls;
+    }
+    step admit_from(std::uint32_t i, call_slot& slot, call_context& ctx) {
+        for (; calls_[i] != nullptr; ++i) {
+            admission a = calls_[i]->admit(ctx);
             switch (a.what()) {
             case admission::kind::go: continue;
             case admission::kind::wait: return wait_at(i, a.delay());
-            case admission::kind::reject: slot_->refuse(std::move(a.why())); break;
-            case admission::kind::stand: slot_->stand(); break;
+            case admission::kind::reject: slot.refuse(std::move(a.why())); break;
+            case admission::kind::stand: slot.stand(); break;
             }
-            return settle_from(i);
+            return settle_from(i, slot, ctx);
         }
         return step::attempt;
     }
     /// Settles the calls before `end`, from the inside outwards.
-    step settle_from(std::size_t end) {
-        slot_->take_replaced();
-        attempt_result result = slot_->result();
-        for (std::size_t i = end; i-- > 0;) {
-            settlement s = began_ ? calls_[i]->settle(result, *ctx_) : calls_[i]->never_began(result, *ctx_);
-            if (slot_->has_answer()) {
+    step settle_from(std::uint32_t end, call_slot& slot, call_context& ctx) {
+        slot.take_replaced();
+        attempt_result result = slot.result();
+        for (std::uint32_t i = end; i-- > 0;) {
+            settlement s = began_ ? calls_[i]->settle(result, ctx) : calls_[i]->never_began(result, ctx);
+            if (slot.has_answer()) {
                 waiting_ = i;
                 return step::answer;
             }
             if (s.what() == settlement::kind::retry) return wait_at(i, s.delay());
-            if (s.what() == settlement::kind::replace) slot_->fail(std::move(s.why()));
-            if (slot_->take_replaced()) {
+            if (s.what() == settlement::kind::replace) slot.fail(std::move(s.why()));
+            if (slot.take_replaced()) {
                 const time_point not_before = result.not_before();
-                result = slot_->result();
+                result = slot.result();
                 result.postpone(not_before);
             }
             result.postpone(s.not_before());
         }
         return step::done;
     }
-    /// Without a delay the policy is asked again all the same, from the driver's loop: no stack grows.
-    step wait_at(std::size_t i, duration delay) noexcept {
+    /// Makes the driver wait and ask policy i again. A delay of zero takes the same way, through the driver's
+    /// loop, so that repeated attempts do not nest on the stack.
+    step wait_at(std::uint32_t i, duration delay) noexcept {
         delay_ = delay;
         waiting_ = i;
         return step::wait;
     }
 
     erased_call* const* calls_;
-    std::size_t count_;
-    call_slot* slot_;
-    call_context* ctx_;
     duration delay_{0};
-    std::size_t waiting_ = 0; // the policy that waits, or gave the answer
+    std::uint32_t waiting_ = 0; // the policy that waits, or gave the answer
     bool began_ = true;
 };
 
-/// The per-call object of a policy, in the way that the policy makes it.
+/// Makes the per-call object of a policy. Policies that replace outcomes or hold policies also get the slot.
 template <class P, class Slot>
 auto begin_call(const P& policy, call_context& ctx, [[maybe_unused]] Slot& slot) {
     if constexpr (step_policy<P>) return policy.begin(ctx);
     else return policy.begin(ctx, slot);
 }
 
-/// Where the per-call object of a policy lies.
+/// The place of the I-th policy's per-call object.
 template <std::size_t I, class P, class Slot>
 class call_at {
 public:
@@ -151,7 +156,7 @@ private:
                                        std::declval<Slot&>()))>
         call_;
 };
-/// Of one that holds policies: those of all of them.
+/// The place of the per-call objects of a policy that holds policies.
 template <std::size_t I, holds_policies P, class Slot>
 class call_at<I, P, Slot> {
 public:
@@ -167,8 +172,8 @@ private:
     typename P::calls calls_;
 };
 
-/// The per-call objects of some policies, and the walk through them. `Slot` is the call's: policies that replace
-/// outcomes need its type.
+/// The per-call objects of some policies, and the walk through them. `Slot` is the type of the call's slot,
+/// which policies that replace outcomes need.
 template <class Indices, class Slot, class... P>
 class calls_at;
 template <std::size_t... I, class Slot, class... P>
@@ -177,19 +182,20 @@ public:
     calls_at(call_context& ctx, Slot& slot, const P&... policies)
         : call_at<I, P, Slot>(std::integral_constant<std::size_t, I>{},
                               [&] { return begin_call(policies, ctx, slot); })...,
-          walk(list_, list_all(), slot, ctx) {}
-    /// For a call whose first attempt has run already, on the fast path.
+          walk(list_all()) {}
+    /// Continues a call whose first attempt has already run on the fast path.
     template <class Permits>
-    calls_at(const Permits& permits, call_context& ctx, Slot& slot, const P&... policies)
+    calls_at(const Permits& permits, call_context& ctx, const P&... policies)
         : call_at<I, P, Slot>(std::integral_constant<std::size_t, I>{},
                               [&] { return policies.resume(permits.template get<I>(), ctx); })...,
-          walk(list_, list_all(), slot, ctx) {}
+          walk(list_all()) {}
 
 private:
-    std::size_t list_all() noexcept {
+    erased_call* const* list_all() noexcept {
         std::size_t count = 0;
         (call_at<I, P, Slot>::list(list_, count), ...);
-        return count;
+        list_[count] = nullptr;
+        return list_;
     }
 
     erased_call* list_[(std::size_t{1} + ... + call_at<I, P, Slot>::most)];

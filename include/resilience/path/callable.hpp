@@ -10,7 +10,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// std::future and its kin: what has a value that comes later, to be waited for.
+/// A type like std::future: its value comes later and must be waited for.
 template <class T>
 concept future_like = requires(T& t) {
     t.valid();
@@ -68,7 +68,7 @@ struct bound_call {
     std::tuple<A&...> args;
 };
 
-/// A callable that an untyped pointer can stand for: an object.
+/// A callable that is an object, so that a void* can point to it.
 template <class F>
 concept is_object_call = std::is_class_v<F>;
 

@@ -23,12 +23,12 @@ template <task R>
 struct tried<R> {
     using type = typename as_outcome<R>::task_type;
 };
-/// What try_call gives: an outcome, or a task of one.
+/// The return type of try_call: an outcome, or a task of an outcome.
 template <class F, class... A>
 using try_result = typename tried<call_result<F, A...>>::type;
 
-/// A view of a policy for one call: a name, a deadline, a stop token, or `Within` another call. Borrows; callable as a
-/// temporary only.
+/// A view of a policy that adds a name, a deadline or a stop token to one call, or, if `Within`, places it
+/// inside of another call. It borrows the policy and can be called as a temporary only.
 template <class Policy, bool Within = false>
 class call_view;
 template <class Policy, class F>
@@ -51,7 +51,7 @@ public:
     RESILIENCE_INLINE detail::call_result<F, A...> call(F&& f, A&&... args) const {
         return run<F, A...>(detail::plain_request, f, args...);
     }
-    /// The same, never throwing for a failure or a rejection.
+    /// Like call(), but returns an outcome instead of throwing a failure or a rejection.
     template <class F, class... A>
     RESILIENCE_INLINE detail::try_result<F, A...> try_call(F&& f, A&&... args) const {
         return try_run<F, A...>(detail::plain_request, f, args...);
@@ -81,10 +81,10 @@ private:
     friend class detail::wrapped;
     friend Derived;
 
-    composable() = default; // for Derived alone: no other class can pass for it
+    composable() = default; // private: only Derived can derive from composable<Derived>
     const Derived& self() const noexcept { return static_cast<const Derived&>(*this); }
 
-    // F and A are given, not deduced: they tell lvalues from rvalues.
+    // F and A are given explicitly, not deduced, so that they tell lvalues from rvalues.
     template <class F, class... A>
     RESILIENCE_INLINE auto run(const detail::call_request& request, std::type_identity_t<F>& f,
                                std::type_identity_t<A>&... args) const -> detail::call_result<F, A...> {
@@ -100,7 +100,7 @@ private:
                 if (detail::stands_alone(request)) [[likely]] {
                     if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
                         outcome<R> out;
-                        path::attempt(out, f, args...);
+                        path::attempt(self(), permits, out, f, args...);
                         if (detail::succeeded(out)) [[likely]] {
                             path::succeed(self(), permits);
                             return out.take_value();
@@ -126,7 +126,7 @@ private:
                 if constexpr (path::template is_inlined<F, A...>) {
                     if (detail::stands_alone(request)) [[likely]] {
                         if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
-                            path::attempt(out, f, args...);
+                            path::attempt(self(), permits, out, f, args...);
                             if (detail::succeeded(out)) [[likely]]
                                 return path::succeed(self(), permits);
                             return path::resume(self(), out, path::template body_of<R, F, A...>(bound),
@@ -211,8 +211,8 @@ public:
 
     template <class... A>
         requires callable_as_lvalue<const F, A...>
-    decltype(auto) operator()(
-        A&&... args) const& { // deduced: a signature would be formed before it is asked for
+    decltype(auto) operator()(A&&... args)
+        const& { // deduced return type: a named one would be instantiated while overloads are considered
         return policy_.composable<Policy>::template run<const F&, A...>(request(), f_, args...);
     }
 
@@ -222,7 +222,7 @@ public:
         return policy_.composable<Policy>::template run<F&, A...>(request(), f_, args...);
     }
 
-    /// Called as a temporary: a task outlives it, and takes the callable along.
+    /// For a temporary `wrapped`: a task outlives it, so the task takes the callable along.
     template <class... A>
         requires callable_as_lvalue<F, A...>
     decltype(auto) operator()(A&&... args) && {

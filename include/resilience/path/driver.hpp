@@ -14,12 +14,12 @@
 #include <tuple>
 #include <utility>
 
-// The full path of a blocking call. It sees the callable through a call_body: what is here is compiled once for each
-// result type and pipeline, and most of it once in all.
+// The full path of a blocking call. It sees the callable through a call_body, so this code is compiled once
+// for each result type and pipeline, and most of it only once in all.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// What a view adds to a call.
+/// The name, options and parent that a view adds to a call.
 struct call_request {
     std::string_view operation{};
     const call_options* options = nullptr;
@@ -27,7 +27,7 @@ struct call_request {
 };
 inline constexpr call_request plain_request{};
 
-/// Where a call happens: the registry of its policies; the global one if none of them has one.
+/// The environment of a call: that of the first policy that has a registry, else that of the global registry.
 template <class... P>
 RESILIENCE_INLINE const environment& environment_around(const P&... policies) {
     const environment* env = nullptr;
@@ -35,7 +35,7 @@ RESILIENCE_INLINE const environment& environment_around(const P&... policies) {
     return env != nullptr ? *env : *registry::global().env();
 }
 
-/// A context takes what its caller, and the calls around it on this thread, allow.
+/// Fills a context with the caller's options and the limits of the calls around it on this thread.
 inline void prepare(call_context& ctx, const call_request& request) {
     ctx.set_operation(request.operation);
     const thread_calls& around = this_threads_calls;
@@ -47,7 +47,7 @@ inline void prepare(call_context& ctx, const call_request& request) {
     if (request.options != nullptr) ctx.apply(*request.options);
 }
 
-/// Makes a call's context the one that calls inside of it inherit from, on this thread.
+/// Makes a call's context the current one on this thread while it lives: calls inside inherit from it.
 class enclosing_call {
 public:
     explicit enclosing_call(const call_context& ctx) noexcept
@@ -69,12 +69,13 @@ private:
     unsigned outer_depth_;
 };
 
-/// After an attempt whose stop token was requested by its deadline.
+/// Records a time-out if the attempt's stop token was requested by its deadline and it reports cancellation.
 inline void settle_stop(call_slot& slot, const call_context& ctx) noexcept {
     if (ctx.stopped_by_deadline() && slot.time_out_if_cancelled()) slot.lost_against(ctx.deadline());
 }
 
-/// The blocking driver. `next` is what the walk said last.
+/// The blocking driver: does each step that the walk asks for until the call is done. `next` is the first
+/// step.
 inline void drive(call_walk& walk, step next, call_slot& slot, function_ref<void(call_context&)> attempt,
                   call_context& ctx) {
     for (;;) {
@@ -86,24 +87,26 @@ inline void drive(call_walk& walk, step next, call_slot& slot, function_ref<void
                 attempt(ctx);
             }
             settle_stop(slot, ctx);
-            next = walk.settle();
+            next = walk.settle(slot, ctx);
             break;
         }
         case step::wait:
-            // Early or not, the policy that waits is asked again and looks at the stop token itself.
+            // The sleep may end early. The waiting policy is asked again in any case, and looks at the stop
+            // token itself.
             if (walk.delay() > duration{0}) {
                 time_source& clock = ctx.clock();
                 clock.sleep_until(saturating_add(clock.now(), walk.delay()), ctx.outer_stop());
             }
-            next = walk.resume();
+            next = walk.resume(slot, ctx);
             break;
-        case step::answer: // tasks only
+        case step::answer: // never happens here: only tasks have answers
         case step::done: return;
         }
     }
 }
 
-/// A call that may not begin: its end was asked for, or its time is up. True if the slot was filled.
+/// Ends a call that may not begin, because a stop was requested or its deadline has passed. True if it did so
+/// and filled the slot.
 inline bool over_before_it_began(call_slot& slot, const call_context& ctx) {
     if (ctx.stop_requested()) {
         slot.fail(rejection{.code = errc::cancelled});
@@ -116,14 +119,15 @@ inline bool over_before_it_began(call_slot& slot, const call_context& ctx) {
     return false;
 }
 
-/// The policies around an attempt of any kind. Null: the call ended before it began, and the outcome says why.
+/// Walks the policies around `attempt`. If `attempt` is null, the call ended before it began, and the outcome
+/// says why.
 template <class R, class... P>
 RESILIENCE_NOINLINE void walk_around(outcome<R>& out, call_context& ctx,
                                      const function_ref<void(call_context&)>* attempt, const P&... policies) {
     typed_slot<R> slot(out);
     walk_through<typed_slot<R>, P...> calls(ctx, slot, policies...);
-    if (attempt != nullptr) drive(calls.walk, calls.walk.begin(), slot, *attempt, ctx);
-    else calls.walk.never_began();
+    if (attempt != nullptr) drive(calls.walk, calls.walk.begin(slot, ctx), slot, *attempt, ctx);
+    else calls.walk.never_began(slot, ctx);
 }
 
 template <std::size_t I, class... P>
@@ -150,7 +154,8 @@ void walk_never(outcome<R>& out, call_context& ctx, const std::tuple<const P&...
 template <std::size_t I, class R, class Body, class... P>
 void walk_from(outcome<R>& out, call_context& ctx, const Body& body, const std::tuple<const P&...>& policies);
 
-/// A copy of what is inside of a policy that may outlive the call: the callable, its arguments, the policies.
+/// A copy of everything inside of a policy that may outlive the call: the callable, its arguments, the inner
+/// policies.
 template <class R, class... P>
 class owned_rest {
     static constexpr unsigned copies = (0U + ... + (may_outlive_call<P> ? 1U : 0U));
@@ -169,8 +174,9 @@ private:
     std::tuple<P...> policies_;
 };
 
-/// Runs the policies from I on around the body. A policy that may outlive the call parts them: those further out walk
-/// around an attempt that it runs in its own way, those further in go with the copy that it is given.
+/// Runs the policies from I on around the body. A policy that may outlive the call splits them: the policies
+/// outside of it walk around an attempt that it runs on a thread of its own, and the policies inside of it
+/// are part of the copy that the thread runs.
 template <std::size_t I, class R, class Body, class... P>
 void walk_from(outcome<R>& out, call_context& ctx, const Body& body,
                const std::tuple<const P&...>& policies) {

@@ -8,8 +8,9 @@
 #include <type_traits>
 #include <utility>
 
-// The fast path: a first attempt that succeeds passes policies that are all at ease, leaving nothing but counts. All
-// other calls, and what is left of those that did not succeed, take the full path (driver.hpp).
+// The fast path is for a call whose policies all give a fast permit and whose first attempt succeeds: each
+// policy only counts the success. Every other call takes the full path (driver.hpp), also a call that fails
+// its first attempt on the fast path, from there on.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -24,7 +25,7 @@ RESILIENCE_INLINE typename P::fast_permit begin_fast(const P& policy,
     else return policy.try_begin();
 }
 
-/// The permits of a call on the fast path, one of each policy.
+/// The fast permits of a call, one from each policy.
 template <class Indices, class... P>
 class permits_at;
 template <std::size_t... I, class... P>
@@ -64,7 +65,7 @@ RESILIENCE_INLINE bool succeeded(const outcome<R>& out) noexcept {
     else return out.has_value() && out.judged() == verdict::success;
 }
 
-/// Calls made on this thread meanwhile run inside of so many retries more.
+/// While it lives, calls on this thread run inside of `Retries` more retries.
 template <unsigned Retries>
 class inside_retries {
 public:
@@ -78,19 +79,19 @@ public:
     }
 };
 
-/// Whether a call says nothing about itself, and no call around it on this thread has a context: it may take the fast
-/// path that is inlined.
+/// True if a call has no options and no parent, and no call around it on this thread has a context. Only such
+/// a call may take the inlined fast path.
 RESILIENCE_INLINE bool stands_alone(const call_request& request) noexcept {
     return request.options == nullptr && request.parent == nullptr && this_threads_calls.current == nullptr;
 }
-/// Whether nothing limits a call: nothing can be over before it begins.
+/// True if nothing limits a call, so that it cannot be over before it begins.
 inline bool is_unlimited(const call_request& request) noexcept {
     if (request.options != nullptr || request.parent != nullptr) return false;
     const call_context* around = this_threads_calls.current;
     return around == nullptr || !around->is_limited();
 }
 
-/// Whether a call has to throw a rejection, which then is in `why`.
+/// True if a call has to throw a rejection, which is then copied to `why`.
 template <class R>
 bool is_thrown_rejection(const outcome<R>& out, rejection& why) noexcept {
     if (!out.has_failure() || carries_errors<R>) return false;
@@ -99,15 +100,15 @@ bool is_thrown_rejection(const outcome<R>& out, rejection& why) noexcept {
     return plain != nullptr;
 }
 
-/// The ways of a call through policies P, which are those of the handle `Derived`. Nothing that is not inlined knows
-/// the callable: it is compiled once for each result type.
+/// The fast and the full path of a call through policies P, the policies of the handle `Derived`. Functions
+/// here that are not inlined do not know the callable, so they are compiled once for each result type.
 template <class Derived, class... P>
 struct path_through {
     static constexpr unsigned copies = (0U + ... + (may_outlive_call<P> ? 1U : 0U));
     static constexpr bool has_fast_path = (detail::has_fast_path<P> && ...);
     static constexpr bool needs_context = (sets_deadline<P> || ...);
-    /// Whether the fast path is inlined where the call is written. With a context it is not: an indirect call is
-    /// little beside a look at the clock.
+    /// True if the fast path is inlined where the call is written. With a context it is not: beside a look at
+    /// the clock, an indirect call costs little.
     template <class F, class... A>
     static constexpr bool is_inlined =
         has_fast_path && !needs_context &&
@@ -121,7 +122,8 @@ struct path_through {
         else return handle.with_policies(f);
     }
 
-    /// What the body of the call refers to.
+    /// The object that the body of the call points to: the callable alone, or the callable with its
+    /// arguments.
     template <class F, class... A>
     RESILIENCE_INLINE static auto bind(std::remove_reference_t<F>& f,
                                        std::remove_reference_t<A>&... args) noexcept {
@@ -143,11 +145,16 @@ struct path_through {
         return with(handle,
                     [](const P&... p) RESILIENCE_INLINE_LAMBDA { return fast_permits<P...>(nullptr, p...); });
     }
-    template <class R, class F, class... A>
-    RESILIENCE_INLINE static void attempt(outcome<R>& out, F& f, A&... args) {
+    /// Makes the first attempt.
+    template <class Permits, class R, class F, class... A>
+    RESILIENCE_INLINE static void attempt(const Derived& handle, const Permits& permits, outcome<R>& out,
+                                          F& f, A&... args) {
         const inside_retries<retries_in<P...>> here;
+        abandon_guard<Permits> unwound{&handle, &permits};
         out.run_and_store(f, args...);
+        unwound.handle = nullptr;
     }
+    /// The first attempt has succeeded, and with it the call.
     template <class Permits>
     RESILIENCE_INLINE static void succeed(const Derived& handle, const Permits& permits) noexcept {
         with(handle, [&](const P&... p) RESILIENCE_INLINE_LAMBDA { permits.succeed(p...); });
@@ -162,7 +169,7 @@ struct path_through {
             if (!is_thrown_rejection(out, refused)) [[likely]]
                 return out.take();
         }
-        raise_rejection(refused); // out of the outcome's scope: less to unwind
+        raise_rejection(refused); // outside of the outcome's scope, so that unwinding has less to do
     }
     template <class R, class Permits>
     RESILIENCE_NOINLINE static R resume_to_value(const Derived& handle, outcome<R>& out, body<R> call,
@@ -175,11 +182,12 @@ struct path_through {
     RESILIENCE_NOINLINE static void fill(const Derived& handle, outcome<R>& out, body<R> call,
                                          const call_request& request) {
         with(handle, [&](const P&... p) {
-            const bool plain = is_unlimited(request);
-            if constexpr (has_fast_path) {
-                if (plain && pass_fast(out, call, request, p...)) return;
+            if (is_unlimited(request)) {
+                if (reject_fast(out, p...)) return;
+                if constexpr (has_fast_path) {
+                    if (pass_fast(handle, out, call, request, p...)) return;
+                }
             }
-            if (plain && reject_fast(out, p...)) return;
             const environment& env = environment_around(p...);
             call_context ctx(env.clock(), &env);
             prepare(ctx, request);
@@ -189,7 +197,8 @@ struct path_through {
             else walk_from<0>(out, ctx, call, policies);
         });
     }
-    /// The first attempt has run on the fast path, without a context, and not succeeded.
+    /// Continues a call on the full path after its first attempt ran on the fast path, without a context, and
+    /// did not succeed.
     template <class R, class Permits>
     RESILIENCE_NOINLINE static void resume(const Derived& handle, outcome<R>& out, body<R> call,
                                            const call_request& request, const Permits& permits) {
@@ -202,10 +211,24 @@ struct path_through {
     }
 
 private:
-    /// The fast path with a context. False if it could not be taken.
+    /// Settles the permits of a call that is unwound: of a thread that ends inside of it.
+    template <class Permits>
+    struct abandon_guard {
+        const Derived* handle; // null once the attempt has ended
+        const Permits* permits;
+
+        RESILIENCE_INLINE ~abandon_guard() {
+            if (handle != nullptr) abandon(*handle, *permits);
+        }
+        RESILIENCE_COLD static void abandon(const Derived& handle, const Permits& permits) noexcept {
+            with(handle, [&](const P&... p) { permits.abandon(p...); });
+        }
+    };
+
+    /// Takes the fast path with a context. False if a policy gave no permit; then the callable did not run.
     template <class R>
-    static bool pass_fast(outcome<R>& out, const body<R>& call, const call_request& request,
-                          const P&... policies) {
+    static bool pass_fast(const Derived& handle, outcome<R>& out, const body<R>& call,
+                          const call_request& request, const P&... policies) {
         const environment& env = environment_around(policies...);
         call_context ctx(env.clock(), &env);
         prepare(ctx, request);
@@ -216,7 +239,9 @@ private:
         ctx.set_retry_depth(depth + retries_in<P...>);
         {
             const enclosing_call here(ctx);
+            abandon_guard<fast_permits<P...>> unwound{&handle, &permits};
             call.run(out, ctx);
+            unwound.handle = nullptr;
         }
         ctx.set_retry_depth(depth);
         if (succeeded(out) && permits.in_time(policies...)) [[likely]]
@@ -224,14 +249,16 @@ private:
         else resume_walk(out, call, ctx, permits, policies...);
         return true;
     }
-    /// The first attempt has left a failure, a value of doubtful health, or a late one.
+    /// Continues on the full path after a first attempt that left a failure, an `ignored` value, or a late
+    /// success.
     template <class R, class Permits>
     RESILIENCE_NOINLINE static void resume_walk(outcome<R>& out, const body<R>& call, call_context& ctx,
                                                 const Permits& permits, const P&... policies) {
         typed_slot<R> slot(out);
         settle_stop(slot, ctx);
-        walk_through<typed_slot<R>, P...> calls(permits, ctx, slot, policies...);
-        drive(calls.walk, calls.walk.settle(), slot, [&](call_context& c) { call.run(out, c); }, ctx);
+        walk_through<typed_slot<R>, P...> calls(permits, ctx, policies...);
+        drive(
+            calls.walk, calls.walk.settle(slot, ctx), slot, [&](call_context& c) { call.run(out, c); }, ctx);
     }
     template <class R, class First, class... More>
     static bool reject_fast(outcome<R>& out, const First& first, const More&...) noexcept {
@@ -246,7 +273,7 @@ private:
     }
 };
 
-/// The policies of a handle: itself, or those of a pipeline.
+/// The path through a handle's policies: the handle itself, or the policies of a pipeline.
 template <class Handle>
 struct path_of : path_through<Handle, Handle> {};
 

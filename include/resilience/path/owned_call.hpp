@@ -11,8 +11,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// A copy of what T& refers to, seen as a T& again: arrays are copied whole (a pointer into the caller's
-/// frame would dangle), functions are referred to, objects are copied by their static type.
+/// A copy of the object that a T& refers to, accessed as a T& again. Arrays are copied whole (a pointer into
+/// the caller's frame would dangle), functions are referred to, objects are copied by their static type.
 template <class T>
 class held {
 public:
@@ -47,7 +47,7 @@ private:
     std::remove_cv_t<T> values_[N];
 };
 
-/// Whether a held<> can be made of a T (an rvalue) or T& (an lvalue): by moving if `Once`, else by copying.
+/// True if a held<> can be made of a T (an rvalue) or T& (an lvalue): by moving if `Once`, else by copying.
 template <bool Once, class T>
 inline constexpr bool can_be_held = [] {
     using object = std::remove_reference_t<T>;
@@ -59,9 +59,9 @@ inline constexpr bool can_be_held = [] {
     else return std::is_copy_constructible_v<std::remove_cv_t<object>>;
 }();
 
-/// A callable and its arguments, owned, for a thread that may go on when the caller is gone. F and A are
-/// as a forwarding reference deduces them. `Once`: it is made at most once for a call, so that rvalues are
-/// moved; else everything is copied, since another attempt may need it while this one still runs.
+/// Owns a callable and its arguments, for a thread that may go on after the caller has left. F and A are as a
+/// forwarding reference deduces them. `Once` promises that it is made at most once for a call, so rvalues are
+/// moved. Otherwise everything is copied, since another attempt may need it while this one still runs.
 template <bool Once, class F, class... A>
 class owned_call {
     static_assert(

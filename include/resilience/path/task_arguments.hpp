@@ -11,8 +11,9 @@
 #include <type_traits>
 #include <utility>
 
-// A coroutine's parameter that is a reference refers, where the argument has another type, to a temporary that is
-// gone when the task is awaited. So such a temporary is made in the frame of the call, and lives as long as its attempt.
+// If a coroutine takes a reference and the argument has another type, the reference would refer to a
+// temporary that is destroyed before the task is awaited. Such a temporary is therefore made in the frame of
+// the call, where it lives as long as the attempt.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -27,7 +28,7 @@ struct parameter_list {
     }
 };
 
-// Never defined; those that are noexcept convert.
+// Never defined. Pointers to noexcept functions convert to these.
 template <class R, class... P>
 parameter_list<P...> parameters_in(R (*)(P...));
 template <class R, class C, class... P>
@@ -51,7 +52,8 @@ struct unwrapped<std::reference_wrapper<T>> {
     using type = T;
 };
 
-/// What F declares to take; an empty list where that cannot be seen: overloads, and templates (generic lambdas).
+/// The parameters that F declares. The list is empty if they cannot be seen: overloads, and templates
+/// (generic lambdas).
 template <class F>
 auto parameters_of() {
     using callable = std::decay_t<typename unwrapped<std::remove_cvref_t<F>>::type>;
@@ -71,7 +73,7 @@ auto parameters_of() {
 template <class A, class T>
 concept converts_by_itself_to = requires(A& a) { a.operator T(); };
 
-/// Whether a parameter P, a reference that an A& can be passed to, needs an object that the A& does not refer to.
+/// True if passing an A& to a parameter P, a reference, would make a temporary.
 template <class P, class A>
 inline constexpr bool makes_temporary = [] {
     using object = std::remove_reference_t<P>;
@@ -80,12 +82,12 @@ inline constexpr bool makes_temporary = [] {
     else if constexpr (std::is_rvalue_reference_v<P>) return !converts_by_itself_to<A, P>;
     else if constexpr (!std::is_const_v<object>) return false;
     else if constexpr (std::is_convertible_v<given*, object*>) return false; // the same type, or a base
-    else // operators of the argument may give a reference too
+    else // a conversion operator of the argument may give a reference instead
         return !std::is_convertible_v<A&, std::remove_const_t<object>&> && !converts_by_itself_to<A, P>;
 }();
 
-/// An argument on its way to a parameter P: itself where that is right or P is unknown (void), else an object made of it
-/// anew for each attempt.
+/// Passes an argument to a parameter P. The argument itself is passed if that makes no temporary, or if P is
+/// unknown (void). Otherwise an object converted from it is passed, made anew for each attempt.
 template <class P, class A>
 class passed_argument {
 public:
@@ -110,7 +112,7 @@ public:
     }
 
 private:
-    /// As the call would: no explicit conversion.
+    /// Converts as the call itself would: implicitly.
     static object converted(A& a) { return a; }
     void clear() noexcept {
         if (std::exchange(full_, false)) object_.~object();

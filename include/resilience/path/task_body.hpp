@@ -14,7 +14,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// A callable that returns tasks, with its arguments, as a call keeps them: rvalues by value, lvalues by reference.
+/// A callable that returns tasks, with its arguments, as a call keeps them: it owns rvalues and refers to
+/// lvalues.
 template <class Task, class F, class... A>
 class kept_task_call {
     static constexpr bool takes_context =
@@ -38,17 +39,15 @@ public:
 private:
     F f_;
     std::tuple<A...> args_;
-    arguments_of<takes_context, F, A...> passed_; // empty but during an attempt: never moved
+    arguments_of<takes_context, F, A...> passed_; // holds objects during an attempt only, not when moved
 };
 
-/// The same behind a table of functions, for coroutines that are compiled once for each task type and pipeline. It
-/// lies in place, so that no call allocates for it. `Size` comes in steps, so that most callables share one.
-template <class Task, std::size_t Size>
+/// A kept_task_call behind a table of functions, so that drive_task is compiled once for each task type and
+/// pipeline. It is stored in place, so that no call allocates for it. `Place` comes in steps, so that most
+/// callables share one instantiation.
+template <class Task, class Place>
 class task_body {
 public:
-    template <class Call>
-    static constexpr bool fits = sizeof(Call) <= Size && alignof(Call) <= alignof(std::max_align_t);
-
     template <class F, class... A>
     task_body(std::type_identity<kept_task_call<Task, F, A...>>, std::type_identity_t<F>&& f,
               std::type_identity_t<A>&&... args) {
@@ -56,17 +55,17 @@ public:
         static_assert(
             alignof(call) <= alignof(std::max_align_t),
             "resilience: a coroutine's callable cannot be aligned more strictly than std::max_align_t");
-        ::new (static_cast<void*>(place_)) call(std::forward<F>(f), std::forward<A>(args)...);
+        ::new (static_cast<void*>(at())) call(std::forward<F>(f), std::forward<A>(args)...);
         functions_ = &functions_of<call>;
     }
     task_body(task_body&& other) {
-        other.functions_->move(other.place_, place_);
+        other.functions_->move(other.at(), at());
         functions_ = other.functions_;
     }
     task_body& operator=(task_body&&) = delete;
-    ~task_body() { functions_->destroy(place_); }
+    ~task_body() { functions_->destroy(at()); }
 
-    Task operator()(call_context& ctx) { return functions_->call(place_, ctx); }
+    Task operator()(call_context& ctx) { return functions_->call(at(), ctx); }
 
 private:
     struct functions {
@@ -80,12 +79,19 @@ private:
         [](void* from, void* to) { ::new (to) Call(std::move(*static_cast<Call*>(from))); },
         [](void* at) noexcept { static_cast<Call*>(at)->~Call(); }};
 
-    alignas(std::max_align_t) std::byte place_[Size];
+    std::byte* at() noexcept { return place_.bytes; }
+
+    Place place_;
     const functions* functions_;
 };
 
-/// The step of sizes that a callable falls into.
+template <std::size_t Size, std::size_t Align>
+struct task_place {
+    alignas(Align) std::byte bytes[Size];
+};
+/// Sizes come in steps of 16 bytes. A stricter alignment than a pointer's is rare, and makes a step of its own.
 template <class Call>
-inline constexpr std::size_t task_body_size = (sizeof(Call) + 31) / 32 * 32;
+using place_for = task_place<(sizeof(Call) + 15) / 16 * 16,
+                             (alignof(Call) > alignof(void*) ? alignof(Call) : alignof(void*))>;
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -9,8 +9,10 @@
 #include <resilience/path/task_slot.hpp>
 
 #include <coroutine>
+#include <cstddef>
+#include <cstdint>
 #include <exception>
-#include <functional>
+#include <new>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -19,7 +21,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// What a view adds to a call, kept in the frame of its coroutine.
+/// The name, options and parent that a view adds to a call, kept in the frame of its coroutine.
 struct task_request {
     std::string operation;
     std::optional<call_options> options;
@@ -38,97 +40,85 @@ struct task_request {
     bool says_nothing() const noexcept { return !options && parent == nullptr; }
 };
 
-/// The permits of a call's first attempt, where every policy gives one without a context.
-template <class... P>
-class first_permits {
-public:
-    explicit operator bool() const noexcept { return false; }
-    void take(const std::tuple<P...>&, call_context&) noexcept {}
-};
-template <class... P>
-    requires((has_fast_path<P> && !sets_deadline<P>) && ...)
-class first_permits<P...> {
-public:
-    explicit operator bool() const noexcept { return permits_.has_value(); }
-    void take(const std::tuple<P...>& policies, call_context& ctx) noexcept {
-        std::apply([&](const P&... p) { permits_.emplace(nullptr, p...); }, policies);
-        if (!permits_->all_given()) return permits_.reset();
-        depth_before_ = ctx.retry_depth();
-        ctx.set_retry_depth(depth_before_ + retries_in<P...>);
-    }
-    void succeed(const std::tuple<P...>& policies) noexcept {
-        const auto given = *std::exchange(permits_, std::nullopt);
-        std::apply([&](const P&... p) { given.succeed(p...); }, policies);
-    }
-    void abandon(const std::tuple<P...>& policies) const noexcept {
-        std::apply([&](const P&... p) { permits_->abandon(p...); }, policies);
-    }
-    /// The per-call objects of a call that goes on.
-    template <class Calls, class Slot>
-    void resume(std::optional<Calls>& calls, const std::tuple<P...>& policies, call_context& ctx,
-                Slot& slot) {
-        ctx.set_retry_depth(depth_before_);
-        std::apply([&](const P&... p) { calls.emplace(*permits_, ctx, slot, p...); }, policies);
-        permits_.reset();
-    }
-
-private:
-    std::optional<fast_permits<P...>> permits_;
-    unsigned depth_before_ = 0;
-};
-
-/// The walk of a call of tasks. First attempts pass with permits where every policy gives one.
+/// The walk of a call of tasks. A first attempt takes the fast path if every policy gives a permit without a context.
+/// Permits and per-call objects share their place in the frame.
 template <class Task, class... P>
 class task_walk {
     using slot_type = task_slot<Task>;
+    using calls_type = walk_through<slot_type, P...>;
+    static constexpr bool is_fast = ((has_fast_path<P> && !sets_deadline<P>) && ...);
 
 public:
-    task_walk(const std::tuple<P...>& policies, slot_type& slot, call_context& ctx,
-              const task_request& request) noexcept
-        : policies_(&policies), slot_(&slot), ctx_(&ctx) {
-        if (!ctx.is_limited() && request.says_nothing()) permits_.take(policies, ctx);
+    task_walk(const std::tuple<P...>& policies, call_context& ctx, const task_request& request) noexcept
+        : policies_(&policies), depth_before_(ctx.retry_depth()) {
+        if constexpr (is_fast) {
+            if (ctx.is_limited() || !request.says_nothing()) return;
+            const auto permits =
+                std::apply([](const P&... p) { return fast_permits<P...>(nullptr, p...); }, policies);
+            if (!permits.all_given()) return;
+            ::new (static_cast<void*>(place_)) fast_permits<P...>(permits);
+            holds_ = holds::permits;
+            ctx.set_retry_depth(depth_before_ + retries_in<P...>);
+        }
     }
     task_walk(const task_walk&) = delete;
     task_walk& operator=(const task_walk&) = delete;
     ~task_walk() {
+        if (holds_ == holds::calls) calls().~calls_type();
         if constexpr (is_fast) {
-            if (permits_) permits_.abandon(*policies_);
+            if (holds_ == holds::permits)
+                std::apply([&](const P&... p) { permits().abandon(p...); }, *policies_);
         }
     }
 
-    step begin() {
-        if (permits_) return step::attempt;
-        std::apply([&](const P&... p) { calls_.emplace(*ctx_, *slot_, p...); }, *policies_);
-        return over_before_it_began(*slot_, *ctx_) ? calls_->walk.never_began() : calls_->walk.begin();
+    step begin(slot_type& slot, call_context& ctx) {
+        if (holds_ == holds::permits) return step::attempt;
+        std::apply([&](const P&... p) { ::new (static_cast<void*>(place_)) calls_type(ctx, slot, p...); },
+                   *policies_);
+        holds_ = holds::calls;
+        return over_before_it_began(slot, ctx) ? calls().walk.never_began(slot, ctx)
+                                               : calls().walk.begin(slot, ctx);
     }
-    step settle() {
+    step settle(slot_type& slot, call_context& ctx) {
         if constexpr (is_fast) {
-            if (permits_) {
-                if (succeeded(slot_->out())) {
-                    permits_.succeed(*policies_);
+            if (holds_ == holds::permits) {
+                const auto given = permits();
+                holds_ = holds::nothing;
+                if (succeeded(slot.out())) {
+                    std::apply([&](const P&... p) { given.succeed(p...); }, *policies_);
                     return step::done;
                 }
-                permits_.resume(calls_, *policies_, *ctx_, *slot_);
+                ctx.set_retry_depth(depth_before_);
+                std::apply(
+                    [&](const P&... p) { ::new (static_cast<void*>(place_)) calls_type(given, ctx, p...); },
+                    *policies_);
+                holds_ = holds::calls;
             }
         }
-        return calls_->walk.settle();
+        return calls().walk.settle(slot, ctx);
     }
-    step resume() { return calls_->walk.resume(); }
-    step answered() { return calls_->walk.answered(); }
-    duration delay() const noexcept { return calls_->walk.delay(); }
+    step resume(slot_type& slot, call_context& ctx) { return calls().walk.resume(slot, ctx); }
+    step answered(slot_type& slot, call_context& ctx) { return calls().walk.answered(slot, ctx); }
+    duration delay() noexcept { return calls().walk.delay(); }
 
 private:
-    static constexpr bool is_fast =
-        requires(first_permits<P...>& p, const std::tuple<P...>& t) { p.succeed(t); };
+    enum class holds : std::uint8_t { nothing, permits, calls };
+
+    template <class T>
+    T& at_place() noexcept {
+        return *std::launder(reinterpret_cast<T*>(place_));
+    }
+    calls_type& calls() noexcept { return at_place<calls_type>(); }
+    auto& permits() noexcept { return at_place<fast_permits<P...>>(); }
 
     const std::tuple<P...>* policies_;
-    slot_type* slot_;
-    call_context* ctx_;
-    first_permits<P...> permits_;                        // until the first attempt is settled
-    std::optional<walk_through<slot_type, P...>> calls_; // from then on, or from the start
+    unsigned depth_before_;
+    holds holds_ = holds::nothing;
+    // Permits until the first attempt is settled; calls from then on, or from the start. Permits are smaller.
+    alignas(calls_type) std::byte place_[sizeof(calls_type)];
 };
 
-/// What p(f) gives, and what p.try_call(f) does.
+/// The result of p(f): a task of the value. as_outcome is the result of p.try_call(f): a task of the outcome.
 template <class Task>
 struct as_value {
     using task_type = Task;
@@ -142,10 +132,10 @@ struct as_outcome {
 
 RESILIENCE_COROUTINES_BEGIN
 
-/// The coroutine driver: one frame for the whole pipeline. Begins when it is awaited; destroyed while it
-/// is suspended it settles what was admitted as ignored.
-template <class As, class Task, std::size_t Size, class... P>
-typename As::task_type drive_task(task_body<Task, Size> body, task_request request,
+/// The coroutine driver. One frame serves the whole pipeline. It begins when it is awaited. If it is
+/// destroyed while suspended, admitted attempts are settled as `ignored`.
+template <class As, class Task, class Place, class... P>
+typename As::task_type drive_task(task_body<Task, Place> body, task_request request,
                                   std::tuple<P...> policies) {
     static_assert(!(may_outlive_call<P> || ...),
                   "resilience: an abandoning timeout is for callables that block; a coroutine can be "
@@ -159,9 +149,9 @@ typename As::task_type drive_task(task_body<Task, Size> body, task_request reque
     call_context ctx(env.clock(), &env);
     request.prepare(ctx);
     task_slot<Task> slot;
-    task_walk<Task, P...> walk(policies, slot, ctx, request);
+    task_walk<Task, P...> walk(policies, ctx, request);
 
-    step next = walk.begin();
+    step next = walk.begin(slot, ctx);
     while (next != step::done) {
         const step now = next;
         if (now == step::wait) {
@@ -193,7 +183,7 @@ typename As::task_type drive_task(task_body<Task, Size> body, task_request reque
                 }
             }
             if (no_sleep) std::rethrow_exception(no_sleep);
-            next = walk.resume();
+            next = walk.resume(slot, ctx);
             continue;
         }
         if (now == step::attempt) slot.begin_attempt();
@@ -238,7 +228,7 @@ typename As::task_type drive_task(task_body<Task, Size> body, task_request reque
             }
         }
         if (limit) settle_race(slot, *limit, ctx);
-        next = now == step::attempt ? walk.settle() : walk.answered();
+        next = now == step::attempt ? walk.settle(slot, ctx) : walk.answered(slot, ctx);
     }
     if constexpr (std::is_void_v<typename task_traits<typename As::task_type>::value_type>) {
         As::take(slot.out());
@@ -250,7 +240,7 @@ typename As::task_type drive_task(task_body<Task, Size> body, task_request reque
 
 RESILIENCE_COROUTINES_END
 
-/// The task of a call: copies handles and takes rvalues over, refers to lvalues.
+/// Makes the task of a call. It copies the policies' handles, moves rvalues in, and refers to lvalues.
 template <class As, class F, class... A, class... P>
 typename As::task_type make_task(const call_request& request, std::remove_reference_t<F>& f,
                                  std::tuple<std::remove_reference_t<A>&...> args, const P&... policies) {
@@ -258,8 +248,8 @@ typename As::task_type make_task(const call_request& request, std::remove_refere
     using call = kept_task_call<task_type, F, A...>;
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
         return drive_task<As>(
-            task_body<task_type, task_body_size<call>>(std::type_identity<call>{}, std::forward<F>(f),
-                                                       std::forward<A>(std::get<I>(args))...),
+            task_body<task_type, place_for<call>>(std::type_identity<call>{}, std::forward<F>(f),
+                                                  std::forward<A>(std::get<I>(args))...),
             task_request(request), std::tuple<P...>(policies...));
     }(std::index_sequence_for<A...>{});
 }

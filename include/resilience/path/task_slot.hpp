@@ -15,7 +15,7 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 template <class Task>
 using value_of_task = typename task_traits<Task>::value_type;
 
-/// Where a call of tasks leaves its outcome, and a fallback the task that answers for it.
+/// The place of the outcome of a call of tasks, and of the task that a fallback gives in its stead.
 template <class Task>
 class task_slot final : public typed_slot<value_of_task<Task>> {
 public:
@@ -29,7 +29,7 @@ public:
     }
     bool has_answer() const noexcept override { return answer_.has_value(); }
 
-    /// The answer that is awaited next.
+    /// Leaves the task that the driver awaits next.
     void answer_with(Task task) { answer_.emplace(std::move(task)); }
     Task take_answer() {
         Task task = std::move(*answer_);
@@ -38,14 +38,15 @@ public:
     }
     template <class... V>
     void store(V&&... value) {
-        this->begin_attempt(); // an answer may have been made of the failing value until now
+        this->begin_attempt(); // cleared only now: the answer may have referred to the failing value
         const auto stored = [&]() -> result_type {
             return static_cast<result_type>((std::forward<V>(value), ...));
         };
         out_.store_result(stored);
     }
 #if RESILIENCE_EXCEPTIONS
-    /// In a catch block: the exception becomes the outcome. The unwinding of a thread that ends goes on.
+    /// Called in a catch block: makes the exception the outcome. The forced unwinding of a thread that ends
+    /// is rethrown.
     void catch_current(const std::exception* known) {
         this->begin_attempt();
         std::exception_ptr exception = std::current_exception();
@@ -63,14 +64,15 @@ private:
     std::optional<Task> answer_;
 };
 
-/// Before an attempt: what may end it.
+/// Before an attempt: starts its race if the call has a deadline or can be stopped.
 inline void begin_race(std::optional<task_limit>& limit, call_context& ctx) {
     if (!ctx.is_limited()) return;
     limit.emplace(ctx.clock(), ctx.deadline(), ctx.outer_stop());
     ctx.relay_by(&limit->attempts_stop());
 }
-/// After an attempt that had a limit. One that was asked to end by its deadline, whether through the race or through the
-/// callable's own stop token, has timed out, unless the caller had asked before.
+/// After an attempt that had a limit. If the deadline asked it to end, through the race or through the
+/// callable's own stop token, and it reports cancellation, it has timed out, unless the caller had cancelled
+/// it before.
 inline void settle_race(call_slot& slot, const task_limit& limit, const call_context& ctx) noexcept {
     const bool caller_first = limit.cancelled_first();
     const bool struck = !caller_first && limit.how() == task_limit::end::deadline;
@@ -78,7 +80,7 @@ inline void settle_race(call_slot& slot, const task_limit& limit, const call_con
         (struck || (!caller_first && ctx.stopped_by_deadline())) && slot.time_out_if_cancelled();
     if (limit.deadline() == time_point::max()) return;
     if (struck || gave_up) slot.lost_against(limit.deadline());
-    // Cancelled by the caller: neither a time-out nor in time.
+    // If the caller cancelled it, it neither timed out nor finished in time.
     else if (limit.how() == task_limit::end::finished) slot.finished_before(limit.deadline());
 }
 

@@ -14,8 +14,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace testing {
 
-/// Randomness without chance: `fixed_random{0.5}`, or a list that is played over and over.
-/// May be used from any thread.
+/// A random source that returns given numbers: `fixed_random{0.5}`, or a list that is repeated for ever. Any
+/// thread may use it.
 class fixed_random : public random_source {
 public:
     /// Throws std::invalid_argument if the list is empty or a number is not in [0, 1).
@@ -32,12 +32,12 @@ public:
         return numbers_[draws_.fetch_add(1, std::memory_order_relaxed) % numbers_.size()];
     }
 
-    /// How many numbers were drawn so far.
+    /// The number of draws so far.
     std::size_t draws() const noexcept { return draws_.load(std::memory_order_relaxed); }
 
 private:
     const std::vector<double> numbers_;
-    detail::atomic<std::size_t> draws_{0}; // relaxed: a count that orders nothing
+    detail::atomic<std::size_t> draws_{0}; // relaxed: no other data depends on the count
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::testing

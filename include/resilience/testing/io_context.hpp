@@ -8,14 +8,14 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace testing {
 
-/// Moves the virtual time on and runs what is then due on the execution context (an io_context of Asio or
-/// Boost.Asio), from timer to timer: a day of delays between a coroutine's attempts passes in milliseconds.
-/// For tests with one thread. `io` needs restart() and poll().
+/// Advances the virtual time from timer to timer and runs the work that is then due on the execution context
+/// (an io_context of Asio or Boost.Asio). A day of delays between a coroutine's attempts passes in
+/// milliseconds. For tests with one thread. `io` needs restart() and poll().
 template <class Context>
 void advance(Context& io, virtual_clock& clock, duration by) {
     const time_point target = saturating_add(clock.now(), by);
     const auto run_all = [&io] {
-        io.restart(); // it may have run out of work, which stops it
+        io.restart(); // a context that ran out of work is stopped
         io.poll();
     };
     run_all();

@@ -33,7 +33,7 @@ public:
         }
         return chosen;
     }
-    /// The kinds alone, for a look at the order.
+    /// Only the kinds, to check the order.
     std::vector<event_kind> kinds() const {
         return each<event_kind>([](const event& e) { return e.kind; });
     }
@@ -51,7 +51,7 @@ public:
         const detail::lock_guard lock(mutex_);
         return events_.empty() ? std::nullopt : std::optional(events_.back());
     }
-    /// Forgets what there is and goes on.
+    /// Forgets all events so far and goes on recording.
     void clear() {
         const detail::lock_guard lock(mutex_);
         events_.clear();
@@ -73,7 +73,7 @@ private:
 
     mutable detail::mutex mutex_;
     std::vector<event> events_; // guarded by mutex_
-    subscription subscription_; // last: it ends before what it writes to
+    subscription subscription_; // last member: it is destroyed before the members that it writes to
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::testing

@@ -33,14 +33,14 @@ template <>
 struct returns<void> {};
 returns() -> returns<void>;
 
-/// A step that throws a copy of `exception`, or what a std::exception_ptr holds.
+/// A step that throws a copy of `exception`, or the exception in a std::exception_ptr.
 template <class E>
 struct throws {
     E exception;
     explicit throws(E e) : exception(std::move(e)) {}
 };
 
-/// A step that returns what `f()` does.
+/// A step that returns the result of `f()`.
 template <class F>
 struct runs {
     F function;
@@ -55,7 +55,7 @@ struct after {
     after(duration d, S s) : latency(d), step(std::forward<S>(s)) {}
 };
 
-/// One outcome of a scripted<R>: made from a value of R or from one of the words above.
+/// A step of a scripted<R>: made from a value of R or from one of the words above.
 template <class R>
 class step {
 public:
@@ -94,7 +94,8 @@ private:
         } else if constexpr (std::copy_constructible<R>) {
             return [kept = R(std::forward<V>(value))] { return kept; };
         } else {
-            // std::function copies, so what can only be moved is shared, and gone once it was played.
+            // std::function needs a copyable callable, so a move-only value is shared, and gone after it was
+            // played.
             auto kept = std::make_shared<std::optional<R>>(std::forward<V>(value));
             return [kept]() -> R {
                 if (!*kept)
@@ -110,18 +111,18 @@ private:
     std::function<R()> play_;
 };
 
-/// A callable that plays one step per call, whatever it is called with, and counts its calls. Copies
-/// share the script. May be called from any thread; the steps run with no lock held.
+/// A callable that plays one step per call, whatever its arguments are, and counts its calls. Copies share
+/// the script. Any thread may call it; the steps run with no lock held.
 ///
 /// A call after the last step throws std::logic_error, unless repeat_last() was called.
 template <class R>
 class scripted {
 public:
-    /// Without a clock no step may be `after`: std::invalid_argument.
+    /// Throws std::invalid_argument if a step is an `after`, which needs a clock.
     scripted(std::initializer_list<step<R>> steps) : scripted(nullptr, steps) {}
     scripted(time_source& clock, std::initializer_list<step<R>> steps) : scripted(&clock, steps) {}
 
-    /// The last step is played for ever.
+    /// A script whose last step is repeated for ever.
     scripted repeat_last() const {
         const detail::lock_guard lock(script_->mutex);
         script_->repeat_last = true;
@@ -138,7 +139,7 @@ public:
         return now.play();
     }
 
-    /// How often it was called, also beyond the end of the script.
+    /// The number of calls so far, calls beyond the end of the script included.
     std::size_t calls() const {
         const detail::lock_guard lock(script_->mutex);
         return script_->calls;

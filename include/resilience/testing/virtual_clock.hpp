@@ -21,20 +21,20 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace testing {
 
-/// What a sleep on a virtual_clock does.
+/// The effect of a sleep on a virtual_clock.
 enum class sleepers {
     advance_time, ///< moves the time to the end of the sleep and returns: for tests with one thread
     wait,         ///< blocks until another thread advances the time
 };
 
-/// Time that moves only when told to. Timers fire on the thread that moves the time, in order, each at
-/// its own moment, with no lock held. May be used from any thread; must outlive its timers.
+/// A clock that moves only when told to. Timers fire on the thread that moves the time, in order, each at its
+/// own moment, with no lock held. Any thread may use it. It must outlive its timers.
 ///
-/// One that is overdue when it is added fires with the next movement (`advance(0s)` will do). A child may use it if no
-/// other thread did when it was forked.
+/// A timer that is overdue when it is added fires with the next movement (`advance(0s)` suffices). A forked
+/// child may use the clock if no other thread used it at the fork.
 class virtual_clock : public time_source {
 public:
-    /// Where every clock starts: far enough from zero to subtract from.
+    /// The time at which every clock starts: far enough from zero to subtract from.
     static constexpr time_point start_time{std::chrono::seconds{1'000'000}};
     /// The wall time at the start: 2024-01-08T20:00:00Z.
     static constexpr std::chrono::system_clock::time_point start_wall_time{
@@ -66,9 +66,9 @@ public:
         return wall_ + std::min(since, wall::time_point::max() - wall_);
     }
 
-    /// Returns false at the very moment at which a timer requests the stop, the time left there. What
-    /// happens on other threads meanwhile is up to them. A sleep that nothing can end (until
-    /// time_point::max(), with no stop possible) is std::logic_error instead of a test that hangs.
+    /// If a timer requests the stop, this returns false, and the clock stays at that timer's moment. Other
+    /// threads are not waited for. A sleep that nothing can end (until time_point::max(), with no stop
+    /// possible) throws std::logic_error, so that the test does not hang.
     bool sleep_until(time_point until, std::stop_token stop) override {
         if (stop.stop_requested()) return false;
         until = note_sleep(until);
@@ -82,14 +82,15 @@ public:
     }
 
     timer call_at(time_point at, std::function<void()> f) override {
-        // The ways out first: what was added and could not be cancelled would outlive what it refers to.
+        // Everything that may throw comes before add(): a function that was added and could not be cancelled
+        // would outlive the objects that it refers to.
         const auto ticket = std::make_shared<detail::timer_queue::ticket>();
         timer added([this, ticket] { timers_.cancel(*ticket); });
         *ticket = timers_.add(at, std::move(f));
         return added;
     }
 
-    /// Moves the time on; timers that fire may add others, which fire too if they are due by then.
+    /// Moves the time forward. Timers that fire may add others, which fire too if they are due by then.
     /// Throws std::invalid_argument for a negative duration: see set_back().
     void advance(duration by) {
         if (by < duration{0}) refuse("advance", by);
@@ -98,22 +99,22 @@ public:
         arrive_at(target);
     }
 
-    /// Makes the clock go backwards, which a monotonic one must not: for tests of those that cope.
+    /// Makes the clock go backwards, which a monotonic clock must not, to test code that tolerates it.
     void set_back(duration by) {
         if (by < duration{0}) refuse("set_back", by);
         const detail::lock_guard lock(mutex_);
         now_ = saturating_add(now_, -by);
     }
 
-    /// The wall time now; it moves on with the clock.
+    /// Sets the wall time, which then moves with the clock.
     void set_wall(std::chrono::system_clock::time_point now) {
         const detail::lock_guard lock(mutex_);
         wall_ = now;
         wall_set_at_ = now_;
     }
 
-    /// From now on coarse_now() is the last tick, one every `resolution`, at `phase` after a multiple of it;
-    /// 0 (the start) makes it exact.
+    /// Makes coarse_now() the time of the last tick. Ticks come every `resolution`, at `phase` after a
+    /// multiple of it. A resolution of 0, the default, makes it exact.
     void set_coarse_resolution(duration resolution, duration phase = duration{0}) {
         if (resolution < duration{0}) refuse("set_coarse_resolution", resolution);
         const detail::lock_guard lock(mutex_);
@@ -121,19 +122,19 @@ public:
         coarse_phase_ = phase;
     }
 
-    /// Every sleep so far in order, as long as it was asked for, even if it ended early. A moment that
-    /// had passed counts as 0; a sleep refused because of a stop requested before does not count.
+    /// The requested durations of all sleeps so far, in order, even if they ended early. A moment that had
+    /// passed counts as 0. A sleep refused because of an earlier stop request does not count.
     std::vector<duration> slept() const {
         const detail::lock_guard lock(mutex_);
         return slept_;
     }
 
-    /// How often now() or coarse_now() was called.
+    /// The number of calls of now() and coarse_now().
     std::size_t now_reads() const {
         const detail::lock_guard lock(mutex_);
         return exact_reads_ + coarse_reads_;
     }
-    /// How many of these were coarse.
+    /// The number of calls of coarse_now().
     std::size_t coarse_reads() const {
         const detail::lock_guard lock(mutex_);
         return coarse_reads_;
@@ -141,11 +142,11 @@ public:
 
     /// Timers that have neither fired nor been cancelled.
     std::size_t pending_timers() const { return timers_.size(); }
-    /// The moment of the earliest of them; time_point::max() if there is none.
+    /// The moment of the earliest pending timer; time_point::max() if there is none.
     time_point next_timer() const { return timers_.next(); }
 
-    /// How many threads are blocked in sleep_until(). Those that an advance has woken no longer count,
-    /// even where they have not run on yet.
+    /// The number of threads blocked in sleep_until(). Threads that an advance has woken do not count, even
+    /// if they have not run yet.
     std::size_t sleeping() const {
         const detail::lock_guard lock(mutex_);
         return asleep_.size();
@@ -158,7 +159,7 @@ public:
     }
 
 private:
-    /// On the stack of its thread; all members guarded by mutex_.
+    /// A sleeping thread's record, on its stack. All members are guarded by mutex_.
     struct sleeper {
         time_point until;
         bool woken = false;
@@ -175,7 +176,7 @@ private:
         return now_;
     }
 
-    /// Needs mutex_.
+    /// The caller holds mutex_.
     time_point last_tick() const {
         if (coarse_resolution_ == duration{0}) return now_;
         const duration since_tick = (now_.time_since_epoch() - coarse_phase_) % coarse_resolution_;
@@ -190,8 +191,8 @@ private:
         return until;
     }
 
-    /// Sleepers for a timer's moment are left asleep while it fires, so that one of the timers of that
-    /// moment can still stop them, as it can in sleep_until() without threads.
+    /// Threads that sleep until a timer's moment stay asleep while it fires, so that the timers of that
+    /// moment can still stop them, as in sleep_until() without threads.
     bool run_next_timer(time_point latest) {
         const time_point at = timers_.next();
         if (at > latest || at == time_point::max()) return false;
@@ -220,8 +221,8 @@ private:
                 std::logic_error("virtual_clock: nothing can end a sleep for ever without a stop token"));
         }
         sleeper me{until};
-        // Before the sleep shows, so that no stop is missed; and before the lock, since its destructor may
-        // have to wait for the callback, which takes the lock.
+        // Made before the sleep is recorded, so that no stop is missed, and before the lock, since its
+        // destructor may have to wait for the callback, which takes the lock.
         const std::stop_callback on_stop(stop, [&] {
             {
                 const detail::lock_guard lock(mutex_);

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/circuit_breaker/config.hpp>
+#include <resilience/circuit_breaker/events.hpp>
+#include <resilience/circuit_breaker/history.hpp>
+#include <resilience/circuit_breaker/moment.hpp>
+#include <resilience/circuit_breaker/published_state.hpp>
+#include <resilience/circuit_breaker/success_counts.hpp>
+#include <resilience/circuit_breaker/verdicts.hpp>
+#include <resilience/mechanism/breaker_machine.hpp>
+#include <resilience/mechanism/breaker_rules.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// A circuit: what admissions, results and commands do to its state. It puts the machine, the rules, the counts of
+/// successes and the history together. Guarded by its owner's mutex, but for successes(); reads no clock and calls
+/// nobody.
+class circuit {
+public:
+    circuit(const circuit_breaker_config& config, circuit_events& events, wall_time now)
+        : successes_(machine_.generation()), limits_(limits_of(config)), rules_(rules_of(config)),
+          history_(now), events_(events) {
+        prepare(config);
+    }
+
+    /// Its functions say themselves which of them need the mutex.
+    success_counts& successes() noexcept { return successes_; }
+
+    circuit_state state() const noexcept { return machine_.state(); }
+    std::uint64_t generation() const noexcept { return machine_.generation(); }
+    window_fill fill() const noexcept { return successes_.fill_locked(); }
+    time_point opens_until() const noexcept { return machine_.opens_until(); }
+
+    /// A call wants in; `deadline` is its own.
+    breaker_machine::permission admit(const moment& at, time_point deadline) {
+        expire_leases(at);
+        auto given = machine_.admit(limits_, at.now, deadline);
+        entered(given.change, at, "recovery_timeout");
+        return given;
+    }
+
+    void succeed(const breaker_permit& permit, const call_timing& timing, const moment& at) {
+        history_.count_success(timing);
+        expire_leases(at);
+        if (!is_current(permit)) {
+            history_.count_late();
+            return successes_
+                .take_late_locked(); // apart from the others: it must not break a row of failures
+        }
+        if (keeps_window()) return succeed_in_window(timing, at);
+        successes_.take(generation());
+        settle_probe(permit, verdict::success, {}, at, "success_threshold");
+    }
+    void fail(const breaker_permit& permit, const call_timing& timing, breaker_judgement j,
+              const moment& at) {
+        history_.count_failure(timing);
+        expire_leases(at);
+        if (!is_current(permit)) return history_.count_late();
+        if (state() == circuit_state::disabled) return;
+        history_.remember_failure(at.wall, std::move(j.texts));
+        if (state() == circuit_state::half_open)
+            return settle_probe(permit, verdict::failure, j.break_for, at, "probe failed");
+        const std::uint64_t position = successes_.take_position_locked();
+        rules_.record({.failed = true, .slow = timing.is_slow}, at.now, position,
+                      successes_.in_generation_locked());
+        judge(at, j.break_for);
+    }
+    /// Gives a place back.
+    void ignore(const breaker_permit& permit, const moment& at) {
+        expire_leases(at);
+        if (!is_current(permit)) return history_.count_late();
+        settle_probe(permit, verdict::ignored, {}, at, {});
+    }
+
+    /// By hand.
+    void command(breaker_state next, std::string_view reason, const moment& at) {
+        if (seen_as(state()) == circuit_state::closed)
+            history_.tripped_by(rules_.failures(at.now, window(at.now)));
+        history_.commanded(reason);
+        const transition change = machine_.command(next);
+        if (change.to == circuit_state::closed) history_.tripped_by(0);
+        entered(change, at, reason.empty() ? std::string_view("by hand") : reason);
+    }
+    /// Other limits and rules. Keeps state and counts, and judges by the new rules at once.
+    void update(const circuit_breaker_config& config, const moment& at) {
+        const breaker_rules_config next = rules_of(config);
+        prepare(config); // before the rules rely on it
+        keep_bucket_successes(next, at.now);
+        rules_.update(next, successes_.next_position_locked(), at.now);
+        limits_ = limits_of(config);
+        successes_.renumber_locked();
+        entered(machine_.rejudge(limits_), at, "success_threshold");
+        if (records_results()) judge(at, {});
+    }
+
+    /// Its part of the statistics.
+    void describe(circuit_breaker_stats& s, time_point now) {
+        const auto& rules = rules_.config();
+        const tally in_window = window(now);
+        s.state = state();
+        s.generation = generation();
+        s.successes = successes_.successes();
+        const bool counts = seen_as(state()) == circuit_state::closed;
+        s.failure_count = counts ? rules_.failures(now, in_window) : history_.tripping_failures();
+        s.failure_threshold = rules.failure_threshold.value_or(rules.consecutive_failures.value_or(0));
+        s.success_count = counts ? successes_.in_generation_locked() : machine_.probes_passed();
+        s.success_threshold = limits_.success_threshold;
+        if (rules.has_rates()) {
+            const auto* of_calls = std::get_if<count_window>(&rules.window);
+            s.window = {in_window.total, in_window.failed, in_window.slow, of_calls ? of_calls->size : 0};
+        }
+        if (rules.failure_rate_threshold) s.failure_rate = in_window.failure_rate();
+        if (rules.slow_call_rate_threshold) s.slow_call_rate = in_window.slow_rate();
+        if (state() == circuit_state::open) s.retry_after = elapsed_between(now, opens_until());
+        history_.describe(s);
+    }
+
+private:
+    bool is_current(const breaker_permit& permit) const noexcept {
+        return permit.admitted.generation() == generation();
+    }
+    /// Results enter windows and are judged.
+    bool records_results() const noexcept {
+        return state() == circuit_state::closed || state() == circuit_state::metrics_only;
+    }
+    bool keeps_window() const noexcept { return records_results() && rules_.config().has_rates(); }
+
+    /// A probe whose lease is over has failed, even if nobody called meanwhile.
+    void expire_leases(const moment& at) {
+        entered(machine_.expire(limits_, at.now, at.random_share), at, "probe_lease");
+    }
+    /// Does nothing unless half-open.
+    void settle_probe(const breaker_permit& permit, verdict v, std::optional<duration> break_for,
+                      const moment& at, std::string_view reason) {
+        entered(machine_.settle(v, permit.lease_end, limits_, at.now, break_for, at.random_share), at,
+                reason);
+    }
+
+    void succeed_in_window(const call_timing& timing, const moment& at) {
+        if (timing.is_slow || !rules_.config().has_time_window()) {
+            successes_.take(generation());
+            const std::uint64_t position = successes_.take_position_locked();
+            if (timing.is_slow)
+                rules_.record({.slow = true}, at.now, position, successes_.in_generation_locked());
+        } else if (!successes_.take_bucket(generation(), at.now)) {
+            enter_bucket(at.now);
+        }
+        if (timing.is_slow || fill() == window_fill::below_minimum_calls) judge(at, {});
+    }
+    /// Once per bucket and thread. With the buckets that have ended, the window may have lost what made it full.
+    void enter_bucket(time_point now) {
+        const std::uint32_t bucket = rules_.bucket_at(now);
+        successes_.set_fill_locked(rules_.fill_of(window(now)));
+        successes_.enter_bucket_locked(bucket, rules_.end_of_bucket(bucket));
+    }
+
+    /// The results in the rate window; reading moves a time window to its current bucket.
+    tally window(time_point now) {
+        if (!rules_.config().has_rates()) return {};
+        if (!rules_.config().has_time_window()) return rules_.last_results(successes_.next_position_locked());
+        const std::uint32_t bucket = rules_.bucket_at(now);
+        tally all = rules_.results_until(bucket);
+        all.total += successes_.in_buckets_locked(rules_.first_bucket(), bucket);
+        return all;
+    }
+    /// The rule that is met, null if none is. `in_window`: the results that it was judged by.
+    const char* met_rule(time_point now, tally& in_window) {
+        in_window = window(now);
+        const char* rule = rules_.judge(now, in_window);
+        if (rule != nullptr || !successes_.set_fill_locked(rules_.fill_of(in_window))) return rule;
+        // Successes counted before the fill changed did not check the rules; check them again for those.
+        in_window = window(now);
+        successes_.set_fill_locked(rules_.fill_of(in_window));
+        return rules_.judge(now, in_window);
+    }
+    /// Trips if a rule is met, or the failure asks for it; a circuit that only measures says so and starts over.
+    void judge(const moment& at, std::optional<duration> break_for) {
+        tally in_window;
+        const char* rule = met_rule(at.now, in_window);
+        if (break_for) rule = "break_duration_of";
+        if (rule == nullptr) return;
+        history_.tripped_by(rules_.failures(at.now, in_window));
+        if (state() == circuit_state::closed)
+            return entered(machine_.trip(limits_, at.now, break_for, at.random_share), at, rule);
+        events_.put_locked(event_kind::would_have_tripped, at, [&](event& e) {
+            e.from = e.to = state();
+            e.failure_count = history_.tripping_failures();
+            e.reason = rule;
+            e.generation = generation();
+            history_.describe(e);
+        });
+        rules_.clear(successes_.clear_windows_locked(), successes_.in_generation_locked());
+    }
+
+    /// All that goes with a change of state.
+    void entered(const std::optional<transition>& change, const moment& at, std::string_view reason) {
+        if (!change) return;
+        events_.put_locked(event_kind::state_changed, at, [&](event& e) {
+            e.from = change->from;
+            e.to = change->to;
+            e.failure_count = change->from == circuit_state::closed && change->to != circuit_state::open
+                                  ? rules_.failures(at.now, window(at.now))
+                                  : history_.tripping_failures();
+            e.success_count = successes_.in_generation_locked(); // of the generation that ends
+            e.reason = reason;
+            e.generation = change->generation;
+            if (change->to != circuit_state::open) return;
+            e.delay = elapsed_between(at.now, opens_until());
+            history_.describe(e);
+        });
+        history_.entered(*change, at.wall);
+        // Close positions before clearing: a success counted a moment ago belongs to the window being cleared.
+        const std::uint64_t first = successes_.begin_locked(change->generation);
+        rules_.clear(first, 0);
+    }
+
+    /// Before the time buckets get other numbers, which the successes counted by threads do not follow.
+    void keep_bucket_successes(const breaker_rules_config& next, time_point now) {
+        if (!rules_.config().has_rates() || !rules_.config().has_time_window() ||
+            !rules_.would_renumber(next))
+            return;
+        const std::uint32_t last = rules_.bucket_at(now);
+        for (std::uint32_t age = 0; age < time_buckets::bucket_count; ++age) {
+            const std::uint32_t bucket = last - age;
+            rules_.take_over(bucket, successes_.in_buckets_locked(bucket, bucket));
+            if (bucket == rules_.first_bucket()) break;
+        }
+    }
+    void prepare(const circuit_breaker_config& config) {
+        const breaker_rules_config rules = rules_of(config);
+        if (rules.has_rates() && rules.has_time_window()) successes_.keep_time_locked();
+        if (config.slow_call_duration) history_.keep_latencies();
+    }
+
+    breaker_machine machine_;
+    success_counts successes_;
+    breaker_limits limits_;
+    breaker_rules rules_;
+    circuit_history history_;
+    circuit_events& events_;
+};
+
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/rejection.hpp>
+#include <resilience/circuit_breaker/config.hpp>
+#include <resilience/circuit_breaker/moment.hpp>
+#include <resilience/detail/config_cell.hpp>
+#include <resilience/detail/event_outbox.hpp>
+#include <resilience/detail/returned.hpp>
+#include <resilience/detail/sync.hpp>
+#include <resilience/environment/environment.hpp>
+#include <resilience/event.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// The events of a circuit: put in order under its mutex, delivered outside of it.
+class circuit_events {
+public:
+    static constexpr std::string_view policy_kind = "circuit_breaker";
+
+    /// All three outlive it.
+    circuit_events(const std::string& policy, const environment& env,
+                   const config_cell<circuit_breaker_config>& config) noexcept
+        : policy_(policy), env_(env), config_(config) {}
+
+    /// Puts in an event, if somebody listens; `describe(event&)` says the rest of it. Without memory for the event it is
+    /// lost and counted.
+    template <class Describe>
+    void put_locked(event_kind kind, const moment& at, Describe&& describe) noexcept {
+        const bool calls_back = kind == event_kind::state_changed && config_.get().on_state_change;
+        if (!calls_back && !env_.has_listeners()) return;
+        const bool kept = outbox_.put_locked([&] {
+            event e = made(kind);
+            e.at = at.now;
+            e.wall = at.wall;
+            describe(e);
+            return e;
+        });
+        if (!kept) env_.hub.count_error();
+    }
+    bool are_waiting_locked() const noexcept { return !outbox_.is_empty_locked(); }
+    /// Without the mutex, which is `owners`.
+    void deliver(mutex& owners) noexcept {
+        outbox_.deliver(owners, [this](const event& e) { publish(e); });
+    }
+
+    /// At once: rejections have no place in the order of changes. Without the mutex.
+    void publish_rejected(const rejection& why, std::string_view operation, circuit_state state) const {
+        env_.tell([&] {
+            event e = made(event_kind::call_rejected);
+            e.operation = operation;
+            e.error_type = failure(why).type_name();
+            e.error = why.message();
+            e.to = e.from = state;
+            if (why.retry_after >= duration{0}) e.delay = why.retry_after;
+            return e;
+        });
+    }
+
+private:
+    event made(event_kind kind) const {
+        return {.kind = kind, .policy_kind = policy_kind, .policy = policy_};
+    }
+    void publish(const event& e) const {
+        const auto& callback = config_.get().on_state_change;
+        if (callback && e.kind == event_kind::state_changed && !returned([&] { callback(e); }))
+            env_.hub.count_error();
+        if (env_.has_listeners()) env_.hub.deliver(e);
+    }
+
+    const std::string& policy_;
+    const environment& env_;
+    const config_cell<circuit_breaker_config>& config_;
+    event_outbox<event> outbox_; // guarded by the circuit's mutex
+};
+
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/rejection.hpp>
+#include <resilience/call/time.hpp>
+#include <resilience/circuit_breaker/config.hpp>
+#include <resilience/detail/sync.hpp>
+#include <resilience/mechanism/breaker_rules.hpp>
+#include <resilience/mechanism/circuit_state.hpp>
+
+#include <cstdint>
+
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// A circuit as its calls read it without a lock: one word. From the low end: the state, flags, the version of
+/// the config, the generation.
+class published_state {
+public:
+    enum flag : std::uint64_t {
+        counts_results = 0x08,      ///< a success takes a position in the sequence of results (count window)
+        counts_by_time = 0x10,      ///< a success enters a bucket (time window)
+        below_minimum_calls = 0x20, ///< the next success may trip: it takes the mutex
+        timed = 0x40,               ///< calls are timed, to find the slow ones
+        looks_at_values = 0x80,     ///< a predicate looks at values: the fast path cannot ask it
+    };
+
+    constexpr published_state() noexcept = default;
+    constexpr published_state(circuit_state state, std::uint64_t flags, std::uint16_t config_version,
+                              std::uint64_t generation) noexcept
+        : word_(static_cast<std::uint64_t>(state) | flags | (std::uint64_t{config_version} << version_shift) |
+                (generation << generation_shift)) {}
+    explicit constexpr published_state(std::uint64_t word) noexcept : word_(word) {}
+    constexpr std::uint64_t word() const noexcept { return word_; }
+    friend constexpr bool operator==(const published_state&, const published_state&) noexcept = default;
+
+    constexpr circuit_state state() const noexcept { return static_cast<circuit_state>(word_ & state_mask); }
+    constexpr bool has(flag f) const noexcept { return (word_ & f) != 0; }
+    constexpr std::uint16_t config_version() const noexcept {
+        return static_cast<std::uint16_t>(word_ >> version_shift);
+    }
+    constexpr std::uint64_t generation() const noexcept { return word_ >> generation_shift; }
+
+    /// Every call is admitted, and none is a probe.
+    constexpr bool admits_all() const noexcept {
+        return state() == circuit_state::closed || state() == circuit_state::disabled ||
+               state() == circuit_state::metrics_only;
+    }
+    /// A call is admitted, and its success is settled, by this word alone.
+    constexpr bool allows_fast_path() const noexcept { return (word_ & (state_mask | looks_at_values)) == 0; }
+    /// A success leaves a count and nothing else.
+    constexpr bool needs_count_only() const noexcept {
+        return (word_ & (needs_mutex_mask | counts_results | counts_by_time)) == 0;
+    }
+    /// A success is settled under the mutex.
+    constexpr bool needs_mutex() const noexcept { return (word_ & needs_mutex_mask) != 0; }
+
+private:
+    static constexpr std::uint64_t state_mask = 0x07; // circuit_state
+    static_assert(static_cast<int>(circuit_state::closed) == 0,
+                  "the fast path tests for a word without bits");
+    static constexpr std::uint64_t needs_mutex_mask = state_mask | below_minimum_calls | timed;
+    static constexpr unsigned version_shift = 8;
+    static constexpr unsigned generation_shift = 24;
+
+    std::uint64_t word_ = 0;
+};
+
+/// The flags of a circuit under that config.
+inline std::uint64_t flags_of(const circuit_breaker_config& c) {
+    std::uint64_t flags = 0;
+    const breaker_rules_config rules = rules_of(c);
+    if (rules.has_rates())
+        flags |= rules.has_time_window() ? published_state::counts_by_time : published_state::counts_results;
+    if (c.slow_call_duration) flags |= published_state::timed;
+    if (c.record_if.examines_values() || c.ignore_if.examines_values())
+        flags |= published_state::looks_at_values;
+    return flags;
+}
+constexpr std::uint64_t flags_of(window_fill filled) noexcept {
+    return filled == window_fill::below_minimum_calls ? std::uint64_t{published_state::below_minimum_calls}
+                                                      : 0;
+}
+
+/// Why a circuit in that state refuses a call, static storage; null for the usual words.
+constexpr const char* reason_to_refuse(circuit_state state) noexcept {
+    switch (state) {
+    case circuit_state::half_open: return "is half-open and all its probe places are taken";
+    case circuit_state::forced_open: return "is forced open";
+    default: return nullptr;
+    }
+}
+
+/// Where the one writer of a circuit's state publishes it.
+class state_publisher {
+public:
+    /// Acquire: a call that reads a generation reads the windows as they were cleared for it.
+    published_state get() const noexcept { return published_state(word_.load(std::memory_order_acquire)); }
+    /// Relaxed: for a caller that compares it with what it was admitted by. Late results are told by their
+    /// generation, and nothing else hangs on it.
+    published_state peek() const noexcept { return published_state(word_.load(std::memory_order_relaxed)); }
+
+    /// Under the owner's mutex. `reopens_at`: when an open circuit admits its next probe.
+    void publish_locked(published_state next, time_point reopens_at) noexcept {
+        if (next.state() == circuit_state::open)
+            reopens_at_.store(reopens_at.time_since_epoch().count(), std::memory_order_relaxed);
+        word_.store(next.word(), std::memory_order_release);
+    }
+
+    /// True if state and coarse clock are enough to be sure that a call is rejected now: then `why` says so, but
+    /// for the policy's name. The coarse clock is late by at most `tick`; a circuit that is forced open needs none.
+    RESILIENCE_INLINE bool surely_open(const time_source& clock, duration tick,
+                                       rejection& why) const noexcept {
+        const circuit_state seen = get().state();
+        if (seen == circuit_state::forced_open) {
+            why = {.code = errc::circuit_open, .reason = reason_to_refuse(seen)};
+            return true;
+        }
+        if (seen != circuit_state::open) return false;
+        const time_point reopens_at{duration{reopens_at_.load(std::memory_order_relaxed)}};
+        const duration left = saturating_sub(reopens_at, clock.coarse_now());
+        if (left <= tick) return false; // the exact clock has to decide
+        why = {.code = errc::circuit_open, .retry_after = left};
+        return true;
+    }
+
+private:
+    // Invariant: describes the circuit as of the last publish_locked(), which alone writes it, with release.
+    atomic<std::uint64_t> word_{0};
+    // Invariant: when the circuit admits its next probe, in monotonic nanoseconds, as of the last generation that was
+    // open. Stored before word_ says open, and never else, so whoever reads `open` reads this moment or a later one.
+    // Relaxed: word_ orders it.
+    atomic<std::int64_t> reopens_at_{0};
+};
+
+/// Carried by an admitted call to its settlement.
+struct breaker_permit {
+    published_state admitted{};               // as it was published at that moment
+    time_point start{};                       // if it is timed
+    time_point lease_end = time_point::max(); // of a probe
+};
+
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/attempt_result.hpp>
+#include <resilience/call/error.hpp>
+#include <resilience/call/failure.hpp>
+#include <resilience/call/verdict.hpp>
+#include <resilience/circuit_breaker/config.hpp>
+#include <resilience/circuit_breaker/published_state.hpp>
+#include <resilience/detail/returned.hpp>
+#include <resilience/stats.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <typeinfo>
+
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// The meaning of a result for its circuit. Made without the circuit's mutex: predicates and what() are code of
+/// the user's.
+struct breaker_judgement {
+    verdict what = verdict::failure;
+    std::optional<duration> break_for{};       // of a failure: trips at once, for that long
+    circuit_breaker_stats::error_text texts{}; // of a failure; its type mangled, since few are ever looked at
+    bool predicate_threw = false;
+};
+
+/// How long a call took, if it was timed, and whether that is slow.
+struct call_timing {
+    std::optional<duration> took{};
+    bool is_slow = false;
+};
+inline call_timing timing_of(const breaker_permit& permit, const circuit_breaker_config& c,
+                             time_point now) noexcept {
+    if (!permit.admitted.has(published_state::timed)) return {};
+    const duration took = elapsed_between(permit.start, now);
+    return {took, c.slow_call_duration && took > *c.slow_call_duration};
+}
+
+/// The answer of the config's predicates to a result. They may throw.
+inline verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c) {
+    if (result.succeeded()) {
+        const bool asks = c.record_if.examines_values() || c.ignore_if.examines_values();
+        if (!asks) return result.judged();
+        const failure value = result.as_failure();
+        if (c.ignore_if.examines_values() && c.ignore_if.of_value(value)) return verdict::ignored;
+        return c.record_if.examines_values() && c.record_if.of_value(value) ? verdict::failure
+                                                                            : result.judged();
+    }
+    const failure& why = *result.error();
+    const verdict usual = default_verdict(why);
+    const auto code = why.code();
+    const bool refused = usual == verdict::ignored &&
+                         code.category() == resilience::error_category(); // detail has a class of that name
+    if (why.is_cancellation() || refused) return verdict::ignored;
+    if (c.ignore_if.has_value() && c.ignore_if(why)) return verdict::ignored;
+    if (!c.record_if.has_value()) return usual;
+    return c.record_if(why) ? verdict::failure : verdict::success;
+}
+
+/// The texts of a failure; empty if there is no memory for them, or what() throws.
+inline circuit_breaker_stats::error_text texts_of(const attempt_result& result) {
+    constexpr std::size_t most = 256;
+    circuit_breaker_stats::error_text text;
+    returned([&] {
+        const failure why = result.as_failure();
+        const std::type_info* type = why.type();
+        text = {type != nullptr ? type->name() : "unknown", why.message()};
+        if (text.message.size() > most) text.message.resize(most);
+    });
+    return text;
+}
+
+RESILIENCE_COLD inline breaker_judgement judge(const attempt_result& result,
+                                               const circuit_breaker_config& c) {
+    breaker_judgement j;
+    j.predicate_threw = !returned([&] {
+        j.what = verdict_on(result, c);
+        if (j.what == verdict::failure && c.break_duration_of)
+            j.break_for = c.break_duration_of(result.as_failure());
+    });
+    if (j.predicate_threw) j.what = verdict::failure; // the attempt is settled all the same
+    if (j.what == verdict::failure) j.texts = texts_of(result);
+    return j;
+}
+
+/// A failure whatever the predicates would say of it; null if nothing is known of it.
+inline breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c) {
+    breaker_judgement j;
+    if (why != nullptr && c.break_duration_of)
+        j.predicate_threw = !returned([&] { j.break_for = c.break_duration_of(*why); });
+    const failure unknown;
+    j.texts = texts_of(attempt_result(why != nullptr ? *why : unknown));
+    return j;
+}
+
+}}} // namespace resilience::RESILIENCE_ABI::detail
