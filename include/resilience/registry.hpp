@@ -87,9 +87,7 @@ public:
     std::optional<Policy> find(std::string_view name) const {
         auto found = lookup(Policy::kind, name);
         if (!found) return std::nullopt;
-        if constexpr (requires { typename Policy::core_type; })
-            return Policy(as<typename Policy::core_type>(std::move(found)));
-        else return Policy::from_registered(std::static_pointer_cast<detail::registered>(found));
+        return Policy(as<typename Policy::core_type>(std::move(found)));
     }
     /// Unlists every policy of that name; false if there was none. Handles and calls go on.
     bool remove(std::string_view name) {

@@ -2,6 +2,7 @@
 #include <resilience/environment/labels.hpp>
 
 #include <resilience/abandoning_timeout.hpp>
+#include <resilience/circuit_breaker.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>
 #include <resilience/timeout.hpp>
@@ -38,6 +39,8 @@ TEST_CASE("a policy has up to eight labels", "[labels]") {
               .starts_with("timeout_config.labels has 9 pairs"));
     CHECK(rs::validate(rs::abandoning_timeout_config{.limit = 1s, .labels = labels(9)})
               .starts_with("abandoning_timeout_config.labels has 9 pairs"));
+    CHECK(rs::validate(rs::circuit_breaker_config{.labels = labels(9)})
+              .starts_with("circuit_breaker_config.labels has 9 pairs"));
     CHECK_THROWS_AS(rs::retry({.labels = labels(9)}, w.reg), std::invalid_argument);
     CHECK_NOTHROW(rs::retry({.labels = labels(8)}, w.reg));
 }
@@ -94,6 +97,28 @@ TEST_CASE("events and snapshots carry their policy's labels, also when it is gon
     REQUIRE(snapshots.size() == 2);
     CHECK(snapshots[0].labels == rs::labels_type{{"team", "tickets"}, {"tier", "1"}});
     CHECK(snapshots[1].labels == rs::labels_type{{"team", "search"}});
+}
+
+TEST_CASE("all events of a circuit carry its labels", "[labels][event]") {
+    world w;
+    const support::heard heard(w.reg);
+    const rs::labels_type labels{{"team", "tickets"}};
+    const rs::circuit_breaker circuit({.name = "db", .failure_threshold = 1, .labels = labels}, w.reg);
+
+    (void)circuit.try_call([] { throw std::runtime_error("down"); });
+    (void)circuit.try_call([] {});
+    (void)circuit.try_acquire();
+    circuit.metrics_only();
+    (void)circuit.try_call([] { throw std::runtime_error("down"); });
+    circuit.update({.name = "db", .failure_threshold = 2, .labels = labels});
+
+    REQUIRE(heard.events.size() == 6);
+    CHECK(heard.events[4].kind == rs::event_kind::would_have_tripped);
+    for (const rs::event& e : heard.events) {
+        INFO(to_string(e.kind));
+        CHECK(e.labels == labels);
+    }
+    CHECK(w.reg.policies().at(0).labels == labels);
 }
 
 } // namespace

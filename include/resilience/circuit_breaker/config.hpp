@@ -4,7 +4,7 @@
 #include <resilience/call/predicate.hpp>
 #include <resilience/detail/decimal.hpp>
 #include <resilience/environment/field_values.hpp>
-#include <resilience/environment/registered_policy.hpp>
+#include <resilience/environment/labels.hpp>
 #include <resilience/event.hpp>
 #include <resilience/mechanism/breaker_machine.hpp>
 #include <resilience/mechanism/breaker_rules.hpp>
@@ -63,6 +63,8 @@ struct circuit_breaker_config {
     std::function<std::optional<duration>(const failure&)> break_duration_of{};
     /// Called for each change of state, in order, with no lock held.
     std::function<void(const event&)> on_state_change{};
+    /// Shown on metrics, events and snapshots; at most 8, constant.
+    labels_type labels{};
 };
 
 void fields(circuit_breaker_config& c, auto&& visit) {
@@ -149,7 +151,7 @@ inline std::string validate(const circuit_breaker_config& c) {
         if (c.recovery_backoff->cap < c.recovery_timeout)
             return bad("recovery_backoff.cap", c.recovery_backoff->cap, "recovery_timeout or more");
     }
-    return {};
+    return detail::validate_labels("circuit_breaker_config", c.labels);
 }
 
 namespace detail {

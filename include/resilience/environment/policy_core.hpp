@@ -12,6 +12,7 @@
 
 #include <concepts>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -92,6 +93,11 @@ public:
                 all.circuit = std::move(stats);
         }
         return all;
+    }
+    std::optional<circuit_breaker_stats> circuit() const final {
+        if constexpr (requires(const Core& core, circuit_breaker_stats s) { s = core.stats(); })
+            return static_cast<const Core&>(*this).stats();
+        else return std::nullopt;
     }
     void list_fields(field_list& into) const final { fields(const_cast<Config&>(config()), into); }
     bool edit(config_editor& editor) final {

@@ -49,16 +49,17 @@ public:
     const shared_labels& labels() const noexcept { return labels_; }
     const std::shared_ptr<detail::environment>& env() const noexcept { return env_; }
 
-protected:
-    registered_policy(std::string_view name, labels_type labels, std::shared_ptr<detail::environment> env)
-        : env_(std::move(env)), label_(name), labels_(std::move(labels)) {}
-
     /// An event of this policy's, to be filled in.
     event event_of(event_kind what) const {
         event e{.kind = what, .policy_kind = kind(), .policy = name()};
         e.labels = labels_;
         return e;
     }
+
+protected:
+    registered_policy(std::string_view name, labels_type labels, std::shared_ptr<detail::environment> env)
+        : env_(std::move(env)), label_(name), labels_(std::move(labels)) {}
+
     /// After a config was replaced; no lock may be held.
     void publish_updated() const {
         env_->tell([&] { return event_of(event_kind::policy_updated); });
@@ -106,17 +107,4 @@ RESILIENCE_COLD inline void registered_policy::refuse_labels(const labels_type& 
                               detail::labels_text(labels_) + ", not " + detail::labels_text(other) + ")"));
 }
 
-namespace detail {
-
-/// A policy without a policy_core.
-class registered : public registered_policy {
-public:
-    registered(std::string_view name, std::shared_ptr<environment> env)
-        : registered_policy(name, {}, std::move(env)) {}
-
-protected:
-    void tell_updated() const { publish_updated(); }
-};
-
-} // namespace detail
 }} // namespace resilience::RESILIENCE_ABI

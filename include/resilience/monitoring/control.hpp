@@ -142,7 +142,8 @@ inline http_response patch_policy(const registry& where, const policy_filter& wh
     std::string wrong;
     bool changed = false;
     try {
-        changed = change_policy(where, policy, options.read_changes(body));
+        changes_editor editor(options.read_changes(body));
+        changed = policy.edit(editor);
     } catch (const std::invalid_argument& e) {
         wrong = e.what();
     }

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/circuit_breaker.hpp>
 #include <resilience/environment/registered_policy.hpp>
 #include <resilience/monitoring/event_stream.hpp>
 #include <resilience/monitoring/json.hpp>
 #include <resilience/registry.hpp>
 #include <resilience/settings/fields.hpp>
 
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,29 +16,6 @@
 // What /policies shows of each policy and lets change in it, ours and others' alike.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
-
-/// The handle of a circuit, which lists no fields by itself; empty for other policies.
-inline std::optional<circuit_breaker> circuit_of(const registry& where, const registered_policy& policy) {
-    if (policy.kind() != circuit_breaker::kind) return std::nullopt;
-    return where.find<circuit_breaker>(policy.name());
-}
-/// The fields of a policy's config in force, which is kept as long as the policy.
-inline field_list fields_of_policy(const registry& where, const registered_policy& policy) {
-    if (const auto circuit = circuit_of(where, policy)) return fields_of(circuit->config());
-    field_list list;
-    policy.list_fields(list);
-    return list;
-}
-/// Changes the config of a policy; false if it has none.
-inline bool change_policy(const registry& where, registered_policy& policy,
-                          const std::vector<change>& changes) {
-    if (const auto circuit = circuit_of(where, policy)) {
-        circuit->update(with_changes(circuit->config(), changes));
-        return true;
-    }
-    changes_editor editor(changes);
-    return policy.edit(editor);
-}
 
 /// What a circuit shows beyond its numbers.
 inline void write_circuit_statistics(json_writer& json, const circuit_breaker_stats& c,
@@ -77,10 +52,10 @@ inline void write_units(json_writer& json, const policy_snapshot& p, const field
 }
 
 /// {kind, name, labels {if any}, config {field: value}, units {if any}, statistics {...}}
-inline void write_policy(json_writer& json, const registry& where, const registered_policy& policy,
-                         const shown_errors& errors) {
+inline void write_policy(json_writer& json, const registered_policy& policy, const shown_errors& errors) {
     const policy_snapshot p = policy.snapshot();
-    const field_list fields = fields_of_policy(where, policy);
+    field_list fields; // of the config in force, which is kept as long as the policy
+    policy.list_fields(fields);
     json.object([&] {
         json.member("kind", p.kind).member("name", p.name);
         write_labels(json, p.labels);
@@ -112,7 +87,7 @@ inline std::string policies_json(const registry& where, const policy_filter& fil
     json.array([&] {
         for (const auto& policy : where.listed(filter.kind, filter.name)) {
             any = true;
-            write_policy(json, where, *policy, errors);
+            write_policy(json, *policy, errors);
         }
     });
     return any ? json.take() : std::string();

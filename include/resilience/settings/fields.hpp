@@ -108,14 +108,14 @@ inline void write_settings(const field_list& list, new_settings& from) {
 /// Makes changes to the fields that they name.
 class changes_editor final : public config_editor, private new_settings {
 public:
-    explicit changes_editor(const std::vector<change>& changes)
-        : changes_(&changes), known_(changes.size()) {}
+    explicit changes_editor(std::vector<change> changes)
+        : changes_(std::move(changes)), known_(changes_.size()) {}
 
     void edit(field_list& fields) override {
         write_settings(fields, *this);
         for (std::size_t i = 0; i < known_.size(); ++i) {
             if (!known_[i])
-                raise(std::invalid_argument("there is no field '" + shown((*changes_)[i].name) +
+                raise(std::invalid_argument("there is no field '" + shown(changes_[i].name) +
                                             "' that can be changed"));
         }
     }
@@ -127,9 +127,9 @@ private:
     }
     const change* find(std::string_view setting, bool) override {
         for (std::size_t i = 0; i < known_.size(); ++i) {
-            if ((*changes_)[i].name != setting) continue;
+            if (changes_[i].name != setting) continue;
             known_[i] = true;
-            return &(*changes_)[i];
+            return &changes_[i];
         }
         return nullptr;
     }
@@ -139,7 +139,7 @@ private:
                                     accepted + (can_be_unset ? ", or null" : "")));
     }
 
-    const std::vector<change>* changes_;
+    const std::vector<change> changes_;
     std::vector<bool> known_; // which changes named a field
 };
 
