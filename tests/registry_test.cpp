@@ -7,6 +7,7 @@
 
 #include "support/catch.hpp"
 #include "support/circuits.hpp"
+#include "support/plain_policy.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -26,6 +27,7 @@ using circuits::circuit_world;
 using circuits::fail;
 using circuits::succeed;
 using rs::circuit_state;
+using support::plain_policy;
 using namespace std::chrono_literals;
 
 TEST_CASE("circuit_breakers are listed by name, unnamed ones are not", "[registry]") {
@@ -147,14 +149,6 @@ TEST_CASE("the capacity is 10,000 unless it is set", "[registry][H-REG-02]") {
     CHECK(w.reg.policies().size() == 10'000);
 }
 
-struct plain_policy : rs::registered_policy {
-    plain_policy(std::string_view name, std::shared_ptr<rs::detail::environment> env)
-        : registered_policy(name, {}, std::move(env)) {}
-    static constexpr std::string_view policy_kind = "test";
-    std::string_view kind() const noexcept override { return policy_kind; }
-    rs::policy_snapshot snapshot() const override { return {"test", name(), {}}; }
-};
-
 TEST_CASE("a policy may be made while another is being made", "[registry][H-REG-01]") {
     circuit_world w;
     int built = 0;
@@ -162,7 +156,7 @@ TEST_CASE("a policy may be made while another is being made", "[registry][H-REG-
         ++built;
         if (depth > 0) (void)w.reg.enroll<plain_policy>("same", [&] { return self(self, depth - 1); });
         (void)w.make({.name = "other"});
-        return std::make_shared<plain_policy>("same", w.reg.env());
+        return std::make_shared<plain_policy>("same", w.reg);
     };
 
     const auto outer = w.reg.enroll<plain_policy>("same", [&] { return make(make, 3); });
@@ -253,8 +247,7 @@ TEST_CASE("policies made without a registry live in the global one", "[registry]
 
 /// Whose snapshot looks at the registry that it is taken for.
 struct curious_policy : plain_policy {
-    curious_policy(std::string name, rs::registry& where)
-        : plain_policy(std::move(name), where.env()), where_(&where) {}
+    curious_policy(std::string_view name, rs::registry& where) : plain_policy(name, where), where_(&where) {}
     rs::policy_snapshot snapshot() const override {
         (void)rs::circuit_breaker({.name = "made meanwhile"}, *where_);
         return {"test", name(), {}};

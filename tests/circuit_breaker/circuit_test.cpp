@@ -3,6 +3,7 @@
 
 #include "support/catch.hpp"
 #include "support/moment.hpp"
+#include "support/plain_policy.hpp"
 #include "support/world.hpp"
 
 #include <chrono>
@@ -30,9 +31,9 @@ struct circuit_alone {
     explicit circuit_alone(rs::circuit_breaker_config c = {}) : config(std::move(c)) {}
 
     support::world world{};
-    std::string name = "alone";
+    support::plain_policy policy{"alone", world.reg, "circuit_breaker"};
     rs::detail::config_cell<rs::circuit_breaker_config> config;
-    rs::detail::circuit_events events{name, *world.reg.env(), config};
+    rs::detail::circuit_events events{policy, config};
     rs::detail::circuit circuit{config.get(), events, rs::wall_time{}};
     rs::detail::mutex mutex{};
 

@@ -2,6 +2,7 @@
 #include <resilience/circuit_breaker/events.hpp>
 
 #include "support/catch.hpp"
+#include "support/plain_policy.hpp"
 #include "support/world.hpp"
 
 #include <chrono>
@@ -20,9 +21,9 @@ using namespace std::chrono_literals;
 struct events_world : support::world {
     std::vector<rs::event> called_back;
     bool callback_throws = false;
-    std::string name = "db";
+    support::plain_policy policy{"db", reg, "circuit_breaker"};
     rs::detail::config_cell<rs::circuit_breaker_config> config{rs::circuit_breaker_config{}};
-    rs::detail::circuit_events events{name, *reg.env(), config};
+    rs::detail::circuit_events events{policy, config};
     rs::detail::mutex mutex;
     rs::detail::moment now{clock.now(), clock.wall_now()};
 
