@@ -267,7 +267,7 @@ TEST_CASE("a call that was given up counts as running as long as its stop callba
 template <class F>
 auto run_of(worker_world& w, F& f) {
     auto core = std::make_shared<rs::detail::abandoning_timeout_core>(
-        rs::abandoning_timeout_config{.limit = 2s}, w.reg.env());
+        rs::abandoning_timeout_config{.limit = 2s}, w.reg);
     const rs::call_context caller(w.clock, w.reg.env().get());
     const auto make = [&f] {
         return
@@ -783,7 +783,7 @@ TEST_CASE("a name leads to one shared policy", "[abandoning_timeout]") {
     CHECK(w.reg.find<rs::abandoning_timeout>("slow")->stats().calls == 1);
     CHECK(w.reg.policies().at(0).kind == "abandoning_timeout");
     CHECK_THROWS_WITH(rs::abandoning_timeout({.name = "slow", .limit = 3s}, w.reg),
-                      "abandoning_timeout 'slow' exists already with another limit");
+                      "abandoning_timeout 'slow' exists already with another limit (2s, not 3s)");
 
     one.update({.name = "slow", .limit = 4s});
     CHECK(same(takes(w.clock, 3s)) == 1);

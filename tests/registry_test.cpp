@@ -147,8 +147,9 @@ TEST_CASE("the capacity is 10,000 unless it is set", "[registry][H-REG-02]") {
     CHECK(w.reg.policies().size() == 10'000);
 }
 
-struct plain_policy : rs::detail::registered {
-    using registered::registered;
+struct plain_policy : rs::registered_policy {
+    plain_policy(std::string_view name, std::shared_ptr<rs::detail::environment> env)
+        : registered_policy(name, {}, std::move(env)) {}
     static constexpr std::string_view policy_kind = "test";
     std::string_view kind() const noexcept override { return policy_kind; }
     rs::policy_snapshot snapshot() const override { return {"test", name(), {}}; }

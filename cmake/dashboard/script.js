@@ -63,13 +63,13 @@ function span(seconds, tenths = false) {
     const rest = Math.floor((whole % large) / small);
     return `${Math.floor(whole / large)} ${largeUnit}` + (rest ? ` ${rest} ${smallUnit}` : "");
 }
-/// A member of statistics or config for people.
-function readable(key, value) {
+/// A member of statistics or config for people; the API says which are shares and which are seconds.
+function readable(key, value, unit) {
     if (value === null || value === undefined || value === "") return "\u2013";
     if (typeof value === "boolean") return value ? "yes" : "no";
     if (typeof value === "number") {
-        if (/(^|_)rate(_threshold)?$/.test(key)) return percent(value);
-        return /^(retry_after|total_delay)$/.test(key) ? number.format(value) + " s" : number.format(value);
+        if (unit === "ratio") return percent(value);
+        return number.format(value) + (unit === "seconds" ? " s" : unit ? " " + words(unit) : "");
     }
     if (typeof value === "object") return JSON.stringify(value);
     if (/^\d{4}-\d\d-\d\dT.*Z$/.test(value)) return dateAndClock(new Date(value));
@@ -246,8 +246,8 @@ function expand(keeper, button, more, isCircuit) {
     }
 }
 function detailsOf(policy, isCircuit) {
-    const statistics = listOf("Statistics"), config = listOf("Config");
-    const node = make("div", {}, make("div", { class: "lists" }, statistics.node, config.node));
+    const statistics = listOf("Statistics"), config = listOf("Config"), labels = listOf("Labels");
+    const node = make("div", {}, make("div", { class: "lists" }, statistics.node, config.node, labels.node));
     if (isCircuit && service?.control) {
         const group = make("div", { class: "control", role: "group", "aria-label": "Commands for " + policy.name });
         for (const action of actions) {
@@ -258,8 +258,9 @@ function detailsOf(policy, isCircuit) {
         node.append(group);
     }
     const update = (now) => {
-        statistics.update(now.statistics ?? {});
-        config.update(now.config ?? {});
+        statistics.update(now.statistics ?? {}, now.units);
+        config.update(now.config ?? {}, now.units);
+        labels.update(now.labels ?? {});
     };
     update(policy);
     return { node, update };
@@ -268,7 +269,7 @@ function listOf(title) {
     const list = make("dl");
     const node = make("div", {}, make("h3", {}, title), list);
     const shown = new Map();
-    const update = (values) => {
+    const update = (values, units = {}) => {
         const flat = Object.entries(values).flatMap(([key, value]) =>
             value !== null && typeof value === "object" ? Object.entries(value).map(([inner, v]) => [key + "_" + inner, v]) : [[key, value]]);
         if (flat.length !== shown.size || flat.some(([key]) => !shown.has(key))) {
@@ -279,7 +280,7 @@ function listOf(title) {
                 return make("div", {}, make("dt", {}, words(key)), value);
             }));
         }
-        for (const [key, value] of flat) setText(shown.get(key), readable(key, value));
+        for (const [key, value] of flat) setText(shown.get(key), readable(key, value, units[key]));
         node.hidden = flat.length === 0;
     };
     return { node, update };
@@ -363,18 +364,15 @@ function choose() {
 
 // ---- The other policies: a table for each kind, known to us or not
 
-const columnsOf = {
-    retry: ["calls", "succeeded_at_once", "succeeded_after_retry", "failed_after_retry", "failed_without_retry", "retries", "exhausted", "budget_exhausted", "budget_left"],
-    timeout: ["calls", "in_time", "timed_out", "kept_late", "failed"],
-};
-const mostColumns = 8;
+const mostColumns = 10; // the first statistics, in the order in which the policy describes them
 
 function showOthers(policies) {
     const present = new Set();
     for (const policy of policies) {
-        const columns = columnsOf[policy.kind] ?? Object.keys(policy.statistics ?? {}).slice(0, mostColumns);
         let kind = others.get(policy.kind);
-        if (!kind || columns.some((column) => !kind.columns.includes(column))) {
+        // Of its policies some may leave a statistic out.
+        const columns = [...new Set([...(kind?.columns ?? []), ...Object.keys(policy.statistics ?? {})])].slice(0, mostColumns);
+        if (!kind || columns.length > kind.columns.length) {
             kind?.node.remove();
             kind = tableOf(policy.kind, columns);
             others.set(policy.kind, kind);
@@ -382,7 +380,7 @@ function showOthers(policies) {
         let row = kind.rows.get(policy.name);
         if (!row) kind.rows.set(policy.name, (row = policyRow(kind, policy.name)));
         row.policy = policy;
-        kind.columns.forEach((column, i) => setText(row.cells[i], readable(column, policy.statistics?.[column])));
+        kind.columns.forEach((column, i) => setText(row.cells[i], readable(column, policy.statistics?.[column], policy.units?.[column])));
         row.expanded?.update(policy);
         present.add(row);
     }

@@ -3,6 +3,7 @@
 
 #include <resilience/abandoning_timeout/config.hpp>
 #include <resilience/abandoning_timeout/run.hpp>
+#include <resilience/call/customise.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/path/composable.hpp>
 
@@ -39,34 +40,16 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 ///
 /// An idle worker, else a new one, takes each attempt at once; an attempt costs two thread switches. Workers
 /// are shared by the process, never joined, and the process ends with them. Thread-safe.
-class abandoning_timeout : public composable<abandoning_timeout> {
+class abandoning_timeout : public composable<abandoning_timeout>,
+                           public policy_handle<detail::abandoning_timeout_core> {
 public:
-    static constexpr std::string_view kind = detail::abandoning_timeout_core::policy_kind;
     static constexpr bool outlives_call = true;
 
+    using policy_handle::policy_handle;
     explicit abandoning_timeout(duration limit)
         : abandoning_timeout(abandoning_timeout_config{.limit = limit}) {}
-    explicit abandoning_timeout(abandoning_timeout_config config)
-        : abandoning_timeout(std::move(config), registry::global()) {}
     abandoning_timeout(duration limit, registry& where)
         : abandoning_timeout(abandoning_timeout_config{.limit = limit}, where) {}
-    /// A name that the registry knows gives a handle to that policy, if the configs agree; otherwise
-    /// std::invalid_argument names the field. An invalid config is a std::invalid_argument too.
-    abandoning_timeout(abandoning_timeout_config config, registry& where) {
-        detail::require_valid(validate(config));
-        core_ = where.enroll<core>(config.name, [&] { return std::make_shared<core>(config, where.env()); });
-        if (const auto field = detail::difference(core_->config().declared(), config); !field.empty()) {
-            detail::raise(std::invalid_argument("abandoning_timeout '" + config.name +
-                                                "' exists already with another " + std::string(field)));
-        }
-    }
-
-    abandoning_timeout_stats stats() const { return core_->stats(); }
-    const std::string& name() const noexcept { return core_->name(); }
-    /// The config in force; valid as long as the policy lives, whatever updates follow.
-    const abandoning_timeout_config& config() const noexcept { return core_->config().get(); }
-    /// New rules for attempts that begin from now on. Invalid: throws std::invalid_argument.
-    void update(abandoning_timeout_config config) const { core_->update(std::move(config)); }
 
     // What follows is for drivers.
 
@@ -78,7 +61,7 @@ public:
         const auto policy = core_;                       // the callable may let go of this handle
         const detail::enclosing_call listeners(nullptr); // those told of a time-out have time of their own
         const auto begun = ctx.clock().now();
-        const attempt_limits limits(policy->config().get(), begun, ctx.deadline());
+        const attempt_limits limits(policy->config(), begun, ctx.deadline());
 
         if (auto why = refusal(*policy, limits, begun, ctx)) {
             out.fail(std::move(*why));
@@ -98,16 +81,10 @@ public:
         case end::stopped: out.fail(stopped(*policy, limits, ctx)); break;
         }
     }
-    const detail::environment* env() const noexcept { return core_->env().get(); }
-    static abandoning_timeout from_registered(std::shared_ptr<detail::registered> found) {
-        return abandoning_timeout(std::static_pointer_cast<core>(std::move(found)));
-    }
 
 private:
     using core = detail::abandoning_timeout_core;
     using end = detail::abandonable_run::end;
-
-    explicit abandoning_timeout(std::shared_ptr<core> c) noexcept : core_(std::move(c)) {}
 
     /// How long this attempt may take, and why no longer.
     struct attempt_limits {
@@ -175,13 +152,8 @@ private:
         const auto at = begun ? limits.until : ctx.clock().now();
         policy.tell(event_kind::timed_out, f, limits.length, at, ctx);
         if (begun) policy.tell(event_kind::call_abandoned, f, limits.length, at, ctx);
-        if (limits.config->make_exception) customise(f, *limits.config);
+        detail::customise(f, limits.config->make_exception);
         return f;
-    }
-    static void customise(failure& f, const abandoning_timeout_config& config) {
-        std::exception_ptr made; // stays null, and it is a timeout_error, if that throws
-        detail::returned([&] { made = config.make_exception(f); });
-        f.set_exception(std::move(made));
     }
     RESILIENCE_COLD static failure stopped(core& policy, const attempt_limits& limits,
                                            const call_context& ctx) {
@@ -205,8 +177,6 @@ private:
         policy.calls.fetch_sub(1, std::memory_order_relaxed);
         return rejected(policy, limits, ctx, "has no thread to run on: the system refuses another");
     }
-
-    std::shared_ptr<core> core_;
 };
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -67,29 +67,12 @@ private:
 ///
 /// A handle: copies share the circuit. Thread-safe. The closed, successful path reads one shared word
 /// and writes a count that belongs to the thread: no lock, no clock, no allocation.
-class circuit_breaker : public composable<circuit_breaker> {
+class circuit_breaker : public composable<circuit_breaker>, public policy_handle<detail::breaker_core> {
 public:
-    static constexpr std::string_view kind = detail::breaker_core::policy_kind;
-
-    explicit circuit_breaker(circuit_breaker_config config = {})
-        : circuit_breaker(std::move(config), registry::global()) {}
-    /// A name that the registry knows gives a handle to that circuit, if the configs agree; otherwise
-    /// std::invalid_argument names the field. An invalid config is a std::invalid_argument too.
-    circuit_breaker(circuit_breaker_config config, registry& where) {
-        detail::require_valid(validate(config));
-        core_ = where.enroll<detail::breaker_core>(
-            config.name, [&] { return std::make_shared<detail::breaker_core>(config, where.env()); });
-        if (const auto field = detail::difference(core_->config().declared(), config); !field.empty()) {
-            detail::raise(std::invalid_argument("circuit_breaker '" + config.name +
-                                                "' exists already with another " + std::string(field)));
-        }
-    }
+    using policy_handle::policy_handle;
+    circuit_breaker() : circuit_breaker(circuit_breaker_config{}) {}
 
     circuit_state state() const noexcept { return core_->state(); }
-    circuit_breaker_stats stats() const { return core_->stats(); }
-    const std::string& name() const noexcept { return core_->name(); }
-    /// The config in force; valid as long as the circuit lives, whatever updates follow.
-    const circuit_breaker_config& config() const noexcept { return core_->config().get(); }
 
     /// A permit, unless the circuit refuses: then it is counted as a rejection.
     std::optional<permit> try_acquire() const {
@@ -126,9 +109,6 @@ public:
             detail::raise(std::invalid_argument("circuit_breaker: open_for a negative duration"));
         core_->open_for(d, reason);
     }
-    /// New rules, for calls that begin from now on. Keeps state and counts, and judges what the window
-    /// holds by the new thresholds at once. Invalid: throws std::invalid_argument and changes nothing.
-    void update(circuit_breaker_config config) const { core_->update(std::move(config)); }
 
     // What follows is for drivers.
 
@@ -186,20 +166,6 @@ public:
     RESILIENCE_INLINE bool try_reject(rejection& why) const noexcept {
         return !core_->env()->has_listeners() && core_->surely_open(why);
     }
-
-    const detail::environment* env() const noexcept { return core_->env().get(); }
-    static circuit_breaker from_registered(std::shared_ptr<detail::registered> found) {
-        return circuit_breaker(std::static_pointer_cast<detail::breaker_core>(std::move(found)));
-    }
-    template <class F>
-    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
-        return f(*this);
-    }
-
-private:
-    explicit circuit_breaker(std::shared_ptr<detail::breaker_core> core) noexcept : core_(std::move(core)) {}
-
-    std::shared_ptr<detail::breaker_core> core_;
 };
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -4,6 +4,7 @@
 #include <resilience/call/time.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/sync.hpp>
+#include <resilience/environment/labels.hpp>
 #include <resilience/mechanism/circuit_state.hpp>
 
 #include <cstdint>
@@ -86,6 +87,8 @@ struct event {
     std::chrono::system_clock::time_point wall{};
     /// Of a circuit: numbers its epochs without gaps.
     std::uint64_t generation = 0;
+    /// The policy's.
+    shared_labels labels{};
 };
 
 namespace detail {

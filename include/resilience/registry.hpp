@@ -6,8 +6,10 @@
 #include <resilience/call/system_time.hpp>
 #include <resilience/detail/sync.hpp>
 #include <resilience/environment/environment.hpp>
+#include <resilience/environment/registered_policy.hpp>
 
 #include <cstddef>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -15,6 +17,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -76,10 +79,7 @@ public:
     /// Snapshots of the policies of that kind and name. An empty argument matches all.
     std::vector<policy_snapshot> policies(std::string_view kind, std::string_view name) const {
         std::vector<policy_snapshot> all;
-        for (const auto& each : listed()) {
-            if ((kind.empty() || each->kind() == kind) && (name.empty() || each->name() == name))
-                all.push_back(each->snapshot());
-        }
+        for (const auto& each : listed(kind, name)) all.push_back(each->snapshot());
         return all;
     }
     /// A handle to an existing policy, for instance find<circuit_breaker>("jira_api").
@@ -87,11 +87,11 @@ public:
     std::optional<Policy> find(std::string_view name) const {
         auto found = lookup(Policy::kind, name);
         if (!found) return std::nullopt;
-        return Policy::from_registered(std::move(found));
+        return Policy(as<typename Policy::core_type>(std::move(found)));
     }
     /// Unlists every policy of that name; false if there was none. Handles and calls go on.
     bool remove(std::string_view name) {
-        std::vector<std::shared_ptr<detail::registered>> gone; // destroyed after the lock is released
+        std::vector<std::shared_ptr<registered_policy>> gone; // destroyed after the lock is released
         const detail::lock_guard lock(mutex_);
         for (auto it = names_.begin(); it != names_.end();) {
             if (it->first.second != name) {
@@ -134,26 +134,27 @@ public:
 
     const std::shared_ptr<detail::environment>& env() const noexcept { return env_; }
 
+    /// Policies as policies() shows them. Copies only pointers under the lock, so that snapshots are taken outside of it.
+    std::vector<std::shared_ptr<registered_policy>> listed(std::string_view kind = {},
+                                                           std::string_view name = {}) const {
+        std::vector<std::shared_ptr<registered_policy>> all;
+        const detail::lock_guard lock(mutex_);
+        if (name.empty()) all.reserve(names_.size());
+        for (const auto& [k, policy] : names_) {
+            if ((kind.empty() || k.first == kind) && (name.empty() || k.second == name))
+                all.push_back(policy);
+        }
+        return all;
+    }
+
     /// The policy of that name, else a new one made by `make`, which is called with no lock held. If two
-    /// threads make it at once, the first to list it wins. Unnamed policies are private and never listed.
+    /// threads make it at once, the first to list it wins. Unnamed policies are private and never listed. See enrolled().
     template <class State, class Make>
     std::shared_ptr<State> enroll(std::string_view name, Make&& make) {
         if (name.empty()) return make();
-        if (auto found = lookup(State::policy_kind, name))
-            return std::static_pointer_cast<State>(std::move(found));
-        std::shared_ptr<State> made = make();
-        const detail::lock_guard lock(mutex_);
-        const key k{std::string(State::policy_kind), std::string(name)};
-        if (const auto found = names_.find(k); found != names_.end()) {
-            return std::static_pointer_cast<State>(
-                found->second); // `made` is destroyed after the lock is released: it is declared first
-        }
-        if (names_.size() >= capacity_) {
-            detail::raise(std::length_error("registry: no more than " + std::to_string(capacity_) +
-                                            " named policies; refused '" + std::string(name) + "'"));
-        }
-        names_.emplace(k, made);
-        return made;
+        auto found = lookup(State::policy_kind, name);
+        if (!found) found = list(State::policy_kind, name, make());
+        return as<State>(std::move(found));
     }
 
 private:
@@ -164,24 +165,40 @@ private:
         static constinit detail::atomic<registry*> slot{nullptr};
         return slot;
     }
-    std::shared_ptr<detail::registered> lookup(std::string_view kind, std::string_view name) const {
+    std::shared_ptr<registered_policy> lookup(std::string_view kind, std::string_view name) const {
         const detail::lock_guard lock(mutex_);
         const auto found = names_.find(key{kind, name});
         return found == names_.end() ? nullptr : found->second;
     }
-    /// Copies only pointers under the lock, so that snapshots are taken outside of it.
-    std::vector<std::shared_ptr<detail::registered>> listed() const {
-        std::vector<std::shared_ptr<detail::registered>> all;
+    /// `made`, or the one that was listed meanwhile; then `made` dies after the lock is released.
+    RESILIENCE_COLD std::shared_ptr<registered_policy> list(std::string_view kind, std::string_view name,
+                                                            std::shared_ptr<registered_policy> made) {
         const detail::lock_guard lock(mutex_);
-        all.reserve(names_.size());
-        for (const auto& [k, policy] : names_) all.push_back(policy);
-        return all;
+        key k{kind, name};
+        if (const auto found = names_.find(k); found != names_.end()) return found->second;
+        if (names_.size() >= capacity_) {
+            detail::raise(std::length_error("registry: no more than " + std::to_string(capacity_) +
+                                            " named policies; refused '" + std::string(name) + "'"));
+        }
+        names_.emplace(std::move(k), made);
+        return made;
+    }
+    /// The state of that kind as the type that it is. Two types that call themselves by one kind are a mistake of the
+    /// program's. By the types' names: shared objects may each have a std::type_info of their own.
+    template <class State>
+    static std::shared_ptr<State> as(std::shared_ptr<registered_policy> found) {
+        const registered_policy& policy = *found;
+        if (std::is_final_v<State> && std::strcmp(typeid(policy).name(), typeid(State).name()) != 0) {
+            detail::raise(std::logic_error("registry: policies of two types are of the kind '" +
+                                           std::string(policy.kind()) + "'"));
+        }
+        return std::static_pointer_cast<State>(std::move(found));
     }
 
     std::shared_ptr<detail::environment> env_;
     mutable detail::mutex mutex_;
-    std::map<key, std::shared_ptr<detail::registered>> names_; // guarded by mutex_
-    std::size_t capacity_ = 10'000;                            // guarded by mutex_
+    std::map<key, std::shared_ptr<registered_policy>> names_; // guarded by mutex_
+    std::size_t capacity_ = 10'000;                           // guarded by mutex_
 };
 
 inline health_report registry::health() const {

@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/environment/policy_core.hpp>
 #include <resilience/path/composable.hpp>
 #include <resilience/retry/attempts.hpp>
 #include <resilience/retry/config.hpp>
 #include <resilience/retry/core.hpp>
-
-#include <memory>
-#include <stdexcept>
-#include <string>
-#include <string_view>
-#include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -18,30 +13,12 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// only as long as its budget pays for it. When attempts run out the last outcome goes out unchanged.
 ///
 /// A handle: copies share budget and statistics. Thread-safe.
-class retry : public composable<retry> {
+class retry : public composable<retry>, public policy_handle<detail::retry_core> {
 public:
-    static constexpr std::string_view kind = detail::retry_core::policy_kind;
     static constexpr bool retries = true;
 
-    explicit retry(retry_config config = {}) : retry(std::move(config), registry::global()) {}
-    /// A name that the registry knows gives a handle to that policy, if the configs agree; otherwise
-    /// std::invalid_argument names the field. An invalid config is a std::invalid_argument too.
-    retry(retry_config config, registry& where) {
-        detail::require_valid(validate(config));
-        core_ = where.enroll<detail::retry_core>(
-            config.name, [&] { return std::make_shared<detail::retry_core>(config, where.env()); });
-        if (const auto field = detail::difference(core_->declared().config, config); !field.empty()) {
-            detail::raise(std::invalid_argument("retry '" + config.name + "' exists already with another " +
-                                                std::string(field)));
-        }
-    }
-
-    retry_stats stats() const { return core_->stats(); }
-    const std::string& name() const noexcept { return core_->name(); }
-    /// The config in force; valid as long as the policy lives, whatever updates follow.
-    const retry_config& config() const noexcept { return core_->rules().config; }
-    /// New rules for calls that begin from now on. Invalid: throws std::invalid_argument, changes nothing.
-    void update(retry_config config) const { core_->update(std::move(config)); }
+    using policy_handle::policy_handle;
+    retry() : retry(retry_config{}) {}
 
     // What follows is for drivers.
 
@@ -68,15 +45,6 @@ public:
         ctx.set_retry_depth(depth + 1);
         return {*core_, *t.rules, depth, 1};
     }
-    const detail::environment* env() const noexcept { return core_->env().get(); }
-    static retry from_registered(std::shared_ptr<detail::registered> found) {
-        return retry(std::static_pointer_cast<detail::retry_core>(std::move(found)));
-    }
-
-private:
-    explicit retry(std::shared_ptr<detail::retry_core> core) noexcept : core_(std::move(core)) {}
-
-    std::shared_ptr<detail::retry_core> core_;
 };
 
 }} // namespace resilience::RESILIENCE_ABI

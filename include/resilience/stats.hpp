@@ -2,6 +2,8 @@
 #pragma once
 
 #include <resilience/call/time.hpp>
+#include <resilience/environment/labels.hpp>
+#include <resilience/environment/statistics.hpp>
 #include <resilience/mechanism/circuit_state.hpp>
 #include <resilience/mechanism/latency_histogram.hpp>
 
@@ -10,9 +12,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <utility>
-#include <variant>
 #include <vector>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
@@ -83,6 +82,32 @@ struct circuit_breaker_stats {
     std::string reason;
 };
 
+/// Circuits have metrics of their own, most of them under resilience4j's names: monitoring/prometheus_families.hpp.
+void statistics(const circuit_breaker_stats& s, auto&& visit) {
+    const auto total = [](std::string_view help) { return counter{help, no_metric}; };
+    const auto now = [](std::string_view help, std::string_view unit = {}) {
+        return gauge{help, no_metric, {}, unit};
+    };
+    visit("state", s.state, now("The state that the circuit is in."));
+    visit("failure_count", s.failure_count, now("Failures in the window; else the count that tripped it."));
+    visit("failure_threshold", s.failure_threshold, now("Failures that trip it; 0 without such a rule."));
+    visit("success_count", s.success_count, now("Successes since the state began."));
+    visit("success_threshold", s.success_threshold, now("Successful probes that close it."));
+    visit("generation", s.generation, now("The number of the state: grows by one at each change."));
+    visit("failure_rate", s.failure_rate, now("Failures in the rate window.", "ratio"));
+    visit("slow_call_rate", s.slow_call_rate, now("Slow calls in the rate window.", "ratio"));
+    visit("calls", s.calls, total("Calls that were admitted and ended."));
+    visit("successes", s.successes, total("Calls that succeeded."));
+    visit("failures", s.failures, total("Calls that failed."));
+    visit("ignored", s.ignored, total("Calls that said nothing about health."));
+    visit("rejected", s.rejected, total("Calls that the circuit refused."));
+    visit("late_results", s.late_results, total("Results of calls that began in an earlier state."));
+    visit("slow", s.slow, total("Results that took longer than slow_call_duration."));
+    visit("trips", s.trips, total("Times that the circuit went from closed to open."));
+    visit("predicate_errors", s.predicate_errors,
+          total("Predicates and callbacks of the user's that threw."));
+}
+
 /// Totals of a retry since its creation; a call is settled once, however many attempts it took.
 struct retry_stats {
     std::string name;
@@ -105,6 +130,31 @@ struct retry_stats {
     std::optional<double> budget_left;
 };
 
+void statistics(const retry_stats& s, auto&& visit) {
+    const auto ended = [](std::string_view how) {
+        return counter{"Calls that ended, by how.", "retry_calls_total", how};
+    };
+    visit("calls", s.calls, counter{"Calls that ended.", no_metric});
+    visit("succeeded_at_once", s.succeeded_at_once, ended("successful_without_retry"));
+    visit("succeeded_after_retry", s.succeeded_after_retry, ended("successful_with_retry"));
+    visit("failed_without_retry", s.failed_without_retry, ended("failed_without_retry"));
+    visit("failed_after_retry", s.failed_after_retry, ended("failed_with_retry"));
+    visit(only_metric, s.calls + s.retries,
+          counter{"Attempts of calls that ended, and all retries.", "retry_attempts_total"});
+    visit("failed_attempts", s.failed_attempts, counter{"Attempts that failed."});
+    visit("retries", s.retries, counter{"Attempts beyond the first of their call."});
+    visit("nested_retries", s.nested_retries,
+          counter{"Retries made inside another retry: the amplification."});
+    visit("exhausted", s.exhausted, counter{"Calls that failed with max_attempts made."});
+    visit("budget_exhausted", s.budget_exhausted, counter{"Retries that the budget did not pay for."});
+    visit("budget_left", s.budget_left,
+          gauge{"Retries that the budget would pay for now; absent if unlimited."});
+    visit("total_delay", s.total_delay,
+          counter{"Delays before retries, added up as scheduled.", "retry_delay_seconds_total"});
+    visit("predicate_errors", s.predicate_errors,
+          counter{"Predicates and callbacks of the user's that threw."});
+}
+
 /// How often a fallback was asked; its answers are not the callable's, so they are counted apart.
 struct fallback_stats {
     /// Failures whose place it took.
@@ -115,12 +165,6 @@ struct fallback_stats {
     std::uint64_t predicate_errors = 0;
 };
 
-/// A number, share or word of a policy's snapshot.
-struct statistic {
-    std::string_view name;
-    std::variant<std::uint64_t, double, std::string> value;
-};
-
 /// Any policy, for views that show all of them.
 struct policy_snapshot {
     std::string kind;
@@ -128,6 +172,7 @@ struct policy_snapshot {
     std::vector<statistic> statistics;
     /// All that a circuit breaker shows of the same moment; empty for other kinds.
     std::optional<circuit_breaker_stats> circuit{};
+    shared_labels labels{};
 };
 
 /// All circuits of a registry in a word: healthy, degraded (any is open) or critical (more than half).

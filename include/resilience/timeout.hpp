@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/detail/config_cell.hpp>
-#include <resilience/detail/returned.hpp>
+#include <resilience/call/customise.hpp>
 #include <resilience/detail/striped_counters.hpp>
+#include <resilience/detail/text.hpp>
+#include <resilience/environment/policy_core.hpp>
 #include <resilience/path/composable.hpp>
 
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
-#include <memory>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// What a timeout goes by.
 struct timeout_config {
+    static constexpr std::string_view policy_kind = "timeout";
+
     /// Names the policy in its registry, in events and in errors; empty: private and unlisted.
     std::string name{};
     /// How long an attempt may take. More than 0; there is no default.
@@ -26,11 +29,19 @@ struct timeout_config {
     bool keep_late = false;
     /// What is thrown instead of timeout_error; null, or one that throws, leaves it at that.
     std::function<std::exception_ptr(const failure&)> make_exception{};
+    /// Shown on metrics, events and snapshots; at most 8, constant.
+    labels_type labels{};
 };
+
+void fields(timeout_config& c, auto&& visit) {
+    visit("limit", c.limit);
+    visit("keep_late", c.keep_late);
+    visit("make_exception", c.make_exception);
+}
 
 /// What is wrong with a config, naming field, value and range; empty if nothing is.
 inline std::string validate(const timeout_config& c) {
-    if (c.limit > duration{0}) return {};
+    if (c.limit > duration{0}) return detail::validate_labels("timeout_config", c.labels);
     return "timeout_config.limit is " + detail::duration_text(c.limit) + "; it must be more than 0";
 }
 
@@ -46,35 +57,27 @@ struct timeout_stats {
     std::uint64_t failed = 0;
 };
 
-namespace detail {
-
-inline std::string_view difference(const timeout_config& a, const timeout_config& b) {
-    if (a.limit != b.limit) return "limit";
-    if (a.keep_late != b.keep_late) return "keep_late";
-    if ((a.make_exception == nullptr) != (b.make_exception == nullptr)) return "make_exception";
-    return {};
+void statistics(const timeout_stats& s, auto&& visit) {
+    const auto ended = [](std::string_view how) {
+        return counter{"Attempts under a timeout that ended, by how.", "timelimiter_calls_total", how};
+    };
+    visit("calls", s.calls, counter{"Attempts that ended.", no_metric});
+    visit("in_time", s.in_time, ended("successful"));
+    visit("kept_late", s.kept_late, ended("successful"));
+    visit("failed", s.failed, ended("failed"));
+    visit("timed_out", s.timed_out, ended("timeout"));
 }
 
-class timeout_core final : public registered, public std::enable_shared_from_this<timeout_core> {
+namespace detail {
+
+class timeout_core final : public policy_core<timeout_core, timeout_config> {
 public:
-    static constexpr std::string_view policy_kind = "timeout";
     enum counter : std::size_t { in_time, timed_out, kept_late, failed };
 
-    timeout_core(timeout_config config, std::shared_ptr<environment> env)
-        : registered(config.name, std::move(env)), label_(config.name),
-          tick_(env_->clock().coarse_resolution()), coarse_from_(tick_ * 100), config_(std::move(config)) {}
+    timeout_core(timeout_config config, const registry& where)
+        : policy_core(std::move(config), where), tick_(clock().coarse_resolution()),
+          coarse_from_(tick_ * 100) {}
 
-    std::string_view kind() const noexcept override { return policy_kind; }
-    policy_snapshot snapshot() const override {
-        const timeout_stats s = stats();
-        return {std::string(policy_kind),
-                s.name,
-                {{"calls", s.calls},
-                 {"in_time", s.in_time},
-                 {"timed_out", s.timed_out},
-                 {"kept_late", s.kept_late},
-                 {"failed", s.failed}}};
-    }
     timeout_stats stats() const {
         timeout_stats s{name(),
                         0,
@@ -85,20 +88,7 @@ public:
         s.calls = s.in_time + s.timed_out + s.kept_late + s.failed;
         return s;
     }
-    const config_cell<timeout_config>& config() const noexcept { return config_; }
     void count(counter c) noexcept { counts_.add(c); }
-    const detail::name& label() const noexcept { return label_; }
-    void update(timeout_config config) {
-        require_valid(validate(config));
-        if (config.name != name())
-            raise(std::invalid_argument("timeout_config.name is '" + config.name +
-                                        "'; the name of a timeout is fixed: '" + name() + "'"));
-        {
-            const lock_guard lock(mutex_);
-            config_.replace(std::move(config));
-        }
-        tell_updated();
-    }
 
     /// When an attempt that begins now is late. Never early: on the coarse clock, which is behind by up
     /// to a tick, it is a tick later. The coarse clock serves where a tick is at most 1 % of the limit.
@@ -116,12 +106,9 @@ public:
     }
 
 private:
-    const detail::name label_;
     const duration tick_;
     const duration coarse_from_; // limits of which a tick is at most 1 %
-    config_cell<timeout_config> config_;
     striped_counters<4> counts_;
-    mutex mutex_; // of updates, against each other
 };
 
 } // namespace detail
@@ -134,38 +121,17 @@ private:
 /// Deadlines nest: the inner is never later than the outer. A failure that comes late stays the failure
 /// it is; only one that says cancelled, after ctx.stop_token() was requested by the deadline, is timed_out.
 /// A value that comes exactly at the limit is in time. Thread-safe.
-class timeout : public composable<timeout> {
+class timeout : public composable<timeout>, public policy_handle<detail::timeout_core> {
 public:
-    static constexpr std::string_view kind = detail::timeout_core::policy_kind;
-
+    using policy_handle::policy_handle;
     explicit timeout(duration limit) : timeout(timeout_config{.limit = limit}) {}
-    explicit timeout(timeout_config config) : timeout(std::move(config), registry::global()) {}
     timeout(duration limit, registry& where) : timeout(timeout_config{.limit = limit}, where) {}
-    /// A name that the registry knows gives a handle to that policy, if the configs agree; otherwise
-    /// std::invalid_argument names the field. An invalid config is a std::invalid_argument too.
-    timeout(timeout_config config, registry& where) {
-        detail::require_valid(validate(config));
-        core_ = where.enroll<detail::timeout_core>(
-            config.name, [&] { return std::make_shared<detail::timeout_core>(config, where.env()); });
-        if (const auto field = detail::difference(core_->config().declared(), config); !field.empty()) {
-            detail::raise(std::invalid_argument("timeout '" + config.name + "' exists already with another " +
-                                                std::string(field)));
-        }
-    }
-
-    timeout_stats stats() const { return core_->stats(); }
-    const std::string& name() const noexcept { return core_->name(); }
-    /// The config in force; valid as long as the policy lives, whatever updates follow.
-    const timeout_config& config() const noexcept { return core_->config().get(); }
-    /// New rules for attempts that begin from now on. Invalid: throws std::invalid_argument.
-    void update(timeout_config config) const { core_->update(std::move(config)); }
 
     // What follows is for drivers.
 
     class attempt_state {
     public:
-        explicit attempt_state(detail::timeout_core& core) noexcept
-            : core_(&core), config_(&core.config().get()) {}
+        explicit attempt_state(detail::timeout_core& core) noexcept : core_(&core), config_(&core.config()) {}
         attempt_state(detail::timeout_core& core, const timeout_config& config, time_point deadline,
                       time_point outer, duration outer_longest) noexcept
             : core_(&core), config_(&config), deadline_(deadline), outer_{outer, outer_longest, nullptr} {}
@@ -197,32 +163,12 @@ public:
             core_->count(core::timed_out);
             failure late(rejection{
                 .code = errc::timed_out, .policy = core_->label(), .amount = config_->limit.count()});
-            tell(late, ctx);
-            if (config_->make_exception) customise(late);
+            core_->publish(event_kind::timed_out, ctx, &late, [&](event& e) { e.delay = config_->limit; });
+            detail::customise(late, config_->make_exception);
             return settlement::replace(std::move(late));
         }
 
     private:
-        void customise(failure& late) const {
-            std::exception_ptr made; // stays null, and it is a timeout_error, if that throws
-            detail::returned([&] { made = config_->make_exception(late); });
-            late.set_exception(std::move(made));
-        }
-        void tell(const failure& late, const call_context& ctx) {
-            const auto keep = core_->shared_from_this();
-            core_->env()->tell([&] {
-                event e{.kind = event_kind::timed_out,
-                        .policy_kind = kind,
-                        .policy = core_->name(),
-                        .operation = std::string(ctx.operation())};
-                e.attempt = ctx.attempt();
-                e.delay = config_->limit;
-                e.error_type = late.type_name();
-                e.error = late.message();
-                return e;
-            });
-        }
-
         detail::timeout_core* core_;
         const timeout_config* config_;
         time_point deadline_{};
@@ -238,7 +184,7 @@ public:
         explicit operator bool() const noexcept { return true; }
     };
     RESILIENCE_INLINE fast_permit try_begin(call_context& ctx) const noexcept {
-        const timeout_config& config = core_->config().get();
+        const timeout_config& config = core_->config();
         const time_point outer = ctx.deadline();
         const time_point deadline = core_->deadline(config.limit);
         const duration outer_longest = ctx.longest();
@@ -255,16 +201,6 @@ public:
     attempt_state resume(const fast_permit& t, call_context&) const noexcept {
         return {*core_, *t.config, t.deadline, t.outer, t.outer_longest};
     }
-
-    const detail::environment* env() const noexcept { return core_->env().get(); }
-    static timeout from_registered(std::shared_ptr<detail::registered> found) {
-        return timeout(std::static_pointer_cast<detail::timeout_core>(std::move(found)));
-    }
-
-private:
-    explicit timeout(std::shared_ptr<detail::timeout_core> core) noexcept : core_(std::move(core)) {}
-
-    std::shared_ptr<detail::timeout_core> core_;
 };
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -4,6 +4,8 @@
 #include <resilience/call/failure.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/detail/text.hpp>
+#include <resilience/environment/labels.hpp>
+#include <resilience/environment/statistics.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -15,6 +17,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// What an abandoning timeout goes by.
 struct abandoning_timeout_config {
+    static constexpr std::string_view policy_kind = "abandoning_timeout";
+
     /// Names the policy in its registry, in events and in errors; empty: private and unlisted.
     std::string name{};
     /// How long the caller waits for an attempt. More than 0; there is no default.
@@ -25,7 +29,15 @@ struct abandoning_timeout_config {
     std::uint32_t max_abandoned = 64;
     /// What is thrown instead of timeout_error; null, or one that throws, leaves it at that.
     std::function<std::exception_ptr(const failure&)> make_exception{};
+    /// Shown on metrics, events and snapshots; at most 8, constant.
+    labels_type labels{};
 };
+
+void fields(abandoning_timeout_config& c, auto&& visit) {
+    visit("limit", c.limit);
+    visit("max_abandoned", c.max_abandoned);
+    visit("make_exception", c.make_exception);
+}
 
 /// What is wrong with a config, naming field, value and range; empty if nothing is.
 inline std::string validate(const abandoning_timeout_config& c) {
@@ -34,7 +46,7 @@ inline std::string validate(const abandoning_timeout_config& c) {
                "; it must be more than 0";
     }
     if (c.max_abandoned == 0) return "abandoning_timeout_config.max_abandoned is 0; it must be at least 1";
-    return {};
+    return detail::validate_labels("abandoning_timeout_config", c.labels);
 }
 
 /// Totals of an abandoning timeout since its creation.
@@ -54,14 +66,14 @@ struct abandoning_timeout_stats {
     std::uint64_t abandoned_running = 0;
 };
 
-namespace detail {
-
-inline std::string_view difference(const abandoning_timeout_config& a, const abandoning_timeout_config& b) {
-    if (a.limit != b.limit) return "limit";
-    if (a.max_abandoned != b.max_abandoned) return "max_abandoned";
-    if ((a.make_exception == nullptr) != (b.make_exception == nullptr)) return "make_exception";
-    return {};
+void statistics(const abandoning_timeout_stats& s, auto&& visit) {
+    visit("calls", s.calls, counter{"Attempts that were not rejected."});
+    visit("timed_out", s.timed_out, counter{"Attempts given up at the limit or the deadline."});
+    visit("cancelled", s.cancelled, counter{"Attempts given up by a stop request."});
+    visit("rejected", s.rejected, counter{"Attempts that were refused."});
+    visit("late_results", s.late_results, counter{"Outcomes of abandoned attempts."});
+    visit("abandoned_running", s.abandoned_running,
+          gauge{"Workers that run abandoned attempts now.", "abandoning_timeout_abandoned_workers"});
 }
 
-} // namespace detail
 }} // namespace resilience::RESILIENCE_ABI

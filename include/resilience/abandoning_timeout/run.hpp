@@ -4,10 +4,10 @@
 #include <resilience/abandoning_timeout/abandoned_gauge.hpp>
 #include <resilience/abandoning_timeout/config.hpp>
 #include <resilience/call/system_time.hpp>
-#include <resilience/detail/config_cell.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/worker_pool.hpp>
+#include <resilience/environment/policy_core.hpp>
 #include <resilience/path/composable.hpp>
 
 #include <chrono>
@@ -24,25 +24,10 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-class abandoning_timeout_core final : public registered {
+class abandoning_timeout_core final : public policy_core<abandoning_timeout_core, abandoning_timeout_config> {
 public:
-    static constexpr std::string_view policy_kind = "abandoning_timeout";
+    using policy_core::policy_core;
 
-    abandoning_timeout_core(abandoning_timeout_config config, std::shared_ptr<environment> env)
-        : registered(config.name, std::move(env)), label_(config.name), config_(std::move(config)) {}
-
-    std::string_view kind() const noexcept override { return policy_kind; }
-    policy_snapshot snapshot() const override {
-        const auto s = stats();
-        return {std::string(policy_kind),
-                s.name,
-                {{"calls", s.calls},
-                 {"timed_out", s.timed_out},
-                 {"cancelled", s.cancelled},
-                 {"rejected", s.rejected},
-                 {"late_results", s.late_results},
-                 {"abandoned_running", s.abandoned_running}}};
-    }
     abandoning_timeout_stats stats() const {
         const auto read = [](const auto& count) { return count.load(std::memory_order_relaxed); };
         // The gauge first: whoever sees a call gone counts its late result too.
@@ -50,38 +35,16 @@ public:
         return {name(),         read(calls),        read(timed_out), read(cancelled),
                 read(rejected), read(late_results), running};
     }
-    const config_cell<abandoning_timeout_config>& config() const noexcept { return config_; }
-    const detail::name& label() const noexcept { return label_; }
-    void update(abandoning_timeout_config config) {
-        require_valid(validate(config));
-        if (config.name != name()) {
-            raise(std::invalid_argument("abandoning_timeout_config.name is '" + config.name +
-                                        "'; the name of a timeout is fixed: '" + name() + "'"));
-        }
-        {
-            const lock_guard lock(mutex_);
-            config_.replace(std::move(config));
-        }
-        tell_updated();
-    }
     /// `at`: when it happened, which a waiting thread learns a little later.
     void tell(event_kind what, const failure& why, duration limit, time_point at,
               const call_context& ctx) const {
-        env_->tell([&] {
-            event e{.kind = what,
-                    .policy_kind = policy_kind,
-                    .policy = name(),
-                    .operation = std::string(ctx.operation())};
-            e.attempt = ctx.attempt();
+        publish(what, ctx, &why, [&](event& e) {
             e.retry_depth = ctx.retry_depth();
             e.delay = limit;
-            e.error_type = why.type_name();
-            e.error = why.message();
             e.at = at;
             using wall = std::chrono::system_clock::duration;
-            const auto& clock = env_->clock();
-            e.wall = clock.wall_now() - std::chrono::duration_cast<wall>(elapsed_between(at, clock.now()));
-            return e;
+            e.wall =
+                clock().wall_now() - std::chrono::duration_cast<wall>(elapsed_between(at, clock().now()));
         });
     }
 
@@ -93,11 +56,6 @@ public:
     atomic<std::uint64_t> rejected{0};
     atomic<std::uint64_t> late_results{0};
     abandoned_gauge abandoned;
-
-private:
-    const detail::name label_;
-    config_cell<abandoning_timeout_config> config_;
-    mutex mutex_; // of updates, against each other
 };
 
 /// One attempt on a worker, with all that the worker touches: it co-owns the policy, and through it the

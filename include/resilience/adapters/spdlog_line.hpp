@@ -4,8 +4,10 @@
 #include <resilience/adapters/spdlog_options.hpp>
 #include <resilience/detail/quote.hpp>
 #include <resilience/detail/redacted.hpp>
+#include <resilience/environment/labels.hpp>
 #include <resilience/event.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -71,6 +73,12 @@ public:
     log_line& if_any(std::string_view key, std::string_view value) {
         return value.empty() ? *this : field(key, value);
     }
+    /// A field for each label: labels.team=tickets. The dot keeps them apart from fields of ours.
+    log_line& labels(const shared_labels& all) {
+        if (all.empty() || !is_wanted("labels")) return *this;
+        for (const auto& [name, value] : all) field("labels." + name, value);
+        return *this;
+    }
 
     std::string text() const {
         if (!is_json()) return sentence_ + fields_;
@@ -79,11 +87,12 @@ public:
 
 private:
     bool is_json() const noexcept { return options_->format == log_format::json; }
+    bool is_wanted(std::string_view key) const {
+        return std::ranges::find(options_->leave_out, key) == options_->leave_out.end();
+    }
     /// Begins a field. False if the options leave it out.
     bool begin(std::string_view key) {
-        for (const auto& name : options_->leave_out) {
-            if (name == key) return false;
-        }
+        if (!is_wanted(key)) return false;
         if (is_json()) fields_.append(",\"").append(key).append("\":");
         else fields_.append(" ").append(key).append("=");
         return true;
@@ -175,6 +184,7 @@ inline std::string line_of(const event& e, const log_options& options, std::uint
         line.if_any("error", error).if_any("reason", e.reason);
         break;
     }
+    line.labels(e.labels);
     if (suppressed > 0) line.field("suppressed", suppressed);
     return line.text();
 }

@@ -58,10 +58,11 @@ struct log_options {
 namespace detail {
 
 /// Every field that a line may have, but `message` and `suppressed`, which are not left out.
-inline constexpr std::array<std::string_view, 18> log_fields{
+inline constexpr std::array<std::string_view, 19> log_fields{
     "function",      "error_type",    "retry_delay", "policy",      "retry_depth", "circuit_name",
     "failure_count", "success_count", "last_error",  "from",        "to",          "recovery_timeout",
-    "reason",        "generation",    "policy_kind", "retry_after", "limit",       "error"};
+    "reason",        "generation",    "policy_kind", "retry_after", "limit",       "error",
+    "labels"};
 
 } // namespace detail
 

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <resilience/call/predicate.hpp>
+#include <resilience/detail/decimal.hpp>
+#include <resilience/environment/field_values.hpp>
+#include <resilience/environment/labels.hpp>
 #include <resilience/event.hpp>
 #include <resilience/mechanism/breaker_machine.hpp>
 #include <resilience/mechanism/breaker_rules.hpp>
@@ -16,6 +19,10 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// What a circuit breaker goes by. The rules that are on are joined by `or`.
 struct circuit_breaker_config {
+    static constexpr std::string_view policy_kind = "circuit_breaker";
+    /// What its environment variables have in front: JIRA_CIRCUIT_RECOVERY_TIMEOUT.
+    static constexpr std::string_view variables = "CIRCUIT";
+
     /// Names the circuit in its registry, in events and in errors; empty: private and unlisted.
     std::string name{};
     /// Trips when this many failures (1..65,536) happened within failure_window. Unset: 5 if no other
@@ -56,6 +63,46 @@ struct circuit_breaker_config {
     std::function<std::optional<duration>(const failure&)> break_duration_of{};
     /// Called for each change of state, in order, with no lock held.
     std::function<void(const event&)> on_state_change{};
+    /// Shown on metrics, events and snapshots; at most 8, constant.
+    labels_type labels{};
+};
+
+void fields(circuit_breaker_config& c, auto&& visit) {
+    visit("failure_threshold", c.failure_threshold);
+    visit("success_threshold", c.success_threshold);
+    visit("recovery_timeout", c.recovery_timeout);
+    visit("failure_window", c.failure_window);
+    visit("half_open_max_calls", c.half_open_max_calls);
+    visit("probe_lease", c.probe_lease);
+    visit("consecutive_failures", c.consecutive_failures);
+    visit("failure_rate_threshold", c.failure_rate_threshold, field_form::share);
+    visit("slow_call_duration", c.slow_call_duration);
+    visit("slow_call_rate_threshold", c.slow_call_rate_threshold, field_form::share);
+    visit("window", c.window);
+    visit("minimum_calls", c.minimum_calls);
+    visit("recovery_backoff", c.recovery_backoff);
+    visit("record_if", c.record_if);
+    visit("ignore_if", c.ignore_if);
+    visit("break_duration_of", c.break_duration_of);
+    visit("on_state_change", c.on_state_change);
+}
+
+/// A window is written as a number of calls, or as a time.
+template <>
+struct text_form<std::variant<count_window, time_window>> {
+    static constexpr std::string_view accepted = "a number of calls such as 100, or a time such as 60s";
+    static bool parse(std::string_view text, std::variant<count_window, time_window>& value) {
+        unsigned calls = 0;
+        duration length{};
+        if (detail::parse_whole(text, calls)) value = count_window{calls};
+        else if (detail::parse_duration(text, length)) value = time_window{length};
+        else return false;
+        return true;
+    }
+    static setting_value show(const std::variant<count_window, time_window>& value) {
+        if (const auto* calls = std::get_if<count_window>(&value)) return std::uint64_t{calls->size};
+        return detail::exact_duration(std::get<time_window>(value).length);
+    }
 };
 
 /// What is wrong with a config, naming field, value and range; empty if nothing is.
@@ -104,36 +151,10 @@ inline std::string validate(const circuit_breaker_config& c) {
         if (c.recovery_backoff->cap < c.recovery_timeout)
             return bad("recovery_backoff.cap", c.recovery_backoff->cap, "recovery_timeout or more");
     }
-    return {};
+    return detail::validate_labels("circuit_breaker_config", c.labels);
 }
 
 namespace detail {
-
-/// The first field in which two configs differ; empty if none. Callables compare by being set or not.
-inline std::string_view difference(const circuit_breaker_config& a, const circuit_breaker_config& b) {
-    const auto same_backoff = [](const auto& x, const auto& y) {
-        if (x.has_value() != y.has_value()) return false;
-        return !x || (x->multiplier == y->multiplier && x->cap == y->cap && x->jitter == y->jitter);
-    };
-    if (a.failure_threshold != b.failure_threshold) return "failure_threshold";
-    if (a.success_threshold != b.success_threshold) return "success_threshold";
-    if (a.recovery_timeout != b.recovery_timeout) return "recovery_timeout";
-    if (a.failure_window != b.failure_window) return "failure_window";
-    if (a.half_open_max_calls != b.half_open_max_calls) return "half_open_max_calls";
-    if (a.probe_lease != b.probe_lease) return "probe_lease";
-    if (a.consecutive_failures != b.consecutive_failures) return "consecutive_failures";
-    if (a.failure_rate_threshold != b.failure_rate_threshold) return "failure_rate_threshold";
-    if (a.slow_call_duration != b.slow_call_duration) return "slow_call_duration";
-    if (a.slow_call_rate_threshold != b.slow_call_rate_threshold) return "slow_call_rate_threshold";
-    if (a.window != b.window) return "window";
-    if (a.minimum_calls != b.minimum_calls) return "minimum_calls";
-    if (!same_backoff(a.recovery_backoff, b.recovery_backoff)) return "recovery_backoff";
-    if (a.record_if.has_value() != b.record_if.has_value()) return "record_if";
-    if (a.ignore_if.has_value() != b.ignore_if.has_value()) return "ignore_if";
-    if ((a.break_duration_of == nullptr) != (b.break_duration_of == nullptr)) return "break_duration_of";
-    if ((a.on_state_change == nullptr) != (b.on_state_change == nullptr)) return "on_state_change";
-    return {};
-}
 
 /// What a config says with its defaults filled in.
 inline breaker_limits limits_of(const circuit_breaker_config& c) {

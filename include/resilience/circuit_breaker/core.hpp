@@ -7,13 +7,10 @@
 #include <resilience/circuit_breaker/moment.hpp>
 #include <resilience/circuit_breaker/published_state.hpp>
 #include <resilience/circuit_breaker/verdicts.hpp>
-#include <resilience/detail/config_cell.hpp>
+#include <resilience/environment/policy_core.hpp>
 #include <resilience/policy.hpp>
 
-#include <memory>
-#include <optional>
-#include <stdexcept>
-#include <string>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 
@@ -22,38 +19,29 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 /// The shared state of a circuit breaker: lock, clock and notification around the pure circuit. Successes while closed
 /// are counted without the lock; all else is settled under it. Functions whose names end in _locked are called with
 /// mutex_ held.
-class breaker_core final : public registered, public std::enable_shared_from_this<breaker_core> {
+class breaker_core final : public policy_core<breaker_core, circuit_breaker_config> {
 public:
-    // As every policy's core: kind, config, statistics.
-
-    static constexpr std::string_view policy_kind = circuit_events::policy_kind;
-
-    breaker_core(circuit_breaker_config config, std::shared_ptr<environment> env)
-        : registered(config.name, std::move(env)), flags_(flags_of(config)),
-          tick_(env_->clock().coarse_resolution()), label_(config.name), config_(std::move(config)),
-          events_(name(), *env_, config_), circuit_(config_.get(), events_, env_->clock().wall_now()) {
+    breaker_core(circuit_breaker_config made_with, const registry& where)
+        : policy_core(std::move(made_with), where), tick_(clock().coarse_resolution()),
+          flags_(flags_of(config())), events_(*this, rules_cell()),
+          circuit_(config(), events_, clock().wall_now()) {
         publish_locked();
     }
 
-    std::string_view kind() const noexcept override { return policy_kind; }
-    const config_cell<circuit_breaker_config>& config() const noexcept { return config_; }
-    void update(circuit_breaker_config config);
     circuit_breaker_stats stats() const;
-    std::optional<circuit_breaker_stats> circuit() const override { return stats(); }
-    policy_snapshot snapshot() const override;
 
     // Calls.
 
     published_state published() const noexcept { return published_.get(); }
     circuit_state state() const noexcept { return published().state(); }
-    RESILIENCE_COLD time_point now() const noexcept { return env_->clock().now(); }
+    RESILIENCE_COLD time_point now() const noexcept { return clock().now(); }
 
     /// A permit, or why not.
     bool admit(breaker_permit& permit, rejection& why, time_point deadline);
     /// Refuses where published state and coarse clock are enough to be sure that the circuit stays open.
     RESILIENCE_INLINE bool surely_open(rejection& why) noexcept {
-        if (!published_.surely_open(env_->clock(), tick_, why)) return false;
-        why.policy = label_;
+        if (!published_.surely_open(clock(), tick_, why)) return false;
+        why.policy = label();
         circuit_.successes().take_rejected();
         return true;
     }
@@ -93,9 +81,19 @@ public:
     }
 
 private:
+    friend policy_core;
+    /// An update keeps state and counts, and judges them by the new rules under the same lock.
+    void apply(circuit_breaker_config next) {
+        locked([&](const moment& at) {
+            replace(std::move(next));
+            circuit_.update(config(), at);
+            flags_ = flags_of(config());
+        });
+    }
+
     moment read_moment() const noexcept {
-        const bool has_jitter = config_.get().recovery_backoff.has_value();
-        return {now(), env_->clock().wall_now(), has_jitter ? env_->random().uniform() : 0.0};
+        const bool has_jitter = config().recovery_backoff.has_value();
+        return {now(), clock().wall_now(), has_jitter ? env_->random().uniform() : 0.0};
     }
     /// Runs `work(moment)` under the mutex and publishes the state that it left; then delivers the events that it put
     /// in. A listener may drop the last handle: the core stays until all are delivered.
@@ -119,7 +117,7 @@ private:
         ~publication_guard() { core.publish_locked(); }
     };
     published_state encode_locked() const noexcept {
-        return {circuit_.state(), flags_ | flags_of(circuit_.fill()), config_.version(),
+        return {circuit_.state(), flags_ | flags_of(circuit_.fill()), rules_cell().version(),
                 circuit_.generation()};
     }
     void publish_locked() noexcept {
@@ -129,9 +127,9 @@ private:
 
     const circuit_breaker_config& config_of(const breaker_permit& permit) const noexcept {
         const std::uint16_t version = permit.admitted.config_version();
-        if (const auto* const in_force = config_.get_if(version)) return *in_force;
+        if (const auto* const in_force = rules_cell().get_if(version)) return *in_force;
         const lock_guard lock(mutex_);
-        return config_.of_version(version);
+        return rules_cell().of_version(version);
     }
     breaker_judgement counted(breaker_judgement j) noexcept {
         if (j.predicate_threw) predicate_errors_.fetch_add(1, std::memory_order_relaxed);
@@ -142,15 +140,12 @@ private:
     void success_under_mutex(const breaker_permit& permit) noexcept;
     time_point record_failure(const breaker_permit& permit, breaker_judgement j) noexcept;
 
-    mutable mutex mutex_;
-    std::uint64_t flags_;                       // of config_; guarded by mutex_
-    atomic<std::uint64_t> predicate_errors_{0}; // only ever added to; relaxed: a count orders nothing
     // Closed calls read the line that begins here, and write none of it.
-    alignas(64) state_publisher published_; // written under mutex_
-    const duration tick_;                   // of the coarse clock
-    const detail::name label_;
-    config_cell<circuit_breaker_config> config_; // replaced under mutex_
-    circuit_events events_;                      // guarded by mutex_, but for delivery
+    alignas(64) state_publisher published_;     // written under mutex_
+    const duration tick_;                       // of the coarse clock
+    std::uint64_t flags_;                       // of the config; guarded by mutex_
+    atomic<std::uint64_t> predicate_errors_{0}; // only ever added to; relaxed: a count orders nothing
+    circuit_events events_;                     // guarded by mutex_, but for delivery
     mutable detail::circuit circuit_; // guarded by mutex_, but for successes(); reading moves its window
 };
 
@@ -169,7 +164,7 @@ RESILIENCE_COLD inline bool breaker_core::admit(breaker_permit& permit, rejectio
             permit = {encode_locked(), at.now, given.lease_end};
         } else {
             why = {.code = errc::circuit_open,
-                   .policy = label_,
+                   .policy = label(),
                    .retry_after = given.retry_after,
                    .reason = reason_to_refuse(circuit_.state())};
             circuit_.successes().take_rejected();
@@ -189,7 +184,7 @@ RESILIENCE_INLINE bool breaker_core::success_unlocked(const breaker_permit& perm
         if (seen.needs_mutex() || permit.admitted.needs_mutex()) return false;
         if (seen.has(published_state::counts_results)) return successes.take_position(generation);
         if (seen.has(published_state::counts_by_time))
-            return successes.take_bucket(generation, env_->clock().coarse_now());
+            return successes.take_bucket(generation, clock().coarse_now());
     }
     successes.take(generation);
     return true;
@@ -230,20 +225,6 @@ RESILIENCE_COLD inline void breaker_core::ignore(const breaker_permit& permit) n
     locked([&](const moment& at) { circuit_.ignore(permit, at); });
 }
 
-RESILIENCE_COLD inline void breaker_core::update(circuit_breaker_config config) {
-    require_valid(validate(config));
-    if (config.name != name()) {
-        raise(std::invalid_argument("circuit_breaker_config.name is '" + config.name +
-                                    "'; the name of a circuit is fixed: '" + name() + "'"));
-    }
-    locked([&](const moment& at) {
-        config_.replace(std::move(config));
-        circuit_.update(config_.get(), at);
-        flags_ = flags_of(config_.get());
-    });
-    tell_updated();
-}
-
 inline circuit_breaker_stats breaker_core::stats() const {
     const time_point at = now();
     circuit_breaker_stats s;
@@ -255,31 +236,6 @@ inline circuit_breaker_stats breaker_core::stats() const {
     circuit_.describe(s, at);
     s.calls = s.successes + s.failures + s.ignored;
     return s;
-}
-
-inline policy_snapshot breaker_core::snapshot() const {
-    circuit_breaker_stats s = stats();
-    policy_snapshot p{std::string(policy_kind),
-                      s.name,
-                      {{"state", std::string(to_string(s.state))},
-                       {"failure_count", s.failure_count},
-                       {"failure_threshold", std::uint64_t{s.failure_threshold}},
-                       {"success_count", s.success_count},
-                       {"success_threshold", std::uint64_t{s.success_threshold}},
-                       {"generation", s.generation},
-                       {"failure_rate", s.failure_rate},
-                       {"slow_call_rate", s.slow_call_rate},
-                       {"calls", s.calls},
-                       {"successes", s.successes},
-                       {"failures", s.failures},
-                       {"ignored", s.ignored},
-                       {"rejected", s.rejected},
-                       {"late_results", s.late_results},
-                       {"slow", s.slow},
-                       {"trips", s.trips},
-                       {"predicate_errors", s.predicate_errors}}};
-    p.circuit = std::move(s);
-    return p;
 }
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -9,9 +9,9 @@
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/sync.hpp>
 #include <resilience/environment/environment.hpp>
+#include <resilience/environment/registered_policy.hpp>
 #include <resilience/event.hpp>
 
-#include <string>
 #include <string_view>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
@@ -19,12 +19,10 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 /// The events of a circuit: put in order under its mutex, delivered outside of it.
 class circuit_events {
 public:
-    static constexpr std::string_view policy_kind = "circuit_breaker";
-
-    /// All three outlive it.
-    circuit_events(const std::string& policy, const environment& env,
+    /// Both outlive it.
+    circuit_events(const registered_policy& policy,
                    const config_cell<circuit_breaker_config>& config) noexcept
-        : policy_(policy), env_(env), config_(config) {}
+        : policy_(policy), env_(*policy.env()), config_(config) {}
 
     /// Puts in an event, if somebody listens; `describe(event&)` says the rest of it. Without memory for the event it is
     /// lost and counted.
@@ -33,7 +31,7 @@ public:
         const bool calls_back = kind == event_kind::state_changed && config_.get().on_state_change;
         if (!calls_back && !env_.has_listeners()) return;
         const bool kept = outbox_.put_locked([&] {
-            event e = made(kind);
+            event e = policy_.event_of(kind);
             e.at = at.now;
             e.wall = at.wall;
             describe(e);
@@ -50,7 +48,7 @@ public:
     /// At once: rejections have no place in the order of changes. Without the mutex.
     void publish_rejected(const rejection& why, std::string_view operation, circuit_state state) const {
         env_.tell([&] {
-            event e = made(event_kind::call_rejected);
+            event e = policy_.event_of(event_kind::call_rejected);
             e.operation = operation;
             e.error_type = failure(why).type_name();
             e.error = why.message();
@@ -61,9 +59,6 @@ public:
     }
 
 private:
-    event made(event_kind kind) const {
-        return {.kind = kind, .policy_kind = policy_kind, .policy = policy_};
-    }
     void publish(const event& e) const {
         const auto& callback = config_.get().on_state_change;
         if (callback && e.kind == event_kind::state_changed && !returned([&] { callback(e); }))
@@ -71,7 +66,7 @@ private:
         if (env_.has_listeners()) env_.hub.deliver(e);
     }
 
-    const std::string& policy_;
+    const registered_policy& policy_;
     const environment& env_;
     const config_cell<circuit_breaker_config>& config_;
     event_outbox<event> outbox_; // guarded by the circuit's mutex

@@ -44,6 +44,21 @@ constexpr bool parse_decimal(std::string_view text, unsigned shift, double& valu
     return true;
 }
 
+/// Reads a whole number of an unsigned type; one that does not fit is refused.
+template <class Number>
+constexpr bool parse_whole(std::string_view text, Number& value) noexcept {
+    Number number = 0;
+    for (const char c : text) {
+        if (c < '0' || c > '9') return false;
+        const auto digit = static_cast<Number>(c - '0');
+        if (number > (static_cast<Number>(-1) - digit) / 10) return false;
+        number = static_cast<Number>(number * 10 + digit);
+    }
+    if (text.empty()) return false;
+    value = number;
+    return true;
+}
+
 /// Reads `500ms` or `1.5s`. A number without a unit is refused, as is a duration that does not fit. The
 /// result is exact, cut off below a nanosecond.
 constexpr bool parse_duration(std::string_view text, std::chrono::nanoseconds& value) noexcept {

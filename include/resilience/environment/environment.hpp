@@ -9,10 +9,6 @@
 #include <resilience/stats.hpp>
 
 #include <cstdint>
-#include <memory>
-#include <optional>
-#include <string>
-#include <string_view>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
@@ -62,36 +58,6 @@ public:
 private:
     time_source* clock_;
     random_source* random_;
-};
-
-/// The shared state of a policy, as far as the registry sees it.
-class RESILIENCE_VISIBLE registered {
-public:
-    registered(std::string name, std::shared_ptr<environment> env)
-        : env_(std::move(env)), name_(std::move(name)) {}
-    registered(const registered&) = delete;
-    registered& operator=(const registered&) = delete;
-    virtual ~registered() = default;
-
-    virtual std::string_view kind() const noexcept = 0;
-    virtual policy_snapshot snapshot() const = 0;
-    virtual std::optional<circuit_breaker_stats> circuit() const { return std::nullopt; }
-
-    const std::string& name() const noexcept { return name_; }
-    const std::shared_ptr<environment>& env() const noexcept { return env_; }
-
-protected:
-    /// After a config was replaced; no lock may be held.
-    void tell_updated() const {
-        env_->tell([&] {
-            return event{.kind = event_kind::policy_updated, .policy_kind = kind(), .policy = name_};
-        });
-    }
-
-    std::shared_ptr<environment> env_;
-
-private:
-    std::string name_;
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -5,7 +5,10 @@
 #include <resilience/detail/platform.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <string_view>
+#include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -16,6 +19,12 @@ enum class backoff {
     exponential,  ///< base_delay * multiplier^(n - 1)
     decorrelated, ///< uniform in [base_delay, 3 * the delay before]: random by nature, no jitter on top
 };
+constexpr std::array<std::pair<std::string_view, backoff>, 4> words_of(backoff) {
+    return {{{"constant", backoff::constant},
+             {"linear", backoff::linear},
+             {"exponential", backoff::exponential},
+             {"decorrelated", backoff::decorrelated}}};
+}
 
 /// How much of a delay d is random (AWS Architecture Blog, "Exponential Backoff and Jitter").
 enum class jitter {
@@ -24,6 +33,15 @@ enum class jitter {
     equal,        ///< d/2 + uniform in [0, d/2]
     proportional, ///< uniform in [d - jitter_ratio * d, d + jitter_ratio * d]
 };
+/// Where it used to be a boolean, true is full.
+constexpr std::array<std::pair<std::string_view, jitter>, 6> words_of(jitter) {
+    return {{{"none", jitter::none},
+             {"full", jitter::full},
+             {"equal", jitter::equal},
+             {"proportional", jitter::proportional},
+             {"true", jitter::full},
+             {"false", jitter::none}}};
+}
 
 /// The numbers behind a delay. The policy validates them; the functions below are defined for all values.
 struct backoff_schedule {

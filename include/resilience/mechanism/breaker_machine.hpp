@@ -25,6 +25,12 @@ struct recovery_backoff {
     resilience::jitter jitter = resilience::jitter::none;
 };
 
+void fields(recovery_backoff& c, auto&& visit) {
+    visit("multiplier", c.multiplier);
+    visit("cap", c.cap);
+    visit("jitter", c.jitter);
+}
+
 /// The numbers that the machine goes by.
 struct breaker_limits {
     unsigned success_threshold;

@@ -88,7 +88,7 @@ inline std::string read_command(const request_target& target, bool takes_duratio
             duration length{};
             if (!parse_duration(value, length)) {
                 return "duration is '" + std::string(clipped(value, 64)) + "'; it must be " +
-                       std::string(text_form<duration>::accepted);
+                       std::string(accepted_durations);
             }
             into.length = length;
         } else {
@@ -130,29 +130,26 @@ inline http_response patch_policy(const registry& where, const policy_filter& wh
                        "this service reads no JSON (monitoring_options.read_changes is not set)");
     }
     if (body.size() > longest_body) return refused(413, "too_large", "the body is longer than 65536 bytes");
-    std::vector<std::string> kinds;
-    for (policy_snapshot& p : where.policies(which.kind, which.name)) kinds.push_back(std::move(p.kind));
-    if (kinds.empty()) return unknown_name("policy", which.name);
-    if (kinds.size() > 1) {
+    const auto found = where.listed(which.kind, which.name);
+    if (found.empty()) return unknown_name("policy", which.name);
+    if (found.size() > 1) {
         std::string message = "policies of several kinds have that name; say which by ?kind=";
-        for (std::size_t i = 0; i < kinds.size(); ++i) message.append(i == 0 ? "" : ", ").append(kinds[i]);
+        for (std::size_t i = 0; i < found.size(); ++i)
+            message.append(i == 0 ? "" : ", ").append(found[i]->kind());
         return refused(409, "ambiguous", message);
     }
+    registered_policy& policy = *found.front();
     std::string wrong;
-    bool found = false;
+    bool changed = false;
     try {
-        const std::vector<change> changes = options.read_changes(body);
-        found = with_policy(where, kinds.front(), which.name, [&](const auto& policy) {
-            policy.update(with_changes(policy.config(), changes));
-        });
+        changes_editor editor(options.read_changes(body));
+        changed = policy.edit(editor);
     } catch (const std::invalid_argument& e) {
         wrong = e.what();
     }
     if (!wrong.empty()) return bad_request(wrong);
-    if (!found && where.policies(kinds.front(), which.name).empty())
-        return unknown_name("policy", which.name);
-    if (!found) return not_allowed("policies of this kind cannot be changed", "GET, HEAD");
-    return made(200, policies_json(where, {kinds.front(), which.name}, errors));
+    if (!changed) return not_allowed("policies of this kind cannot be changed", "GET, HEAD");
+    return made(200, policies_json(where, {std::string(policy.kind()), which.name}, errors));
 }
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

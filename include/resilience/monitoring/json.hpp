@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/detail/quote.hpp>
+#include <resilience/environment/labels.hpp>
 #include <resilience/event.hpp>
 #include <resilience/stats.hpp>
 
@@ -139,15 +140,24 @@ inline void write(json_writer& json, const circuit_summary& c) {
 /// The members that a policy's statistics are.
 inline void write_statistics(json_writer& json, const policy_snapshot& p) {
     for (const statistic& s : p.statistics) {
+        if (s.name.empty()) continue; // a metric alone
         json.key(s.name);
         // A share or an amount that is negative stands for: not known.
         if (const auto* share = std::get_if<double>(&s.value); share != nullptr && *share < 0) json.null();
         else std::visit([&](const auto& what) { json.value(what); }, s.value);
     }
 }
+/// The member `labels`, if there are any.
+inline void write_labels(json_writer& json, const shared_labels& labels) {
+    if (labels.empty()) return;
+    json.key("labels").object([&] {
+        for (const auto& [name, value] : labels) json.member(name, value);
+    });
+}
 inline void write(json_writer& json, const policy_snapshot& p) {
     json.object([&] {
         json.member("kind", p.kind).member("name", p.name);
+        write_labels(json, p.labels);
         json.key("statistics").object([&] { write_statistics(json, p); });
     });
 }
@@ -173,6 +183,7 @@ inline void write_members(json_writer& json, const event& e) {
     json.key("error").value_or_null(e.error);
     json.key("reason").value_or_null(e.reason);
     json.member("timestamp", e.wall).member("generation", e.generation);
+    write_labels(json, e.labels);
 }
 inline void write(json_writer& json, const event& e) {
     json.object([&] { write_members(json, e); });
@@ -244,7 +255,7 @@ inline std::string to_json(const std::vector<circuit_summary>& circuits) {
     return detail::array_json(circuits);
 }
 
-/// {kind, name, statistics {what the policy counts}}
+/// {kind, name, labels {if it has any}, statistics {what the policy counts}}
 inline std::string to_json(const policy_snapshot& p) {
     detail::json_writer json;
     detail::write(json, p);
@@ -255,7 +266,7 @@ inline std::string to_json(const std::vector<policy_snapshot>& policies) {
 }
 
 /// {kind, policy_kind, policy, operation, attempt, max_attempts, retry_depth, delay, from, to, failure_count,
-/// success_count, error_type, error, reason, timestamp, generation}: delay in seconds; null for texts that
+/// success_count, error_type, error, reason, timestamp, generation, and labels if there are any}: delay in seconds; null for texts that
 /// are empty, and for from and to unless the event tells a circuit's state. The monotonic time says nothing
 /// outside.
 inline std::string to_json(const event& e) {

@@ -1,46 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/abandoning_timeout.hpp>
-#include <resilience/circuit_breaker.hpp>
+#include <resilience/environment/registered_policy.hpp>
 #include <resilience/monitoring/event_stream.hpp>
 #include <resilience/monitoring/json.hpp>
 #include <resilience/registry.hpp>
-#include <resilience/retry.hpp>
 #include <resilience/settings/fields.hpp>
-#include <resilience/timeout.hpp>
 
-#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
-// What /policies shows of each policy and lets change in it. A new kind of policy is one line in with_policy().
+// What /policies shows of each policy and lets change in it, ours and others' alike.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
-
-/// f(handle) for the policy of that kind and name; false if there is none, or it is of a user's own kind.
-template <class F>
-bool with_policy(const registry& where, std::string_view kind, std::string_view name, F&& f) {
-    const auto as = [&]<class Policy>(std::optional<Policy> found) {
-        if (!found) return false;
-        f(*found);
-        return true;
-    };
-    if (kind == circuit_breaker::kind) return as(where.find<circuit_breaker>(name));
-    if (kind == retry::kind) return as(where.find<retry>(name));
-    if (kind == timeout::kind) return as(where.find<timeout>(name));
-    if (kind == abandoning_timeout::kind) return as(where.find<abandoning_timeout>(name));
-    return false;
-}
-
-inline std::vector<setting> settings_of_policy(const registry& where, std::string_view kind,
-                                               std::string_view name) {
-    std::vector<setting> settings;
-    with_policy(where, kind, name, [&](const auto& policy) { settings = settings_of(policy.config()); });
-    return settings;
-}
 
 /// What a circuit shows beyond its numbers.
 inline void write_circuit_statistics(json_writer& json, const circuit_breaker_stats& c,
@@ -60,17 +35,37 @@ inline void write_circuit_statistics(json_writer& json, const circuit_breaker_st
     json.key("last_error").value_or_null(c.last_error ? errors(c.last_error->message) : std::string());
 }
 
-/// {kind, name, config {field: value}, statistics {...}}
-inline void write_policy(json_writer& json, const registry& where, const policy_snapshot& p,
-                         const shown_errors& errors) {
+/// The members of config and statistics that are no plain numbers: shares from 0 to 1, times in seconds, ...
+inline void write_units(json_writer& json, const policy_snapshot& p, const field_list& fields) {
+    std::vector<std::pair<std::string_view, std::string_view>> units;
+    for (const field& f : fields) {
+        if (f.type == field_type::share) units.emplace_back(f.name, "ratio");
+    }
+    for (const statistic& s : p.statistics) {
+        if (!s.unit.empty() && !s.name.empty()) units.emplace_back(s.name, s.unit);
+    }
+    if (p.circuit) units.emplace_back("retry_after", "seconds");
+    if (units.empty()) return;
+    json.key("units").object([&] {
+        for (const auto& [member, unit] : units) json.member(member, unit);
+    });
+}
+
+/// {kind, name, labels {if any}, config {field: value}, units {if any}, statistics {...}}
+inline void write_policy(json_writer& json, const registered_policy& policy, const shown_errors& errors) {
+    const policy_snapshot p = policy.snapshot();
+    field_list fields; // of the config in force, which is kept as long as the policy
+    policy.list_fields(fields);
     json.object([&] {
         json.member("kind", p.kind).member("name", p.name);
+        write_labels(json, p.labels);
         json.key("config").object([&] {
-            for (const setting& s : settings_of_policy(where, p.kind, p.name)) {
+            for (const setting& s : settings_in(fields)) {
                 json.key(s.name);
                 std::visit([&](const auto& value) { json.value(value); }, s.value);
             }
         });
+        write_units(json, p, fields);
         json.key("statistics").object([&] {
             write_statistics(json, p);
             if (p.circuit) write_circuit_statistics(json, *p.circuit, errors);
@@ -90,9 +85,9 @@ inline std::string policies_json(const registry& where, const policy_filter& fil
     json_writer json;
     bool any = false;
     json.array([&] {
-        for (const policy_snapshot& p : where.policies(filter.kind, filter.name)) {
+        for (const auto& policy : where.listed(filter.kind, filter.name)) {
             any = true;
-            write_policy(json, where, p, errors);
+            write_policy(json, *policy, errors);
         }
     });
     return any ? json.take() : std::string();

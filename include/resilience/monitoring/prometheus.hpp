@@ -45,7 +45,7 @@ inline std::string to_prometheus(const registry& from, const prometheus_options&
     for (auto& snapshot : from.policies()) all.emplace_back(std::move(snapshot));
     detail::exposition out(options.prefix);
     detail::expose_circuits(out, all, from.clock().wall_now());
-    detail::expose_statistics(out, all);
+    detail::described_families(all).expose(out);
     detail::expose_common(out, all, from);
     return out.take();
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/monitoring/prometheus_statistics.hpp>
 #include <resilience/monitoring/prometheus_text.hpp>
 #include <resilience/registry.hpp>
 
@@ -17,120 +18,9 @@
 
 #include <fmt/format.h>
 
-// Which statistics are which metrics.
+// The metrics of circuits, most of them under resilience4j's names, and those of a registry as a whole.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
-
-/// A policy's snapshot, with its words as they stand in labels.
-struct exposed_policy {
-    explicit exposed_policy(policy_snapshot snapshot)
-        : p(std::move(snapshot)), kind(label_value(p.kind)), name(label_value(p.name)) {}
-
-    const statistic* find(std::string_view wanted) const {
-        const auto found = std::ranges::find(p.statistics, wanted, &statistic::name);
-        return found == p.statistics.end() ? nullptr : &*found;
-    }
-    std::uint64_t count(std::string_view wanted) const {
-        const auto* found = find(wanted);
-        const auto* number = found == nullptr ? nullptr : std::get_if<std::uint64_t>(&found->value);
-        return number == nullptr ? 0 : *number;
-    }
-
-    policy_snapshot p;
-    std::string kind;
-    std::string name;
-};
-using exposed_policies = std::vector<exposed_policy>;
-
-/// A statistic of one kind of policies that is a family by itself.
-struct statistic_metric {
-    std::string_view kind;
-    std::string_view statistic;
-    std::string_view family;
-    std::string_view type;
-    std::string_view help;
-};
-
-inline constexpr statistic_metric statistic_metrics[] = {
-    {"retry", "failed_attempts", "retry_failed_attempts_total", "counter", "Attempts that failed."},
-    {"retry", "retries", "retry_retries_total", "counter", "Attempts beyond the first of their call."},
-    {"retry", "nested_retries", "retry_nested_retries_total", "counter",
-     "Retries made inside another retry: the amplification."},
-    {"retry", "exhausted", "retry_exhausted_total", "counter", "Calls that failed with max_attempts made."},
-    {"retry", "budget_exhausted", "retry_budget_exhausted_total", "counter",
-     "Retries that the budget did not pay for."},
-    {"retry", "budget_left", "retry_budget_left", "gauge",
-     "Retries that the budget would pay for now; absent if unlimited."},
-    {"retry", "total_delay", "retry_delay_seconds_total", "counter",
-     "Delays before retries, added up as scheduled."},
-    {"abandoning_timeout", "calls", "abandoning_timeout_calls_total", "counter",
-     "Attempts that were not rejected."},
-    {"abandoning_timeout", "timed_out", "abandoning_timeout_timed_out_total", "counter",
-     "Attempts given up at the limit or the deadline."},
-    {"abandoning_timeout", "cancelled", "abandoning_timeout_cancelled_total", "counter",
-     "Attempts given up by a stop request."},
-    {"abandoning_timeout", "late_results", "abandoning_timeout_late_results_total", "counter",
-     "Outcomes of abandoned attempts."},
-    {"abandoning_timeout", "abandoned_running", "abandoning_timeout_abandoned_workers", "gauge",
-     "Workers that run abandoned attempts now."},
-};
-
-/// Statistics of one kind of policies that are a family with the label `kind`.
-struct kinds_metric {
-    struct kind_of_call {
-        std::string_view kind;
-        std::string_view statistic;
-        std::string_view also = {}; ///< added to it
-    };
-    std::string_view kind;
-    std::string_view family;
-    std::string_view help;
-    std::array<kind_of_call, 4> kinds; // unused ones are empty
-};
-
-inline constexpr kinds_metric kinds_metrics[] = {
-    {"retry",
-     "retry_calls_total",
-     "Calls that ended, by how.",
-     {{{"successful_without_retry", "succeeded_at_once"},
-       {"successful_with_retry", "succeeded_after_retry"},
-       {"failed_without_retry", "failed_without_retry"},
-       {"failed_with_retry", "failed_after_retry"}}}},
-    {"timeout",
-     "timelimiter_calls_total",
-     "Attempts under a timeout that ended, by how.",
-     {{{"successful", "in_time", "kept_late"}, {"failed", "failed"}, {"timeout", "timed_out"}}}},
-};
-
-inline void expose_statistics(exposition& out, const exposed_policies& all) {
-    for (const auto& metric : kinds_metrics) {
-        out.family(metric.family, "counter", metric.help);
-        for (const auto& each : all) {
-            if (each.p.kind != metric.kind) continue;
-            for (const auto& k : metric.kinds) {
-                if (!k.kind.empty())
-                    out.sample({{"name", each.name}, {"kind", k.kind}},
-                               each.count(k.statistic) + each.count(k.also));
-            }
-        }
-    }
-    out.family("retry_attempts_total", "counter", "Attempts of calls that ended, and all retries.");
-    for (const auto& each : all) {
-        if (each.p.kind == "retry")
-            out.sample({{"name", each.name}}, each.count("calls") + each.count("retries"));
-    }
-    for (const auto& metric : statistic_metrics) {
-        out.family(metric.family, metric.type, metric.help);
-        for (const auto& each : all) {
-            const statistic* found = each.p.kind == metric.kind ? each.find(metric.statistic) : nullptr;
-            if (found == nullptr) continue;
-            if (const auto* count = std::get_if<std::uint64_t>(&found->value))
-                out.sample({{"name", each.name}}, *count);
-            else if (const auto* amount = std::get_if<double>(&found->value))
-                out.sample({{"name", each.name}}, *amount);
-        }
-    }
-}
 
 inline constexpr circuit_state circuit_states[] = {circuit_state::closed,    circuit_state::open,
                                                    circuit_state::half_open, circuit_state::forced_open,
@@ -220,7 +110,9 @@ inline void expose_circuits(exposition& out, const exposed_policies& all, wall_t
                               auto&& write) {
         out.family(family, type, help);
         for (const auto& each : all) {
-            if (each.p.circuit) write(*each.p.circuit, std::string_view(each.name));
+            if (!each.p.circuit) continue;
+            out.of_policy(each.labels);
+            write(*each.p.circuit, std::string_view(each.name));
         }
     };
     const auto counter = [&](std::string_view family, std::string_view help,
@@ -261,17 +153,16 @@ inline void expose_circuits(exposition& out, const exposed_policies& all, wall_t
 
 /// What any kind of policy may count, ours and others'.
 inline void expose_common(exposition& out, const exposed_policies& all, const registry& from) {
-    const auto of_any = [&](std::string_view statistic, std::string_view family, std::string_view help) {
-        out.family(family, "counter", help);
+    for (const common_metric& metric : common_metrics) {
+        out.family(metric.family, "counter", metric.help);
         for (const auto& each : all) {
-            if (each.find(statistic) != nullptr)
-                out.sample({{"policy_kind", each.kind}, {"name", each.name}}, each.count(statistic));
+            const statistic* const found = each.find(metric.statistic);
+            const auto* const count = found == nullptr ? nullptr : std::get_if<std::uint64_t>(&found->value);
+            out.of_policy(each.labels);
+            if (found != nullptr)
+                out.sample({{"policy_kind", each.kind}, {"name", each.name}}, count == nullptr ? 0U : *count);
         }
-    };
-    of_any("rejected", "rejections_total", "Attempts that a policy refused.");
-    of_any("predicate_errors", "predicate_errors_total",
-           "Predicates and callbacks of the user's that threw.");
-
+    }
     const fallback_stats fallbacks = from.fallbacks();
     out.family("fallback_calls_total", "counter",
                "Failures that a fallback took the place of (used), or tried to (failed).");

@@ -47,8 +47,11 @@ public:
         name_.assign(prefix_).append("_").append(name);
         type_ = type;
         help_ = help;
+        more_ = {};
         begun_ = false;
     }
+    /// The family's samples that follow are of a policy with these labels, written as they stand behind others.
+    void of_policy(std::string_view labels) { more_ = labels; }
     /// `part`: what the name of this sample has beyond that of its family. Appends piece by piece: there are tens of
     /// thousands of samples, and a format string for each was most of a scrape's time.
     template <class Number>
@@ -63,7 +66,7 @@ public:
             out_ += std::exchange(before, ',');
             out_.append(label.name).append("=\"").append(label.value).append("\"");
         }
-        out_ += before == '{' ? " " : "} ";
+        out_.append(more_).append(before == '{' ? " " : "} ");
         append(value);
         out_ += '\n';
     }
@@ -85,6 +88,7 @@ private:
     std::string name_; // of the family, with the prefix
     std::string_view type_;
     std::string_view help_;
+    std::string_view more_; // labels of the policy, begin with a comma
     bool begun_ = false;
 };
 

@@ -195,21 +195,12 @@ private:
     RESILIENCE_COLD void tell(event_kind kind, const failure* why, const call_context& ctx,
                               std::optional<duration> delay, const char* reason = nullptr) {
         if (!keep_) keep_ = core_->shared_from_this(); // a listener may drop the last handle
-        core_->env()->tell([&] {
-            event e{.kind = kind,
-                    .policy_kind = retry_core::policy_kind,
-                    .policy = core_->name(),
-                    .operation = std::string(ctx.operation())};
+        core_->publish(kind, ctx, why, [&](event& e) {
             e.attempt = kind == event_kind::retry_scheduled ? attempt_ + 1 : attempt_;
             e.max_attempts = most();
             e.retry_depth = depth_;
             e.delay = delay;
-            if (why != nullptr) {
-                e.error_type = why->type_name();
-                e.error = why->message();
-            }
             if (reason != nullptr) e.reason = reason;
-            return e;
         });
     }
 

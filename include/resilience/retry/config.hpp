@@ -3,13 +3,17 @@
 
 #include <resilience/call/predicate.hpp>
 #include <resilience/detail/text.hpp>
+#include <resilience/environment/fields.hpp>
+#include <resilience/environment/labels.hpp>
 #include <resilience/mechanism/backoff.hpp>
 #include <resilience/retry/budget.hpp>
 
+#include <array>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -18,9 +22,14 @@ enum class nested_retry {
     multiply,       ///< each goes its own way; events and statistics show the depth
     outermost_only, ///< this one makes a single attempt while it runs inside of another
 };
+constexpr std::array<std::pair<std::string_view, nested_retry>, 2> words_of(nested_retry) {
+    return {{{"multiply", nested_retry::multiply}, {"outermost_only", nested_retry::outermost_only}}};
+}
 
 /// What a retry goes by.
 struct retry_config {
+    static constexpr std::string_view policy_kind = "retry";
+
     /// Names the policy in its registry, in events and in errors; empty: private and unlisted.
     std::string name{};
     /// Attempts in total, the first included. 1 means: never retry.
@@ -57,7 +66,27 @@ struct retry_config {
     /// Throw retries_exhausted_error, the cause nested, when all attempts failed. Default: the last
     /// outcome goes out unchanged, so that callers can catch what they always caught.
     bool wrap_exhausted = false;
+    /// Shown on metrics, events and snapshots; at most 8, constant.
+    labels_type labels{};
 };
+
+void fields(retry_config& c, auto&& visit) {
+    visit("max_attempts", c.max_attempts);
+    visit("base_delay", c.base_delay);
+    visit("max_delay", c.max_delay);
+    visit("strategy", c.strategy);
+    visit("multiplier", c.multiplier);
+    visit("jitter", c.jitter);
+    visit("jitter_ratio", c.jitter_ratio, field_form::share);
+    visit("max_elapsed", c.max_elapsed);
+    visit("retry_if", c.retry_if);
+    visit("delay_override", c.delay_override);
+    visit("budget", c.budget);
+    visit("respect_retry_after", c.respect_retry_after);
+    visit("max_retry_after", c.max_retry_after);
+    visit("nested", c.nested);
+    visit("wrap_exhausted", c.wrap_exhausted);
+}
 
 /// What is wrong with a config, naming field, value and range; empty if nothing is.
 inline std::string validate(const retry_config& c) {
@@ -78,30 +107,7 @@ inline std::string validate(const retry_config& c) {
         return bad("max_elapsed", text(*c.max_elapsed), "more than 0");
     if (c.max_retry_after && *c.max_retry_after < none)
         return bad("max_retry_after", text(*c.max_retry_after), "0 or more");
-    return {};
+    return detail::validate_labels("retry_config", c.labels);
 }
 
-namespace detail {
-
-/// The first field in which two configs differ; empty if none. Callables compare by being set or not.
-inline std::string_view difference(const retry_config& a, const retry_config& b) {
-    if (a.max_attempts != b.max_attempts) return "max_attempts";
-    if (a.base_delay != b.base_delay) return "base_delay";
-    if (a.max_delay != b.max_delay) return "max_delay";
-    if (a.strategy != b.strategy) return "strategy";
-    if (a.multiplier != b.multiplier) return "multiplier";
-    if (a.jitter != b.jitter) return "jitter";
-    if (a.jitter_ratio != b.jitter_ratio) return "jitter_ratio";
-    if (a.max_elapsed != b.max_elapsed) return "max_elapsed";
-    if (a.retry_if.has_value() != b.retry_if.has_value()) return "retry_if";
-    if ((a.delay_override == nullptr) != (b.delay_override == nullptr)) return "delay_override";
-    if (a.budget != b.budget) return "budget";
-    if (a.respect_retry_after != b.respect_retry_after) return "respect_retry_after";
-    if (a.max_retry_after != b.max_retry_after) return "max_retry_after";
-    if (a.nested != b.nested) return "nested";
-    if (a.wrap_exhausted != b.wrap_exhausted) return "wrap_exhausted";
-    return {};
-}
-
-} // namespace detail
 }} // namespace resilience::RESILIENCE_ABI

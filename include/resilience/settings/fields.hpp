@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/abandoning_timeout/config.hpp>
-#include <resilience/circuit_breaker/config.hpp>
+#include <resilience/call/error.hpp>
+#include <resilience/detail/name.hpp>
 #include <resilience/detail/quote.hpp>
-#include <resilience/retry/config.hpp>
+#include <resilience/environment/field_values.hpp>
+#include <resilience/environment/registered_policy.hpp>
 #include <resilience/settings/text.hpp>
-#include <resilience/timeout.hpp>
 
-#include <concepts>
 #include <cstddef>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
-// The fields of each config that can be written as text: all but the name (an identity, not a setting), the
-// callables and a retry's budget. One list, for variables, for views and for updates.
+// Configs as texts: the fields that can be written as one, for views, for updates and for variables. All but the name (an
+// identity, no setting), the labels, callables and budgets. A struct with parts is one setting for each part; to set a part
+// of an optional one turns it on, to unset a part turns it off.
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -29,115 +28,6 @@ struct setting {
     setting_value value;
 };
 
-namespace detail {
-
-/// Visits the fields one after the other: visit.field(name, where), or visit.template field<Form>(name, where)
-/// where the text has a form of its own. A visitor may write to them; it returns whether it did.
-template <class Visitor>
-void visit_fields(retry_config& c, Visitor&& visit) {
-    visit.field("max_attempts", c.max_attempts);
-    visit.field("base_delay", c.base_delay);
-    visit.field("max_delay", c.max_delay);
-    visit.field("strategy", c.strategy);
-    visit.field("multiplier", c.multiplier);
-    visit.field("jitter", c.jitter);
-    visit.template field<share>("jitter_ratio", c.jitter_ratio);
-    visit.field("max_elapsed", c.max_elapsed);
-    visit.field("respect_retry_after", c.respect_retry_after);
-    visit.field("max_retry_after", c.max_retry_after);
-    visit.field("nested", c.nested);
-    visit.field("wrap_exhausted", c.wrap_exhausted);
-}
-template <class Visitor>
-void visit_fields(circuit_breaker_config& c, Visitor&& visit) {
-    visit.field("failure_threshold", c.failure_threshold);
-    visit.field("success_threshold", c.success_threshold);
-    visit.field("recovery_timeout", c.recovery_timeout);
-    visit.field("failure_window", c.failure_window);
-    visit.field("half_open_max_calls", c.half_open_max_calls);
-    visit.field("probe_lease", c.probe_lease);
-    visit.field("consecutive_failures", c.consecutive_failures);
-    visit.template field<share>("failure_rate_threshold", c.failure_rate_threshold);
-    visit.field("slow_call_duration", c.slow_call_duration);
-    visit.template field<share>("slow_call_rate_threshold", c.slow_call_rate_threshold);
-    visit.field("window", c.window);
-    visit.field("minimum_calls", c.minimum_calls);
-
-    // One optional of three parts: to set a part turns it on, to unset one turns it off.
-    recovery_backoff grown = c.recovery_backoff.value_or(recovery_backoff{});
-    bool written = false;
-    bool off = false;
-    const auto part = [&](std::string_view name, auto& whole) {
-        std::optional<std::remove_reference_t<decltype(whole)>> now;
-        if (c.recovery_backoff) now = whole;
-        if (!visit.field(name, now)) return;
-        written = true;
-        if (now) whole = *now;
-        else off = true;
-    };
-    part("recovery_backoff_multiplier", grown.multiplier);
-    part("recovery_backoff_cap", grown.cap);
-    part("recovery_backoff_jitter", grown.jitter);
-    if (off) c.recovery_backoff.reset();
-    else if (written) c.recovery_backoff = grown;
-}
-template <class Visitor>
-void visit_fields(timeout_config& c, Visitor&& visit) {
-    visit.field("limit", c.limit);
-    visit.field("keep_late", c.keep_late);
-}
-template <class Visitor>
-void visit_fields(abandoning_timeout_config& c, Visitor&& visit) {
-    visit.field("limit", c.limit);
-    visit.field("max_abandoned", c.max_abandoned);
-}
-
-/// The form in which a field of type T is written.
-template <class Form, class T>
-using form_of = text_form<std::conditional_t<std::is_void_v<Form>, T, Form>>;
-
-/// Reads a text into a field; false if it is not in the form.
-template <class Form, class T>
-bool read_text(std::string_view text, T& field) {
-    if constexpr (std::is_void_v<Form>) {
-        T value{};
-        if (!text_form<T>::parse(text, value)) return false;
-        field = std::move(value);
-    } else {
-        Form value{};
-        if (!text_form<Form>::parse(text, value)) return false;
-        field = value.value;
-    }
-    return true;
-}
-
-/// Collects what the fields are.
-class settings_collector {
-public:
-    template <class Form = void, class T>
-    bool field(std::string_view name, const T& value) {
-        all.push_back({name, form_of<Form, T>::show(value)});
-        return false;
-    }
-    template <class Form = void, class T>
-    bool field(std::string_view name, const std::optional<T>& value) {
-        all.push_back({name, value ? form_of<Form, T>::show(*value) : setting_value{}});
-        return false;
-    }
-
-    std::vector<setting> all;
-};
-
-} // namespace detail
-
-/// The fields of a config that can be written as text, in their order.
-template <class Config>
-std::vector<setting> settings_of(Config config) {
-    detail::settings_collector collector;
-    detail::visit_fields(config, collector);
-    return std::move(collector.all);
-}
-
 /// What a field is to be set to, as text; without one, an optional field becomes unset.
 struct change {
     std::string name;
@@ -146,33 +36,86 @@ struct change {
 
 namespace detail {
 
-/// Writes changes to the fields that they name.
-class changes_applier {
-public:
-    explicit changes_applier(const std::vector<change>& changes)
-        : changes_(&changes), known_(changes.size()) {}
+/// The name of a part: recovery_backoff_cap. Names are few, and as long as the program lives.
+inline std::string_view part_name(const field& whole, const field& part) {
+    return name(std::string(whole.name) + "_" + std::string(part.name)).str();
+}
 
-    template <class Form = void, class T>
-    bool field(std::string_view name, T& value) {
-        return with(name, [&](const change& c) {
-            if (!c.text) refuse(c, form_of<Form, T>::accepted, "");
-            if (!read_text<Form>(*c.text, value)) refuse(c, form_of<Form, T>::accepted, "");
-        });
+inline std::vector<setting> settings_in(const field_list& list) {
+    std::vector<setting> all;
+    all.reserve(list.size() + 2);
+    for (const field& f : list) {
+        if (f.type == field_type::hidden) continue;
+        if (f.type != field_type::parts) {
+            all.push_back({f.name, show(f)});
+            continue;
+        }
+        const void* const whole = f.parts->get(f.value);
+        field_list parts;
+        f.parts->list(const_cast<void*>(whole), parts);
+        for (const field& part : parts)
+            all.push_back({part_name(f, part), whole != nullptr ? show(part) : setting_value{}});
     }
-    template <class Form = void, class T>
-    bool field(std::string_view name, std::optional<T>& value) {
-        return with(name, [&](const change& c) {
-            T read{};
-            if (!c.text) value.reset();
-            else if (read_text<Form>(*c.text, read)) value = std::move(read);
-            else refuse(c, form_of<Form, T>::accepted, ", or null");
-        });
+    return all;
+}
+
+/// Where new values of settings come from.
+class new_settings {
+public:
+    /// The new value of a setting; null if it stays as it is.
+    virtual const change* find(std::string_view setting, bool can_be_unset) = 0;
+    /// Throws: the change cannot be made.
+    virtual void refuse(const change& wrong, const std::string& accepted, bool can_be_unset) = 0;
+
+protected:
+    ~new_settings() = default;
+};
+
+inline void write_field(const field& f, bool can_be_unset, const change& to, new_settings& from) {
+    const bool written = to.text ? parse(*to.text, f) : f.optional;
+    if (!written) from.refuse(to, accepted(f), can_be_unset);
+    if (!to.text) unset(f);
+}
+inline void write_parts(const field& whole, new_settings& from) {
+    bool off = false;
+    field_list names;
+    whole.parts->list(nullptr, names);
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        const bool can_be_unset = whole.optional || names[i].optional;
+        const change* const to = from.find(part_name(whole, names[i]), can_be_unset);
+        if (to == nullptr) continue;
+        if (!to->text && whole.optional) {
+            off = true;
+            continue;
+        }
+        field_list parts;
+        whole.parts->list(whole.parts->make(whole.value), parts);
+        write_field(parts[i], can_be_unset, *to, from);
     }
-    /// Throws if a change named a field that there is not.
-    void finish() const {
+    if (off) whole.parts->unset(whole.value);
+}
+inline void write_settings(const field_list& list, new_settings& from) {
+    for (const field& f : list) {
+        if (f.type == field_type::hidden) continue;
+        if (f.type == field_type::parts) {
+            write_parts(f, from);
+        } else if (const change* const to = from.find(f.name, f.optional)) {
+            write_field(f, f.optional, *to, from);
+        }
+    }
+}
+
+/// Makes changes to the fields that they name.
+class changes_editor final : public config_editor, private new_settings {
+public:
+    explicit changes_editor(std::vector<change> changes)
+        : changes_(std::move(changes)), known_(changes_.size()) {}
+
+    void edit(field_list& fields) override {
+        write_settings(fields, *this);
         for (std::size_t i = 0; i < known_.size(); ++i) {
             if (!known_[i])
-                raise(std::invalid_argument("there is no field '" + shown((*changes_)[i].name) +
+                raise(std::invalid_argument("there is no field '" + shown(changes_[i].name) +
                                             "' that can be changed"));
         }
     }
@@ -182,35 +125,40 @@ private:
         constexpr std::size_t most = 64; // of what may be anything
         return std::string(clipped(text, most));
     }
-    [[noreturn]] static void refuse(const change& c, std::string_view accepted, std::string_view or_else) {
-        raise(std::invalid_argument(c.name + " is " + (c.text ? "'" + shown(*c.text) + "'" : "null") +
-                                    "; it must be " + std::string(accepted) + std::string(or_else)));
-    }
-    template <class Write>
-    bool with(std::string_view name, Write&& write) {
+    const change* find(std::string_view setting, bool) override {
         for (std::size_t i = 0; i < known_.size(); ++i) {
-            if ((*changes_)[i].name != name) continue;
+            if (changes_[i].name != setting) continue;
             known_[i] = true;
-            write((*changes_)[i]);
-            return true;
+            return &changes_[i];
         }
-        return false;
+        return nullptr;
+    }
+    void refuse(const change& wrong, const std::string& accepted, bool can_be_unset) override {
+        raise(std::invalid_argument(wrong.name + " is " +
+                                    (wrong.text ? "'" + shown(*wrong.text) + "'" : "null") + "; it must be " +
+                                    accepted + (can_be_unset ? ", or null" : "")));
     }
 
-    const std::vector<change>* changes_;
+    const std::vector<change> changes_;
     std::vector<bool> known_; // which changes named a field
 };
 
 } // namespace detail
 
+/// The fields of a config that can be written as text, in their order.
+template <described Config>
+std::vector<setting> settings_of(const Config& config) {
+    return detail::settings_in(detail::fields_of(config));
+}
+
 /// The config with the changes made. Throws std::invalid_argument that names the field, its value and what is
 /// accepted, also if the config as a whole is not valid then.
-template <class Config>
+template <described Config>
 Config with_changes(Config config, const std::vector<change>& changes) {
-    detail::changes_applier applier(changes);
-    detail::visit_fields(config, applier);
-    applier.finish();
-    detail::require_valid(validate(config));
+    field_list list;
+    fields(config, list);
+    detail::changes_editor(changes).edit(list);
+    detail::require_valid(detail::complaint_about(config));
     return config;
 }
 

@@ -3,33 +3,22 @@
 
 #include <resilience/call/time.hpp>
 #include <resilience/detail/decimal.hpp>
-#include <resilience/mechanism/backoff.hpp>
-#include <resilience/mechanism/breaker_rules.hpp>
-#include <resilience/retry/config.hpp>
+#include <resilience/environment/fields.hpp>
 
-#include <array>
 #include <charconv>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
-#include <variant>
 
-namespace resilience { inline namespace RESILIENCE_ABI {
+// How the fields of configs are read from texts, of variables or of requests.
 
-/// The value of a config's field for views: nothing where an optional field is unset, a number, yes or no, or
-/// a word. Durations are texts with a unit, such as 1500ms.
-using setting_value = std::variant<std::monostate, bool, std::uint64_t, double, std::string>;
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-namespace detail {
-
-/// How a value of type T is written where it comes as text, in a variable or a request: parse(), what is
-/// `accepted` for the complaint, and what views show() of it, which parse() reads back the same.
-template <class T>
-struct text_form;
+inline constexpr std::string_view accepted_durations =
+    "a number with a unit (ns, us, ms, s, m or h) such as 500ms or 1.5s";
 
 /// A decimal of any length: the shortest text of a double may have 17 digits.
 inline bool parse_number(std::string_view text, double& value) {
@@ -43,135 +32,115 @@ inline bool parse_number(std::string_view text, double& value) {
     return false;
 #endif
 }
-
-/// A share in [0, 1], as 0.5 or 50%.
-struct share {
-    double value = 0;
-};
-
-template <>
-struct text_form<unsigned> {
-    static constexpr std::string_view accepted = "a whole number from 0 to 4294967295";
-    static bool parse(std::string_view text, unsigned& value) {
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-        return error == std::errc{} && end == text.data() + text.size();
-    }
-    static setting_value show(unsigned value) { return std::uint64_t{value}; }
-};
-template <>
-struct text_form<double> {
-    static constexpr std::string_view accepted = "a number such as 2 or 1.5";
-    static bool parse(std::string_view text, double& value) { return parse_number(text, value); }
-    static setting_value show(double value) { return value; }
-};
-template <>
-struct text_form<share> {
-    static constexpr std::string_view accepted = "a share such as 0.5 or 50%";
-    static bool parse(std::string_view text, share& share) {
-        const bool percent = text.ends_with('%');
-        if (!percent) return parse_number(text, share.value);
-        text.remove_suffix(1);
-        return parse_decimal(text, 2, share.value);
-    }
-    static setting_value show(double value) { return value; }
-};
-template <>
-struct text_form<duration> {
-    static constexpr std::string_view accepted =
-        "a number with a unit (ns, us, ms, s, m or h) such as 500ms or 1.5s";
-    static bool parse(std::string_view text, duration& value) { return parse_duration(text, value); }
-    /// In the largest unit that leaves a whole number, up to seconds.
-    static setting_value show(duration value) {
-        constexpr std::array<std::pair<duration, const char*>, 3> units{
-            {{std::chrono::seconds{1}, "s"},
-             {std::chrono::milliseconds{1}, "ms"},
-             {std::chrono::microseconds{1}, "us"}}};
-        for (const auto& [unit, name] : units) {
-            if (value % unit == duration{0}) return std::to_string(value / unit) + name;
-        }
-        return std::to_string(value.count()) + "ns";
-    }
-};
-
-/// The form of what is one of a few words; the first word for a value is the one that is shown.
-template <class T, std::size_t N>
-bool parse_word(std::string_view text, const std::array<std::pair<std::string_view, T>, N>& words, T& value) {
-    for (const auto& [word, meaning] : words) {
-        if (text != word) continue;
-        value = meaning;
+/// As 0.5 or 50%.
+inline bool parse_share(std::string_view text, double& value) {
+    if (!text.ends_with('%')) return parse_number(text, value);
+    text.remove_suffix(1);
+    return parse_decimal(text, 2, value);
+}
+inline bool parse_yes_no(std::string_view text, bool& value) {
+    value = text == "true" || text == "1";
+    return value || text == "false" || text == "0";
+}
+inline bool parse_word(std::string_view text, const field& f) {
+    for (std::size_t i = 0; i < f.words->count; ++i) {
+        if (f.words->words[i].text != text) continue;
+        f.words->set(f.value, f.words->words[i].value);
         return true;
     }
     return false;
 }
-template <class T, std::size_t N>
-setting_value shown_word(const std::array<std::pair<std::string_view, T>, N>& words, T value) {
-    for (const auto& [word, meaning] : words) {
-        if (meaning == value) return std::string(word);
-    }
-    return std::monostate{};
+
+/// Writes a value of type T to a field if `parse` takes the text for one.
+template <class T, class Parse>
+bool parse_as(const field& f, Parse&& parse) {
+    T value{};
+    if (!parse(value)) return false;
+    if (f.optional) *static_cast<std::optional<T>*>(f.value) = std::move(value);
+    else *static_cast<T*>(f.value) = std::move(value);
+    return true;
 }
 
-template <>
-struct text_form<bool> {
-    static constexpr std::string_view accepted = "true, false, 1 or 0";
-    static bool parse(std::string_view text, bool& value) {
-        constexpr std::array<std::pair<std::string_view, bool>, 4> words{
-            {{"true", true}, {"false", false}, {"1", true}, {"0", false}}};
-        return parse_word(text, words, value);
-    }
-    static setting_value show(bool value) { return value; }
-};
-template <>
-struct text_form<backoff> {
-    static constexpr std::string_view accepted = "constant, linear, exponential or decorrelated";
-    static constexpr std::array<std::pair<std::string_view, backoff>, 4> words{
-        {{"constant", backoff::constant},
-         {"linear", backoff::linear},
-         {"exponential", backoff::exponential},
-         {"decorrelated", backoff::decorrelated}}};
-    static bool parse(std::string_view text, backoff& value) { return parse_word(text, words, value); }
-    static setting_value show(backoff value) { return shown_word(words, value); }
-};
-template <>
-struct text_form<jitter> { // where it used to be a boolean, true is full
-    static constexpr std::string_view accepted =
-        "none, full, equal or proportional (true: full, false: none)";
-    static constexpr std::array<std::pair<std::string_view, jitter>, 6> words{
-        {{"none", jitter::none},
-         {"full", jitter::full},
-         {"equal", jitter::equal},
-         {"proportional", jitter::proportional},
-         {"true", jitter::full},
-         {"false", jitter::none}}};
-    static bool parse(std::string_view text, jitter& value) { return parse_word(text, words, value); }
-    static setting_value show(jitter value) { return shown_word(words, value); }
-};
-template <>
-struct text_form<nested_retry> {
-    static constexpr std::string_view accepted = "multiply or outermost_only";
-    static constexpr std::array<std::pair<std::string_view, nested_retry>, 2> words{
-        {{"multiply", nested_retry::multiply}, {"outermost_only", nested_retry::outermost_only}}};
-    static bool parse(std::string_view text, nested_retry& value) { return parse_word(text, words, value); }
-    static setting_value show(nested_retry value) { return shown_word(words, value); }
-};
-template <>
-struct text_form<std::variant<count_window, time_window>> {
-    static constexpr std::string_view accepted = "a number of calls such as 100, or a time such as 60s";
-    static bool parse(std::string_view text, std::variant<count_window, time_window>& value) {
-        if (unsigned calls = 0; text_form<unsigned>::parse(text, calls)) {
-            value = count_window{calls};
+/// Reads a text into a field that is neither hidden nor made of parts; false, and the field as it was, if it is not in
+/// the form.
+inline bool parse(std::string_view text, const field& f) {
+    switch (f.type) {
+    case field_type::whole:
+        return parse_as<unsigned>(f, [&](auto& value) { return parse_whole(text, value); });
+    case field_type::long_whole:
+        return parse_as<std::uint64_t>(f, [&](auto& value) { return parse_whole(text, value); });
+    case field_type::number:
+        return parse_as<double>(f, [&](auto& value) { return parse_number(text, value); });
+    case field_type::share: return parse_as<double>(f, [&](auto& value) { return parse_share(text, value); });
+    case field_type::time:
+        return parse_as<duration>(f, [&](auto& value) { return parse_duration(text, value); });
+    case field_type::yes_no: return parse_as<bool>(f, [&](auto& value) { return parse_yes_no(text, value); });
+    case field_type::text:
+        return parse_as<std::string>(f, [&](auto& value) {
+            value = text;
             return true;
-        }
-        duration length{};
-        if (!parse_duration(text, length)) return false;
-        value = time_window{length};
-        return true;
+        });
+    case field_type::word: return parse_word(text, f);
+    case field_type::other: return f.text->parse(text, f.value);
+    case field_type::parts:
+    case field_type::hidden: break;
     }
-    static setting_value show(const std::variant<count_window, time_window>& value) {
-        if (const auto* calls = std::get_if<count_window>(&value)) return std::uint64_t{calls->size};
-        return text_form<duration>::show(std::get<time_window>(value).length);
-    }
-};
+    return false;
+}
 
-} // namespace detail
-}} // namespace resilience::RESILIENCE_ABI
+/// Precondition: the field is optional, and neither hidden nor made of parts.
+inline void unset(const field& f) {
+    switch (f.type) {
+    case field_type::whole: return static_cast<std::optional<unsigned>*>(f.value)->reset();
+    case field_type::long_whole: return static_cast<std::optional<std::uint64_t>*>(f.value)->reset();
+    case field_type::number:
+    case field_type::share: return static_cast<std::optional<double>*>(f.value)->reset();
+    case field_type::time: return static_cast<std::optional<duration>*>(f.value)->reset();
+    case field_type::yes_no: return static_cast<std::optional<bool>*>(f.value)->reset();
+    case field_type::text: return static_cast<std::optional<std::string>*>(f.value)->reset();
+    case field_type::word: return f.words->set(f.value, word_methods::unset);
+    case field_type::other: return f.text->unset(f.value);
+    case field_type::parts:
+    case field_type::hidden: break;
+    }
+}
+
+/// `constant, linear, exponential or decorrelated`; a value's further words in brackets: `(true: full, false: none)`.
+inline std::string accepted_words(const word_methods& all) {
+    std::string first, also;
+    std::size_t last = 0; // where the last of the first words begins
+    for (std::size_t i = 0; i < all.count; ++i) {
+        std::size_t same = 0;
+        while (all.words[same].value != all.words[i].value) ++same;
+        if (same == i) {
+            if (!first.empty()) first += ", ";
+            last = first.size();
+            first += all.words[i].text;
+        } else {
+            also.append(also.empty() ? " (" : ", ").append(all.words[i].text);
+            also.append(": ").append(all.words[same].text);
+        }
+    }
+    if (last > 0) first.replace(last - 2, 2, " or ");
+    return also.empty() ? first : first + also + ")";
+}
+
+/// For complaints: what a field may be.
+inline std::string accepted(const field& f) {
+    switch (f.type) {
+    case field_type::whole: return "a whole number from 0 to 4294967295";
+    case field_type::long_whole: return "a whole number from 0 to 18446744073709551615";
+    case field_type::number: return "a number such as 2 or 1.5";
+    case field_type::share: return "a share such as 0.5 or 50%";
+    case field_type::time: return std::string(accepted_durations);
+    case field_type::yes_no: return "true, false, 1 or 0";
+    case field_type::text: return "a text";
+    case field_type::word: return accepted_words(*f.words);
+    case field_type::other: return std::string(f.text->accepted);
+    case field_type::parts:
+    case field_type::hidden: break;
+    }
+    return {};
+}
+
+}}} // namespace resilience::RESILIENCE_ABI::detail

@@ -260,6 +260,15 @@ async function mockedCases() {
         await expectNoComplaints(page);
     });
 
+    await mocked("a kind of policy that the page has never heard of has its statistics with their units, its config and its labels", {}, async (service) => {
+        const page = await open(service.url);
+        const policies = page.locator("#policies");
+        await says(policies, /bulkhead[\s\S]*admitted[\s\S]*used[\s\S]*an_unknown_kind\s+123\s+4\s+8\s+25 %\s+1\.5 s/);
+        await policies.getByRole("button", { name: "an_unknown_kind", exact: true }).click();
+        await says(policies, /Statistics[\s\S]*waited\s+1\.5 s[\s\S]*Config[\s\S]*permits\s+8[\s\S]*Labels[\s\S]*team\s+tickets\s+tier\s+<b>1<\/b>/i);
+        await expectNoComplaints(page);
+    });
+
     await mocked("commands are asked to be confirmed, and go to the circuit of any name", { circuits: 8 }, async (service) => {
         const name = 'a/b "c"';
         const page = await open(service.url);

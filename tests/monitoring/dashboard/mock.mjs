@@ -34,7 +34,7 @@ export class Service {
         names.forEach((name, i) => this.circuits.set(name, circuit(name, i)));
         this.others = [
             otherPolicy("abandoning_timeout", "confluence_api", { limit: "1s", workers: 4 }, { calls: 400, in_time: 390, timed_out: 10, cancelled: 0, abandoned_workers: 1 }),
-            otherPolicy("bulkhead", "an_unknown_kind", { permits: 8 }, { admitted: 123, rejected: 4, free: 8 }),
+            otherPolicy("bulkhead", "an_unknown_kind", { permits: 8 }, { admitted: 123, rejected: 4, free: 8, used: 0.25, waited: 1.5 }, { units: { used: "ratio", waited: "seconds" }, labels: { team: "tickets", tier: "<b>1</b>" } }),
             otherPolicy("retry", "jira_api", { max_attempts: 3, base_delay: "500ms", jitter: "full" }, { calls: 500, succeeded_at_once: 420, succeeded_after_retry: 60, failed_without_retry: 5, failed_after_retry: 15, failed_attempts: 110, retries: 90, exhausted: 15, budget_exhausted: 2, nested_retries: 0, predicate_errors: 0, total_delay: 41.5, budget_left: 87.5 }),
             otherPolicy("retry", '<b onmouseover="alert(2)">bold</b>', { max_attempts: 2 }, { calls: 3, succeeded_at_once: 3, succeeded_after_retry: 0, failed_without_retry: 0, failed_after_retry: 0, failed_attempts: 0, retries: 0, exhausted: 0, budget_exhausted: 0, nested_retries: 0, predicate_errors: 0, total_delay: 0 }),
             otherPolicy("timeout", "jira_api", { limit: "2s", keep_late: false }, { calls: 590, in_time: 581, timed_out: 9, kept_late: 0, failed: 41 }),
@@ -169,7 +169,7 @@ export class Service {
     }
 }
 
-const otherPolicy = (kind, name, config, statistics) => ({ kind, name, config, statistics });
+const otherPolicy = (kind, name, config, statistics, more = {}) => ({ kind, name, config, statistics, ...more });
 function circuit(name, i) {
     const byRate = i % 3 === 1;
     return {

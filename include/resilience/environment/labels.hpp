@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/config.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// Names and values that say more of a policy than its name: {{"team", "tickets"}}. Constant once the policy is made.
+using labels_type = std::vector<std::pair<std::string, std::string>>;
+
+/// A policy's labels as events and snapshots carry them. A copy shares them with the policy and may outlive it.
+class shared_labels {
+public:
+    using value_type = labels_type::value_type;
+
+    shared_labels() noexcept = default;
+    explicit shared_labels(labels_type labels)
+        : all_(labels.empty() ? nullptr : std::make_shared<const labels_type>(std::move(labels))) {}
+
+    bool empty() const noexcept { return all_ == nullptr; }
+    std::size_t size() const noexcept { return all_ == nullptr ? 0 : all_->size(); }
+    const value_type* begin() const noexcept { return all_ == nullptr ? nullptr : all_->data(); }
+    const value_type* end() const noexcept { return begin() + size(); }
+    const value_type& operator[](std::size_t i) const noexcept { return (*all_)[i]; }
+    friend bool operator==(const shared_labels& a, const labels_type& b) {
+        return a.all_ == nullptr ? b.empty() : *a.all_ == b;
+    }
+
+private:
+    std::shared_ptr<const labels_type> all_; // null: there are none
+};
+
+namespace detail {
+
+/// Label names that our own metrics use, and those that Prometheus gives a meaning of its own.
+inline constexpr std::string_view reserved_labels[] = {"name",    "kind", "policy_kind", "state",
+                                                       "outcome", "le",   "quantile"};
+
+constexpr bool is_label_name(std::string_view name) noexcept {
+    for (const std::string_view reserved : reserved_labels) {
+        if (name == reserved) return false;
+    }
+    for (const char c : name) {
+        const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+        if (!letter && (c < '0' || c > '9')) return false;
+    }
+    return !name.empty() && (name.front() < '0' || name.front() > '9') && !name.starts_with("__");
+}
+
+/// For messages: {team=tickets, tier=1}.
+template <class Labels>
+std::string labels_text(const Labels& all) {
+    std::string text = "{";
+    for (const auto& [name, value] : all)
+        text.append(text.size() == 1 ? "" : ", ").append(name).append("=").append(value.substr(0, 64));
+    return text + "}";
+}
+
+/// What is wrong with a config's labels, naming value and range; empty if nothing is. `config`: the config's type.
+RESILIENCE_COLD inline std::string labels_complaint(std::string_view config, const labels_type& labels) {
+    constexpr std::size_t most = 8;
+    const std::string field = std::string(config) + ".labels has ";
+    if (labels.size() > most) return field + std::to_string(labels.size()) + " pairs; it must be at most 8";
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+        const std::string& name = labels[i].first;
+        if (!is_label_name(name)) {
+            std::string text =
+                field + "the name '" + name.substr(0, 64) +
+                "'; it must be letters, digits and underscores, begin with no digit and not with __, "
+                "and be none of ours:";
+            for (const std::string_view reserved : reserved_labels) text.append(" ").append(reserved);
+            return text;
+        }
+        for (std::size_t earlier = 0; earlier < i; ++earlier) {
+            if (labels[earlier].first == name)
+                return field + "the name '" + name + "' twice; it must be there once";
+        }
+    }
+    return {};
+}
+/// The same, for configs that most often have none.
+inline std::string validate_labels(std::string_view config, const labels_type& labels) {
+    return labels.empty() ? std::string() : labels_complaint(config, labels);
+}
+
+}
+}} // namespace resilience::RESILIENCE_ABI::detail

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/call_context.hpp>
+#include <resilience/call/error.hpp>
+#include <resilience/call/failure.hpp>
+#include <resilience/detail/config_cell.hpp>
+#include <resilience/detail/sync.hpp>
+#include <resilience/environment/field_values.hpp>
+#include <resilience/environment/registered_policy.hpp>
+#include <resilience/registry.hpp>
+
+#include <concepts>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+// What every policy with a config has in common. A policy of that kind is a config that is described by fields(), statistics
+// that are described by statistics(), a core that derives from policy_core, and a handle that derives from policy_handle.
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// The shared state of a policy: name, labels, config, statistics, events. `Core` derives from it and is final; it has
+/// `stats()`, which gives a struct described by statistics(), and counts for it.
+///
+///     struct Config {
+///         static constexpr std::string_view policy_kind = "cap"; // names the kind in the registry and in all views
+///         std::string name{};
+///         ...                                                    // described by fields(config, visitor)
+///         labels_type labels{};                                  // may be left out
+///     };
+///
+/// A `validate(config)` beside the config says what is wrong with it, if anything can be. `Rules` is a struct with a
+/// member `config` and what is made of it, where a call needs more than the config as it was given.
+template <class Core, class Config, class Rules = Config>
+class policy_core : public registered_policy, public std::enable_shared_from_this<Core> {
+public:
+    using config_type = Config;
+    static constexpr std::string_view policy_kind = Config::policy_kind;
+
+    policy_core(Rules rules, const registry& where)
+        : registered_policy(config_in(rules).name, detail::labels_of(config_in(rules)), where.env()),
+          rules_(std::move(rules)) {}
+
+    /// Those in force. Kept until the policy ends, whatever updates follow.
+    const Rules& rules() const noexcept { return rules_.get(); }
+    const Config& config() const noexcept { return config_in(rules()); }
+    /// The config that the policy was made with.
+    const Config& declared() const noexcept { return config_in(rules_.declared()); }
+    time_source& clock() const noexcept { return env_->clock(); }
+    bool has_listeners() const noexcept { return env_->has_listeners(); }
+
+    /// New rules for what begins from now on. Throws std::invalid_argument, and changes nothing, if they are not valid or
+    /// have another name or other labels.
+    void update(Config config) {
+        detail::require_valid(detail::complaint_about(config));
+        require_own(config.name, detail::labels_of(config));
+        static_cast<Core&>(*this).apply(std::move(config));
+        publish_updated();
+    }
+
+    /// Tells listeners, if there are any, what the policy did in a call and why (may be null); describe(event&) fills in
+    /// the rest. Called with no lock held.
+    template <class Describe>
+    void publish(event_kind what, const call_context& ctx, const failure* why, Describe&& describe) const {
+        if (!has_listeners()) return;
+        const auto keep = this->shared_from_this(); // a listener may drop the last handle
+        env_->tell([&] {
+            event e = event_of(what);
+            e.operation = ctx.operation();
+            e.attempt = ctx.attempt();
+            if (why != nullptr) {
+                e.error_type = why->type_name();
+                e.error = why->message();
+            }
+            describe(e);
+            return e;
+        });
+    }
+
+    // For policies.
+
+    std::string_view kind() const noexcept final { return policy_kind; }
+    policy_snapshot snapshot() const final {
+        policy_snapshot all{std::string(policy_kind), name(), {}, {}, labels()};
+        if constexpr (requires(const Core& core) { core.stats(); }) {
+            auto stats = static_cast<const Core&>(*this).stats();
+            statistics(std::as_const(stats), detail::statistic_list(all.statistics));
+            if constexpr (std::same_as<decltype(stats), circuit_breaker_stats>)
+                all.circuit = std::move(stats);
+        }
+        return all;
+    }
+    std::optional<circuit_breaker_stats> circuit() const final {
+        if constexpr (requires(const Core& core, circuit_breaker_stats s) { s = core.stats(); })
+            return static_cast<const Core&>(*this).stats();
+        else return std::nullopt;
+    }
+    void list_fields(field_list& into) const final { fields(const_cast<Config&>(config()), into); }
+    bool edit(config_editor& editor) final {
+        Config changed = config();
+        field_list list;
+        fields(changed, list);
+        editor.edit(list);
+        update(std::move(changed));
+        return true;
+    }
+    /// Throws std::invalid_argument if a config is another than the one that the policy was made with.
+    void require_same(const Config& other) const {
+        const Config& own = declared();
+        if (const auto others = detail::labels_of(other); labels() != others) refuse_labels(others);
+        const field_list mine = detail::fields_of(own), others = detail::fields_of(other);
+        for (std::size_t i = 0; i < mine.size(); ++i) {
+            if (!detail::same(mine[i], others[i])) refuse_field(mine[i], others[i]);
+        }
+    }
+
+protected:
+    /// How an update takes place. A core that has more to do has a function of that name, which calls replace() with
+    /// mutex_ held.
+    void apply(Config config) {
+        const detail::lock_guard lock(mutex_);
+        replace(std::move(config));
+    }
+    /// With mutex_.
+    void replace(Rules rules) { rules_.replace(std::move(rules)); }
+    detail::config_cell<Rules>& rules_cell() noexcept { return rules_; }
+    const detail::config_cell<Rules>& rules_cell() const noexcept { return rules_; }
+
+    mutable detail::mutex mutex_; // of updates, against each other, and of whatever the core guards by it
+
+private:
+    static const Config& config_in(const Rules& rules) noexcept {
+        if constexpr (std::same_as<Rules, Config>) return rules;
+        else return rules.config;
+    }
+
+    detail::config_cell<Rules> rules_;
+};
+
+/// The one place where policies are made: the policy of the config's name, if its config agrees with that one, or a new
+/// one. Throws std::invalid_argument for a config that is not valid and for one that does not agree, naming the field.
+template <class Core>
+std::shared_ptr<Core> enrolled(registry& where, const typename Core::config_type& config) {
+    detail::require_valid(detail::complaint_about(config));
+    std::shared_ptr<Core> made;
+    auto core = where.enroll<Core>(config.name, [&] { return made = std::make_shared<Core>(config, where); });
+    if (core != made) core->require_same(config);
+    return core;
+}
+
+/// A handle to a core: copies share it. `Policy`s derive from it with `using policy_handle::policy_handle`.
+template <class Core>
+class policy_handle {
+public:
+    using core_type = Core;
+    using config_type = typename Core::config_type;
+    static constexpr std::string_view kind = Core::policy_kind;
+
+    explicit policy_handle(config_type config) : policy_handle(std::move(config), registry::global()) {}
+    /// A name that the registry knows gives a handle to that policy, if the configs agree; otherwise
+    /// std::invalid_argument names the field. An invalid config is a std::invalid_argument too.
+    policy_handle(const config_type& config, registry& where) : core_(enrolled<Core>(where, config)) {}
+
+    auto stats() const { return core_->stats(); }
+    const std::string& name() const noexcept { return core_->name(); }
+    /// The config in force; valid as long as the policy lives, whatever updates follow.
+    const config_type& config() const noexcept { return core_->config(); }
+    /// New rules for calls, or attempts, that begin from now on. Invalid, or another name or other labels: throws
+    /// std::invalid_argument and changes nothing.
+    void update(config_type config) const { core_->update(std::move(config)); }
+
+    // For drivers.
+
+    const detail::environment* env() const noexcept { return core_->env().get(); }
+
+protected:
+    friend class registry;
+    explicit policy_handle(std::shared_ptr<Core> core) noexcept : core_(std::move(core)) {}
+
+    std::shared_ptr<Core> core_;
+};
+
+}} // namespace resilience::RESILIENCE_ABI

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/detail/name.hpp>
+#include <resilience/environment/environment.hpp>
+#include <resilience/environment/field_values.hpp>
+#include <resilience/environment/fields.hpp>
+#include <resilience/environment/labels.hpp>
+#include <resilience/event.hpp>
+#include <resilience/stats.hpp>
+
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// Changes a config that a policy hands it as a list of fields.
+class config_editor {
+public:
+    /// May throw std::invalid_argument: then the policy keeps the config that it has.
+    virtual void edit(field_list& fields) = 0;
+
+protected:
+    ~config_editor() = default;
+};
+
+/// The shared state of a policy as its registry and all views see it: see policy_core.
+class RESILIENCE_VISIBLE registered_policy {
+public:
+    registered_policy(const registered_policy&) = delete;
+    registered_policy& operator=(const registered_policy&) = delete;
+    virtual ~registered_policy() = default;
+
+    virtual std::string_view kind() const noexcept = 0;
+    virtual policy_snapshot snapshot() const = 0;
+    virtual std::optional<circuit_breaker_stats> circuit() const { return std::nullopt; }
+    /// Lists the fields of the config in force, which are not to be written to.
+    virtual void list_fields(field_list&) const {}
+    /// Updates the policy to a copy of its config that the editor has changed. False if it has no config.
+    virtual bool edit(config_editor&) { return false; }
+
+    const std::string& name() const noexcept { return label_.str(); }
+    /// The name for rejections: copying it copies a pointer.
+    const detail::name& label() const noexcept { return label_; }
+    const shared_labels& labels() const noexcept { return labels_; }
+    const std::shared_ptr<detail::environment>& env() const noexcept { return env_; }
+
+    /// An event of this policy's, to be filled in.
+    event event_of(event_kind what) const {
+        event e{.kind = what, .policy_kind = kind(), .policy = name()};
+        e.labels = labels_;
+        return e;
+    }
+
+protected:
+    registered_policy(std::string_view name, labels_type labels, std::shared_ptr<detail::environment> env)
+        : env_(std::move(env)), label_(name), labels_(std::move(labels)) {}
+
+    /// After a config was replaced; no lock may be held.
+    void publish_updated() const {
+        env_->tell([&] { return event_of(event_kind::policy_updated); });
+    }
+
+    /// For an update: throws std::invalid_argument if name or labels are others.
+    void require_own(std::string_view other_name, const labels_type& other_labels) const;
+    /// For a config of a name that exists.
+    [[noreturn]] void refuse_field(const detail::field& own, const detail::field& other) const;
+    [[noreturn]] void refuse_labels(const labels_type& other) const;
+
+    std::shared_ptr<detail::environment> env_;
+
+private:
+    const detail::name label_;
+    const shared_labels labels_;
+};
+
+RESILIENCE_COLD inline void registered_policy::require_own(std::string_view other_name,
+                                                           const labels_type& other_labels) const {
+    const std::string kind_text(kind());
+    if (other_name != name()) {
+        detail::raise(std::invalid_argument(kind_text + "_config.name is '" + std::string(other_name) +
+                                            "'; the name of " + kind_text + " '" + name() + "' is fixed"));
+    }
+    if (labels_ != other_labels) {
+        detail::raise(std::invalid_argument(
+            kind_text + "_config.labels is " + detail::labels_text(other_labels) + "; the labels of " +
+            kind_text + " '" + name() + "' are fixed: " + detail::labels_text(labels_)));
+    }
+}
+RESILIENCE_COLD inline void registered_policy::refuse_field(const detail::field& own,
+                                                            const detail::field& other) const {
+    std::string text(kind());
+    text.append(" '").append(name()).append("' exists already with another ").append(own.name);
+    if (own.type != detail::field_type::hidden && own.type != detail::field_type::parts) {
+        text.append(" (").append(detail::text_of(detail::show(own)));
+        text.append(", not ").append(detail::text_of(detail::show(other))).append(")");
+    }
+    detail::raise(std::invalid_argument(text));
+}
+RESILIENCE_COLD inline void registered_policy::refuse_labels(const labels_type& other) const {
+    detail::raise(
+        std::invalid_argument(std::string(kind()) + " '" + name() + "' exists already with other labels (" +
+                              detail::labels_text(labels_) + ", not " + detail::labels_text(other) + ")"));
+}
+
+}} // namespace resilience::RESILIENCE_ABI

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/call/time.hpp>
+#include <resilience/mechanism/circuit_state.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+// The description of a policy's statistics is a function beside their struct, found by argument-dependent lookup:
+//
+//     void statistics(const timeout_stats& s, auto&& visit) {
+//         visit("timed_out", s.timed_out, counter{.help = "Attempts that came late."});
+//         ...
+//     }
+//
+// It lists all of them in their order, but for the policy's name. JSON, Prometheus, the dashboard and the check of the docs
+// read it. A value is a number, a duration (shown in seconds), a circuit's state, or a std::optional of these, which is left
+// out while it is empty. A negative number that is no duration stands for: not known.
+//
+// Two names mean the same in every policy: `rejected` (attempts that it refused) and `predicate_errors` (code of the user's
+// that threw) are metrics with the policies of all kinds in them.
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// For a metric's family: there is none of this statistic.
+inline constexpr std::string_view no_metric = "-";
+/// For a statistic's name: it is a metric and nothing else.
+inline constexpr std::string_view only_metric{};
+
+/// Describes a statistic that only grows.
+struct counter {
+    std::string_view help;
+    /// The family of its metric, without prefix. Empty: <kind>_<name>_<unit>_total. Statistics that have family and
+    /// `as` in common are added up.
+    std::string_view family{};
+    /// The value of the label `kind`, for families that are shared by several statistics.
+    std::string_view as{};
+    /// A word such as bytes, if it does not count. Durations are in seconds.
+    std::string_view unit{};
+};
+/// Describes a statistic that comes and goes.
+struct gauge {
+    std::string_view help;
+    /// Empty: <kind>_<name>_<unit>.
+    std::string_view family{};
+    std::string_view as{};
+    /// `ratio` for a share from 0 to 1.
+    std::string_view unit{};
+};
+
+enum class statistic_kind { undescribed, counter, gauge };
+
+/// A number, share or word of a policy's snapshot.
+struct statistic {
+    std::string_view name;
+    std::variant<std::uint64_t, double, std::string> value;
+    statistic_kind kind = statistic_kind::undescribed;
+    /// As in counter and gauge.
+    std::string_view help{};
+    std::string_view family{};
+    std::string_view as{};
+    std::string_view unit{};
+};
+
+namespace detail {
+
+/// Collects statistics, as a visitor of statistics().
+class statistic_list {
+public:
+    explicit statistic_list(std::vector<statistic>& into) noexcept : all_(&into) {}
+
+    template <class T>
+    void operator()(std::string_view name, const T& value, const counter& c) {
+        add(name, value, {{}, {}, statistic_kind::counter, c.help, c.family, c.as, c.unit});
+    }
+    template <class T>
+    void operator()(std::string_view name, const T& value, const gauge& g) {
+        add(name, value, {{}, {}, statistic_kind::gauge, g.help, g.family, g.as, g.unit});
+    }
+
+private:
+    template <class T>
+    void add(std::string_view name, const std::optional<T>& value, statistic s) {
+        if (value) add(name, *value, std::move(s));
+    }
+    template <class T>
+    void add(std::string_view name, const T& value, statistic s) {
+        s.name = name;
+        if constexpr (std::same_as<T, duration>) {
+            s.value = std::chrono::duration<double>(value).count();
+            s.unit = "seconds";
+        } else if constexpr (std::same_as<T, circuit_state>) s.value = std::string(to_string(value));
+        else if constexpr (std::unsigned_integral<T>) s.value = std::uint64_t{value};
+        else s.value = value;
+        all_->push_back(std::move(s));
+    }
+
+    std::vector<statistic>* all_;
+};
+
+} // namespace detail
+}} // namespace resilience::RESILIENCE_ABI
