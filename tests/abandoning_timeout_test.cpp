@@ -396,6 +396,23 @@ TEST_CASE("an attempt whose deadline has passed times out without a worker",
     CHECK(events.kinds() == std::vector{rs::event_kind::timed_out});
 }
 
+TEST_CASE("a listener that is told of a time-out has time for calls of its own", "[abandoning_timeout]") {
+    worker_world w;
+    const auto timeout = w.timeout(2s);
+    const rs::retry retry(support::plain(), w.reg);
+    const bool under_a_retry = GENERATE(false, true);
+    int told = 0;
+    const auto listening = w.reg.subscribe([&](const rs::event& e) {
+        if (e.kind == rs::event_kind::timed_out) told += retry([] { return 1; });
+    });
+    const auto late = [&w] { w.clock.advance(2s); };
+
+    if (under_a_retry) (void)(retry | timeout).with({.deadline = w.clock.now() + 1s}).try_call(late);
+    else (void)timeout.with({.deadline = w.clock.now() + 1s}).try_call(late);
+
+    CHECK(told == 1);
+}
+
 TEST_CASE("a call without an end waits for ever", "[abandoning_timeout][H-TO-05][H-CPP-01]") {
     worker_world w;
     const auto limit = GENERATE(rs::duration::max(), rs::duration::max() - 1ns);

@@ -35,6 +35,18 @@ TEST_CASE("a context without limits says so", "[call_context]") {
     CHECK(w.clock.now_reads() == 0);
 }
 
+TEST_CASE("a call inside of one that is cancelled does not begin", "[call_context]") {
+    world w;
+    rs::call_context around(w.clock);
+    around.cancel();
+    const rs::detail::enclosing_call here(around);
+    const auto never = []() -> int { throw std::logic_error("it ran"); };
+
+    CHECK(rs::retry(support::plain(), w.reg).try_call(never).error().code() == rs::errc::cancelled);
+    CHECK((rs::retry(support::plain(), w.reg) | rs::timeout(2s, w.reg)).try_call(never).error().code() ==
+          rs::errc::cancelled);
+}
+
 TEST_CASE("remaining is never negative", "[call_context]") {
     world w;
     rs::call_context ctx(w.clock);

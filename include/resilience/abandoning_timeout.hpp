@@ -58,7 +58,8 @@ public:
         static_assert(
             std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
             "resilience: an abandoning timeout needs a result that can move: it comes from another thread");
-        const auto policy = core_; // the callable may let go of this handle
+        const auto policy = core_;                       // the callable may let go of this handle
+        const detail::enclosing_call listeners(nullptr); // those told of a time-out have time of their own
         const auto begun = ctx.clock().now();
         const attempt_limits limits(policy->config(), begun, ctx.deadline());
 

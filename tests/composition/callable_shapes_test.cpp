@@ -83,6 +83,26 @@ TEST_CASE("every policy hands its context to those who ask for it first", "[comp
     });
 }
 
+/// As a const object it can only be called by its conversion to another function.
+struct with_surrogate {
+    int operator()() { return 1; }
+    static int other() { return 2; }
+    using pointer = int (*)();
+    operator pointer() const {
+        return &other;
+    } // NOLINT(google-explicit-constructor): a surrogate is the subject
+};
+
+TEST_CASE("a callable is called as itself, whatever its const self would call", "[composition][H-CPP-07]") {
+    with_each([](const auto& guard) {
+        with_surrogate mine;
+        const with_surrogate constant;
+        CHECK(guard(mine) == 1);
+        CHECK(guard(with_surrogate{}) == 1);
+        CHECK(guard(constant) == 2);
+    });
+}
+
 TEST_CASE("every policy wraps every shape of callable", "[composition][H-CPP-07]") {
     with_each([](const auto& guard) {
         CHECK(guard.wrap(plus_one)(1) == 2);

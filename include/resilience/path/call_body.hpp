@@ -49,18 +49,18 @@ public:
     virtual body_for<R, Copies> body() noexcept = 0;
 };
 
-/// The type as which F, F& and const F& share one store_call(): const F if F can be called so and has a
-/// single call operator, else F.
-template <class F, class... A>
+/// The type as which F, F& and const F& share one store_call(): const F if F has a single call operator that can be
+/// called so, else F. A const F may also be callable by a conversion to a function pointer: that is another function.
+template <class F>
 struct shared_callable {
     using type = F;
 };
-template <class F, class... A>
-    requires requires(const F& f, call_context& ctx, A&... a) {
+template <class F>
+    requires requires(const F& f, call_context& ctx) {
         &F::operator();
-        requires requires { f(a...); } || requires { f(ctx, a...); };
+        requires requires { f.operator()(); } || requires { f.operator()(ctx); };
     }
-struct shared_callable<F, A...> {
+struct shared_callable<F> {
     using type = const F;
 };
 
@@ -87,7 +87,7 @@ void store_bound_call(void* call, outcome<R>& out, call_context& ctx) {
 template <class R, is_object_call F>
 RESILIENCE_INLINE call_body<R> body_of(F& f) noexcept {
     using shared = typename shared_callable<F>::type;
-    return {const_cast<std::remove_const_t<F>*>(std::addressof(f)), &store_call<R, shared>};
+    return {const_cast<std::remove_cv_t<F>*>(std::addressof(f)), &store_call<R, shared>};
 }
 template <class R, class F, class... A>
 RESILIENCE_INLINE call_body<R> body_of(bound_call<F, A...>& bound) noexcept {

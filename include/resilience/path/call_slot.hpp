@@ -21,7 +21,6 @@ public:
         if (raced_until_ != time_point::min()) r.raced(raced_until_, lost_);
         return r;
     }
-    const outcome_storage& outcome() const noexcept { return *outcome_; }
     /// Puts a policy's failure in the outcome's place.
     void fail(failure why) noexcept {
         replaced();
@@ -30,13 +29,13 @@ public:
     /// Puts the refusal of the next attempt in the outcome's place. The failure of the last attempt, if there
     /// was one, becomes its cause.
     void refuse(failure why) noexcept {
-        if (outcome_->has_failure()) // if there is no memory for the cause, it is left out
-            returned([&] { why.follow(outcome_->why()); });
+        if (outcome().has_failure()) // if there is no memory for the cause, it is left out
+            returned([&] { why.follow(outcome().why()); });
         fail(std::move(why));
     }
     /// The call keeps the outcome of its last attempt. If it made no attempt, it was cancelled.
     void stand() noexcept {
-        if (outcome_->is_empty()) fail(rejection{.code = errc::cancelled});
+        if (outcome().is_empty()) fail(rejection{.code = errc::cancelled});
     }
     /// To be called by a policy that knows the result's type and has put another outcome in the attempt's
     /// place.
@@ -55,7 +54,7 @@ public:
     }
     /// If the attempt was stopped by its deadline and reports cancellation, it has timed out.
     bool time_out_if_cancelled() noexcept {
-        if (!outcome_->has_failure() || !outcome_->why().is_cancellation()) return false;
+        if (!outcome().has_failure() || !outcome().why().is_cancellation()) return false;
         put(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
         return true;
     }
@@ -78,15 +77,15 @@ public:
     virtual bool has_answer() const noexcept { return false; }
 
 protected:
-    explicit call_slot(const outcome_storage& outcome) noexcept : outcome_(&outcome) {}
+    call_slot() noexcept = default;
     ~call_slot() = default;
 
 private:
+    virtual const outcome_storage& outcome() const noexcept = 0;
     virtual attempt_result seen() const = 0;
     virtual void put(failure why) noexcept = 0;
     virtual void clear() noexcept = 0;
 
-    const outcome_storage* outcome_;
     time_point raced_until_ = time_point::min(); // the deadline of a decided race; min(): there was none
     bool lost_ = false;
     bool is_replaced_ = false;
@@ -98,7 +97,8 @@ class typed_slot : public call_slot {
 public:
     using result_type = R;
 
-    explicit typed_slot(resilience::outcome<R>& out) noexcept : call_slot(out.storage()), out_(&out) {}
+    /// `out` is not looked at yet: it may be a member of a class derived from this one.
+    explicit typed_slot(resilience::outcome<R>& out) noexcept : out_(&out) {}
 
     resilience::outcome<R>& out() noexcept { return *out_; }
 
@@ -107,12 +107,23 @@ public:
     }
     const std::type_info& type() const noexcept override { return typeid(R); }
 
+protected:
+    ~typed_slot() = default;
+
 private:
+    const outcome_storage& outcome() const noexcept override { return out_->storage(); }
     attempt_result seen() const override { return out_->result(); }
     void put(failure why) noexcept override { out_->fail(std::move(why)); }
     void clear() noexcept override { out_->clear(); }
 
     resilience::outcome<R>* out_;
+};
+
+/// The slot of a blocking call.
+template <class R>
+class blocking_slot final : public typed_slot<R> {
+public:
+    using typed_slot<R>::typed_slot;
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/call_context.hpp>
+#include <resilience/call/task_traits.hpp>
 
 #include <functional>
 #include <tuple>
@@ -49,7 +50,7 @@ auto result_type() {
 }
 template <class R>
 struct checked_result {
-    static_assert(!future_like<R>,
+    static_assert(task<R> || !std::is_object_v<R> || !future_like<R>,
                   "resilience: a callable that returns a std::future cannot be retried or timed: its failure "
                   "comes after "
                   "the call. Call get() inside the callable, or return a coroutine task.");

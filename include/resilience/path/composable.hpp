@@ -97,7 +97,7 @@ private:
         } else {
             auto bound = path::template bind<F, A...>(f, args...);
             if constexpr (path::template is_inlined<F, A...>) {
-                if (detail::stands_alone(request)) [[likely]] {
+                if (detail::is_unlimited(request)) [[likely]] {
                     if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
                         outcome<R> out;
                         path::attempt(self(), permits, out, f, args...);
@@ -124,7 +124,7 @@ private:
             auto bound = path::template bind<F, A...>(f, args...);
             return outcome<R>(detail::fill, [&](outcome<R>& out) RESILIENCE_INLINE_LAMBDA {
                 if constexpr (path::template is_inlined<F, A...>) {
-                    if (detail::stands_alone(request)) [[likely]] {
+                    if (detail::is_unlimited(request)) [[likely]] {
                         if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
                             path::attempt(self(), permits, out, f, args...);
                             if (detail::succeeded(out)) [[likely]]

@@ -50,11 +50,9 @@ inline void prepare(call_context& ctx, const call_request& request) {
 /// Makes a call's context the current one on this thread while it lives: calls inside inherit from it.
 class enclosing_call {
 public:
-    explicit enclosing_call(const call_context& ctx) noexcept
-        : outer_(this_threads_calls.current), outer_depth_(this_threads_calls.retry_depth) {
-        this_threads_calls.current = &ctx;
-        this_threads_calls.retry_depth = ctx.retry_depth();
-    }
+    explicit enclosing_call(const call_context& ctx) noexcept : enclosing_call(&ctx, ctx.retry_depth()) {}
+    /// For code that belongs to no call: listeners that are told of one that is over.
+    explicit enclosing_call(std::nullptr_t) noexcept : enclosing_call(nullptr, 0) {}
     enclosing_call(const enclosing_call&) = delete;
     enclosing_call& operator=(const enclosing_call&) = delete;
     ~enclosing_call() {
@@ -63,6 +61,12 @@ public:
     }
 
 private:
+    enclosing_call(const call_context* ctx, unsigned depth) noexcept
+        : outer_(this_threads_calls.current), outer_depth_(this_threads_calls.retry_depth) {
+        this_threads_calls.current = ctx;
+        this_threads_calls.retry_depth = depth;
+    }
+
     // Two members, not one struct copy: copying both with one wide load would stall on the two stores just made
     // (store forwarding).
     const call_context* outer_;
@@ -124,7 +128,7 @@ inline bool over_before_it_began(call_slot& slot, const call_context& ctx) {
 template <class R, class... P>
 RESILIENCE_NOINLINE void walk_around(outcome<R>& out, call_context& ctx,
                                      const function_ref<void(call_context&)>* attempt, const P&... policies) {
-    typed_slot<R> slot(out);
+    blocking_slot<R> slot(out);
     walk_through<typed_slot<R>, P...> calls(ctx, slot, policies...);
     if (attempt != nullptr) drive(calls.walk, calls.walk.begin(slot, ctx), slot, *attempt, ctx);
     else calls.walk.never_began(slot, ctx);

@@ -79,16 +79,15 @@ public:
     }
 };
 
-/// True if a call has no options and no parent, and no call around it on this thread has a context. Only such
-/// a call may take the inlined fast path.
-RESILIENCE_INLINE bool stands_alone(const call_request& request) noexcept {
-    return request.options == nullptr && request.parent == nullptr && this_threads_calls.current == nullptr;
+/// True if a call around this one limits it, or is cancelled.
+RESILIENCE_NOINLINE inline bool limits_calls_inside(const call_context& around) noexcept {
+    return around.is_limited() || around.stop_requested();
 }
-/// True if nothing limits a call, so that it cannot be over before it begins.
-inline bool is_unlimited(const call_request& request) noexcept {
+/// True if nothing limits a call, so that it cannot be over before it begins, and may take the fast path.
+RESILIENCE_INLINE bool is_unlimited(const call_request& request) noexcept {
     if (request.options != nullptr || request.parent != nullptr) return false;
     const call_context* around = this_threads_calls.current;
-    return around == nullptr || !around->is_limited();
+    return around == nullptr || !limits_calls_inside(*around);
 }
 
 /// True if a call has to throw a rejection, which is then copied to `why`.
@@ -156,7 +155,7 @@ struct path_through {
     }
     /// The first attempt has succeeded, and with it the call.
     template <class Permits>
-    RESILIENCE_INLINE static void succeed(const Derived& handle, const Permits& permits) noexcept {
+    RESILIENCE_INLINE static void succeed(const Derived& handle, Permits permits) noexcept {
         with(handle, [&](const P&... p) RESILIENCE_INLINE_LAMBDA { permits.succeed(p...); });
     }
 
@@ -173,7 +172,7 @@ struct path_through {
     }
     template <class R, class Permits>
     RESILIENCE_NOINLINE static R resume_to_value(const Derived& handle, outcome<R>& out, body<R> call,
-                                                 const call_request& request, const Permits& permits) {
+                                                 const call_request& request, Permits permits) {
         resume(handle, out, call, request, permits);
         return out.take();
     }
@@ -191,7 +190,7 @@ struct path_through {
             const environment& env = environment_around(p...);
             call_context ctx(env.clock(), &env);
             prepare(ctx, request);
-            typed_slot<R> slot(out);
+            blocking_slot<R> slot(out);
             const std::tuple<const P&...> policies(p...);
             if (over_before_it_began(slot, ctx)) walk_never<0>(out, ctx, policies);
             else walk_from<0>(out, ctx, call, policies);
@@ -201,7 +200,7 @@ struct path_through {
     /// did not succeed.
     template <class R, class Permits>
     RESILIENCE_NOINLINE static void resume(const Derived& handle, outcome<R>& out, body<R> call,
-                                           const call_request& request, const Permits& permits) {
+                                           const call_request& request, Permits permits) {
         with(handle, [&](const P&... p) {
             const environment& env = environment_around(p...);
             call_context ctx(env.clock(), &env);
@@ -220,7 +219,7 @@ private:
         RESILIENCE_INLINE ~abandon_guard() {
             if (handle != nullptr) abandon(*handle, *permits);
         }
-        RESILIENCE_COLD static void abandon(const Derived& handle, const Permits& permits) noexcept {
+        RESILIENCE_COLD static void abandon(const Derived& handle, Permits permits) noexcept {
             with(handle, [&](const P&... p) { permits.abandon(p...); });
         }
     };
@@ -253,8 +252,8 @@ private:
     /// success.
     template <class R, class Permits>
     RESILIENCE_NOINLINE static void resume_walk(outcome<R>& out, const body<R>& call, call_context& ctx,
-                                                const Permits& permits, const P&... policies) {
-        typed_slot<R> slot(out);
+                                                Permits permits, const P&... policies) {
+        blocking_slot<R> slot(out);
         settle_stop(slot, ctx);
         walk_through<typed_slot<R>, P...> calls(permits, ctx, policies...);
         drive(

@@ -42,7 +42,9 @@ inline constexpr unsigned retries_in = (0U + ... + (retries_attempts<P> ? 1U : 0
 
 /// Policies with a fast path that looks at no context.
 template <class P>
-concept begins_without_context = requires(const P& p) { p.try_begin(); };
+concept begins_without_context = requires(const P& p) {
+    { p.try_begin() } noexcept -> std::same_as<typename P::fast_permit>;
+};
 /// Policies with a fast path that changes what the callable sees: a deadline. Before the call succeeds,
 /// `in_time(permit)` must be true as well.
 template <class P>
@@ -63,7 +65,7 @@ concept has_fast_path = (begins_without_context<P> || sets_deadline<P>) &&
                             static_cast<bool>(t);
                             { p.succeed(t) } noexcept;
                             { p.abandon(t) } noexcept;
-                            { p.resume(t, ctx) } -> std::same_as<decltype(p.begin(ctx))>;
+                            { p.resume(t, ctx) } noexcept -> std::same_as<decltype(p.begin(ctx))>;
                         };
 
 /// Policies that can reject a call without a per-call object.
