@@ -29,7 +29,7 @@ public:
     ~permit() { release(); }
 
     void success() {
-        if (const auto core = std::move(core_)) core->succeed(held_);
+        if (const auto core = std::move(core_)) core->success_slow_path(held_);
     }
     /// A failure, whatever the predicates would say; break_duration_of is asked about `why`.
     void failure() { settle_as_failure(nullptr); }

@@ -51,8 +51,7 @@ public:
         expire_leases(at);
         if (!is_current(permit)) {
             history_.count_late();
-            return successes_
-                .take_late_locked(); // apart from the others: it must not break a row of failures
+            return successes_.take_late_locked();
         }
         if (keeps_window()) return succeed_in_window(timing, at);
         successes_.take(generation());

@@ -56,7 +56,7 @@ public:
             circuit_.successes().take(seen.generation());
         else success_slow_path({admitted, start});
     }
-    void succeed(const breaker_permit& permit) noexcept { success_slow_path(permit); }
+    void success_slow_path(const breaker_permit& permit) noexcept;
     /// The meaning of a result, by the config that the call began under. Runs code of the user's: the permit is still
     /// to be settled.
     breaker_judgement judge(const breaker_permit& permit, const attempt_result& result) {
@@ -96,7 +96,7 @@ private:
         return {now(), clock().wall_now(), has_jitter ? env_->random().uniform() : 0.0};
     }
     /// Runs `work(moment)` under the mutex and publishes the state that it left; then delivers the events that it put
-    /// in. A listener may drop the last handle: the core stays until all are delivered.
+    /// in.
     template <class Work>
     void locked(Work&& work) {
         const moment at = read_moment();
@@ -107,7 +107,10 @@ private:
             work(at);
             has_news = events_.are_waiting_locked();
         }
-        if (!has_news) return;
+        if (has_news) deliver();
+    }
+    /// A listener may drop the last handle: the core stays until all events are delivered.
+    RESILIENCE_COLD void deliver() noexcept {
         const auto keep = shared_from_this();
         events_.deliver(mutex_);
     }
@@ -135,7 +138,6 @@ private:
         if (j.predicate_threw) predicate_errors_.fetch_add(1, std::memory_order_relaxed);
         return j;
     }
-    void success_slow_path(const breaker_permit& permit) noexcept;
     bool success_unlocked(const breaker_permit& permit) noexcept;
     void success_under_mutex(const breaker_permit& permit) noexcept;
     time_point record_failure(const breaker_permit& permit, breaker_judgement j) noexcept;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/failure.hpp>
 #include <resilience/call/rejection.hpp>
 #include <resilience/circuit_breaker/config.hpp>
 #include <resilience/circuit_breaker/moment.hpp>

@@ -99,7 +99,7 @@ public:
 
     // Under the owner's mutex.
 
-    /// A success of an earlier generation: part of the total, and of nothing else.
+    /// A success of an earlier generation: part of the total alone, so that it breaks no row of failures.
     void take_late_locked() noexcept { counters_.add(late_successes); }
     /// The position in the sequence of a result that is settled under the mutex.
     std::uint64_t take_position_locked() noexcept { return sequence_.take_locked(); }
