@@ -441,6 +441,55 @@ TEST_CASE("every line is a comment or a sample, and a family's samples stand tog
     CHECK(families.size() > 20);
 }
 
+TEST_CASE("labels of a policy stand on all of its samples, and on no other's", "[prometheus][labels]") {
+    prometheus_fixture f;
+    const rs::labels_type labels{{"team", "tickets"}, {"note", "a \"b\"\n"}};
+    const rs::circuit_breaker c({.name = "labelled",
+                                 .failure_rate_threshold = 0.5,
+                                 .slow_call_duration = 1s,
+                                 .slow_call_rate_threshold = 0.5,
+                                 .labels = labels},
+                                f.reg);
+    const rs::retry r({.name = "labelled", .labels = labels}, f.reg);
+    const rs::timeout t({.name = "labelled", .limit = 1s, .labels = labels}, f.reg);
+    const rs::abandoning_timeout a({.name = "labelled", .limit = 1s, .labels = labels}, f.reg);
+    const rs::circuit_breaker other({.name = "plain"}, f.reg);
+    const rs::retry other_retry({.name = "plain"}, f.reg);
+    (r | c | t)([] {});
+
+    std::istringstream lines(rs::to_prometheus(f.reg));
+    std::size_t labelled = 0;
+    for (std::string line; std::getline(lines, line);) {
+        INFO(line);
+        const bool has_labels = line.find("team=\"tickets\",note=\"a \\\"b\\\"\\n\"}") != line.npos;
+        CHECK(has_labels == (line.find("name=\"labelled\"") != line.npos));
+        labelled += has_labels ? 1 : 0;
+    }
+    CHECK(labelled > 40);
+}
+
+TEST_CASE("labels that metrics have of their own are no policy's", "[prometheus][labels]") {
+    prometheus_fixture f;
+    const rs::circuit_breaker c({.name = "x", .slow_call_duration = 1s, .slow_call_rate_threshold = 0.5},
+                                f.reg);
+    const rs::retry r({.name = "x"}, f.reg);
+    const rs::timeout t({.name = "x", .limit = 1s}, f.reg);
+    const rs::abandoning_timeout a({.name = "x", .limit = 1s}, f.reg);
+
+    const std::string text = rs::to_prometheus(f.reg) + rs::to_prometheus(rs::alert_stats{});
+    std::set<std::string> used;
+    for (auto at = text.find("=\""); at != text.npos; at = text.find("=\"", at + 1)) {
+        const auto before = text.find_last_of("{,", at);
+        used.insert(text.substr(before + 1, at - before - 1));
+    }
+
+    CHECK(used.size() == 6);
+    for (const std::string& label : used) {
+        INFO(label);
+        CHECK_FALSE(rs::validate(rs::retry_config{.labels = {{label, "x"}}}).empty());
+    }
+}
+
 TEST_CASE("the prefix is what all names begin with", "[prometheus]") {
     prometheus_fixture f;
     const rs::circuit_breaker c({.name = "c"}, f.reg);

@@ -245,6 +245,23 @@ TEST_CASE("threads leave out as many as they tell", "[spdlog]") {
     CHECK(all.size() == 10 + (4 * each - 10) / 7 + 1);
 }
 
+TEST_CASE("labels of a policy are fields of its lines, in either format, unless they are left out",
+          "[spdlog][labels]") {
+    rs::event e = opened_event();
+    e.labels = rs::shared_labels({{"team", "tickets"}, {"note", "a b\n"}});
+    const auto line = [&](rs::log_options options) {
+        const fixture f(std::move(options));
+        f.publish(e);
+        return f.written().at(0);
+    };
+
+    CHECK(line({}).ends_with(" generation=2 labels.team=tickets labels.note=\"a b\\n\""));
+    CHECK(line({.format = rs::log_format::json})
+              .ends_with(R"("generation":2,"labels.team":"tickets","labels.note":"a b\n"})"));
+    CHECK(line({.leave_out = {"labels"}}).ends_with(" generation=2"));
+    CHECK(line({.leave_out = {"generation"}}).find(" labels.team=tickets") != std::string::npos);
+}
+
 TEST_CASE("bad options are refused with field, value and range", "[spdlog]") {
     CHECK(refusal_of_options({}) == "none");
     CHECK(refusal_of_options({.leave_out = {"function", "funktion"}}) ==
