@@ -28,11 +28,11 @@ struct quota_config {
     rs::duration come_back_after = 1h;
     rs::labels_type labels{};
 };
-void fields(quota_config& c, auto&& visit) {
+static void fields(quota_config& c, auto&& visit) {
     visit("max_calls", c.max_calls);
     visit("come_back_after", c.come_back_after);
 }
-std::string validate(const quota_config& c) {
+static std::string validate(const quota_config& c) {
     return c.max_calls > 0 ? "" : "quota_config.max_calls is 0; it must be 1 or more";
 }
 
@@ -41,7 +41,7 @@ struct quota_stats {
     std::uint64_t spent = 0;
     std::uint64_t rejected = 0;
 };
-void statistics(const quota_stats& s, auto&& visit) {
+static void statistics(const quota_stats& s, auto&& visit) {
     visit("spent", s.spent, rs::gauge{.help = "Calls that succeeded or are under way."});
     visit("rejected", s.rejected, rs::counter{.help = "Calls beyond the quota."});
 }

@@ -80,7 +80,7 @@ RESILIENCE_COLD inline std::string labels_complaint(std::string_view config, con
         }
         for (std::size_t earlier = 0; earlier < i; ++earlier) {
             if (labels[earlier].first == name)
-                return field + "the name '" + name + "' twice; it must be there once";
+                return (field + "the name '").append(name).append("' twice; it must be there once");
         }
     }
     return {};

@@ -41,7 +41,8 @@ public:
     using config_type = Config;
     static constexpr std::string_view policy_kind = Config::policy_kind;
 
-    policy_core(Rules rules, const registry& where)
+    policy_core(Rules rules,
+                const registry& where) // NOLINT(bugprone-crtp-constructor-accessibility): a core inherits it
         : registered_policy(config_in(rules).name, detail::labels_of(config_in(rules)), where.env()),
           rules_(std::move(rules)) {}
 
@@ -134,7 +135,8 @@ protected:
 
 private:
     static const Config& config_in(const Rules& rules) noexcept {
-        if constexpr (std::same_as<Rules, Config>) return rules;
+        if constexpr (std::same_as<Rules, Config>)
+            return rules; // NOLINT(bugprone-return-const-ref-from-parameter)
         else return rules.config;
     }
 
@@ -160,7 +162,7 @@ public:
     using config_type = typename Core::config_type;
     static constexpr std::string_view kind = Core::policy_kind;
 
-    explicit policy_handle(config_type config) : policy_handle(std::move(config), registry::global()) {}
+    explicit policy_handle(const config_type& config) : policy_handle(config, registry::global()) {}
     /// A name that the registry knows gives a handle to that policy, if the configs agree; otherwise
     /// std::invalid_argument names the field. An invalid config is a std::invalid_argument too.
     policy_handle(const config_type& config, registry& where) : core_(enrolled<Core>(where, config)) {}

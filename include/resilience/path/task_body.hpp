@@ -23,6 +23,7 @@ class kept_task_call {
 
 public:
     kept_task_call(F&& f, A&&... args) : f_(std::forward<F>(f)), args_(std::forward<A>(args)...) {}
+    // NOLINTNEXTLINE(performance-noexcept-move-constructor): the callable's may throw
     kept_task_call(kept_task_call&& other) : f_(std::forward<F>(other.f_)), args_(std::move(other.args_)) {}
     kept_task_call& operator=(kept_task_call&&) = delete;
     ~kept_task_call() = default;
@@ -58,7 +59,7 @@ public:
         ::new (static_cast<void*>(at())) call(std::forward<F>(f), std::forward<A>(args)...);
         functions_ = &functions_of<call>;
     }
-    task_body(task_body&& other) {
+    task_body(task_body&& other) { // NOLINT(performance-noexcept-move-constructor): the callable's may throw
         other.functions_->move(other.at(), at());
         functions_ = other.functions_;
     }
