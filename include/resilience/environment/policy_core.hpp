@@ -41,8 +41,8 @@ public:
     using config_type = Config;
     static constexpr std::string_view policy_kind = Config::policy_kind;
 
-    policy_core(Rules rules,
-                const registry& where) // NOLINT(bugprone-crtp-constructor-accessibility): a core inherits it
+    // NOLINTNEXTLINE(bugprone-crtp-constructor-accessibility): a core inherits it
+    policy_core(Rules rules, const registry& where)
         : registered_policy(config_in(rules).name, detail::labels_of(config_in(rules)), where.env()),
           rules_(std::move(rules)) {}
 
