@@ -151,9 +151,9 @@ public:
     struct stop_request {
         std::stop_source source;
         void operator()() {
-            // A coroutine that this resumes may end, and destroy what holds `source`, in the middle of the request.
-            const std::stop_source kept = source;
-            kept.request_stop();
+            // A coroutine that this resumes may end, and destroy what holds `source`, in the middle of the request:
+            // asked by a copy.
+            std::stop_source(source).request_stop();
         }
     };
     class armed_stop {
