@@ -14,7 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -38,7 +37,7 @@ struct event_filter {
 /// happened: it waits for no reader, and a reader that comes too late is told how much it missed. Changes of state and
 /// of configs have room of their own: the thousands of refusals that follow a trip do not push it out.
 ///
-/// A forked child has a log of its own that goes on from the parent's.
+/// A forked child keeps its events in what it inherits, and must not wait there.
 ///
 /// Thread-safe; a reader holds up whoever causes an event for as long as it copies (some microseconds a hundred events).
 /// While a log exists its registry has a listener: events are made, which costs failing and refused calls some hundred
@@ -158,32 +157,25 @@ private:
         wake();
     }
 
-    /// One that waits. The parent's are not in a forked child, where one of them may have held waiting_: the first
-    /// one of the child's makes it anew.
+    /// One that waits.
     class reader {
     public:
         explicit reader(const event_log& log) : log_(log) {
             const detail::lock_guard lock(log.mutex_);
-            if (!log.is_of_this_process()) {
-                log.process_ = detail::fork_gate::process();
-                log.readers_ = 0;
-                ::new (static_cast<void*>(&log.waiting_)) detail::waitable_mutex;
-                ::new (static_cast<void*>(&log.added_)) detail::condition_variable;
-            }
             ++log.readers_;
         }
         reader(const reader&) = delete;
         reader& operator=(const reader&) = delete;
         ~reader() {
             const detail::lock_guard lock(log_.mutex_);
-            if (log_.is_of_this_process()) --log_.readers_;
+            --log_.readers_;
         }
 
     private:
         const event_log& log_;
     };
-    bool is_of_this_process() const noexcept { return process_ == detail::fork_gate::process(); }
-    bool has_readers() const noexcept { return is_of_this_process() && readers_ != 0; }
+    /// With mutex_. None in a forked child: a reader of the parent's may have held waiting_.
+    bool has_readers() const noexcept { return readers_ != 0 && process_ == detail::process_number(); }
     bool waits_for(std::uint64_t since) const {
         const detail::lock_guard lock(mutex_);
         return last_ < since && !closed_;
@@ -234,9 +226,8 @@ private:
     mutable detail::waitable_mutex waiting_; // of added_; taken before mutex_
     mutable detail::condition_variable added_;
     mutable detail::mutex mutex_;
-    mutable std::uint32_t process_ =
-        detail::fork_gate::process();   // guarded by mutex_, like those that follow
-    mutable std::uint64_t readers_ = 0; // of that process
+    const std::uint32_t process_ = detail::process_number(); // whose threads may wait
+    mutable std::uint64_t readers_ = 0;                      // guarded by mutex_, like those that follow
     ring changes_;
     ring others_;
     std::uint64_t last_ = 0;

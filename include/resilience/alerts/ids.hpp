@@ -10,8 +10,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Numbers alerts: UUIDs (RFC 9562, version 4), made of two random numbers, a count and the process: a forked child goes
-/// on with the numbers and the count of its parent.
+/// Numbers alerts: UUIDs (RFC 9562, version 4), made of two random numbers, a count and the process: the generator of a
+/// forked child may give the numbers that its parent's gives.
 class alert_ids {
 public:
     explicit alert_ids(random_source& random) noexcept : high_(draw(random)), low_(draw(random)) {}

@@ -34,19 +34,15 @@ public:
           send_(std::move(send)), guard_({.limit = config_.send_limit, .keep_late = true}, own_),
           filter_({config_.deduplicate_for, config_.max_per_minute, config_.burst, config_.queue_capacity}),
           ids_(where.random()) {
-        if (is_by_hand()) return;
-        worker_pool::instance(); // notices forks from here on
-        process_ = worker_pool::process();
-        has_worker_ = true;
+        has_worker_ = !is_by_hand();
     }
 
     bool is_by_hand() const noexcept { return by_hand_; }
-    /// In a child of the process that the worker is in.
-    bool is_elsewhere() const noexcept { return !is_by_hand() && process_ != worker_pool::process(); }
 
-    /// From the thread that caused the event. Code of the user's, alert_if, runs before the lock is taken.
+    /// From the thread that caused the event. Code of the user's, alert_if, runs before the lock is taken. In a forked
+    /// child there is nobody to send, and a thread of the parent's may have held the lock.
     void offer(const event& e) {
-        if (sending_ != nullptr || is_elsewhere()) return;
+        if (sending_ != nullptr || process_ != process_number()) return;
         if (!(config_.alert_if ? config_.alert_if(e) : is_alert(e))) return;
         event kept = e; // and what it replaces in the queue: made and destroyed with no lock held
         if (kept.error.size() > longest_kept()) kept.error = std::string(clipped(e.error, longest_kept()));
@@ -80,7 +76,7 @@ public:
     }
 
     bool flush(duration at_most) {
-        if (sending_ != nullptr || is_elsewhere()) return false;
+        if (sending_ != nullptr) return false;
         const time_point until = saturating_add(system_time().now(), at_most);
         for (;;) {
             if (is_by_hand() && system_time().now() < until && deliver_one()) continue;
@@ -92,7 +88,7 @@ public:
         }
     }
 
-    /// No thread is inside of offer(), and none will be. Not in a forked child: whoever held the lock is not there.
+    /// No thread is inside of offer(), and none will be.
     void stop() {
         {
             const lock_guard lock(mutex_);
@@ -244,7 +240,7 @@ private:
     registry own_; // the guard's: its events are not those of the user's registry
     const timeout guard_;
     std::stop_source stop_;
-    std::uint32_t process_ = 0; // that the worker runs in; fixed
+    const std::uint32_t process_ = process_number();
 
     mutable waitable_mutex mutex_;
     condition_variable changed_;

@@ -28,9 +28,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// sink, so that a sender in trouble does not feed itself; a sender's own policies are best made in a registry
 /// of their own.
 ///
-/// Thread-safe. The registry's clock must outlive the sink. A child process forked from this one has the sink
-/// without its thread: nothing is sent there. One that is delivered by hand goes on there, if no other thread used it
-/// at the fork.
+/// Thread-safe. The registry's clock must outlive the sink. A sink is of the process that made it: in a forked child
+/// nothing is sent, and the child must neither flush nor end what it inherits; it may have sinks of its own.
 class alert_sink {
 public:
     /// Throws std::invalid_argument without a `send` or for an invalid config, std::system_error if there can be
@@ -47,7 +46,7 @@ public:
     /// it must not be from inside of `alert_if`.
     ~alert_sink() {
         subscription_.end(); // no thread is inside of offer() from here on
-        if (!queue_->is_elsewhere()) queue_->stop();
+        queue_->stop();
     }
 
     /// Waits until all that may go out by now has gone out (true), for `at_most` of real time. Not for what the

@@ -43,7 +43,7 @@ public:
     /// here. Called without the mutex.
     void deliver(mutex& guard, environment& env, const config_cell<circuit_breaker_config>& config) {
         unique_lock lock(guard);
-        if (delivering_ && process_ == fork_gate::process()) return;
+        if (delivering_in_ == process_number()) return;
         const at_it here(*this, lock);
         while (!events_.empty()) {
             const auto batch = std::exchange(events_, {});
@@ -73,14 +73,13 @@ private:
     public:
         at_it(breaker_journal& journal, unique_lock<mutex>& lock) noexcept
             : journal_(&journal), lock_(&lock) {
-            journal.delivering_ = true;
-            journal.process_ = fork_gate::process();
+            journal.delivering_in_ = process_number();
         }
         at_it(const at_it&) = delete;
         at_it& operator=(const at_it&) = delete;
         ~at_it() {
             if (!lock_->owns_lock()) lock_->lock();
-            journal_->delivering_ = false;
+            journal_->delivering_in_ = 0;
         }
 
     private:
@@ -97,8 +96,7 @@ private:
 
     std::optional<circuit_breaker_stats::error_text> last_error_; // mangled
     std::vector<event> events_;                                   // a vector holds nothing while it is empty
-    bool delivering_ = false;
-    std::uint32_t process_ = 0; // that delivering_ is of
+    std::uint32_t delivering_in_ = 0; // the number of the process in which a thread delivers; 0: none does
 };
 
 /// Texts of a failure, its type mangled; made before any lock is taken: what() is the user's code.
