@@ -2,7 +2,6 @@
 #pragma once
 
 #include <resilience/call/verdict.hpp>
-#include <resilience/detail/immortal.hpp>
 
 #include <cstdint>
 #include <variant>
@@ -34,8 +33,8 @@ protected:
 
 /// What an outcome that nobody filled says.
 RESILIENCE_COLD inline const failure& no_outcome() noexcept {
-    static const immortal<failure> none;
-    return none.get();
+    static const auto& none = *new failure; // leaked: usable in static destructors
+    return none;
 }
 
 struct fill_t {};
