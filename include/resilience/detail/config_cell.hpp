@@ -42,7 +42,10 @@ public:
     void replace(Config config) {
         const std::uint16_t version =
             newest_ != nullptr ? static_cast<std::uint16_t>(newest_->version + 1) : 0;
-        newest_ = std::make_unique<entry>(entry{std::move(config), version, std::move(newest_)});
+        // Linked only once it is there: without memory for it the list must stay as it is.
+        auto next = std::make_unique<entry>(entry{std::move(config), version, nullptr});
+        next->older = std::move(newest_);
+        newest_ = std::move(next);
         current_.store(newest_.get(), std::memory_order_release);
     }
     /// The config of a version that was in force. If the number has wrapped and several have it, the newest
