@@ -6,7 +6,6 @@
 
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -90,25 +89,19 @@ public:
     // and in stats().
 
     /// Closed.
-    void reset(std::string_view reason = {}) const { core_->command(closed_state{}, reason); }
+    void reset(std::string_view reason = {}) const { core_->command(circuit_state::closed, reason); }
     /// All calls are rejected until another command.
     void force_open(std::string_view reason = {}) const {
-        core_->command(manual_state{circuit_state::forced_open}, reason);
+        core_->command(circuit_state::forced_open, reason);
     }
     /// All calls pass, nothing is recorded but totals, until another command.
-    void disable(std::string_view reason = {}) const {
-        core_->command(manual_state{circuit_state::disabled}, reason);
-    }
+    void disable(std::string_view reason = {}) const { core_->command(circuit_state::disabled, reason); }
     /// All calls pass and are judged; an event says where it would have tripped. The dry run.
     void metrics_only(std::string_view reason = {}) const {
-        core_->command(manual_state{circuit_state::metrics_only}, reason);
+        core_->command(circuit_state::metrics_only, reason);
     }
     /// Open for that long, then probes as after a trip. Throws std::invalid_argument if it is negative.
-    void open_for(duration d, std::string_view reason = {}) const {
-        if (d < duration{0})
-            detail::raise(std::invalid_argument("circuit_breaker: open_for a negative duration"));
-        core_->open_for(d, reason);
-    }
+    void open_for(duration d, std::string_view reason = {}) const { core_->open_for(d, reason); }
 
     // What follows is for drivers.
 
@@ -124,19 +117,8 @@ public:
             if (admitted_) core_->ignore(held_);
         }
 
-        admission admit(call_context& ctx) {
-            rejection why{.code = errc{}};
-            admitted_ = core_->admit(held_, why, ctx.deadline());
-            if (admitted_) return admission::go();
-            core_->publish_rejected(why, ctx.operation());
-            return admission::reject(why);
-        }
-        settlement settle(const attempt_result& result, call_context& ctx) {
-            auto judgement = core_->judge(held_, result); // user code: admitted_ stays until it has returned
-            if (ctx.ended_by_stop() && judgement.what == verdict::failure) judgement.what = verdict::ignored;
-            admitted_ = false;
-            return settlement::finish_until(core_->settle(held_, std::move(judgement)));
-        }
+        admission admit(call_context& ctx);
+        settlement settle(const attempt_result& result, call_context& ctx);
 
     private:
         std::shared_ptr<detail::breaker_core> core_;
@@ -167,5 +149,22 @@ public:
         return !core_->env()->has_listeners() && core_->surely_open(why);
     }
 };
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION admission circuit_breaker::attempt_state::admit(call_context& ctx) {
+    rejection why{.code = errc{}};
+    admitted_ = core_->admit(held_, why, ctx.deadline());
+    if (admitted_) return admission::go();
+    core_->publish_rejected(why, ctx.operation());
+    return admission::reject(why);
+}
+RESILIENCE_FUNCTION settlement circuit_breaker::attempt_state::settle(const attempt_result& result,
+                                                                      call_context& ctx) {
+    auto judgement = core_->judge(held_, result); // user code: admitted_ stays until it has returned
+    if (ctx.ended_by_stop() && judgement.what == verdict::failure) judgement.what = verdict::ignored;
+    admitted_ = false;
+    return settlement::finish_until(core_->settle(held_, std::move(judgement)));
+}
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

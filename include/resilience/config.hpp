@@ -53,6 +53,27 @@
 #define RESILIENCE_COLD __attribute__((noinline, cold))
 #endif
 
+/// 1 in a program that links resilience::compiled, which sets it: functions that seldom run are compiled there, once, and
+/// what is included only declares them. 0, the default: the library is its headers.
+#if !defined(RESILIENCE_COMPILED)
+#define RESILIENCE_COMPILED 0
+#endif
+/// 1 where the bodies of these functions are seen. A header has them below its classes, as RESILIENCE_FUNCTION.
+#if !RESILIENCE_COMPILED
+#define RESILIENCE_BODIES 1
+#define RESILIENCE_FUNCTION inline
+#define RESILIENCE_INSTANTIATE(...)
+#elif defined(RESILIENCE_COMPILING) // by src/resilience.cpp alone
+#define RESILIENCE_BODIES 1
+#define RESILIENCE_FUNCTION
+#define RESILIENCE_INSTANTIATE(...) template __VA_ARGS__;
+#else
+#define RESILIENCE_BODIES 0
+#define RESILIENCE_FUNCTION
+/// A template that the compiled library has for these arguments.
+#define RESILIENCE_INSTANTIATE(...) extern template __VA_ARGS__;
+#endif
+
 /// Functions and lambdas of the successful path. Without an optimiser nothing is gained by it: a debugger has functions
 /// to step into, and a file with many pipelines compiles a sixth sooner. MSVC ignores it there by itself.
 #if RESILIENCE_MSVC

@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstring>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -33,55 +32,26 @@ public:
     registry() : registry(system_time(), system_random()) {}
     /// `clock` must outlive every policy made here. `registry r{virtual_clock}` is how tests get time.
     explicit registry(time_source& clock) : registry(clock, system_random()) {}
-    registry(time_source& clock, random_source& random)
-        : env_(std::make_shared<detail::environment>(clock, random)) {}
+    registry(time_source& clock, random_source& random);
     registry(const registry&) = delete;
     registry& operator=(const registry&) = delete;
 
     /// The registry of policies that were given no other. One per process, never destroyed.
-    static registry& global() {
-        // Acquire: pairs with the release of the thread that set it, so that the registry is seen whole.
-        if (registry* adopted = global_slot().load(std::memory_order_acquire)) return *adopted;
-        static registry& own = *new registry;
-        registry* none = nullptr;
-        global_slot().compare_exchange_strong(none, &own, std::memory_order_acq_rel,
-                                              std::memory_order_acquire);
-        return *global_slot().load(std::memory_order_acquire);
-    }
+    static registry& global();
     /// Makes `other` the global registry of this linkage unit. For plugins loaded with local symbols, which
     /// call it before they make a policy. Throws std::logic_error if a different one is in use already.
-    static void adopt_global(registry& other) {
-        registry* none = nullptr;
-        if (!global_slot().compare_exchange_strong(none, &other, std::memory_order_acq_rel) &&
-            none != &other) {
-            detail::raise(
-                std::logic_error("registry: adopt_global must come before the first use of global()"));
-        }
-    }
+    static void adopt_global(registry& other);
 
     time_source& clock() const noexcept { return env_->clock(); }
     random_source& random() const noexcept { return env_->random(); }
 
     /// Snapshots of all circuit breakers, sorted by name.
-    std::vector<circuit_breaker_stats> circuit_breakers() const {
-        std::vector<circuit_breaker_stats> all;
-        for (const auto& each : listed()) {
-            if (auto stats = each->circuit()) all.push_back(std::move(*stats));
-        }
-        return all;
-    }
-    std::optional<circuit_breaker_stats> circuit_breaker(std::string_view name) const {
-        const auto found = lookup("circuit_breaker", name);
-        return found ? found->circuit() : std::nullopt;
-    }
+    std::vector<circuit_breaker_stats> circuit_breakers() const;
+    std::optional<circuit_breaker_stats> circuit_breaker(std::string_view name) const;
     /// Snapshots of policies of all kinds, sorted by kind and name.
     std::vector<policy_snapshot> policies() const { return policies({}, {}); }
     /// Snapshots of the policies of that kind and name. An empty argument matches all.
-    std::vector<policy_snapshot> policies(std::string_view kind, std::string_view name) const {
-        std::vector<policy_snapshot> all;
-        for (const auto& each : listed(kind, name)) all.push_back(each->snapshot());
-        return all;
-    }
+    std::vector<policy_snapshot> policies(std::string_view kind, std::string_view name) const;
     /// A handle to an existing policy, for instance find<circuit_breaker>("jira_api").
     template <class Policy>
     std::optional<Policy> find(std::string_view name) const {
@@ -90,19 +60,7 @@ public:
         return Policy(as<typename Policy::core_type>(std::move(found)));
     }
     /// Unlists every policy of that name; false if there was none. Handles and calls go on.
-    bool remove(std::string_view name) {
-        std::vector<std::shared_ptr<registered_policy>> gone; // destroyed after the lock is released
-        const detail::lock_guard lock(mutex_);
-        for (auto it = names_.begin(); it != names_.end();) {
-            if (it->first.second != name) {
-                ++it;
-                continue;
-            }
-            gone.push_back(std::move(it->second));
-            it = names_.erase(it);
-        }
-        return !gone.empty();
-    }
+    bool remove(std::string_view name);
 
     health_report health() const;
     /// A summary of each circuit, sorted by name.
@@ -111,10 +69,7 @@ public:
     /// Calls `f` for every event from now on, on the thread that causes it and with no lock held. `f` may
     /// call any policy or registry. If it throws, it misses that event, which is counted in
     /// listener_errors().
-    [[nodiscard]] subscription subscribe(std::function<void(const event&)> f) {
-        if (!f) detail::raise(std::invalid_argument("registry: subscribe needs a function"));
-        return {std::shared_ptr<detail::event_hub>(env_, &env_->hub), env_->hub.add(std::move(f))};
-    }
+    [[nodiscard]] subscription subscribe(std::function<void(const event&)> f);
     /// Events that a subscriber missed because it threw, and events that could not be made for lack of
     /// memory.
     std::uint64_t listener_errors() const noexcept { return env_->hub.errors(); }
@@ -125,10 +80,7 @@ public:
 
     /// The number of named policies that may exist; making one more throws std::length_error. Use names for
     /// few things: with a name made of a URL or a user the list would grow without end.
-    void set_capacity(std::size_t capacity) {
-        const detail::lock_guard lock(mutex_);
-        capacity_ = capacity;
-    }
+    void set_capacity(std::size_t capacity);
 
     // For policies.
 
@@ -136,16 +88,7 @@ public:
 
     /// Policies as policies() shows them. Copies only pointers under the lock, so that snapshots are taken outside of it.
     std::vector<std::shared_ptr<registered_policy>> listed(std::string_view kind = {},
-                                                           std::string_view name = {}) const {
-        std::vector<std::shared_ptr<registered_policy>> all;
-        const detail::lock_guard lock(mutex_);
-        if (name.empty()) all.reserve(names_.size());
-        for (const auto& [k, policy] : names_) {
-            if ((kind.empty() || k.first == kind) && (name.empty() || k.second == name))
-                all.push_back(policy);
-        }
-        return all;
-    }
+                                                           std::string_view name = {}) const;
 
     /// The policy of that name, else a new one made by `make`, which is called with no lock held. If two
     /// threads make it at once, the first to list it wins. Unnamed policies are private and never listed. See enrolled().
@@ -158,50 +101,94 @@ public:
     }
 
 private:
-    using key = std::pair<std::string, std::string>; // kind, name
+    struct listing {
+        detail::name kind;
+        std::shared_ptr<registered_policy> policy;
+    };
 
     static detail::atomic<registry*>& global_slot() noexcept {
         // Invariant: null, then one registry for ever.
         static constinit detail::atomic<registry*> slot{nullptr};
         return slot;
     }
-    std::shared_ptr<registered_policy> lookup(std::string_view kind, std::string_view name) const {
-        const detail::lock_guard lock(mutex_);
-        const auto found = names_.find(key{kind, name});
-        return found == names_.end() ? nullptr : found->second;
+    /// With mutex_: where a policy of that kind and name is listed, or belongs.
+    std::size_t place_of(std::string_view kind, std::string_view name) const noexcept;
+    bool is_listed_at(std::size_t place, std::string_view kind, std::string_view name) const noexcept {
+        return place < listed_.size() && listed_[place].kind.str() == kind &&
+               listed_[place].policy->name() == name;
     }
+    std::shared_ptr<registered_policy> lookup(std::string_view kind, std::string_view name) const;
     /// `made`, or the one that was listed meanwhile; then `made` dies after the lock is released.
-    RESILIENCE_COLD std::shared_ptr<registered_policy> list(std::string_view kind, std::string_view name,
-                                                            std::shared_ptr<registered_policy> made) {
-        const detail::lock_guard lock(mutex_);
-        key k{kind, name};
-        if (const auto found = names_.find(k); found != names_.end()) return found->second;
-        if (names_.size() >= capacity_) {
-            detail::raise(std::length_error("registry: no more than " + std::to_string(capacity_) +
-                                            " named policies; refused '" + std::string(name) + "'"));
-        }
-        names_.emplace(std::move(k), made);
-        return made;
-    }
-    /// The state of that kind as the type that it is. Two types that call themselves by one kind are a mistake of the
-    /// program's. By the types' names: shared objects may each have a std::type_info of their own.
+    std::shared_ptr<registered_policy> list(std::string_view kind, std::string_view name,
+                                            std::shared_ptr<registered_policy> made);
+    /// Throws unless the policy is of the type of that name. Two types that call themselves by one kind are a mistake of
+    /// the program's. By the types' names: shared objects may each have a std::type_info of their own.
+    static void require_type(const registered_policy& policy, const char* type);
     template <class State>
     static std::shared_ptr<State> as(std::shared_ptr<registered_policy> found) {
-        const registered_policy& policy = *found;
-        if (std::is_final_v<State> && std::strcmp(typeid(policy).name(), typeid(State).name()) != 0) {
-            detail::raise(std::logic_error("registry: policies of two types are of the kind '" +
-                                           std::string(policy.kind()) + "'"));
-        }
+        if constexpr (std::is_final_v<State>) require_type(*found, typeid(State).name());
         return std::static_pointer_cast<State>(std::move(found));
     }
 
     std::shared_ptr<detail::environment> env_;
     mutable detail::mutex mutex_;
-    std::map<key, std::shared_ptr<registered_policy>> names_; // guarded by mutex_
-    std::size_t capacity_ = 10'000;                           // guarded by mutex_
+    std::vector<listing> listed_;   // by kind and name; guarded by mutex_
+    std::size_t capacity_ = 10'000; // guarded by mutex_
 };
 
-inline health_report registry::health() const {
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION registry::registry(time_source& clock, random_source& random)
+    : env_(std::make_shared<detail::environment>(clock, random)) {}
+
+RESILIENCE_FUNCTION registry& registry::global() {
+    // Acquire: pairs with the release of the thread that set it, so that the registry is seen whole.
+    if (registry* adopted = global_slot().load(std::memory_order_acquire)) return *adopted;
+    static registry& own = *new registry;
+    registry* none = nullptr;
+    global_slot().compare_exchange_strong(none, &own, std::memory_order_acq_rel, std::memory_order_acquire);
+    return *global_slot().load(std::memory_order_acquire);
+}
+RESILIENCE_FUNCTION void registry::adopt_global(registry& other) {
+    registry* none = nullptr;
+    if (!global_slot().compare_exchange_strong(none, &other, std::memory_order_acq_rel) && none != &other) {
+        detail::raise(std::logic_error("registry: adopt_global must come before the first use of global()"));
+    }
+}
+
+RESILIENCE_FUNCTION std::vector<circuit_breaker_stats> registry::circuit_breakers() const {
+    std::vector<circuit_breaker_stats> all;
+    for (const auto& each : listed()) {
+        if (auto stats = each->circuit()) all.push_back(std::move(*stats));
+    }
+    return all;
+}
+RESILIENCE_FUNCTION std::optional<circuit_breaker_stats> registry::circuit_breaker(
+    std::string_view name) const {
+    const auto found = lookup("circuit_breaker", name);
+    return found ? found->circuit() : std::nullopt;
+}
+RESILIENCE_FUNCTION std::vector<policy_snapshot> registry::policies(std::string_view kind,
+                                                                    std::string_view name) const {
+    std::vector<policy_snapshot> all;
+    for (const auto& each : listed(kind, name)) all.push_back(each->snapshot());
+    return all;
+}
+RESILIENCE_FUNCTION bool registry::remove(std::string_view name) {
+    std::vector<std::shared_ptr<registered_policy>> gone; // destroyed after the lock is released
+    const detail::lock_guard lock(mutex_);
+    std::size_t kept = 0;
+    for (const listing& each : listed_) kept += each.policy->name() == name ? 0 : 1;
+    gone.reserve(listed_.size() - kept); // may throw: before anything changes
+    kept = 0;
+    for (listing& each : listed_) {
+        if (each.policy->name() == name) gone.push_back(std::move(each.policy));
+        else std::swap(listed_[kept++], each);
+    }
+    listed_.erase(listed_.begin() + static_cast<std::ptrdiff_t>(kept), listed_.end());
+    return !gone.empty();
+}
+
+RESILIENCE_FUNCTION health_report registry::health() const {
     health_report report;
     report.timestamp = clock().wall_now();
     for (auto& circuit : circuit_breakers()) {
@@ -218,8 +205,7 @@ inline health_report registry::health() const {
     if (report.open > 0) report.status = report.open * 2 > report.total_circuits ? "critical" : "degraded";
     return report;
 }
-
-inline std::vector<circuit_summary> registry::summary() const {
+RESILIENCE_FUNCTION std::vector<circuit_summary> registry::summary() const {
     std::vector<circuit_summary> all;
     for (auto& c : circuit_breakers()) {
         all.push_back({std::move(c.name), c.state, c.failure_count, c.failure_threshold, c.success_count,
@@ -227,5 +213,62 @@ inline std::vector<circuit_summary> registry::summary() const {
     }
     return all;
 }
+
+RESILIENCE_FUNCTION subscription registry::subscribe(std::function<void(const event&)> f) {
+    if (!f) detail::raise(std::invalid_argument("registry: subscribe needs a function"));
+    return {std::shared_ptr<detail::event_hub>(env_, &env_->hub), env_->hub.add(std::move(f))};
+}
+RESILIENCE_FUNCTION void registry::set_capacity(std::size_t capacity) {
+    const detail::lock_guard lock(mutex_);
+    capacity_ = capacity;
+}
+
+RESILIENCE_FUNCTION std::vector<std::shared_ptr<registered_policy>> registry::listed(
+    std::string_view kind, std::string_view name) const {
+    std::vector<std::shared_ptr<registered_policy>> all;
+    const detail::lock_guard lock(mutex_);
+    if (name.empty()) all.reserve(listed_.size());
+    for (const listing& each : listed_) {
+        if ((kind.empty() || each.kind.str() == kind) && (name.empty() || each.policy->name() == name))
+            all.push_back(each.policy);
+    }
+    return all;
+}
+RESILIENCE_FUNCTION std::size_t registry::place_of(std::string_view kind,
+                                                   std::string_view name) const noexcept {
+    std::size_t first = 0, end = listed_.size();
+    while (first < end) {
+        const std::size_t middle = first + (end - first) / 2;
+        const int order = listed_[middle].kind.str().compare(kind);
+        if (order < 0 || (order == 0 && listed_[middle].policy->name() < name)) first = middle + 1;
+        else end = middle;
+    }
+    return first;
+}
+RESILIENCE_FUNCTION std::shared_ptr<registered_policy> registry::lookup(std::string_view kind,
+                                                                        std::string_view name) const {
+    const detail::lock_guard lock(mutex_);
+    const std::size_t place = place_of(kind, name);
+    return is_listed_at(place, kind, name) ? listed_[place].policy : nullptr;
+}
+RESILIENCE_FUNCTION std::shared_ptr<registered_policy> registry::list(
+    std::string_view kind, std::string_view name, std::shared_ptr<registered_policy> made) {
+    const detail::name known(kind);
+    const detail::lock_guard lock(mutex_);
+    const std::size_t place = place_of(kind, name);
+    if (is_listed_at(place, kind, name)) return listed_[place].policy;
+    if (listed_.size() >= capacity_) {
+        detail::raise(std::length_error("registry: no more than " + std::to_string(capacity_) +
+                                        " named policies; refused '" + std::string(name) + "'"));
+    }
+    listed_.insert(listed_.begin() + static_cast<std::ptrdiff_t>(place), listing{known, made});
+    return made;
+}
+RESILIENCE_FUNCTION void registry::require_type(const registered_policy& policy, const char* type) {
+    if (std::strcmp(typeid(policy).name(), type) == 0) return;
+    detail::raise(std::logic_error("registry: policies of two types are of the kind '" +
+                                   std::string(policy.kind()) + "'"));
+}
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

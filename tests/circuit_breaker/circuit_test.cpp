@@ -34,7 +34,8 @@ struct circuit_alone {
     support::plain_policy policy{"alone", world.reg, "circuit_breaker"};
     rs::detail::config_cell<rs::circuit_breaker_config> config;
     rs::detail::circuit_events events{policy, config};
-    rs::detail::circuit circuit{config.get(), events, rs::wall_time{}};
+    rs::detail::success_counts successes{0};
+    rs::detail::circuit circuit{config.get(), successes, events, rs::wall_time{}};
     rs::detail::mutex mutex{};
 
     static rs::detail::moment moment_at(rs::duration since_start) {

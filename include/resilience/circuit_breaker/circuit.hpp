@@ -19,19 +19,36 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
+/// What a config says with its defaults filled in.
+inline breaker_limits limits_of(const circuit_breaker_config& c) {
+    return {c.success_threshold, c.half_open_max_calls.value_or(c.success_threshold), c.recovery_timeout,
+            c.probe_lease, c.recovery_backoff};
+}
+inline breaker_rules_config rules_of(const circuit_breaker_config& c) {
+    const bool other = c.consecutive_failures || c.failure_rate_threshold || c.slow_call_rate_threshold;
+    auto threshold = c.failure_threshold;
+    if (!threshold && !other) threshold = 5;
+    return {threshold,
+            c.failure_window,
+            c.consecutive_failures,
+            c.failure_rate_threshold,
+            c.slow_call_rate_threshold,
+            c.window,
+            c.minimum_calls};
+}
+
 /// A circuit: what admissions, results and commands do to its state. It puts the machine, the rules, the counts of
-/// successes and the history together. Guarded by its owner's mutex, but for successes(); reads no clock and calls
-/// nobody.
+/// successes and the history together. Guarded by its owner's mutex; reads no clock and calls nobody.
 class circuit {
 public:
-    circuit(const circuit_breaker_config& config, circuit_events& events, wall_time now)
-        : successes_(machine_.generation()), limits_(limits_of(config)), rules_(rules_of(config)),
-          history_(now), events_(events) {
+    /// `successes` and `events` outlive it.
+    circuit(const circuit_breaker_config& config, success_counts& successes, circuit_events& events,
+            wall_time now)
+        : successes_(successes), limits_(limits_of(config)), rules_(rules_of(config)), history_(now),
+          events_(events) {
+        successes_.begin_locked(machine_.generation());
         prepare(config);
     }
-
-    /// Its functions say themselves which of them need the mutex.
-    success_counts& successes() noexcept { return successes_; }
 
     circuit_state state() const noexcept { return machine_.state(); }
     std::uint64_t generation() const noexcept { return machine_.generation(); }
@@ -239,7 +256,7 @@ private:
     }
 
     breaker_machine machine_;
-    success_counts successes_;
+    success_counts& successes_;
     breaker_limits limits_;
     breaker_rules rules_;
     circuit_history history_;

@@ -2,18 +2,22 @@
 #pragma once
 
 #include <resilience/call/predicate.hpp>
-#include <resilience/detail/decimal.hpp>
 #include <resilience/environment/field_values.hpp>
 #include <resilience/environment/labels.hpp>
 #include <resilience/event.hpp>
-#include <resilience/mechanism/breaker_machine.hpp>
-#include <resilience/mechanism/breaker_rules.hpp>
+#include <resilience/mechanism/backoff.hpp>
+#include <resilience/mechanism/rate_window.hpp>
 
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
+
+#if RESILIENCE_BODIES
+#include <resilience/detail/complaint.hpp>
+#include <resilience/detail/decimal.hpp>
+#endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -91,88 +95,78 @@ void fields(circuit_breaker_config& c, auto&& visit) {
 template <>
 struct text_form<std::variant<count_window, time_window>> {
     static constexpr std::string_view accepted = "a number of calls such as 100, or a time such as 60s";
-    static bool parse(std::string_view text, std::variant<count_window, time_window>& value) {
-        unsigned calls = 0;
-        duration length{};
-        if (detail::parse_whole(text, calls)) value = count_window{calls};
-        else if (detail::parse_duration(text, length)) value = time_window{length};
-        else return false;
-        return true;
-    }
-    static setting_value show(const std::variant<count_window, time_window>& value) {
-        if (const auto* calls = std::get_if<count_window>(&value)) return std::uint64_t{calls->size};
-        return detail::exact_duration(std::get<time_window>(value).length);
-    }
+    static bool parse(std::string_view text, std::variant<count_window, time_window>& value);
+    static setting_value show(const std::variant<count_window, time_window>& value);
 };
 
 /// What is wrong with a config, naming field, value and range; empty if nothing is.
-inline std::string validate(const circuit_breaker_config& c) {
-    const auto bad = [](std::string_view field, auto value, std::string_view range) {
-        std::string text;
-        if constexpr (std::same_as<decltype(value), duration>) text = detail::duration_text(value);
-        else text = std::to_string(value);
-        return "circuit_breaker_config." + std::string(field) + " is " + text + "; it must be " +
-               std::string(range);
-    };
-    const auto share = [](double d) { return d > 0.0 && d <= 1.0; };
+std::string validate(const circuit_breaker_config& c);
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION bool text_form<std::variant<count_window, time_window>>::parse(
+    std::string_view text, std::variant<count_window, time_window>& value) {
+    unsigned calls = 0;
+    duration length{};
+    if (detail::parse_whole(text, calls)) value = count_window{calls};
+    else if (detail::parse_duration(text, length)) value = time_window{length};
+    else return false;
+    return true;
+}
+RESILIENCE_FUNCTION setting_value text_form<std::variant<count_window, time_window>>::show(
+    const std::variant<count_window, time_window>& value) {
+    if (const auto* calls = std::get_if<count_window>(&value)) return std::uint64_t{calls->size};
+    return detail::exact_duration(std::get<time_window>(value).length);
+}
+
+RESILIENCE_FUNCTION std::string validate(const circuit_breaker_config& c) {
+    using detail::complaint;
+    const auto is_share = [](double d) { return d > 0.0 && d <= 1.0; };
     constexpr duration none{0};
     constexpr unsigned most = 65'536;
     if (c.failure_threshold && (*c.failure_threshold < 1 || *c.failure_threshold > most))
-        return bad("failure_threshold", *c.failure_threshold, "in 1..65536");
+        return complaint("circuit_breaker_config.failure_threshold", *c.failure_threshold, "in 1..65536");
     if (c.success_threshold < 1 || c.success_threshold > most)
-        return bad("success_threshold", c.success_threshold, "in 1..65536");
-    if (c.recovery_timeout < none) return bad("recovery_timeout", c.recovery_timeout, "0 or more");
-    if (c.failure_window <= none) return bad("failure_window", c.failure_window, "more than 0");
+        return complaint("circuit_breaker_config.success_threshold", c.success_threshold, "in 1..65536");
+    if (c.recovery_timeout < none)
+        return complaint("circuit_breaker_config.recovery_timeout", c.recovery_timeout, "0 or more");
+    if (c.failure_window <= none)
+        return complaint("circuit_breaker_config.failure_window", c.failure_window, "more than 0");
     if (c.half_open_max_calls && (*c.half_open_max_calls < 1 || *c.half_open_max_calls > c.success_threshold))
-        return bad("half_open_max_calls", *c.half_open_max_calls,
-                   "in 1..success_threshold (" + std::to_string(c.success_threshold) + ")");
-    if (c.probe_lease <= none) return bad("probe_lease", c.probe_lease, "more than 0");
+        return complaint("circuit_breaker_config.half_open_max_calls", *c.half_open_max_calls,
+                         "in 1..success_threshold (" + std::to_string(c.success_threshold) + ")");
+    if (c.probe_lease <= none)
+        return complaint("circuit_breaker_config.probe_lease", c.probe_lease, "more than 0");
     if (c.consecutive_failures && *c.consecutive_failures < 1)
-        return bad("consecutive_failures", *c.consecutive_failures, "1 or more");
-    if (c.failure_rate_threshold && !share(*c.failure_rate_threshold))
-        return bad("failure_rate_threshold", *c.failure_rate_threshold, "in (0, 1]");
+        return complaint("circuit_breaker_config.consecutive_failures", *c.consecutive_failures, "1 or more");
+    if (c.failure_rate_threshold && !is_share(*c.failure_rate_threshold))
+        return complaint("circuit_breaker_config.failure_rate_threshold", *c.failure_rate_threshold,
+                         "in (0, 1]");
     if (c.slow_call_duration && *c.slow_call_duration <= none)
-        return bad("slow_call_duration", *c.slow_call_duration, "more than 0");
-    if (c.slow_call_rate_threshold && !share(*c.slow_call_rate_threshold))
-        return bad("slow_call_rate_threshold", *c.slow_call_rate_threshold, "in (0, 1]");
+        return complaint("circuit_breaker_config.slow_call_duration", *c.slow_call_duration, "more than 0");
+    if (c.slow_call_rate_threshold && !is_share(*c.slow_call_rate_threshold))
+        return complaint("circuit_breaker_config.slow_call_rate_threshold", *c.slow_call_rate_threshold,
+                         "in (0, 1]");
     if (c.slow_call_duration.has_value() != c.slow_call_rate_threshold.has_value())
         return "circuit_breaker_config.slow_call_duration and slow_call_rate_threshold go together; only one "
                "is set";
     if (const auto* count = std::get_if<count_window>(&c.window);
         count != nullptr && (count->size < 1 || count->size > 1'000'000))
-        return bad("window.size", count->size, "in 1..1000000");
+        return complaint("circuit_breaker_config.window.size", count->size, "in 1..1000000");
     if (const auto* time = std::get_if<time_window>(&c.window);
         time != nullptr && time->length < std::chrono::milliseconds{1})
-        return bad("window.length", time->length, "1ms or more");
-    if (c.minimum_calls < 1) return bad("minimum_calls", c.minimum_calls, "1 or more");
+        return complaint("circuit_breaker_config.window.length", time->length, "1ms or more");
+    if (c.minimum_calls < 1)
+        return complaint("circuit_breaker_config.minimum_calls", c.minimum_calls, "1 or more");
     if (c.recovery_backoff) {
         if (!(c.recovery_backoff->multiplier >= 1.0 && c.recovery_backoff->multiplier <= 1e6))
-            return bad("recovery_backoff.multiplier", c.recovery_backoff->multiplier, "in 1..1000000");
+            return complaint("circuit_breaker_config.recovery_backoff.multiplier",
+                             c.recovery_backoff->multiplier, "in 1..1000000");
         if (c.recovery_backoff->cap < c.recovery_timeout)
-            return bad("recovery_backoff.cap", c.recovery_backoff->cap, "recovery_timeout or more");
+            return complaint("circuit_breaker_config.recovery_backoff.cap", c.recovery_backoff->cap,
+                             "recovery_timeout or more");
     }
     return detail::validate_labels("circuit_breaker_config", c.labels);
 }
+#endif
 
-namespace detail {
-
-/// What a config says with its defaults filled in.
-inline breaker_limits limits_of(const circuit_breaker_config& c) {
-    return {c.success_threshold, c.half_open_max_calls.value_or(c.success_threshold), c.recovery_timeout,
-            c.probe_lease, c.recovery_backoff};
-}
-inline breaker_rules_config rules_of(const circuit_breaker_config& c) {
-    const bool other = c.consecutive_failures || c.failure_rate_threshold || c.slow_call_rate_threshold;
-    auto threshold = c.failure_threshold;
-    if (!threshold && !other) threshold = 5;
-    return {threshold,
-            c.failure_window,
-            c.consecutive_failures,
-            c.failure_rate_threshold,
-            c.slow_call_rate_threshold,
-            c.window,
-            c.minimum_calls};
-}
-
-} // namespace detail
 }} // namespace resilience::RESILIENCE_ABI

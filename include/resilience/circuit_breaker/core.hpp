@@ -1,32 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/circuit_breaker/circuit.hpp>
 #include <resilience/circuit_breaker/config.hpp>
-#include <resilience/circuit_breaker/events.hpp>
-#include <resilience/circuit_breaker/moment.hpp>
 #include <resilience/circuit_breaker/published_state.hpp>
+#include <resilience/circuit_breaker/success_counts.hpp>
 #include <resilience/circuit_breaker/verdicts.hpp>
 #include <resilience/environment/policy_core.hpp>
 #include <resilience/policy.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <utility>
 
-namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+#if RESILIENCE_BODIES
+#include <resilience/circuit_breaker/circuit.hpp>
+#include <resilience/circuit_breaker/events.hpp>
+#include <resilience/circuit_breaker/moment.hpp>
+
+#include <stdexcept>
+#endif
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+namespace detail {
 
 /// The shared state of a circuit breaker: lock, clock and notification around the pure circuit. Successes while closed
 /// are counted without the lock; all else is settled under it. Functions whose names end in _locked are called with
 /// mutex_ held.
 class breaker_core final : public policy_core<breaker_core, circuit_breaker_config> {
 public:
-    breaker_core(circuit_breaker_config made_with, const registry& where)
-        : policy_core(std::move(made_with), where), tick_(clock().coarse_resolution()),
-          flags_(flags_of(config())), events_(*this, rules_cell()),
-          circuit_(config(), events_, clock().wall_now()) {
-        publish_locked();
-    }
+    breaker_core(circuit_breaker_config made_with, const registry& where);
+    ~breaker_core() override;
 
     circuit_breaker_stats stats() const;
 
@@ -34,7 +38,7 @@ public:
 
     published_state published() const noexcept { return published_.get(); }
     circuit_state state() const noexcept { return published().state(); }
-    RESILIENCE_COLD time_point now() const noexcept { return clock().now(); }
+    time_point now() const noexcept;
 
     /// A permit, or why not.
     bool admit(breaker_permit& permit, rejection& why, time_point deadline);
@@ -42,102 +46,49 @@ public:
     RESILIENCE_INLINE bool surely_open(rejection& why) noexcept {
         if (!published_.surely_open(clock(), tick_, why)) return false;
         why.policy = label();
-        circuit_.successes().take_rejected();
+        successes_.take_rejected();
         return true;
     }
-    void publish_rejected(const rejection& why, std::string_view operation) const {
-        events_.publish_rejected(why, operation, state());
-    }
+    void publish_rejected(const rejection& why, std::string_view operation) const;
 
     /// A success leaves a count, unless the circuit has moved on since it was admitted or keeps a window.
     RESILIENCE_INLINE void succeed(published_state admitted, time_point start) noexcept {
         const published_state seen = published_.peek();
         if (seen == admitted && seen.needs_count_only()) [[likely]]
-            circuit_.successes().take(seen.generation());
+            successes_.take(seen.generation());
         else success_slow_path({admitted, start});
     }
     void success_slow_path(const breaker_permit& permit) noexcept;
     /// The meaning of a result, by the config that the call began under. Runs code of the user's: the permit is still
     /// to be settled.
-    breaker_judgement judge(const breaker_permit& permit, const attempt_result& result) {
-        return counted(detail::judge(result, config_of(permit)));
-    }
-    breaker_judgement judge_as_failure(const breaker_permit& permit, const failure* why) {
-        return counted(detail::judge_as_failure(why, config_of(permit)));
-    }
+    breaker_judgement judge(const breaker_permit& permit, const attempt_result& result);
+    breaker_judgement judge_as_failure(const breaker_permit& permit, const failure* why);
     /// The moment before which nothing is admitted, if a failure left or found the circuit open; else min().
     time_point settle(const breaker_permit& permit, breaker_judgement j) noexcept;
     void ignore(const breaker_permit& permit) noexcept;
 
     // Commands.
 
-    void command(breaker_state next, std::string_view reason) {
-        locked([&](const moment& at) { circuit_.command(next, reason, at); });
-    }
-    void open_for(duration d, std::string_view reason) {
-        locked([&](const moment& at) {
-            circuit_.command(open_state{saturating_add(at.now, d), 1}, reason, at);
-        });
-    }
+    /// closed, or one of the states that are set by hand.
+    void command(circuit_state next, std::string_view reason);
+    void open_for(duration d, std::string_view reason);
 
 private:
     friend policy_core;
-    /// An update keeps state and counts, and judges them by the new rules under the same lock.
-    void apply(circuit_breaker_config next) {
-        locked([&](const moment& at) {
-            replace(std::move(next));
-            circuit_.update(config(), at);
-            flags_ = flags_of(config());
-        });
-    }
+    struct guarded;
+    struct publication_guard;
 
-    moment read_moment() const noexcept {
-        const bool has_jitter = config().recovery_backoff.has_value();
-        return {now(), clock().wall_now(), has_jitter ? env_->random().uniform() : 0.0};
-    }
+    /// An update keeps state and counts, and judges them by the new rules under the same lock.
+    void apply(circuit_breaker_config next);
     /// Runs `work(moment)` under the mutex and publishes the state that it left; then delivers the events that it put
     /// in.
     template <class Work>
-    void locked(Work&& work) {
-        const moment at = read_moment();
-        bool has_news = false;
-        {
-            const lock_guard lock(mutex_);
-            const publication_guard at_end{*this};
-            work(at);
-            has_news = events_.are_waiting_locked();
-        }
-        if (has_news) deliver();
-    }
-    /// A listener may drop the last handle: the core stays until all events are delivered.
-    RESILIENCE_COLD void deliver() noexcept {
-        const auto keep = shared_from_this();
-        events_.deliver(mutex_);
-    }
-    /// Publishes also if `work` found no memory: what it did before has happened.
-    struct publication_guard {
-        breaker_core& core;
-        ~publication_guard() { core.publish_locked(); }
-    };
-    published_state encode_locked() const noexcept {
-        return {circuit_.state(), flags_ | flags_of(circuit_.fill()), rules_cell().version(),
-                circuit_.generation()};
-    }
-    void publish_locked() noexcept {
-        const published_state next = encode_locked();
-        if (next != published_.peek()) published_.publish_locked(next, circuit_.opens_until());
-    }
-
-    const circuit_breaker_config& config_of(const breaker_permit& permit) const noexcept {
-        const std::uint16_t version = permit.admitted.config_version();
-        if (const auto* const in_force = rules_cell().get_if(version)) return *in_force;
-        const lock_guard lock(mutex_);
-        return rules_cell().of_version(version);
-    }
-    breaker_judgement counted(breaker_judgement j) noexcept {
-        if (j.predicate_threw) predicate_errors_.fetch_add(1, std::memory_order_relaxed);
-        return j;
-    }
+    void locked(Work&& work);
+    void deliver() noexcept;
+    published_state encode_locked() const noexcept;
+    void publish_locked() noexcept;
+    const circuit_breaker_config& config_of(const breaker_permit& permit) const noexcept;
+    breaker_judgement counted(breaker_judgement j) noexcept;
     bool success_unlocked(const breaker_permit& permit) noexcept;
     void success_under_mutex(const breaker_permit& permit) noexcept;
     time_point record_failure(const breaker_permit& permit, breaker_judgement j) noexcept;
@@ -147,11 +98,107 @@ private:
     const duration tick_;                       // of the coarse clock
     std::uint64_t flags_;                       // of the config; guarded by mutex_
     atomic<std::uint64_t> predicate_errors_{0}; // only ever added to; relaxed: a count orders nothing
-    circuit_events events_;                     // guarded by mutex_, but for delivery
-    mutable detail::circuit circuit_; // guarded by mutex_, but for successes(); reading moves its window
+    success_counts successes_{0};               // its functions say which of them need the mutex
+    const std::unique_ptr<guarded> guarded_;
 };
 
-RESILIENCE_COLD inline bool breaker_core::admit(breaker_permit& permit, rejection& why, time_point deadline) {
+#if RESILIENCE_BODIES
+/// Guarded by the core's mutex, but for the delivery of events. Reading the circuit moves its window.
+struct breaker_core::guarded {
+    explicit guarded(breaker_core& core)
+        : events(core, core.rules_cell()),
+          circuit(core.config(), core.successes_, events, core.clock().wall_now()) {}
+
+    circuit_events events;
+    detail::circuit circuit;
+};
+/// Publishes also if `work` found no memory: what it did before has happened.
+struct breaker_core::publication_guard {
+    breaker_core& core;
+    ~publication_guard() { core.publish_locked(); }
+};
+
+RESILIENCE_FUNCTION breaker_core::breaker_core(circuit_breaker_config made_with, const registry& where)
+    : policy_core(std::move(made_with), where), tick_(clock().coarse_resolution()),
+      flags_(flags_of(config())), guarded_(std::make_unique<guarded>(*this)) {
+    publish_locked();
+}
+RESILIENCE_FUNCTION breaker_core::~breaker_core() = default;
+
+RESILIENCE_COLD RESILIENCE_FUNCTION time_point breaker_core::now() const noexcept { return clock().now(); }
+RESILIENCE_FUNCTION void breaker_core::publish_rejected(const rejection& why,
+                                                        std::string_view operation) const {
+    guarded_->events.publish_rejected(why, operation, state());
+}
+RESILIENCE_FUNCTION breaker_judgement breaker_core::judge(const breaker_permit& permit,
+                                                          const attempt_result& result) {
+    return counted(detail::judge(result, config_of(permit)));
+}
+RESILIENCE_FUNCTION breaker_judgement breaker_core::judge_as_failure(const breaker_permit& permit,
+                                                                     const failure* why) {
+    return counted(detail::judge_as_failure(why, config_of(permit)));
+}
+
+template <class Work>
+void breaker_core::locked(Work&& work) {
+    const bool has_jitter = config().recovery_backoff.has_value();
+    const moment at{now(), clock().wall_now(), has_jitter ? env_->random().uniform() : 0.0};
+    bool has_news = false;
+    {
+        const lock_guard lock(mutex_);
+        const publication_guard at_end{*this};
+        work(at);
+        has_news = guarded_->events.are_waiting_locked();
+    }
+    if (has_news) deliver();
+}
+/// A listener may drop the last handle: the core stays until all events are delivered.
+RESILIENCE_COLD RESILIENCE_FUNCTION void breaker_core::deliver() noexcept {
+    const auto keep = shared_from_this();
+    guarded_->events.deliver(mutex_);
+}
+RESILIENCE_FUNCTION published_state breaker_core::encode_locked() const noexcept {
+    const detail::circuit& c = guarded_->circuit;
+    return {c.state(), flags_ | flags_of(c.fill()), rules_cell().version(), c.generation()};
+}
+RESILIENCE_FUNCTION void breaker_core::publish_locked() noexcept {
+    const published_state next = encode_locked();
+    if (next != published_.peek()) published_.publish_locked(next, guarded_->circuit.opens_until());
+}
+
+RESILIENCE_FUNCTION void breaker_core::command(circuit_state next, std::string_view reason) {
+    const breaker_state state =
+        next == circuit_state::closed ? breaker_state(closed_state{}) : breaker_state(manual_state{next});
+    locked([&](const moment& at) { guarded_->circuit.command(state, reason, at); });
+}
+RESILIENCE_FUNCTION void breaker_core::open_for(duration d, std::string_view reason) {
+    if (d < duration{0}) raise(std::invalid_argument("circuit_breaker: open_for a negative duration"));
+    locked([&](const moment& at) {
+        guarded_->circuit.command(open_state{saturating_add(at.now, d), 1}, reason, at);
+    });
+}
+RESILIENCE_FUNCTION void breaker_core::apply(circuit_breaker_config next) {
+    locked([&](const moment& at) {
+        replace(std::move(next));
+        guarded_->circuit.update(config(), at);
+        flags_ = flags_of(config());
+    });
+}
+
+RESILIENCE_FUNCTION const circuit_breaker_config& breaker_core::config_of(
+    const breaker_permit& permit) const noexcept {
+    const std::uint16_t version = permit.admitted.config_version();
+    if (const auto* const in_force = rules_cell().get_if(version)) return *in_force;
+    const lock_guard lock(mutex_);
+    return rules_cell().of_version(version);
+}
+RESILIENCE_FUNCTION breaker_judgement breaker_core::counted(breaker_judgement j) noexcept {
+    if (j.predicate_threw) predicate_errors_.fetch_add(1, std::memory_order_relaxed);
+    return j;
+}
+
+RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::admit(breaker_permit& permit, rejection& why,
+                                                             time_point deadline) {
     permit.admitted = published();
     if (permit.admitted.admits_all()) {
         if (permit.admitted.has(published_state::timed)) permit.start = now();
@@ -160,7 +207,7 @@ RESILIENCE_COLD inline bool breaker_core::admit(breaker_permit& permit, rejectio
     if (surely_open(why)) return false;
     bool is_admitted = false;
     locked([&](const moment& at) {
-        const auto given = circuit_.admit(at, deadline);
+        const auto given = guarded_->circuit.admit(at, deadline);
         is_admitted = given.how != admission_kind::refused;
         if (is_admitted) {
             permit = {encode_locked(), at.now, given.lease_end};
@@ -168,40 +215,41 @@ RESILIENCE_COLD inline bool breaker_core::admit(breaker_permit& permit, rejectio
             why = {.code = errc::circuit_open,
                    .policy = label(),
                    .retry_after = given.retry_after,
-                   .reason = reason_to_refuse(circuit_.state())};
-            circuit_.successes().take_rejected();
+                   .reason = reason_to_refuse(guarded_->circuit.state())};
+            successes_.take_rejected();
         }
     });
     return is_admitted;
 }
 
 /// True if a success could be settled by counting it.
-RESILIENCE_INLINE bool breaker_core::success_unlocked(const breaker_permit& permit) noexcept {
+RESILIENCE_FUNCTION bool breaker_core::success_unlocked(const breaker_permit& permit) noexcept {
     const published_state seen = published();
-    success_counts& successes = circuit_.successes();
     const std::uint64_t generation = permit.admitted.generation();
     if (seen.generation() != generation) return false;
     const bool is_disabled = seen.state() == circuit_state::disabled; // only totals are kept
     if (!is_disabled) {
         if (seen.needs_mutex() || permit.admitted.needs_mutex()) return false;
-        if (seen.has(published_state::counts_results)) return successes.take_position(generation);
+        if (seen.has(published_state::counts_results)) return successes_.take_position(generation);
         if (seen.has(published_state::counts_by_time))
-            return successes.take_bucket(generation, clock().coarse_now());
+            return successes_.take_bucket(generation, clock().coarse_now());
     }
-    successes.take(generation);
+    successes_.take(generation);
     return true;
 }
-RESILIENCE_NOINLINE inline void breaker_core::success_under_mutex(const breaker_permit& permit) noexcept {
+RESILIENCE_NOINLINE RESILIENCE_FUNCTION void breaker_core::success_under_mutex(
+    const breaker_permit& permit) noexcept {
     const auto& c = config_of(permit);
-    locked([&](const moment& at) { circuit_.succeed(permit, timing_of(permit, c, at.now), at); });
+    locked([&](const moment& at) { guarded_->circuit.succeed(permit, timing_of(permit, c, at.now), at); });
 }
 /// Out of line, though not cold: where windows are kept, every success comes here.
-RESILIENCE_NOINLINE inline void breaker_core::success_slow_path(const breaker_permit& permit) noexcept {
+RESILIENCE_NOINLINE RESILIENCE_FUNCTION void breaker_core::success_slow_path(
+    const breaker_permit& permit) noexcept {
     if (!success_unlocked(permit)) success_under_mutex(permit);
 }
 
-RESILIENCE_COLD inline time_point breaker_core::settle(const breaker_permit& permit,
-                                                       breaker_judgement j) noexcept {
+RESILIENCE_COLD RESILIENCE_FUNCTION time_point breaker_core::settle(const breaker_permit& permit,
+                                                                    breaker_judgement j) noexcept {
     switch (j.what) {
     case verdict::success: success_slow_path(permit); break;
     case verdict::ignored: ignore(permit); break;
@@ -209,35 +257,41 @@ RESILIENCE_COLD inline time_point breaker_core::settle(const breaker_permit& per
     }
     return time_point::min();
 }
-RESILIENCE_COLD inline time_point breaker_core::record_failure(const breaker_permit& permit,
-                                                               breaker_judgement j) noexcept {
+RESILIENCE_COLD RESILIENCE_FUNCTION time_point breaker_core::record_failure(const breaker_permit& permit,
+                                                                            breaker_judgement j) noexcept {
     const auto& c = config_of(permit);
     time_point not_before = time_point::min();
     locked([&](const moment& at) {
-        circuit_.fail(permit, timing_of(permit, c, at.now), std::move(j), at);
-        if (circuit_.state() == circuit_state::open) not_before = circuit_.opens_until();
+        guarded_->circuit.fail(permit, timing_of(permit, c, at.now), std::move(j), at);
+        if (guarded_->circuit.state() == circuit_state::open) not_before = guarded_->circuit.opens_until();
     });
     return not_before;
 }
-RESILIENCE_COLD inline void breaker_core::ignore(const breaker_permit& permit) noexcept {
-    circuit_.successes().take_ignored();
+RESILIENCE_COLD RESILIENCE_FUNCTION void breaker_core::ignore(const breaker_permit& permit) noexcept {
+    successes_.take_ignored();
     const published_state seen = published(); // if the call is a probe, its admission is seen here
     if (seen.state() != circuit_state::half_open && seen.generation() == permit.admitted.generation())
         return; // no place to give back
-    locked([&](const moment& at) { circuit_.ignore(permit, at); });
+    locked([&](const moment& at) { guarded_->circuit.ignore(permit, at); });
 }
 
-inline circuit_breaker_stats breaker_core::stats() const {
+RESILIENCE_FUNCTION circuit_breaker_stats breaker_core::stats() const {
     const time_point at = now();
     circuit_breaker_stats s;
     s.name = name();
-    s.ignored = circuit_.successes().ignored();
-    s.rejected = circuit_.successes().rejected();
+    s.ignored = successes_.ignored();
+    s.rejected = successes_.rejected();
     s.predicate_errors = predicate_errors_.load(std::memory_order_relaxed);
     const lock_guard lock(mutex_);
-    circuit_.describe(s, at);
+    guarded_->circuit.describe(s, at);
     s.calls = s.successes + s.failures + s.ignored;
     return s;
 }
 
-}}} // namespace resilience::RESILIENCE_ABI::detail
+#endif
+
+}
+RESILIENCE_INSTANTIATE(class policy_core<detail::breaker_core, circuit_breaker_config>)
+RESILIENCE_INSTANTIATE(std::shared_ptr<detail::breaker_core> enrolled<detail::breaker_core>(
+    registry&, const circuit_breaker_config&))
+}} // namespace resilience::RESILIENCE_ABI::detail

@@ -5,10 +5,11 @@
 #include <resilience/call/time.hpp>
 #include <resilience/circuit_breaker/config.hpp>
 #include <resilience/detail/sync.hpp>
-#include <resilience/mechanism/breaker_rules.hpp>
 #include <resilience/mechanism/circuit_state.hpp>
+#include <resilience/mechanism/rate_window.hpp>
 
 #include <cstdint>
+#include <variant>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -66,16 +67,7 @@ private:
 };
 
 /// The flags of a circuit under that config.
-inline std::uint64_t flags_of(const circuit_breaker_config& c) {
-    std::uint64_t flags = 0;
-    const breaker_rules_config rules = rules_of(c);
-    if (rules.has_rates())
-        flags |= rules.has_time_window() ? published_state::counts_by_time : published_state::counts_results;
-    if (c.slow_call_duration) flags |= published_state::timed;
-    if (c.record_if.examines_values() || c.ignore_if.examines_values())
-        flags |= published_state::looks_at_values;
-    return flags;
-}
+std::uint64_t flags_of(const circuit_breaker_config& c);
 constexpr std::uint64_t flags_of(window_fill filled) noexcept {
     return filled == window_fill::below_minimum_calls ? std::uint64_t{published_state::below_minimum_calls}
                                                       : 0;
@@ -138,5 +130,18 @@ struct breaker_permit {
     time_point start{};                       // if it is timed
     time_point lease_end = time_point::max(); // of a probe
 };
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION std::uint64_t flags_of(const circuit_breaker_config& c) {
+    std::uint64_t flags = 0;
+    if (c.failure_rate_threshold || c.slow_call_rate_threshold)
+        flags |= std::holds_alternative<time_window>(c.window) ? published_state::counts_by_time
+                                                               : published_state::counts_results;
+    if (c.slow_call_duration) flags |= published_state::timed;
+    if (c.record_if.examines_values() || c.ignore_if.examines_values())
+        flags |= published_state::looks_at_values;
+    return flags;
+}
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

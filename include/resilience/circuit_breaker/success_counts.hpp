@@ -2,15 +2,18 @@
 #pragma once
 
 #include <resilience/call/time.hpp>
-#include <resilience/detail/striped_buckets.hpp>
 #include <resilience/detail/striped_counters.hpp>
 #include <resilience/detail/sync.hpp>
-#include <resilience/mechanism/breaker_rules.hpp>
-#include <resilience/mechanism/time_buckets.hpp>
+#include <resilience/mechanism/rate_window.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+
+#if RESILIENCE_BODIES
+#include <resilience/detail/striped_buckets.hpp>
+#include <resilience/mechanism/time_buckets.hpp>
+#endif
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -66,8 +69,10 @@ private:
 /// sees it.
 class success_counts {
 public:
-    explicit success_counts(std::uint64_t generation) noexcept
-        : sequence_(generation), generation_(generation) {}
+    explicit success_counts(std::uint64_t generation) noexcept;
+    ~success_counts();
+    success_counts(const success_counts&) = delete;
+    success_counts& operator=(const success_counts&) = delete;
 
     // On any thread, without a lock. `generation` is that of the call's admission, found to be the current one.
 
@@ -81,21 +86,13 @@ public:
     }
     /// A success in the time window; the word that says so was published after keep_time_locked(). False, and nothing
     /// counted, if it has to be settled under the mutex: the thread has no bucket, or it has ended.
-    bool take_bucket(std::uint64_t generation, time_point now) noexcept {
-        if (!buckets_->add(now.time_since_epoch().count(), generation)) return false;
-        take(generation);
-        return true;
-    }
+    bool take_bucket(std::uint64_t generation, time_point now) noexcept;
     void take_ignored() noexcept { counters_.add(ignored_results); }
     void take_rejected() noexcept { counters_.add(rejected_calls); }
 
     std::uint64_t ignored() const noexcept { return counters_.sum(ignored_results); }
     std::uint64_t rejected() const noexcept { return counters_.sum(rejected_calls); }
-    std::uint64_t successes() const noexcept {
-        std::uint64_t all = 0;
-        for (std::size_t c = 0; c <= late_successes; ++c) all += counters_.sum(c);
-        return all;
-    }
+    std::uint64_t successes() const noexcept;
 
     // Under the owner's mutex.
 
@@ -105,18 +102,13 @@ public:
     std::uint64_t take_position_locked() noexcept { return sequence_.take_locked(); }
     std::uint64_t next_position_locked() const noexcept { return sequence_.next_locked(); }
     /// This thread's successes go into bucket `number` until `end`; this one is the first.
-    void enter_bucket_locked(std::uint32_t number, time_point end) noexcept {
-        buckets_->enter(number, end.time_since_epoch().count(), generation_);
-        take(generation_);
-    }
+    void enter_bucket_locked(std::uint32_t number, time_point end) noexcept;
     /// Successes of the current generation.
     std::uint64_t in_generation_locked() const noexcept {
         return counters_.sum(counter_of(generation_)) - before_generation_;
     }
     /// Successes in the window of time from bucket `first` to bucket `last`.
-    std::uint64_t in_buckets_locked(std::uint32_t first, std::uint32_t last) const noexcept {
-        return buckets_->sum(first, last);
-    }
+    std::uint64_t in_buckets_locked(std::uint32_t first, std::uint32_t last) const noexcept;
 
     /// The circuit begins this generation. Successes of earlier ones enter no window from here on; returns the first
     /// position of the new one.
@@ -143,16 +135,12 @@ public:
     window_fill fill_locked() const noexcept { return fill_; }
 
     /// There is a time window from here on. To be called before its flag is published.
-    void keep_time_locked() {
-        if (!buckets_) buckets_ = std::make_unique<buckets>();
-    }
+    void keep_time_locked();
     /// The time buckets have other numbers: every thread has to enter one again.
-    void renumber_locked() noexcept {
-        if (buckets_) buckets_->renumber();
-    }
+    void renumber_locked() noexcept;
 
 private:
-    using buckets = striped_buckets<time_buckets::bucket_count>;
+    struct buckets;
 
     // A thread can check the generation, be delayed, and add its success after the circuit has moved on. Four counters,
     // indexed by generation % 4, keep such a late success out of the new generation's count: it must not break that one's
@@ -177,5 +165,37 @@ private:
     window_fill fill_ = window_fill::enough_calls;
     striped_counters<counter_count> counters_;
 };
+
+#if RESILIENCE_BODIES
+struct success_counts::buckets : striped_buckets<time_buckets::bucket_count> {};
+
+RESILIENCE_FUNCTION success_counts::success_counts(std::uint64_t generation) noexcept
+    : sequence_(generation), generation_(generation) {}
+RESILIENCE_FUNCTION success_counts::~success_counts() = default;
+RESILIENCE_FUNCTION bool success_counts::take_bucket(std::uint64_t generation, time_point now) noexcept {
+    if (!buckets_->add(now.time_since_epoch().count(), generation)) return false;
+    take(generation);
+    return true;
+}
+RESILIENCE_FUNCTION std::uint64_t success_counts::successes() const noexcept {
+    std::uint64_t all = 0;
+    for (std::size_t c = 0; c <= late_successes; ++c) all += counters_.sum(c);
+    return all;
+}
+RESILIENCE_FUNCTION void success_counts::enter_bucket_locked(std::uint32_t number, time_point end) noexcept {
+    buckets_->enter(number, end.time_since_epoch().count(), generation_);
+    take(generation_);
+}
+RESILIENCE_FUNCTION std::uint64_t success_counts::in_buckets_locked(std::uint32_t first,
+                                                                    std::uint32_t last) const noexcept {
+    return buckets_->sum(first, last);
+}
+RESILIENCE_FUNCTION void success_counts::keep_time_locked() {
+    if (!buckets_) buckets_ = std::make_unique<buckets>();
+}
+RESILIENCE_FUNCTION void success_counts::renumber_locked() noexcept {
+    if (buckets_) buckets_->renumber();
+}
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -25,6 +25,7 @@ struct breaker_judgement {
     bool predicate_threw = false;
 };
 
+#if RESILIENCE_BODIES
 /// How long a call took, if it was timed, and whether that is slow.
 struct call_timing {
     std::optional<duration> took{};
@@ -93,5 +94,6 @@ inline breaker_judgement judge_as_failure(const failure* why, const circuit_brea
     j.texts = texts_of(attempt_result(why != nullptr ? *why : unknown));
     return j;
 }
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -14,16 +14,11 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 template <class Config>
 class config_cell {
 public:
-    explicit config_cell(Config config) {
-        replace(std::move(config));
-        declared_ = &get();
-    }
+    explicit config_cell(Config config);
     config_cell(const config_cell&) = delete;
     config_cell& operator=(const config_cell&) = delete;
     /// Destroys the list entry by entry: recursion over a long list could exhaust the stack.
-    ~config_cell() {
-        while (newest_ != nullptr) newest_ = std::move(newest_->older);
-    }
+    ~config_cell();
 
     /// The config in force. Acquire: pairs with the release in replace(), so that the fields are seen as they
     /// were written.
@@ -39,22 +34,10 @@ public:
 
     // Callers of the next two functions exclude each other by a lock of their own.
 
-    void replace(Config config) {
-        const std::uint16_t version =
-            newest_ != nullptr ? static_cast<std::uint16_t>(newest_->version + 1) : 0;
-        // Linked only once it is there: without memory for it the list must stay as it is.
-        auto next = std::make_unique<entry>(entry{std::move(config), version, nullptr});
-        next->older = std::move(newest_);
-        newest_ = std::move(next);
-        current_.store(newest_.get(), std::memory_order_release);
-    }
+    void replace(Config config);
     /// The config of a version that was in force. If the number has wrapped and several have it, the newest
     /// of them.
-    const Config& of_version(std::uint16_t version) const noexcept {
-        const entry* found = newest_.get();
-        while (found->version != version && found->older != nullptr) found = found->older.get();
-        return found->config;
-    }
+    const Config& of_version(std::uint16_t version) const noexcept;
 
     /// The config that the policy was made with. Needs no lock.
     const Config& declared() const noexcept { return *declared_; }
@@ -72,5 +55,30 @@ private:
     std::unique_ptr<entry> newest_;
     const Config* declared_ = nullptr; // set in the constructor, before other threads can see the cell
 };
+
+template <class Config>
+config_cell<Config>::config_cell(Config config) {
+    replace(std::move(config));
+    declared_ = &get();
+}
+template <class Config>
+config_cell<Config>::~config_cell() {
+    while (newest_ != nullptr) newest_ = std::move(newest_->older);
+}
+template <class Config>
+void config_cell<Config>::replace(Config config) {
+    const std::uint16_t version = newest_ != nullptr ? static_cast<std::uint16_t>(newest_->version + 1) : 0;
+    // Linked only once it is there: without memory for it the list must stay as it is.
+    auto next = std::make_unique<entry>(entry{std::move(config), version, nullptr});
+    next->older = std::move(newest_);
+    newest_ = std::move(next);
+    current_.store(newest_.get(), std::memory_order_release);
+}
+template <class Config>
+const Config& config_cell<Config>::of_version(std::uint16_t version) const noexcept {
+    const entry* found = newest_.get();
+    while (found->version != version && found->older != nullptr) found = found->older.get();
+    return found->config;
+}
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -18,7 +18,51 @@
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// A duration in the largest unit that leaves a whole number, up to seconds: 90s, 1500ms.
-inline std::string exact_duration(duration d) {
+std::string exact_duration(duration d);
+/// The value of a field that is no struct of parts; nothing if it is unset.
+setting_value show(const field& f);
+/// A value for a message.
+std::string text_of(const setting_value& value);
+/// Of the same field of two configs. Callables compare by being set or not.
+bool same(const field& a, const field& b);
+/// The first field of `a` that differs in `b`, the same config's; null if none does.
+const field* difference(const field_list& a, const field_list& b);
+
+/// The fields of a config, to be read only: a list has no form of its own for that.
+template <class Config>
+field_list fields_of(const Config& config) {
+    field_list list;
+    fields(const_cast<Config&>(config), list);
+    return list;
+}
+
+/// The first field in which two configs differ; empty if none. Names and labels are no fields.
+template <class Config>
+std::string_view difference(const Config& a, const Config& b) {
+    const field_list as = fields_of(a), bs = fields_of(b);
+    const field* other = difference(as, bs);
+    return other != nullptr ? other->name : std::string_view{};
+}
+
+/// What is wrong with a config, naming field, value and range; empty if nothing is.
+template <class Config>
+std::string complaint_about(const Config& config) {
+    std::string complaint;
+    if constexpr (requires { validate(config); }) complaint = validate(config);
+    if constexpr (requires { config.labels; }) {
+        if (complaint.empty())
+            complaint = validate_labels(std::string(Config::policy_kind) + "_config", config.labels);
+    }
+    return complaint;
+}
+template <class Config>
+labels_type labels_of(const Config& config) {
+    if constexpr (requires { config.labels; }) return config.labels;
+    else return {};
+}
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION std::string exact_duration(duration d) {
     constexpr std::pair<duration::rep, const char*> units[] = {
         {1'000'000'000, "s"}, {1'000'000, "ms"}, {1'000, "us"}};
     for (const auto& [unit, name] : units) {
@@ -27,8 +71,7 @@ inline std::string exact_duration(duration d) {
     return std::to_string(d.count()) + "ns";
 }
 
-/// The value of a field that is no struct of parts; nothing if it is unset.
-RESILIENCE_COLD inline setting_value show(const field& f) {
+RESILIENCE_FUNCTION setting_value show(const field& f) {
     const auto plain = [&]<class T>(const T* value) {
         return value != nullptr ? setting_value(*value) : setting_value{};
     };
@@ -56,8 +99,7 @@ RESILIENCE_COLD inline setting_value show(const field& f) {
     return {};
 }
 
-/// Of the same field of two configs. Callables compare by being set or not.
-RESILIENCE_COLD inline bool same(const field& a, const field& b) {
+RESILIENCE_FUNCTION bool same(const field& a, const field& b) {
     const auto equal = [](const auto* x, const auto* y) {
         return x == nullptr || y == nullptr ? x == y : *x == *y;
     };
@@ -80,49 +122,15 @@ RESILIENCE_COLD inline bool same(const field& a, const field& b) {
     field_list xs, ys;
     a.parts->list(const_cast<void*>(x), xs);
     b.parts->list(const_cast<void*>(y), ys);
-    for (std::size_t i = 0; i < xs.size(); ++i) {
-        if (!same(xs[i], ys[i])) return false;
+    return difference(xs, ys) == nullptr;
+}
+RESILIENCE_FUNCTION const field* difference(const field_list& a, const field_list& b) {
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        if (!same(a[i], b[i])) return &a[i];
     }
-    return true;
+    return nullptr;
 }
-
-/// The fields of a config, to be read only: a list has no form of its own for that.
-template <class Config>
-field_list fields_of(const Config& config) {
-    field_list list;
-    fields(const_cast<Config&>(config), list);
-    return list;
-}
-
-/// The first field in which two configs differ; empty if none. Names and labels are no fields.
-template <class Config>
-std::string_view difference(const Config& a, const Config& b) {
-    const field_list as = fields_of(a), bs = fields_of(b);
-    for (std::size_t i = 0; i < as.size(); ++i) {
-        if (!same(as[i], bs[i])) return as[i].name;
-    }
-    return {};
-}
-
-/// What is wrong with a config, naming field, value and range; empty if nothing is.
-template <class Config>
-std::string complaint_about(const Config& config) {
-    std::string complaint;
-    if constexpr (requires { validate(config); }) complaint = validate(config);
-    if constexpr (requires { config.labels; }) {
-        if (complaint.empty())
-            complaint = validate_labels(std::string(Config::policy_kind) + "_config", config.labels);
-    }
-    return complaint;
-}
-template <class Config>
-labels_type labels_of(const Config& config) {
-    if constexpr (requires { config.labels; }) return config.labels;
-    else return {};
-}
-
-/// A value for a message.
-inline std::string text_of(const setting_value& value) {
+RESILIENCE_FUNCTION std::string text_of(const setting_value& value) {
     if (const auto* text = std::get_if<std::string>(&value)) return text->substr(0, 64);
     if (const auto* whole = std::get_if<std::uint64_t>(&value)) return std::to_string(*whole);
     if (const auto* yes = std::get_if<bool>(&value)) return *yes ? "true" : "false";
@@ -133,5 +141,6 @@ inline std::string text_of(const setting_value& value) {
     }
     return "unset";
 }
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

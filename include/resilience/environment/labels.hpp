@@ -21,19 +21,18 @@ public:
     using value_type = labels_type::value_type;
 
     shared_labels() noexcept = default;
-    explicit shared_labels(labels_type labels)
-        : all_(labels.empty() ? nullptr : std::make_shared<const labels_type>(std::move(labels))) {}
+    explicit shared_labels(labels_type labels);
 
     bool empty() const noexcept { return all_ == nullptr; }
     std::size_t size() const noexcept { return all_ == nullptr ? 0 : all_->size(); }
     const value_type* begin() const noexcept { return all_ == nullptr ? nullptr : all_->data(); }
     const value_type* end() const noexcept { return begin() + size(); }
     const value_type& operator[](std::size_t i) const noexcept { return (*all_)[i]; }
-    friend bool operator==(const shared_labels& a, const labels_type& b) {
-        return a.all_ == nullptr ? b.empty() : *a.all_ == b;
-    }
+    friend bool operator==(const shared_labels& a, const labels_type& b) { return a.is_equal_to(b); }
 
 private:
+    bool is_equal_to(const labels_type& other) const;
+
     std::shared_ptr<const labels_type> all_; // null: there are none
 };
 
@@ -55,16 +54,31 @@ constexpr bool is_label_name(std::string_view name) noexcept {
 }
 
 /// For messages: {team=tickets, tier=1}.
+std::string labels_text(const labels_type::value_type* begin, std::size_t count);
 template <class Labels>
 std::string labels_text(const Labels& all) {
-    std::string text = "{";
-    for (const auto& [name, value] : all)
-        text.append(text.size() == 1 ? "" : ", ").append(name).append("=").append(value.substr(0, 64));
-    return text + "}";
+    return labels_text(all.empty() ? nullptr : &all[0], all.size());
 }
 
 /// What is wrong with a config's labels, naming value and range; empty if nothing is. `config`: the config's type.
-RESILIENCE_COLD inline std::string labels_complaint(std::string_view config, const labels_type& labels) {
+std::string labels_complaint(std::string_view config, const labels_type& labels);
+/// The same, for configs that most often have none.
+inline std::string validate_labels(std::string_view config, const labels_type& labels) {
+    return labels.empty() ? std::string() : labels_complaint(config, labels);
+}
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION std::string labels_text(const labels_type::value_type* begin, std::size_t count) {
+    std::string text = "{";
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto& [name, value] = begin[i];
+        text.append(i == 0 ? "" : ", ").append(name).append("=").append(value, 0, 64);
+    }
+    return text += '}';
+}
+
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string labels_complaint(std::string_view config,
+                                                                 const labels_type& labels) {
     constexpr std::size_t most = 8;
     const std::string field = std::string(config) + ".labels has ";
     if (labels.size() > most) return field + std::to_string(labels.size()) + " pairs; it must be at most 8";
@@ -85,10 +99,16 @@ RESILIENCE_COLD inline std::string labels_complaint(std::string_view config, con
     }
     return {};
 }
-/// The same, for configs that most often have none.
-inline std::string validate_labels(std::string_view config, const labels_type& labels) {
-    return labels.empty() ? std::string() : labels_complaint(config, labels);
-}
+#endif
 
+} // namespace detail
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION shared_labels::shared_labels(labels_type labels)
+    : all_(labels.empty() ? nullptr : std::make_shared<const labels_type>(std::move(labels))) {}
+RESILIENCE_FUNCTION bool shared_labels::is_equal_to(const labels_type& other) const {
+    return all_ == nullptr ? other.empty() : *all_ == other;
 }
-}} // namespace resilience::RESILIENCE_ABI::detail
+#endif
+
+}} // namespace resilience::RESILIENCE_ABI

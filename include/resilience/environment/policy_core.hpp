@@ -42,9 +42,7 @@ public:
     static constexpr std::string_view policy_kind = Config::policy_kind;
 
     // NOLINTNEXTLINE(bugprone-crtp-constructor-accessibility): a core inherits it
-    policy_core(Rules rules, const registry& where)
-        : registered_policy(config_in(rules).name, detail::labels_of(config_in(rules)), where.env()),
-          rules_(std::move(rules)) {}
+    policy_core(Rules rules, const registry& where);
 
     /// Those in force. Kept until the policy ends, whatever updates follow.
     const Rules& rules() const noexcept { return rules_.get(); }
@@ -56,12 +54,7 @@ public:
 
     /// New rules for what begins from now on. Throws std::invalid_argument, and changes nothing, if they are not valid or
     /// have another name or other labels.
-    void update(Config config) {
-        detail::require_valid(detail::complaint_about(config));
-        require_own(config.name, detail::labels_of(config));
-        static_cast<Core&>(*this).apply(std::move(config));
-        publish_updated();
-    }
+    void update(Config config);
 
     /// Tells listeners, if there are any, what the policy did in a call and why (may be null); describe(event&) fills in
     /// the rest. Called with no lock held.
@@ -70,13 +63,7 @@ public:
         if (!has_listeners()) return;
         const auto keep = this->shared_from_this(); // a listener may drop the last handle
         env_->tell([&] {
-            event e = event_of(what);
-            e.operation = ctx.operation();
-            e.attempt = ctx.attempt();
-            if (why != nullptr) {
-                e.error_type = why->type_name();
-                e.error = why->message();
-            }
+            event e = event_in(what, ctx, why);
             describe(e);
             return e;
         });
@@ -85,39 +72,12 @@ public:
     // For policies.
 
     std::string_view kind() const noexcept final { return policy_kind; }
-    policy_snapshot snapshot() const final {
-        policy_snapshot all{std::string(policy_kind), name(), {}, {}, labels()};
-        if constexpr (requires(const Core& core) { core.stats(); }) {
-            auto stats = static_cast<const Core&>(*this).stats();
-            statistics(std::as_const(stats), detail::statistic_list(all.statistics));
-            if constexpr (std::same_as<decltype(stats), circuit_breaker_stats>)
-                all.circuit = std::move(stats);
-        }
-        return all;
-    }
-    std::optional<circuit_breaker_stats> circuit() const final {
-        if constexpr (requires(const Core& core, circuit_breaker_stats s) { s = core.stats(); })
-            return static_cast<const Core&>(*this).stats();
-        else return std::nullopt;
-    }
-    void list_fields(field_list& into) const final { fields(const_cast<Config&>(config()), into); }
-    bool edit(config_editor& editor) final {
-        Config changed = config();
-        field_list list;
-        fields(changed, list);
-        editor.edit(list);
-        update(std::move(changed));
-        return true;
-    }
+    policy_snapshot snapshot() const final;
+    std::optional<circuit_breaker_stats> circuit() const final;
+    void list_fields(field_list& into) const final;
+    bool edit(config_editor& editor) final;
     /// Throws std::invalid_argument if a config is another than the one that the policy was made with.
-    void require_same(const Config& other) const {
-        const Config& own = declared();
-        if (const auto others = detail::labels_of(other); labels() != others) refuse_labels(others);
-        const field_list mine = detail::fields_of(own), others = detail::fields_of(other);
-        for (std::size_t i = 0; i < mine.size(); ++i) {
-            if (!detail::same(mine[i], others[i])) refuse_field(mine[i], others[i]);
-        }
-    }
+    void require_same(const Config& other) const;
 
 protected:
     /// How an update takes place. A core that has more to do has a function of that name, which calls replace() with
@@ -127,7 +87,7 @@ protected:
         replace(std::move(config));
     }
     /// With mutex_.
-    void replace(Rules rules) { rules_.replace(std::move(rules)); }
+    void replace(Rules rules);
     detail::config_cell<Rules>& rules_cell() noexcept { return rules_; }
     const detail::config_cell<Rules>& rules_cell() const noexcept { return rules_; }
 
@@ -142,6 +102,62 @@ private:
 
     detail::config_cell<Rules> rules_;
 };
+
+template <class Core, class Config, class Rules>
+policy_core<Core, Config, Rules>::policy_core(Rules rules, const registry& where)
+    : registered_policy(config_in(rules).name, detail::labels_of(config_in(rules)), where.env()),
+      rules_(std::move(rules)) {}
+
+template <class Core, class Config, class Rules>
+void policy_core<Core, Config, Rules>::update(Config config) {
+    detail::require_valid(detail::complaint_about(config));
+    require_own(config.name, detail::labels_of(config));
+    static_cast<Core&>(*this).apply(std::move(config));
+    publish_updated();
+}
+
+template <class Core, class Config, class Rules>
+void policy_core<Core, Config, Rules>::replace(Rules rules) {
+    rules_.replace(std::move(rules));
+}
+
+template <class Core, class Config, class Rules>
+policy_snapshot policy_core<Core, Config, Rules>::snapshot() const {
+    policy_snapshot all{std::string(policy_kind), name(), {}, {}, labels()};
+    if constexpr (requires(const Core& core) { core.stats(); }) {
+        auto stats = static_cast<const Core&>(*this).stats();
+        statistics(std::as_const(stats), detail::statistic_list(all.statistics));
+        if constexpr (std::same_as<decltype(stats), circuit_breaker_stats>) all.circuit = std::move(stats);
+    }
+    return all;
+}
+
+template <class Core, class Config, class Rules>
+std::optional<circuit_breaker_stats> policy_core<Core, Config, Rules>::circuit() const {
+    if constexpr (requires(const Core& core, circuit_breaker_stats s) { s = core.stats(); })
+        return static_cast<const Core&>(*this).stats();
+    else return std::nullopt;
+}
+
+template <class Core, class Config, class Rules>
+void policy_core<Core, Config, Rules>::list_fields(field_list& into) const {
+    fields(const_cast<Config&>(config()), into);
+}
+
+template <class Core, class Config, class Rules>
+bool policy_core<Core, Config, Rules>::edit(config_editor& editor) {
+    Config changed = config();
+    field_list list;
+    fields(changed, list);
+    editor.edit(list);
+    update(std::move(changed));
+    return true;
+}
+
+template <class Core, class Config, class Rules>
+void policy_core<Core, Config, Rules>::require_same(const Config& other) const {
+    require_equal(detail::fields_of(declared()), detail::labels_of(other), detail::fields_of(other));
+}
 
 /// The one place where policies are made: the policy of the config's name, if its config agrees with that one, or a new
 /// one. Throws std::invalid_argument for a config that is not valid and for one that does not agree, naming the field.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/call_context.hpp>
+#include <resilience/call/failure.hpp>
 #include <resilience/detail/name.hpp>
 #include <resilience/environment/environment.hpp>
 #include <resilience/environment/field_values.hpp>
@@ -33,11 +35,11 @@ class RESILIENCE_VISIBLE registered_policy {
 public:
     registered_policy(const registered_policy&) = delete;
     registered_policy& operator=(const registered_policy&) = delete;
-    virtual ~registered_policy() = default;
+    virtual ~registered_policy();
 
     virtual std::string_view kind() const noexcept = 0;
     virtual policy_snapshot snapshot() const = 0;
-    virtual std::optional<circuit_breaker_stats> circuit() const { return std::nullopt; }
+    virtual std::optional<circuit_breaker_stats> circuit() const;
     /// Lists the fields of the config in force, which are not to be written to.
     virtual void list_fields(field_list&) const {}
     /// Updates the policy to a copy of its config that the editor has changed. False if it has no config.
@@ -50,26 +52,20 @@ public:
     const std::shared_ptr<detail::environment>& env() const noexcept { return env_; }
 
     /// An event of this policy's, to be filled in.
-    event event_of(event_kind what) const {
-        event e{.kind = what, .policy_kind = kind(), .policy = name()};
-        e.labels = labels_;
-        return e;
-    }
+    event event_of(event_kind what) const;
 
 protected:
-    registered_policy(std::string_view name, labels_type labels, std::shared_ptr<detail::environment> env)
-        : env_(std::move(env)), label_(name), labels_(std::move(labels)) {}
+    registered_policy(std::string_view name, labels_type labels, std::shared_ptr<detail::environment> env);
 
     /// After a config was replaced; no lock may be held.
-    void publish_updated() const {
-        env_->tell([&] { return event_of(event_kind::policy_updated); });
-    }
+    void publish_updated() const;
+    /// Of an event of this policy's in a call: fills in what the call and its failure (may be null) say.
+    event event_in(event_kind what, const call_context& ctx, const failure* why) const;
 
     /// For an update: throws std::invalid_argument if name or labels are others.
     void require_own(std::string_view other_name, const labels_type& other_labels) const;
-    /// For a config of a name that exists.
-    [[noreturn]] void refuse_field(const detail::field& own, const detail::field& other) const;
-    [[noreturn]] void refuse_labels(const labels_type& other) const;
+    /// For a config of a name that exists: throws std::invalid_argument if a field or the labels are others.
+    void require_equal(const field_list& own, const labels_type& other_labels, const field_list& other) const;
 
     std::shared_ptr<detail::environment> env_;
 
@@ -78,8 +74,36 @@ private:
     const shared_labels labels_;
 };
 
-RESILIENCE_COLD inline void registered_policy::require_own(std::string_view other_name,
-                                                           const labels_type& other_labels) const {
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION registered_policy::registered_policy(std::string_view name, labels_type labels,
+                                                         std::shared_ptr<detail::environment> env)
+    : env_(std::move(env)), label_(name), labels_(std::move(labels)) {}
+RESILIENCE_FUNCTION registered_policy::~registered_policy() = default;
+RESILIENCE_FUNCTION std::optional<circuit_breaker_stats> registered_policy::circuit() const {
+    return std::nullopt;
+}
+RESILIENCE_FUNCTION event registered_policy::event_of(event_kind what) const {
+    event e{.kind = what, .policy_kind = kind(), .policy = name()};
+    e.labels = labels_;
+    return e;
+}
+RESILIENCE_FUNCTION event registered_policy::event_in(event_kind what, const call_context& ctx,
+                                                      const failure* why) const {
+    event e = event_of(what);
+    e.operation = ctx.operation();
+    e.attempt = ctx.attempt();
+    if (why != nullptr) {
+        e.error_type = why->type_name();
+        e.error = why->message();
+    }
+    return e;
+}
+RESILIENCE_FUNCTION void registered_policy::publish_updated() const {
+    env_->tell([&] { return event_of(event_kind::policy_updated); });
+}
+
+RESILIENCE_COLD RESILIENCE_FUNCTION void registered_policy::require_own(
+    std::string_view other_name, const labels_type& other_labels) const {
     const std::string kind_text(kind());
     if (other_name != name()) {
         detail::raise(std::invalid_argument(kind_text + "_config.name is '" + std::string(other_name) +
@@ -91,20 +115,24 @@ RESILIENCE_COLD inline void registered_policy::require_own(std::string_view othe
             kind_text + " '" + name() + "' are fixed: " + detail::labels_text(labels_)));
     }
 }
-RESILIENCE_COLD inline void registered_policy::refuse_field(const detail::field& own,
-                                                            const detail::field& other) const {
+RESILIENCE_COLD RESILIENCE_FUNCTION void registered_policy::require_equal(const field_list& own,
+                                                                          const labels_type& other_labels,
+                                                                          const field_list& other) const {
+    if (labels_ != other_labels) {
+        detail::raise(std::invalid_argument(
+            std::string(kind()) + " '" + name() + "' exists already with other labels (" +
+            detail::labels_text(labels_) + ", not " + detail::labels_text(other_labels) + ")"));
+    }
+    const detail::field* const mine = detail::difference(own, other);
+    if (mine == nullptr) return;
     std::string text(kind());
-    text.append(" '").append(name()).append("' exists already with another ").append(own.name);
-    if (own.type != detail::field_type::hidden && own.type != detail::field_type::parts) {
-        text.append(" (").append(detail::text_of(detail::show(own)));
-        text.append(", not ").append(detail::text_of(detail::show(other))).append(")");
+    text.append(" '").append(name()).append("' exists already with another ").append(mine->name);
+    if (mine->type != detail::field_type::hidden && mine->type != detail::field_type::parts) {
+        text.append(" (").append(detail::text_of(detail::show(*mine)));
+        text.append(", not ").append(detail::text_of(detail::show(other[mine - own.begin()]))).append(")");
     }
     detail::raise(std::invalid_argument(text));
 }
-RESILIENCE_COLD inline void registered_policy::refuse_labels(const labels_type& other) const {
-    detail::raise(
-        std::invalid_argument(std::string(kind()) + " '" + name() + "' exists already with other labels (" +
-                              detail::labels_text(labels_) + ", not " + detail::labels_text(other) + ")"));
-}
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -156,4 +156,20 @@ constexpr duration delay_of(const backoff_schedule& schedule, unsigned n, durati
     return d;
 }
 
+/// How the recovery timeout grows while a circuit opens again and again without recovering in between.
+struct recovery_backoff {
+    /// The n-th opening in a row lasts recovery_timeout * multiplier^(n-1). At least 1.
+    double multiplier = 2.0;
+    /// The longest it may last.
+    duration cap = std::chrono::minutes{10};
+    /// How much of it is random; none by default, since one breaker is no crowd.
+    resilience::jitter jitter = resilience::jitter::none;
+};
+
+void fields(recovery_backoff& c, auto&& visit) {
+    visit("multiplier", c.multiplier);
+    visit("cap", c.cap);
+    visit("jitter", c.jitter);
+}
+
 }} // namespace resilience::RESILIENCE_ABI

@@ -15,22 +15,6 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// How the recovery timeout grows while a circuit opens again and again without recovering in between.
-struct recovery_backoff {
-    /// The n-th opening in a row lasts recovery_timeout * multiplier^(n-1). At least 1.
-    double multiplier = 2.0;
-    /// The longest it may last.
-    duration cap = std::chrono::minutes{10};
-    /// How much of it is random; none by default, since one breaker is no crowd.
-    resilience::jitter jitter = resilience::jitter::none;
-};
-
-void fields(recovery_backoff& c, auto&& visit) {
-    visit("multiplier", c.multiplier);
-    visit("cap", c.cap);
-    visit("jitter", c.jitter);
-}
-
 /// The numbers that the machine goes by.
 struct breaker_limits {
     unsigned success_threshold;
@@ -109,6 +93,14 @@ constexpr admission_answer admit(manual_state s) noexcept {
     return {s, s.which == circuit_state::forced_open ? admission_kind::refused : admission_kind::normal};
 }
 
+constexpr admission_answer admit(const breaker_state& s, const breaker_limits& limits,
+                                 time_point now) noexcept {
+    if (const auto* open = std::get_if<open_state>(&s)) return admit(*open, now);
+    if (const auto* half = std::get_if<half_open_state>(&s)) return admit(*half, limits);
+    if (const auto* manual = std::get_if<manual_state>(&s)) return admit(*manual);
+    return admit(closed_state{});
+}
+
 /// A probe's verdict. An ignored one gives its place back and says nothing.
 constexpr breaker_state after_probe(half_open_state s, verdict v, const breaker_limits& limits,
                                     time_point now, std::optional<duration> break_for,
@@ -168,14 +160,7 @@ public:
     }
     /// A call wants in. `deadline` is the call's own: a lease never ends before it.
     permission admit(const breaker_limits& limits, time_point now, time_point deadline) {
-        const admission_answer answer = std::visit(
-            [&](const auto& s) {
-                if constexpr (requires { resilience::admit(s, now); }) return resilience::admit(s, now);
-                else if constexpr (requires { resilience::admit(s, limits); })
-                    return resilience::admit(s, limits);
-                else return resilience::admit(s);
-            },
-            state_);
+        const admission_answer answer = resilience::admit(state_, limits, now);
         if (answer.how == admission_kind::probe)
             leases_.reserve(leases_.size() + 1); // may throw: before anything changes
         permission given{answer.how, answer.retry_after, time_point::max(), move_to(answer.next)};

@@ -5,6 +5,7 @@
 #include <resilience/detail/wide_product.hpp>
 #include <resilience/mechanism/count_tally.hpp>
 #include <resilience/mechanism/failure_window.hpp>
+#include <resilience/mechanism/rate_window.hpp>
 #include <resilience/mechanism/tally.hpp>
 #include <resilience/mechanism/time_buckets.hpp>
 
@@ -15,17 +16,6 @@
 #include <variant>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
-
-/// The last `size` results.
-struct count_window {
-    std::uint32_t size;
-    bool operator==(const count_window&) const = default;
-};
-/// The results of the last `length`, in buckets of a tenth of it.
-struct time_window {
-    duration length;
-    bool operator==(const time_window&) const = default;
-};
 
 /// Which rules can trip a circuit; those that are set are joined by `or`.
 struct breaker_rules_config {
@@ -44,12 +34,6 @@ struct breaker_rules_config {
         const auto* count = std::get_if<count_window>(&window);
         return count != nullptr ? std::min<std::uint64_t>(minimum_calls, count->size) : minimum_calls;
     }
-};
-
-/// How far a rate window is filled: too few results are not judged.
-enum class window_fill : std::uint8_t {
-    enough_calls,        ///< or no bad result: no success can trip
-    below_minimum_calls, ///< and bad results in it: a success that is counted now may trip
 };
 
 /// True if `part` of `total` is at least `share`. In integers of billionths: a share such as 0.07 has no
