@@ -87,7 +87,6 @@ NOT_YET_REWRITTEN = (
     "mechanism/breaker_",
     "monitoring/policies.hpp",
     "monitoring/prometheus",
-    "retry",
     "settings/",
     "stats.hpp",
     "timeout.hpp",
