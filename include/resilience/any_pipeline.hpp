@@ -7,9 +7,7 @@
 #include <cstddef>
 #include <memory>
 #include <new>
-#include <optional>
 #include <stdexcept>
-#include <string>
 #include <type_traits>
 #include <typeinfo>
 #include <utility>

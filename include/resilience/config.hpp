@@ -6,16 +6,16 @@
 #define RESILIENCE_VERSION_MINOR 1
 #define RESILIENCE_VERSION_PATCH 0
 
-/// 1 where the compiler has exceptions. Without them only callables that carry their failure in
-/// the result are of use, and a bad config ends the program with its message.
+/// 1 if the compiler has exceptions. Without them, a callable must carry its failure in the result, and a bad
+/// config ends the program with its message.
 #if defined(__cpp_exceptions)
 #define RESILIENCE_EXCEPTIONS 1
 #else
 #define RESILIENCE_EXCEPTIONS 0
 #endif
 
-/// The inline namespace names the layout it promises: whatever changes the layout of a type is part
-/// of the name, so that two translation units built differently fail to link instead of misbehaving.
+/// The inline namespace. Its name has every setting that changes the layout of a type, so that translation
+/// units with different settings fail to link instead of misbehaving.
 #if defined(RESILIENCE_SYNC_HEADER)
 #define RESILIENCE_ABI_SYNC _instrumented
 #else
@@ -30,14 +30,15 @@
 #define RESILIENCE_ABI_JOIN(a, b, c) RESILIENCE_ABI_JOIN_(a, b, c)
 #define RESILIENCE_ABI RESILIENCE_ABI_JOIN(v0_1, RESILIENCE_ABI_EXCEPTIONS, RESILIENCE_ABI_SYNC)
 
-// What compilers have beside the standard; detail/platform.hpp has what systems and C++ libraries have.
+// Extensions of compilers. detail/platform.hpp has those of systems and C++ libraries.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define RESILIENCE_MSVC 1
 #else
 #define RESILIENCE_MSVC 0
 #endif
 
-/// Types and objects that must be one per process whatever the user's -fvisibility says. Each DLL of Windows has its own.
+/// For types and objects that must exist once per process, also with -fvisibility=hidden. On Windows each DLL
+/// has its own.
 #if defined(_WIN32)
 #define RESILIENCE_VISIBLE
 #else
@@ -46,7 +47,7 @@
 
 #if RESILIENCE_MSVC
 #define RESILIENCE_NOINLINE __declspec(noinline)
-/// Code that seldom runs: kept out of line, so that the successful path stays small.
+/// For code that seldom runs: it stays out of line, so that the successful path is small.
 #define RESILIENCE_COLD __declspec(noinline)
 #else
 #define RESILIENCE_NOINLINE __attribute__((noinline))
@@ -74,8 +75,8 @@
 #define RESILIENCE_INSTANTIATE(...) extern template __VA_ARGS__;
 #endif
 
-/// Functions and lambdas of the successful path. Without an optimiser nothing is gained by it: a debugger has functions
-/// to step into, and a file with many pipelines compiles a sixth sooner. MSVC ignores it there by itself.
+/// For functions and lambdas of the successful path. It is off without an optimiser, so that a debugger can
+/// step into them and a file with many pipelines compiles a sixth sooner. MSVC ignores it there by itself.
 #if RESILIENCE_MSVC
 #define RESILIENCE_INLINE __forceinline
 #define RESILIENCE_INLINE_LAMBDA [[msvc::forceinline]]
@@ -87,14 +88,14 @@
 #define RESILIENCE_INLINE_LAMBDA
 #endif
 
-/// The standard's attribute does nothing in the ABI of MSVC, clang-cl included.
+/// In the ABI of MSVC, clang-cl included, the standard's attribute does nothing.
 #if defined(_MSC_VER)
 #define RESILIENCE_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
 #else
 #define RESILIENCE_NO_UNIQUE_ADDRESS [[no_unique_address]]
 #endif
 
-/// Around coroutines: g++ 12 looks through the operator new of a promise (Asio's) and takes its own delete for another's.
+/// Around coroutines: g++ 12 warns of a mismatch between operator new and delete of Asio's promises.
 #if defined(__GNUC__) && !defined(__clang__)
 #define RESILIENCE_COROUTINES_BEGIN \
     _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wmismatched-new-delete\"")

@@ -9,8 +9,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Runs a call again while it fails in a way that may pass, after delays that grow and are random, and
-/// only as long as its budget pays for it. When attempts run out the last outcome goes out unchanged.
+/// Runs a call again while it fails in a way that may pass, after delays that grow and are random, and only
+/// as long as its budget pays. When the attempts run out, the last outcome goes out unchanged.
 ///
 /// A handle: copies share budget and statistics. Thread-safe.
 class retry : public composable<retry>, public policy_handle<detail::retry_core> {
@@ -20,14 +20,14 @@ public:
     using policy_handle::policy_handle;
     retry() : retry(retry_config{}) {}
 
-    // What follows is for drivers.
+    // For drivers.
 
     detail::retry_attempts begin(call_context& ctx) const noexcept {
         return {*core_, core_->rules(), ctx.retry_depth(), 0};
     }
 
     struct fast_permit {
-        const detail::retry_rules* rules; // those that the call began with; null: the full path must be taken
+        const detail::retry_rules* rules; // in force when the call began; null: take the full path
         explicit operator bool() const noexcept { return rules != nullptr; }
     };
     RESILIENCE_INLINE fast_permit try_begin() const noexcept {
@@ -37,13 +37,13 @@ public:
         return {&rules};
     }
     RESILIENCE_INLINE void succeed(const fast_permit&) const noexcept {
-        core_->count(detail::retry_core::at_once);
+        core_->count(detail::retry_core::succeeded_first_time);
     }
     void abandon(const fast_permit&) const noexcept {}
-    detail::retry_attempts resume(const fast_permit& t, call_context& ctx) const noexcept {
+    detail::retry_attempts resume(const fast_permit& permit, call_context& ctx) const noexcept {
         const unsigned depth = ctx.retry_depth();
         ctx.set_retry_depth(depth + 1);
-        return {*core_, *t.rules, depth, 1};
+        return {*core_, *permit.rules, depth, 1};
     }
 };
 

@@ -18,8 +18,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 using wall_time = std::chrono::system_clock::time_point;
 
-/// One consistent look at a circuit breaker: state, generation and window belong together; the totals
-/// are those of a moment during the call and may miss calls in flight.
+/// A consistent look at a circuit breaker: state, generation and window are of the same moment. The totals
+/// may miss calls in flight.
 struct circuit_breaker_stats {
     std::string name;
     circuit_state state = circuit_state::closed;
@@ -33,35 +33,35 @@ struct circuit_breaker_stats {
     /// When it last opened; set while open, half-open or forced open.
     std::optional<wall_time> opened_at;
     std::optional<wall_time> last_failure_time;
-    /// Numbers the epochs of the machine; grows by one at each change of state.
+    /// Grows by one at each change of state.
     std::uint64_t generation = 0;
     wall_time state_since;
     /// Shares in [0, 1] of the rate window; -1 while unknown (no rule on, or no calls in it).
     double failure_rate = -1;
     double slow_call_rate = -1;
-    /// What the rate window holds at this moment. `size`: how many results it can; 0 for one of time.
+    /// Results in the rate window.
     struct window_counts {
         std::uint64_t calls = 0;
         std::uint64_t failures = 0;
         std::uint64_t slow = 0; ///< failed or not
-        std::uint64_t size = 0;
+        std::uint64_t size = 0; ///< the most that it can hold; 0 for a window of time
     };
-    /// Empty with no rate rule on.
+    /// Empty if no rate rule is on.
     std::optional<window_counts> window;
     /// While open: the time until a probe is admitted.
     std::optional<duration> retry_after;
 
-    /// Totals since creation. `calls` were admitted and settled: successes + failures + ignored.
+    /// Totals since creation. Calls were admitted and settled: successes + failures + ignored.
     std::uint64_t calls = 0;
     std::uint64_t successes = 0;
     std::uint64_t failures = 0;
     std::uint64_t ignored = 0;
     std::uint64_t rejected = 0;
-    /// Results of calls that began in an earlier generation; part of the totals above, of nothing else.
+    /// Results of calls that began in an earlier generation. Only the totals above include them.
     std::uint64_t late_results = 0;
     std::uint64_t slow = 0;
-    /// How long calls took, from admission to settlement. Empty without slow_call_duration, for only then
-    /// are they timed; what was ignored is not.
+    /// Times from admission to settlement, of calls that were not ignored. Empty without slow_call_duration:
+    /// no call is timed then.
     struct latency_counts {
         latency_histogram successes;
         latency_histogram failures;
@@ -72,17 +72,17 @@ struct circuit_breaker_stats {
     /// Predicates and callbacks of the user's that threw.
     std::uint64_t predicate_errors = 0;
 
-    /// The last recorded failure; texts only, the exception itself is not kept alive.
+    /// The last recorded failure, as texts: the exception itself is not kept alive.
     struct error_text {
         std::string type;
         std::string message; ///< at most 256 bytes
     };
     std::optional<error_text> last_error;
-    /// What was given with the last command by hand; empty otherwise.
+    /// The reason given with the last command by hand; empty otherwise.
     std::string reason;
 };
 
-/// Circuits have metrics of their own, most of them under resilience4j's names: monitoring/prometheus_families.hpp.
+/// Circuits have metrics of their own: monitoring/prometheus_families.hpp.
 void statistics(const circuit_breaker_stats& s, auto&& visit) {
     const auto total = [](std::string_view help) { return counter{help, no_metric}; };
     const auto now = [](std::string_view help, std::string_view unit = {}) {
@@ -108,7 +108,7 @@ void statistics(const circuit_breaker_stats& s, auto&& visit) {
           total("Predicates and callbacks of the user's that threw."));
 }
 
-/// Totals of a retry since its creation; a call is settled once, however many attempts it took.
+/// Totals of a retry since its creation. A call counts once, however many attempts it took.
 struct retry_stats {
     std::string name;
     std::uint64_t calls = 0;
@@ -121,10 +121,10 @@ struct retry_stats {
     std::uint64_t retries = 0;
     std::uint64_t exhausted = 0;
     std::uint64_t budget_exhausted = 0;
-    /// Retries made while inside another retry: the amplification.
+    /// Retries made inside of another retry: the amplification.
     std::uint64_t nested_retries = 0;
     std::uint64_t predicate_errors = 0;
-    /// The delays before retries, added up as they were scheduled: a wait may have been cut short.
+    /// The sum of the delays before retries, as scheduled: a wait may have been cut short.
     duration total_delay{0};
     /// Retries that the budget would pay for now; empty if unlimited.
     std::optional<double> budget_left;
@@ -155,13 +155,14 @@ void statistics(const retry_stats& s, auto&& visit) {
           counter{"Predicates and callbacks of the user's that threw."});
 }
 
-/// How often a fallback was asked; its answers are not the callable's, so they are counted apart.
+/// Counts of fallbacks. Their values are not the callable's, so they are counted apart.
 struct fallback_stats {
-    /// Failures whose place it took.
+    /// Failures that a fallback replaced.
     std::uint64_t used = 0;
-    /// Times that the fallback itself threw, or its task did not end in time; that is then the call's outcome.
+    /// Times that the fallback itself threw or its task did not end in time. Its failure is the call's
+    /// outcome.
     std::uint64_t failed = 0;
-    /// Times that the predicate threw; the failure then goes out as it is.
+    /// Times that the predicate threw. The failure went out unchanged.
     std::uint64_t predicate_errors = 0;
 };
 
@@ -170,12 +171,12 @@ struct policy_snapshot {
     std::string kind;
     std::string name;
     std::vector<statistic> statistics;
-    /// All that a circuit breaker shows of the same moment; empty for other kinds.
+    /// A circuit breaker's statistics of the same moment; empty for other kinds.
     std::optional<circuit_breaker_stats> circuit{};
     shared_labels labels{};
 };
 
-/// All circuits of a registry in a word: healthy, degraded (any is open) or critical (more than half).
+/// All circuits of a registry. Status: healthy, degraded (any is open) or critical (more than half are).
 struct health_report {
     std::string status = "healthy";
     std::size_t total_circuits = 0;
@@ -197,7 +198,7 @@ struct circuit_summary {
     double health_percentage = 100.0;
 };
 
-/// A state set by hand as the one of closed, open and half_open that callers see it as.
+/// The state as callers see it: closed, open or half_open, also if it was set by hand.
 constexpr circuit_state seen_as(circuit_state state) noexcept {
     switch (state) {
     case circuit_state::open:

@@ -17,7 +17,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// What a timeout goes by.
+/// Configures a timeout.
 struct timeout_config {
     static constexpr std::string_view policy_kind = "timeout";
 
@@ -25,9 +25,9 @@ struct timeout_config {
     std::string name{};
     /// How long an attempt may take. More than 0; there is no default.
     duration limit{};
-    /// Let a value through that came late, instead of reporting timed_out.
+    /// True: a value that came late is let through, instead of reporting timed_out.
     bool keep_late = false;
-    /// What is thrown instead of timeout_error; null, or one that throws, leaves it at that.
+    /// Makes the exception that is thrown instead of timeout_error. If it is null or throws, that one is.
     std::function<std::exception_ptr(const failure&)> make_exception{};
     /// Shown on metrics, events and snapshots; at most 8, constant.
     labels_type labels{};
@@ -39,7 +39,7 @@ void fields(timeout_config& c, auto&& visit) {
     visit("make_exception", c.make_exception);
 }
 
-/// What is wrong with a config, naming field, value and range; empty if nothing is.
+/// A complaint that names field, value and range; empty if the config is valid.
 inline std::string validate(const timeout_config& c) {
     if (c.limit > duration{0}) return detail::validate_labels("timeout_config", c.labels);
     return "timeout_config.limit is " + detail::duration_text(c.limit) + "; it must be more than 0";
@@ -51,9 +51,9 @@ struct timeout_stats {
     std::uint64_t calls = 0;
     std::uint64_t in_time = 0;
     std::uint64_t timed_out = 0;
-    /// Late, and let through by keep_late.
+    /// Late values that keep_late let through.
     std::uint64_t kept_late = 0;
-    /// What failed inside, the callable or a refusal of a policy further in; it stays what it is, late or not.
+    /// Failures of the callable and of policies further in. They go out unchanged, late or not.
     std::uint64_t failed = 0;
 };
 
@@ -90,14 +90,14 @@ public:
     }
     void count(counter c) noexcept { counts_.add(c); }
 
-    /// When an attempt that begins now is late. Never early: on the coarse clock, which is behind by up
-    /// to a tick, it is a tick later. The coarse clock serves where a tick is at most 1 % of the limit.
+    /// The deadline of an attempt that begins now. The coarse clock is behind by up to a tick, so a tick is
+    /// added: no deadline is early. It is read only if a tick is at most 1 % of the limit.
     RESILIENCE_INLINE time_point deadline(duration limit) const noexcept {
         const time_source& clock = env_->clock();
         if (coarse_from_ > limit) return saturating_add(clock.now(), limit);
         return saturating_add(saturating_add(clock.coarse_now(), tick_), limit);
     }
-    /// Whether an attempt is late by now, asking the exact clock only where the coarse one cannot tell.
+    /// True if an attempt is late by now. The exact clock is read only if the coarse one cannot tell.
     RESILIENCE_INLINE bool is_late(duration limit, time_point deadline) const noexcept {
         const time_source& clock = env_->clock();
         if (coarse_from_ <= limit && saturating_add(clock.coarse_now(), tick_) <= deadline) [[likely]]
@@ -107,27 +107,27 @@ public:
 
 private:
     const duration tick_;
-    const duration coarse_from_; // limits of which a tick is at most 1 %
+    const duration coarse_from_; // the least limit of which a tick is at most 1 %
     striped_counters<4> counts_;
 };
 
 } // namespace detail
 
-/// Gives an attempt a deadline, cooperatively: the callable sees it as ctx.remaining() for its socket,
-/// as ctx.deadline(), or as ctx.stop_token(); nested calls inherit it. A value that comes after it is
-/// reported as timed_out and dropped. A callable that ignores its context is only judged late, never
-/// cut short: see abandoning_timeout for those that cannot be asked.
+/// Gives an attempt a deadline. The callable must look at it: as ctx.remaining() for its socket, as
+/// ctx.deadline(), or as ctx.stop_token(). Nested calls inherit it. A value that comes later is dropped and
+/// reported as timed_out. A callable that ignores its context is judged late, never cut short; see
+/// abandoning_timeout for callables that cannot be asked.
 ///
-/// Deadlines nest: the inner is never later than the outer. A failure that comes late stays the failure
-/// it is; only one that says cancelled, after ctx.stop_token() was requested by the deadline, is timed_out.
-/// A value that comes exactly at the limit is in time. Thread-safe.
+/// Deadlines nest: the inner is never later than the outer. A late failure stays as it is, unless it reports
+/// cancellation after the deadline requested ctx.stop_token(): then it is timed_out. A value that comes
+/// exactly at the limit is in time. Thread-safe.
 class timeout : public composable<timeout>, public policy_handle<detail::timeout_core> {
 public:
     using policy_handle::policy_handle;
     explicit timeout(duration limit) : timeout(timeout_config{.limit = limit}) {}
     timeout(duration limit, registry& where) : timeout(timeout_config{.limit = limit}, where) {}
 
-    // What follows is for drivers.
+    // For drivers.
 
     class attempt_state {
     public:
@@ -146,8 +146,7 @@ public:
         settlement settle(const attempt_result& result, call_context& ctx) {
             ctx.restore(std::move(outer_));
             using core = detail::timeout_core;
-            const auto raced =
-                result.overran(deadline_); // whoever won a race is in time, whatever the clock says
+            const auto raced = result.overran(deadline_); // the winner of a race is in time by any clock
             if (!result.succeeded()) {
                 if (!raced.value_or(false) || result.error()->code() != errc::timed_out) {
                     core_->count(core::failed);
@@ -177,7 +176,7 @@ public:
     attempt_state begin(call_context&) const noexcept { return attempt_state(*core_); }
 
     struct fast_permit {
-        const timeout_config* config; // the one that the call began with
+        const timeout_config* config; // in force when the call began
         time_point deadline;
         time_point outer;
         duration outer_longest;
@@ -191,15 +190,15 @@ public:
         ctx.tighten(deadline, config.limit);
         return {&config, deadline, outer, outer_longest};
     }
-    RESILIENCE_INLINE bool in_time(const fast_permit& t) const noexcept {
-        return !core_->is_late(t.config->limit, t.deadline);
+    RESILIENCE_INLINE bool in_time(const fast_permit& permit) const noexcept {
+        return !core_->is_late(permit.config->limit, permit.deadline);
     }
     RESILIENCE_INLINE void succeed(const fast_permit&) const noexcept {
         core_->count(detail::timeout_core::in_time);
     }
     void abandon(const fast_permit&) const noexcept {}
-    attempt_state resume(const fast_permit& t, call_context&) const noexcept {
-        return {*core_, *t.config, t.deadline, t.outer, t.outer_longest};
+    attempt_state resume(const fast_permit& permit, call_context&) const noexcept {
+        return {*core_, *permit.config, permit.deadline, permit.outer, permit.outer_longest};
     }
 };
 

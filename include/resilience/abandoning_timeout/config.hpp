@@ -15,7 +15,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// What an abandoning timeout goes by.
+/// Configures an abandoning timeout.
 struct abandoning_timeout_config {
     static constexpr std::string_view policy_kind = "abandoning_timeout";
 
@@ -23,11 +23,11 @@ struct abandoning_timeout_config {
     std::string name{};
     /// How long the caller waits for an attempt. More than 0; there is no default.
     duration limit{};
-    /// While so many abandoned attempts still run, further ones are rejected with errc::workers_exhausted:
-    /// each has a thread of its own, with its stack and whatever it holds. At least 1. Looked at when an
-    /// attempt begins, so that attempts that time out at the same moment can go beyond it by their number.
+    /// While this many abandoned attempts still run, further attempts are rejected with
+    /// errc::workers_exhausted: each keeps a thread, its stack and its resources. At least 1. Only beginning
+    /// attempts are checked, so that attempts which time out together can exceed it by their number.
     std::uint32_t max_abandoned = 64;
-    /// What is thrown instead of timeout_error; null, or one that throws, leaves it at that.
+    /// Makes the exception that is thrown instead of timeout_error. If it is null or throws, that one is.
     std::function<std::exception_ptr(const failure&)> make_exception{};
     /// Shown on metrics, events and snapshots; at most 8, constant.
     labels_type labels{};
@@ -39,7 +39,7 @@ void fields(abandoning_timeout_config& c, auto&& visit) {
     visit("make_exception", c.make_exception);
 }
 
-/// What is wrong with a config, naming field, value and range; empty if nothing is.
+/// A complaint that names field, value and range; empty if the config is valid.
 inline std::string validate(const abandoning_timeout_config& c) {
     if (c.limit <= duration{0}) {
         return "abandoning_timeout_config.limit is " + detail::duration_text(c.limit) +
@@ -56,13 +56,13 @@ struct abandoning_timeout_stats {
     std::uint64_t calls = 0;
     /// Given up at the limit, or at an earlier deadline of the call.
     std::uint64_t timed_out = 0;
-    /// Given up since the caller asked for the end.
+    /// Given up at the caller's stop request.
     std::uint64_t cancelled = 0;
-    /// Refused, for too many abandoned ones still ran or the system had no thread left.
+    /// Refused: too many abandoned attempts still ran, or the system had no thread left.
     std::uint64_t rejected = 0;
-    /// Outcomes of abandoned attempts; nobody gets them.
+    /// Outcomes of abandoned attempts, which nobody gets.
     std::uint64_t late_results = 0;
-    /// Abandoned attempts that run at this moment, in this process.
+    /// Abandoned attempts that run now, in this process.
     std::uint64_t abandoned_running = 0;
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The system, the compiler and the C++ library behind names of ours. This header and config.hpp are the only ones of the
-// core that name anything beyond standard C++20 (tests/headers/forbidden.py): a port changes these two.
+// The system, the compiler and the C++ library behind names of ours. Of the core, only this header and
+// config.hpp name anything beyond standard C++20 (tests/headers/forbidden.py): a port changes these two.
 
 #include <resilience/config.hpp>
 
@@ -35,9 +35,9 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 // Exceptions and types.
 
-/// The exception that unwinds a thread which ends inside a call (pthread_exit, cancellation). It must be thrown on:
-/// swallowed, it ends the program. Only libstdc++ has a type for it; elsewhere nobody throws this one, and a thread must not
-/// end inside a call.
+/// The exception that unwinds a thread which ends inside a call (pthread_exit, cancellation). Handlers must
+/// rethrow it: if it is swallowed, the program ends. Only libstdc++ has a type for it. Elsewhere this one is
+/// never thrown, and a thread must not end inside a call.
 #if defined(__GLIBCXX__)
 #define RESILIENCE_FORCED_UNWIND 1
 using forced_unwind = abi::__forced_unwind;
@@ -46,7 +46,7 @@ using forced_unwind = abi::__forced_unwind;
 class forced_unwind {};
 #endif
 
-/// The type of an exception; null where that is not known.
+/// The type of an exception; null if unknown.
 inline const std::type_info* exception_type(const std::exception_ptr& e) noexcept {
     if (!e) return nullptr;
 #if defined(__GLIBCXX__)
@@ -62,7 +62,7 @@ inline const std::type_info* exception_type(const std::exception_ptr& e) noexcep
 #endif
 }
 
-/// A type's name as the programmer wrote it, of std::type_info::name().
+/// Turns std::type_info::name() into the type's name as the programmer wrote it.
 class demangled_name {
 public:
 #if __has_include(<cxxabi.h>)
@@ -75,7 +75,7 @@ public:
     demangled_name& operator=(const demangled_name&) = delete;
     ~demangled_name() { std::free(demangled_); }
 
-    /// As it was given if it cannot be read, or there is no memory for it.
+    /// The given name if that cannot be read or memory ran out.
     const char* get() const noexcept { return demangled_ != nullptr ? demangled_ : name_; }
 
 private:
@@ -83,7 +83,8 @@ private:
     char* demangled_ = nullptr;
 };
 
-// Integers. Operands may be of any integer type; true if the result does not fit into T, which then holds no use.
+// Integers. Operands may be of any integer type. The functions return true if the result does not fit into T;
+// then the T is of no use.
 
 template <std::integral T, std::integral A, std::integral B>
 constexpr bool add_overflows(A a, B b, T& sum) noexcept {
@@ -131,7 +132,7 @@ inline std::chrono::nanoseconds duration_of(const timespec& t) noexcept {
     return std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec};
 }
 inline std::chrono::nanoseconds read_clock(clockid_t clock) noexcept {
-    timespec t; // filled for every clock that exists, and only such are read
+    timespec t; // always filled: the clocks that are read here exist
     clock_gettime(clock, &t);
     return duration_of(t);
 }
@@ -146,7 +147,7 @@ inline std::chrono::nanoseconds read_steady_clock() noexcept {
 #endif
 }
 
-/// How far read_coarse_clock() moves at once; 0 where there is no such clock.
+/// The step of read_coarse_clock(); 0 if there is no such clock.
 inline std::chrono::nanoseconds coarse_clock_tick() noexcept {
 #if defined(__linux__)
     timespec tick{};
@@ -155,7 +156,8 @@ inline std::chrono::nanoseconds coarse_clock_tick() noexcept {
     return std::chrono::nanoseconds{0};
 }
 
-/// The steady time of the system's last tick, which is cheap to read; only where coarse_clock_tick() is not 0.
+/// The steady time of the system's last tick, which is cheap to read. Precondition: coarse_clock_tick() is
+/// not 0.
 inline std::chrono::nanoseconds read_coarse_clock() noexcept {
 #if defined(__linux__)
     return read_clock(CLOCK_MONOTONIC_COARSE);
@@ -164,7 +166,7 @@ inline std::chrono::nanoseconds read_coarse_clock() noexcept {
 #endif
 }
 
-/// Sleeps until that steady time, which is to come. May return early, for instance because a signal was handled.
+/// Sleeps until a future steady time. May return early, for instance if a signal was handled.
 inline void sleep_once(std::chrono::nanoseconds until) {
 #if defined(__linux__)
     constexpr std::int64_t second = 1'000'000'000, furthest = std::numeric_limits<time_t>::max();
@@ -180,7 +182,7 @@ inline void sleep_once(std::chrono::nanoseconds until) {
 
 // Threads and processes.
 
-/// What debuggers and `top` call this thread; at most 15 characters.
+/// Sets the name that debuggers and `top` show; at most 15 characters.
 inline void name_this_thread([[maybe_unused]] const char* name) noexcept {
 #if defined(__linux__)
     pthread_setname_np(pthread_self(), name);
@@ -189,8 +191,8 @@ inline void name_this_thread([[maybe_unused]] const char* name) noexcept {
 #endif
 }
 
-/// While it lives, threads that this one starts inherit no signals: the program's handlers must not be run on threads of
-/// ours, nor signals that it waits for end there.
+/// Blocks signals in threads that this thread starts meanwhile. The program's handlers must not run on the
+/// library's threads, and signals that the program waits for must not arrive there.
 class signals_blocked {
 public:
 #if defined(_WIN32)
@@ -199,7 +201,7 @@ public:
     signals_blocked() noexcept {
         sigset_t blocked;
         sigfillset(&blocked);
-        // What a fault of the thread itself raises stays open, so that crash handlers still see it.
+        // Faults of the thread itself stay open for crash handlers.
         for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) {
             sigdelset(&blocked, fault);
         }
@@ -227,7 +229,7 @@ inline std::uint64_t process_id() noexcept {
 
 #if defined(_WIN32)
 
-/// Processes do not fork: nobody ever waits here, and no handler is called.
+/// Processes do not fork, so nothing waits here and no handler is called.
 inline constexpr bool can_fork = false;
 inline bool at_fork(void (*)(), void (*)(), void (*)()) noexcept { return true; }
 class fork_lock {
@@ -241,23 +243,25 @@ public:
 #else
 
 inline constexpr bool can_fork = true;
-/// Handlers of fork(), each null or a function: before it, on the thread that forks; then in the parent; then in the child,
-/// on its only thread. False without memory for them.
+/// Registers handlers of fork(), each of which may be null: `before` runs on the thread that forks,
+/// `in_child` on the child's only thread. False if memory ran out.
 inline bool at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) noexcept {
     return pthread_atfork(before, in_parent, in_child) == 0;
 }
-/// Shared by threads that must not be forked, taken alone by one that forks. Constant-initialised.
+/// Held shared by threads that must not be forked, and exclusively by a thread that forks.
+/// Constant-initialised.
 class fork_lock {
 public:
     void lock_shared() noexcept { pthread_rwlock_rdlock(&lock_); }
     void lock() noexcept { pthread_rwlock_wrlock(&lock_); }
     void unlock() noexcept { pthread_rwlock_unlock(&lock_); }
-    /// In a child: the parent's lock counts threads that wait for it, and are not there.
+    /// Makes the lock new in a child. Its state counts waiting threads of the parent, which do not exist
+    /// here.
     void renew() noexcept { lock_ = fresh; }
 
 private:
 #if defined(PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP)
-    // glibc's usual one lets no writer in while readers keep coming.
+    // glibc's default lock lets no writer in while readers keep coming.
     static constexpr pthread_rwlock_t fresh = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 #else
     static constexpr pthread_rwlock_t fresh = PTHREAD_RWLOCK_INITIALIZER;

@@ -24,17 +24,21 @@ public:
         if (!rest_.starts_with(wanted)) return fail();
         rest_.remove_prefix(wanted.size());
     }
-    /// Exactly `digits` digits, of which the first may be a space if `padded`.
-    constexpr unsigned number(std::size_t digits, bool padded = false) noexcept {
+    /// Exactly `digits` digits.
+    constexpr unsigned number(std::size_t digits) noexcept {
         unsigned value = 0;
         for (std::size_t i = 0; i < digits; ++i) {
-            if (rest_.empty()) return fail(), 0;
-            const char c = rest_.front();
-            if (c >= '0' && c <= '9') value = value * 10 + static_cast<unsigned>(c - '0');
-            else if (!(padded && i == 0 && c == ' ')) return fail(), 0;
+            if (rest_.empty() || rest_.front() < '0' || rest_.front() > '9') return fail(), 0;
+            value = value * 10 + static_cast<unsigned>(rest_.front() - '0');
             rest_.remove_prefix(1);
         }
         return value;
+    }
+    /// Two digits, or a space and one digit.
+    constexpr unsigned padded_number() noexcept {
+        if (!rest_.starts_with(' ')) return number(2);
+        rest_.remove_prefix(1);
+        return number(1);
     }
     /// Reads any of the words and returns its index, from 0.
     template <std::size_t N>
@@ -140,7 +144,7 @@ constexpr std::optional<std::chrono::sys_seconds> asctime_date(std::string_view 
     scan.literal(" ");
     date.month = scan.word(months) + 1;
     scan.literal(" ");
-    date.day = scan.number(2, true);
+    date.day = scan.padded_number();
     scan.literal(" ");
     date.read_time(scan);
     scan.literal(" ");

@@ -156,13 +156,13 @@ constexpr duration delay_of(const backoff_schedule& schedule, unsigned n, durati
     return d;
 }
 
-/// How the recovery timeout grows while a circuit opens again and again without recovering in between.
+/// The growth of recovery_timeout while a circuit opens again and again without recovering in between.
 struct recovery_backoff {
     /// The n-th opening in a row lasts recovery_timeout * multiplier^(n-1). At least 1.
     double multiplier = 2.0;
-    /// The longest it may last.
+    /// The longest that an opening lasts.
     duration cap = std::chrono::minutes{10};
-    /// How much of it is random; none by default, since one breaker is no crowd.
+    /// How much of it is random. None by default, since one breaker is no crowd.
     resilience::jitter jitter = resilience::jitter::none;
 };
 

@@ -15,7 +15,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// The numbers that the machine goes by.
+/// The numbers of the config that the machine uses.
 struct breaker_limits {
     unsigned success_threshold;
     unsigned half_open_max_calls;
@@ -24,7 +24,7 @@ struct breaker_limits {
     std::optional<recovery_backoff> backoff;
 };
 
-// One struct per state, holding what exists in that state only.
+// Each state is a struct with the members that exist in that state only.
 
 struct closed_state {};
 struct open_state {
@@ -36,7 +36,7 @@ struct half_open_state {
     unsigned passed;
     unsigned openings; ///< of the open state before
 };
-/// disabled, forced_open and metrics_only: entered and left by hand only.
+/// disabled, forced_open or metrics_only; entered and left by hand only.
 struct manual_state {
     circuit_state which;
 };
@@ -48,7 +48,7 @@ constexpr circuit_state name_of(const breaker_state& s) noexcept {
     return std::holds_alternative<half_open_state>(s) ? circuit_state::half_open : circuit_state::closed;
 }
 
-/// The open state after the openings so far. `break_for` is what the failure itself asked for, if it did;
+/// The open state after `openings` in a row. `break_for` is the length that the failure asked for, if any.
 /// `random_share` in [0, 1) feeds the jitter.
 constexpr open_state next_opening(unsigned openings, const breaker_limits& limits, time_point now,
                                   std::optional<duration> break_for, double random_share) noexcept {
@@ -68,19 +68,18 @@ constexpr open_state next_opening(unsigned openings, const breaker_limits& limit
     return {saturating_add(now, lasts), next};
 }
 
-/// How a call is let in, or that it is not.
+/// The answer to a call: admitted as usual or as a probe, or refused.
 enum class admission_kind : std::uint8_t { normal, probe, refused };
 struct admission_answer {
     breaker_state next;
     admission_kind how;
-    duration retry_after{-1}; ///< time to the next probe; negative: not known
+    duration retry_after{-1}; ///< time to the next probe; negative if not known
 };
 
 constexpr admission_answer admit(closed_state s) noexcept { return {s, admission_kind::normal}; }
 constexpr admission_answer admit(open_state s, time_point now) noexcept {
     if (now < s.until) return {s, admission_kind::refused, elapsed_between(now, s.until)};
-    return {half_open_state{1, 0, s.openings},
-            admission_kind::probe}; // the call that finds the time over is the first probe
+    return {half_open_state{1, 0, s.openings}, admission_kind::probe}; // this call is the first probe
 }
 constexpr admission_answer admit(half_open_state s, const breaker_limits& limits) noexcept {
     if (s.in_flight >= limits.half_open_max_calls || s.in_flight + s.passed >= limits.success_threshold) {
@@ -101,7 +100,7 @@ constexpr admission_answer admit(const breaker_state& s, const breaker_limits& l
     return admit(closed_state{});
 }
 
-/// A probe's verdict. An ignored one gives its place back and says nothing.
+/// The state after a probe's verdict. An ignored probe only gives its place back.
 constexpr breaker_state after_probe(half_open_state s, verdict v, const breaker_limits& limits,
                                     time_point now, std::optional<duration> break_for,
                                     double random_share) noexcept {
@@ -115,21 +114,21 @@ constexpr breaker_state after_probe(half_open_state s, verdict v, const breaker_
     return closed_state{};
 }
 
-/// A change of state. Each begins a generation; generations are numbered without gaps.
+/// A change of state. It begins a generation; generations are numbered without gaps.
 struct transition {
     circuit_state from;
     circuit_state to;
-    std::uint64_t generation; ///< that begins
+    std::uint64_t generation; ///< the new one
 };
 
-/// The one writer of a circuit's state: pure functions above, and the number of the generation. No lock, no
-/// clock, no callback; not thread-safe.
+/// The only writer of a circuit's state: applies the pure functions above and numbers the generations. It has
+/// no lock, clock or callback. Not thread-safe.
 class breaker_machine {
 public:
     struct permission {
         admission_kind how;
         duration retry_after{-1};
-        time_point lease_end = time_point::max(); ///< of a probe; given back with its verdict
+        time_point lease_end = time_point::max(); ///< of a probe; settle() wants it back
         std::optional<transition> change;
     };
 
@@ -149,8 +148,8 @@ public:
         return half != nullptr ? half->in_flight : 0;
     }
 
-    /// A probe whose lease is over has failed, at the moment it was over: as if a timer had struck then.
-    /// To be called before admit and settle.
+    /// Fails a probe whose lease is over, as of the lease's end, as if a timer had fired then. Must be called
+    /// before admit and settle.
     std::optional<transition> expire(const breaker_limits& limits, time_point now, double random_share) {
         const auto* half = std::get_if<half_open_state>(&state_);
         if (half == nullptr || leases_.empty()) return std::nullopt;
@@ -158,11 +157,11 @@ public:
         if (now < first) return std::nullopt;
         return move_to(next_opening(half->openings, limits, first, std::nullopt, random_share));
     }
-    /// A call wants in. `deadline` is the call's own: a lease never ends before it.
+    /// Admits or refuses a call. A probe's lease never ends before the call's own `deadline`.
     permission admit(const breaker_limits& limits, time_point now, time_point deadline) {
         const admission_answer answer = resilience::admit(state_, limits, now);
         if (answer.how == admission_kind::probe)
-            leases_.reserve(leases_.size() + 1); // may throw: before anything changes
+            leases_.reserve(leases_.size() + 1); // may throw, so it comes before any change
         permission given{answer.how, answer.retry_after, time_point::max(), move_to(answer.next)};
         if (answer.how == admission_kind::probe) {
             given.lease_end = saturating_add(now, limits.probe_lease);
@@ -171,7 +170,7 @@ public:
         }
         return given;
     }
-    /// The verdict on a probe of this generation.
+    /// Takes the verdict on a probe of this generation.
     std::optional<transition> settle(verdict v, time_point lease_end, const breaker_limits& limits,
                                      time_point now, std::optional<duration> break_for, double random_share) {
         const auto* half = std::get_if<half_open_state>(&state_);
@@ -181,19 +180,19 @@ public:
         }
         return move_to(after_probe(*half, v, limits, now, break_for, random_share));
     }
-    /// A rule was met while closed.
+    /// Opens a closed circuit that met a rule.
     std::optional<transition> trip(const breaker_limits& limits, time_point now,
                                    std::optional<duration> break_for, double random_share) {
         return move_to(next_opening(0, limits, now, break_for, random_share));
     }
-    /// The limits are others now. Probes that have passed may be enough by the new ones; without this, a
-    /// circuit with no probe in flight and no place for another would be half-open for ever.
+    /// Applies new limits. The passed probes may now be enough. Otherwise a circuit with no probe in flight
+    /// and no place for another would be half-open for ever.
     std::optional<transition> rejudge(const breaker_limits& limits) {
         const auto* half = std::get_if<half_open_state>(&state_);
         if (half == nullptr || half->passed < limits.success_threshold) return std::nullopt;
         return move_to(closed_state{});
     }
-    /// By hand. Always begins a new generation, so that nothing that is in flight counts any more.
+    /// A change by hand. It always begins a new generation, so that no call in flight counts any more.
     transition command(breaker_state next) { return start_generation(next); }
 
 private:

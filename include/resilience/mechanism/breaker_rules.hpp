@@ -10,14 +10,13 @@
 #include <resilience/mechanism/time_buckets.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <variant>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Which rules can trip a circuit; those that are set are joined by `or`.
+/// The rules that can trip a circuit. Any one of them that is set is enough.
 struct breaker_rules_config {
     std::optional<unsigned> failure_threshold;
     duration failure_window;
@@ -29,15 +28,15 @@ struct breaker_rules_config {
 
     bool has_rates() const noexcept { return failure_rate_threshold || slow_call_rate_threshold; }
     bool has_time_window() const noexcept { return std::holds_alternative<time_window>(window); }
-    /// A count window smaller than minimum_calls would never be judged: it is judged when full.
+    /// A count window smaller than minimum_calls is judged when full. Else it would never be.
     std::uint64_t calls_to_judge() const noexcept {
         const auto* count = std::get_if<count_window>(&window);
         return count != nullptr ? std::min<std::uint64_t>(minimum_calls, count->size) : minimum_calls;
     }
 };
 
-/// True if `part` of `total` is at least `share`. In integers of billionths: a share such as 0.07 has no
-/// exact double, and 7 of 100 must meet it (sony/gobreaker and cep21/circuit had to mend the like).
+/// True if `part` of `total` is at least `share`. Computed in billionths: a share such as 0.07 has no exact
+/// double, and 7 of 100 must reach it (sony/gobreaker and cep21/circuit had bugs of this kind).
 constexpr bool reaches(std::uint64_t part, std::uint64_t total, double share) noexcept {
     constexpr std::uint64_t billion = 1'000'000'000;
     // NOLINTNEXTLINE(bugprone-incorrect-roundings): a share is not negative, and std::lround not constexpr
@@ -46,7 +45,7 @@ constexpr bool reaches(std::uint64_t part, std::uint64_t total, double share) no
     return detail::wide_product(part, billion) >= detail::wide_product(wanted, total);
 }
 
-/// The memory of a closed circuit, and the question if it is enough to trip. Pure: the moment, the position in
+/// Remembers the results of a closed circuit and judges if they trip it. Pure: the moment, the position in
 /// the sequence of results and the counts of successes kept elsewhere are arguments. Not thread-safe.
 class breaker_rules {
 public:
@@ -54,11 +53,11 @@ public:
         : config_(config), failures_(config.failure_threshold.value_or(1), config.failure_window),
           counted_(size_of(config)), buckets_(length_of(config)) {}
 
-    /// The rule that is met now, in words; null if none is.
+    /// The name of the rule that is met; null if none is.
     using tripped_by = const char*;
 
-    /// `position`: its place in the sequence of results (count window). `successes_so_far`: a running count; if
-    /// it moved since the last failure, the row is broken.
+    /// `position` is the result's place in the sequence of results (count window). `successes_so_far` is a
+    /// running count; if it moved since the last failure, the row of failures is broken.
     void record(bad_result result, time_point now, std::uint64_t position, std::uint64_t successes_so_far) {
         if (result.failed) {
             if (config_.failure_threshold) failures_.record(now);
@@ -72,7 +71,7 @@ public:
         else counted_.record(position, result);
     }
 
-    /// The number of the time bucket that is current, and of the first one since the window was cleared.
+    /// The number of the current time bucket. Also remembers the first bucket since the window was cleared.
     std::uint32_t bucket_at(time_point now) noexcept {
         const std::uint32_t number = buckets_.number_at(now);
         if (!first_bucket_) first_bucket_ = number;
@@ -106,7 +105,7 @@ public:
         return may_trip_by_success ? window_fill::below_minimum_calls : window_fill::enough_calls;
     }
 
-    /// The rate window; for a window over time without the successes that stripes count.
+    /// The rate window. A window of time lacks the successes that stripes count.
     tally last_results(std::uint64_t next_position) const { return counted_.at(next_position); }
     tally results_until(std::uint32_t bucket) const { return buckets_.at(bucket); }
 
@@ -122,20 +121,20 @@ public:
         buckets_.clear();
         first_bucket_.reset();
     }
-    /// True if update() would begin new time buckets, which successes counted elsewhere do not follow.
+    /// True if update() would begin new time buckets; successes counted elsewhere keep the old numbers.
     bool would_renumber(const breaker_rules_config& config) const {
         return length_of(config) != length_of(config_);
     }
-    /// Successes of a bucket that were counted elsewhere so far.
+    /// Adds successes of a bucket that were counted elsewhere.
     void take_over(std::uint32_t bucket, std::uint64_t successes) {
         buckets_.record(bucket, successes, 0, 0);
     }
-    /// New thresholds; what the windows remember is kept as far as they still hold it.
+    /// Applies a new config. The windows keep the results that still fit into them.
     void update(const breaker_rules_config& config, std::uint64_t next_position, time_point now) {
         failures_.resize(config.failure_threshold.value_or(1), config.failure_window);
-        if (!config_.has_rates() || config_.has_time_window())
-            counted_.clear(next_position);                        // it was not kept
-        if (!config_.has_rates() || !config_.has_time_window()) { // nor was this
+        // A window that was not in use has not followed the results.
+        if (!config_.has_rates() || config_.has_time_window()) counted_.clear(next_position);
+        if (!config_.has_rates() || !config_.has_time_window()) {
             buckets_.clear();
             first_bucket_.reset();
         }

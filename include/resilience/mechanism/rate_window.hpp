@@ -7,21 +7,21 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// The last `size` results.
+/// A window of the last `size` results.
 struct count_window {
     std::uint32_t size;
     bool operator==(const count_window&) const = default;
 };
-/// The results of the last `length`, in buckets of a tenth of it.
+/// A window of the results of the last `length`, in ten buckets.
 struct time_window {
     duration length;
     bool operator==(const time_window&) const = default;
 };
 
-/// How far a rate window is filled: too few results are not judged.
+/// Tells if a success can trip: it can complete a rate window's minimum_calls.
 enum class window_fill : std::uint8_t {
-    enough_calls,        ///< or no bad result: no success can trip
-    below_minimum_calls, ///< and bad results in it: a success that is counted now may trip
+    enough_calls,        ///< or there is no bad result: no success can trip
+    below_minimum_calls, ///< and there are bad results: the next success may trip
 };
 
 }} // namespace resilience::RESILIENCE_ABI

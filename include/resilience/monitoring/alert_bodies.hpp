@@ -12,7 +12,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <utility>
 
 // Formats alerts for receivers: a plain JSON object for webhooks of your own, an envelope for Sentry, an item
 // for Rollbar. Texts may hold any bytes: they are escaped, and bytes that are no UTF-8 become U+FFFD.

@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cmath>
 #include <concepts>
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>

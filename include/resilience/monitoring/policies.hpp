@@ -13,11 +13,11 @@
 #include <variant>
 #include <vector>
 
-// What /policies shows of each policy and lets change in it, ours and others' alike.
+// The text of /policies: all policies of a registry, the library's and the user's alike.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// What a circuit shows beyond its numbers.
+/// The members of a circuit that are no plain numbers.
 inline void write_circuit_statistics(json_writer& json, const circuit_breaker_stats& c,
                                      const shown_errors& errors) {
     json.member("state_since", c.state_since);
@@ -35,7 +35,7 @@ inline void write_circuit_statistics(json_writer& json, const circuit_breaker_st
     json.key("last_error").value_or_null(c.last_error ? errors(c.last_error->message) : std::string());
 }
 
-/// The members of config and statistics that are no plain numbers: shares from 0 to 1, times in seconds, ...
+/// The units of members that are no plain numbers: shares from 0 to 1, times in seconds, ...
 inline void write_units(json_writer& json, const policy_snapshot& p, const field_list& fields) {
     std::vector<std::pair<std::string_view, std::string_view>> units;
     for (const field& f : fields) {
@@ -54,7 +54,7 @@ inline void write_units(json_writer& json, const policy_snapshot& p, const field
 /// {kind, name, labels {if any}, config {field: value}, units {if any}, statistics {...}}
 inline void write_policy(json_writer& json, const registered_policy& policy, const shown_errors& errors) {
     const policy_snapshot p = policy.snapshot();
-    field_list fields; // of the config in force, which is kept as long as the policy
+    field_list fields; // point into the config in force, which lives as long as the policy
     policy.list_fields(fields);
     json.object([&] {
         json.member("kind", p.kind).member("name", p.name);
@@ -73,13 +73,13 @@ inline void write_policy(json_writer& json, const registered_policy& policy, con
     });
 }
 
-/// Which policies are wanted; what is empty does not matter.
+/// Selects policies; an empty member selects all.
 struct policy_filter {
     std::string kind{};
     std::string name{};
 };
 
-/// An array of them, or empty if none matches.
+/// An array of the policies that match; an empty text if none does.
 inline std::string policies_json(const registry& where, const policy_filter& filter,
                                  const shown_errors& errors) {
     json_writer json;

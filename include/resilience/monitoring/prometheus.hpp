@@ -13,31 +13,31 @@
 #include <string>
 #include <utility>
 
-// Statistics as Prometheus reads them. Names and labels of metrics are resilience4j's where it has them, so
-// that dashboards made for it show ours.
+// Statistics as Prometheus reads them. Metrics that resilience4j has, too, have its names and labels, so that
+// dashboards made for it show ours.
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// How metrics are written.
+/// Configures the text of metrics.
 struct prometheus_options {
-    /// What all names of metrics begin with: <prefix>_circuitbreaker_state. Letters, digits and underscores,
-    /// no digit first. Dashboards made for resilience4j want "resilience4j".
+    /// The beginning of all names: <prefix>_circuitbreaker_state. Letters, digits and underscores, no digit
+    /// first. Dashboards made for resilience4j want "resilience4j".
     std::string prefix = "resilience";
 };
 
-/// What is wrong with the options, naming field, value and range; empty if nothing is.
+/// A complaint that names field, value and range; empty if the options are valid.
 inline std::string validate(const prometheus_options& o) {
     const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
     const auto inside = [&](char c) { return letter(c) || (c >= '0' && c <= '9'); };
     if (!o.prefix.empty() && letter(o.prefix.front()) && std::ranges::all_of(o.prefix, inside)) return {};
-    constexpr std::size_t shown = 100; // bytes of a text that may be anything
+    constexpr std::size_t shown = 100; // bytes: the text may be of any length
     return "prometheus_options.prefix is '" +
            detail::escaped(detail::clipped(o.prefix, shown), '\'', detail::escaping::line) +
            "'; it must be letters, digits and underscores (at least one), and not begin with a digit";
 }
 
 /// The metrics of all named policies of a registry, each read once, in the text exposition format 0.0.4.
-/// The order depends on kinds and names alone. Throws std::invalid_argument for options that are not valid.
+/// Their order depends on kinds and names alone. Throws std::invalid_argument if the options are not valid.
 /// Thread-safe; holds no lock while it writes.
 inline std::string to_prometheus(const registry& from, const prometheus_options& options = {}) {
     detail::require_valid(validate(options));

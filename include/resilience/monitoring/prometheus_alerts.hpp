@@ -6,7 +6,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Of an alert_sink. What became of the alerts seen is their sum, but for those that wait.
+/// The metrics of an alert_sink. The outcomes and the waiting alerts add up to the alerts seen.
 inline void expose_alerts(exposition& out, const alert_stats& alerts) {
     out.family("alerts_seen_total", "counter", "Events that were alerts.");
     out.sample({}, alerts.seen);

@@ -12,9 +12,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
-#include <vector>
 
 #include <fmt/format.h>
 
@@ -33,8 +31,8 @@ inline double percent(double known, std::uint64_t part, std::uint64_t total) {
     return 100.0 * static_cast<double>(part) / static_cast<double>(total);
 }
 
-/// What the circuits remember. Without a rate rule that is the failures that failure_threshold or
-/// consecutive_failures counts. `circuits` writes a family of them.
+/// The circuits' windows. Without a rate rule, a window holds the failures that failure_threshold or
+/// consecutive_failures counts. `circuits` writes a family.
 template <class Circuits>
 void expose_windows(exposition& out, Circuits&& circuits) {
     circuits("circuitbreaker_buffered_calls", "gauge", "Results that the circuit's rules count now.",
@@ -74,7 +72,7 @@ inline void expose_calls(exposition& out, const circuit_breaker_stats& c, std::s
     out.sample({{"name", name}, {"kind", "ignored"}}, c.ignored, part);
 }
 
-/// The bounds of a histogram's buckets, in seconds; written once.
+/// The bounds of a histogram's buckets, in seconds, made once.
 inline const std::array<std::string, latency_histogram::bounds.size()>& bucket_bounds() {
     static const auto all = [] {
         std::array<std::string, latency_histogram::bounds.size()> texts;
@@ -86,7 +84,7 @@ inline const std::array<std::string, latency_histogram::bounds.size()>& bucket_b
     return all;
 }
 
-/// Circuits that time no call have the count alone; others time all but what is ignored.
+/// Circuits that time no calls have counts alone. Others time all calls but the ignored.
 inline void expose_latencies(exposition& out, const circuit_breaker_stats& c, std::string_view name) {
     if (!c.latencies) return expose_calls(out, c, name, "_count");
     const auto timed = [&](std::string_view kind, const latency_histogram& calls) {
@@ -104,7 +102,7 @@ inline void expose_latencies(exposition& out, const circuit_breaker_stats& c, st
     out.sample({{"name", name}, {"kind", "ignored"}}, c.ignored, "_count");
 }
 
-/// The circuits' families, under resilience4j's names first. `now`: what time in a state is counted to.
+/// The circuits' families, resilience4j's first. `now` ends the time in the current state.
 inline void expose_circuits(exposition& out, const exposed_policies& all, wall_time now) {
     const auto circuits = [&](std::string_view family, std::string_view type, std::string_view help,
                               auto&& write) {
@@ -151,7 +149,7 @@ inline void expose_circuits(exposition& out, const exposed_policies& all, wall_t
             &circuit_breaker_stats::slow);
 }
 
-/// What any kind of policy may count, ours and others'.
+/// The families that policies of any kind share.
 inline void expose_common(exposition& out, const exposed_policies& all, const registry& from) {
     for (const common_metric& metric : common_metrics) {
         out.family(metric.family, "counter", metric.help);

@@ -15,11 +15,11 @@
 #include <variant>
 #include <vector>
 
-// The metrics of statistics that say themselves which family they belong to, of policies of any kind.
+// The metrics of statistics whose description names a family, for policies of any kind.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// A policy's snapshot, with its words as they stand in labels.
+/// A policy's snapshot, with its texts escaped for labels.
 struct exposed_policy {
     explicit exposed_policy(policy_snapshot snapshot)
         : p(std::move(snapshot)), kind(label_value(p.kind)), name(label_value(p.name)) {
@@ -35,11 +35,11 @@ struct exposed_policy {
     policy_snapshot p;
     std::string kind;
     std::string name;
-    std::string labels; ///< its own, as they stand behind others
+    std::string labels; // written to follow others: they begin with a comma
 };
 using exposed_policies = std::vector<exposed_policy>;
 
-/// Statistics that are families with the policies of all kinds in them.
+/// A statistic whose family has samples of policies of all kinds.
 struct common_metric {
     std::string_view statistic;
     std::string_view family;
@@ -49,7 +49,7 @@ inline constexpr std::array<common_metric, 2> common_metrics{
     {{"rejected", "rejections_total", "Attempts that a policy refused."},
      {"predicate_errors", "predicate_errors_total", "Predicates and callbacks of the user's that threw."}}};
 
-/// The families of all statistics that have one of their own; those that are told apart by `kind` come first.
+/// The families of all described statistics. Families with the label `kind` come first.
 class described_families {
 public:
     explicit described_families(const exposed_policies& all) {
@@ -87,7 +87,7 @@ private:
         bool by_kind;
         std::vector<sample> samples;
     };
-    /// The family of a statistic of the kind that is looked at: names are put together once for each kind.
+    /// The family of a statistic, remembered so that names are put together once for each kind of policy.
     struct known {
         std::string_view kind;
         std::string_view name;

@@ -18,7 +18,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// `text` as it may stand in a label's quotes. Each byte that belongs to no well-formed UTF-8 becomes U+FFFD.
+/// Escapes a text for a label's quotes. A byte that is not part of well-formed UTF-8 becomes U+FFFD.
 inline std::string label_value(std::string_view text) {
     std::string out;
     while (!text.empty()) {
@@ -38,7 +38,7 @@ struct metric_label {
     std::string_view value;
 };
 
-/// Writes families of samples one after the other; a family without samples leaves nothing.
+/// Writes families of samples one after the other. A family without samples writes nothing.
 class exposition {
 public:
     explicit exposition(std::string_view prefix) : prefix_(prefix) {}
@@ -50,10 +50,11 @@ public:
         more_ = {};
         begun_ = false;
     }
-    /// The family's samples that follow are of a policy with these labels, written as they stand behind others.
+    /// The next samples of the family are of a policy with these labels, which begin with a comma or are
+    /// empty.
     void of_policy(std::string_view labels) { more_ = labels; }
-    /// `part`: what the name of this sample has beyond that of its family. Appends piece by piece: there are tens of
-    /// thousands of samples, and a format string for each was most of a scrape's time.
+    /// `part` follows the family's name in this sample. The text is appended piece by piece: a scrape has
+    /// tens of thousands of samples, and a format string for each took most of its time.
     template <class Number>
     void sample(std::initializer_list<metric_label> labels, Number value, std::string_view part = {}) {
         if (!std::exchange(begun_, true)) {
@@ -88,7 +89,7 @@ private:
     std::string name_; // of the family, with the prefix
     std::string_view type_;
     std::string_view help_;
-    std::string_view more_; // labels of the policy, begin with a comma
+    std::string_view more_; // labels of the policy
     bool begun_ = false;
 };
 

@@ -9,7 +9,6 @@
 #include <memory>
 #include <tuple>
 #include <type_traits>
-#include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 

@@ -5,7 +5,6 @@
 #include <resilience/path/fast_path.hpp>
 #include <resilience/path/task_driver.hpp>
 
-#include <functional>
 #include <string>
 #include <string_view>
 #include <tuple>

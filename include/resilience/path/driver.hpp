@@ -8,7 +8,6 @@
 #include <resilience/registry.hpp>
 
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <string_view>
 #include <tuple>

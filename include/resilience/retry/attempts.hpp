@@ -9,12 +9,11 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
-#include <string>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// One call under a retry: decides, after each attempt, whether, why and when there is another.
+/// The per-call object of a retry: decides after each attempt if and when there is another.
 class retry_attempts {
 public:
     /// `attempts_made`: 1 if the first attempt has run already.
@@ -28,10 +27,9 @@ public:
         if (attempt_ == 0) {
             depth_ = ctx.retry_depth();
             if (rules_->config.max_elapsed) started_ = ctx.clock().now();
-        } else if (ctx.stop_requested() ||
-                   ctx.remaining() == duration{0}) { // the wait was cut short, or took too long
-            end_round(ctx, attempt_ > 1 ? retry_core::failed_after_retry : retry_core::failed_at_once);
-            note_stop(ctx);
+        } else if (ctx.stop_requested() || ctx.remaining() == duration{0}) { // during the wait
+            end_round(ctx, failure_counter());
+            mark_ended_by_caller(ctx);
             return admission::stand();
         }
         ctx.set_retry_depth(depth_ + 1);
@@ -46,11 +44,12 @@ public:
     settlement settle(const attempt_result& result, call_context& ctx) {
         const auto wanted = wants_retry(result);
         if (result.succeeded() && !wanted.retry) {
-            if (attempt_ > 1 && listened()) tell(event_kind::call_succeeded_after_retry, nullptr, ctx, {});
-            end_round(ctx, attempt_ > 1 ? retry_core::after_retry : retry_core::at_once);
+            const bool retried = attempt_ > 1;
+            if (retried && listened()) publish(event_kind::call_succeeded_after_retry, nullptr, ctx, {});
+            end_round(ctx, retried ? retry_core::succeeded_after_retry : retry_core::succeeded_first_time);
             return settlement::finish();
         }
-        std::optional<failure> value; // an accepted value that retry_if took for a failure
+        std::optional<failure> value; // made of a value that retry_if judged a failure
         const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
         const bool was_attempt = why.is_real();
         if (was_attempt) {
@@ -65,9 +64,9 @@ public:
 
         if (listened()) {
             if (was_attempt)
-                tell(event_kind::attempt_failed, &why, ctx,
-                     stop == nullptr ? std::optional(delay) : std::nullopt, stop);
-            if (stop == nullptr) tell(event_kind::retry_scheduled, &why, ctx, delay);
+                publish(event_kind::attempt_failed, &why, ctx,
+                        stop == nullptr ? std::optional(delay) : std::nullopt, stop);
+            if (stop == nullptr) publish(event_kind::retry_scheduled, &why, ctx, delay);
         }
         if (stop == nullptr) {
             previous_ = delay;
@@ -80,7 +79,7 @@ public:
 private:
     struct decision {
         bool retry;
-        const char* reason = nullptr; ///< why not
+        const char* reason = nullptr; // why not
     };
     static constexpr const char* out_of_attempts = "max_attempts";
     static constexpr const char* out_of_budget = "budget";
@@ -105,10 +104,10 @@ private:
         });
         if (answered) return {retry, "retry_if"};
         core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
-        return {false, "retry_if threw"}; // the original outcome wins
+        return {false, "retry_if threw"}; // the attempt's outcome stands
     }
 
-    /// Null if another attempt is due after `delay`; else why it is not.
+    /// Null if another attempt is due after `delay`, which this sets; else the reason against it.
     const char* why_not(const failure& why, const attempt_result& result, call_context& ctx,
                         duration& delay) {
         const auto& c = rules_->config;
@@ -118,8 +117,7 @@ private:
             return "may have been sent";
 
         delay = delay_before(attempt_, why);
-        if (why.code() ==
-            errc::circuit_open) { // wanted by retry_if: it never sleeps for longer than its own delay
+        if (why.code() == errc::circuit_open) { // a refusal that retry_if accepts never lengthens the delay
             if (why.retry_after().value_or(duration{0}) > delay) return "circuit is open until later";
         } else if (c.respect_retry_after) {
             if (const auto hint = why.retry_after(); hint && *hint > duration{0}) {
@@ -155,12 +153,12 @@ private:
         return delay_of(schedule, retry, previous_, random ? core_->env()->random().uniform() : 0.0);
     }
 
-    /// There is no further attempt. Whoever asked for the end, it was not the caller alone if the time is up.
-    static void note_stop(call_context& ctx) noexcept {
+    /// Marks the call as ended by its caller, unless the deadline has also passed.
+    static void mark_ended_by_caller(call_context& ctx) noexcept {
         if (ctx.stop_requested() && ctx.remaining() > duration{0}) ctx.end_by_stop();
     }
 
-    /// The call is settled. There may be another under a policy further out: it begins from the start.
+    /// Settles the call. A policy further out may run it again; that run begins with the first attempt.
     void end_round(call_context& ctx, retry_core::counter as) noexcept {
         core_->count(as);
         ctx.set_retry_depth(depth_);
@@ -168,19 +166,22 @@ private:
         previous_ = duration{0};
     }
 
+    retry_core::counter failure_counter() const noexcept {
+        return attempt_ > 1 ? retry_core::failed_after_retry : retry_core::failed_first_time;
+    }
     settlement give_up(const failure& why, const attempt_result& result, call_context& ctx,
                        const char* stop) {
         const unsigned made = attempt_;
         if (stop == out_of_budget) {
             core_->budget_exhausted.fetch_add(1, std::memory_order_relaxed);
-            if (listened()) tell(event_kind::budget_exhausted, &why, ctx, {}, stop);
+            if (listened()) publish(event_kind::budget_exhausted, &why, ctx, {}, stop);
         }
         if (stop == out_of_attempts && made > 1) {
             core_->exhausted.fetch_add(1, std::memory_order_relaxed);
-            if (listened()) tell(event_kind::retries_exhausted, &why, ctx, {}, stop);
+            if (listened()) publish(event_kind::retries_exhausted, &why, ctx, {}, stop);
         }
-        end_round(ctx, made > 1 ? retry_core::failed_after_retry : retry_core::failed_at_once);
-        if (stop == cancelled) note_stop(ctx);
+        end_round(ctx, failure_counter());
+        if (stop == cancelled) mark_ended_by_caller(ctx);
         if (stop == out_of_attempts && made > 1) {
             if (rules_->config.wrap_exhausted && !result.succeeded()) {
                 failure wrapped(
@@ -192,8 +193,8 @@ private:
         return settlement::finish();
     }
 
-    RESILIENCE_COLD void tell(event_kind kind, const failure* why, const call_context& ctx,
-                              std::optional<duration> delay, const char* reason = nullptr) {
+    RESILIENCE_COLD void publish(event_kind kind, const failure* why, const call_context& ctx,
+                                 std::optional<duration> delay, const char* reason = nullptr) {
         if (!keep_) keep_ = core_->shared_from_this(); // a listener may drop the last handle
         core_->publish(kind, ctx, why, [&](event& e) {
             e.attempt = kind == event_kind::retry_scheduled ? attempt_ + 1 : attempt_;
@@ -206,11 +207,11 @@ private:
 
     retry_core* core_;
     const retry_rules* rules_;
-    std::shared_ptr<retry_core> keep_;
-    unsigned depth_;
-    unsigned attempt_;
-    duration previous_{0};
-    time_point started_{};
+    std::shared_ptr<retry_core> keep_; // set by publish()
+    unsigned depth_;                   // retries around this call
+    unsigned attempt_;                 // the number of the last attempt; 0 before the first
+    duration previous_{0};             // the delay before the last attempt
+    time_point started_{};             // set only with max_elapsed
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

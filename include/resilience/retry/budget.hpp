@@ -11,29 +11,29 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <utility>
 #include <variant>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// What pays for retries, so that a storm of them cannot start. By default each retry policy has one of
-/// its own that allows 20 % of its calls and 10 a second more. One that is given a form is shared by all
-/// policies that are given a copy of it. Thread-safe.
+/// Pays for retries, so that a storm of them cannot start. By default each retry policy has a budget of its
+/// own that allows 20 % of its calls and 10 a second more. Policies that are given copies of a budget made
+/// from a config share it. Thread-safe.
 class retry_budget {
 public:
     /// The default: a percent_budget_config{} of the policy's own.
     retry_budget() noexcept = default;
-    /// A share of calls plus a minimum. Throws std::invalid_argument for what is out of range.
+    /// A share of calls plus a minimum. Throws std::invalid_argument if the config is not valid.
     explicit retry_budget(const percent_budget_config& config) {
         detail::require_valid(validate(config));
         shared_ = std::make_shared<account>(percent_budget(config));
     }
-    /// gRPC's throttle (gRFC A6): a failure costs a token, a success adds a part, retry above half.
+    /// gRPC's throttle (gRFC A6): a failure costs a token, a success adds a part of one, and retries are paid
+    /// for while more than half of the tokens are left. Throws std::invalid_argument likewise.
     explicit retry_budget(const token_budget_config& config) {
         detail::require_valid(validate(config));
         shared_ = std::make_shared<account>(token_budget(config));
     }
-    /// Every retry is paid for. For tests, and for those who limit retries elsewhere.
+    /// Pays for every retry: for tests, and for programs that limit retries elsewhere.
     static retry_budget unlimited() {
         retry_budget none;
         none.unlimited_ = true;
@@ -41,15 +41,15 @@ public:
     }
 
     bool is_unlimited() const noexcept { return unlimited_; }
-    /// True if no form was given: the policy makes its own.
+    /// True if made without a config: the policy makes its own.
     bool is_default() const noexcept { return !unlimited_ && shared_ == nullptr; }
     /// Copies of one budget are equal, and so are two defaults.
     friend bool operator==(const retry_budget&, const retry_budget&) = default;
 
-    // What follows is for retry.
+    // For retry.
 
-    /// What one policy has told the budget so far, and when: from the beginning on, so that an hour of calls is not
-    /// taken for a burst. Guarded by the budget's mutex.
+    /// Totals that one policy has reported so far, and when. The time starts at the policy's creation, so that
+    /// an hour of calls is not taken for a burst. Guarded by the budget's mutex.
     struct reported {
         std::uint64_t calls = 0;
         std::uint64_t successes = 0;
@@ -60,7 +60,7 @@ public:
         std::uint64_t calls;
         std::uint64_t successes;
     };
-    /// Whether a failed attempt costs: in gRPC's form.
+    /// True if a failed attempt costs a token, as in gRPC's form.
     bool counts_failures() const noexcept {
         return shared_ && std::holds_alternative<token_budget>(shared_->form);
     }
@@ -86,7 +86,7 @@ public:
         mine.at = now;
         return percent.withdraw(now);
     }
-    /// Retries that would be paid for now, as of the last look at the calls.
+    /// Retries that the budget would pay for now, by the totals reported so far; empty if unlimited.
     std::optional<double> left(time_point now) const {
         if (unlimited_ || !shared_) return std::nullopt;
         const detail::lock_guard lock(shared_->mutex);
@@ -98,7 +98,7 @@ private:
     struct account {
         explicit account(const std::variant<percent_budget, token_budget>& f) : form(f) {}
         detail::mutex mutex;
-        std::variant<percent_budget, token_budget> form; // the kind never changes; guarded by mutex
+        std::variant<percent_budget, token_budget> form; // guarded by mutex; the alternative never changes
     };
     static void report_successes(token_budget& tokens, reported& mine, totals now_counted) {
         tokens.succeeded(now_counted.successes - std::min(now_counted.successes, mine.successes));

@@ -17,16 +17,16 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// What to do when a retry runs inside of another: attempts multiply.
+/// The behaviour of a retry inside of another, where attempts multiply.
 enum class nested_retry {
-    multiply,       ///< each goes its own way; events and statistics show the depth
+    multiply,       ///< each retries by its own rules; events and statistics show the depth
     outermost_only, ///< this one makes a single attempt while it runs inside of another
 };
 constexpr std::array<std::pair<std::string_view, nested_retry>, 2> words_of(nested_retry) {
     return {{{"multiply", nested_retry::multiply}, {"outermost_only", nested_retry::outermost_only}}};
 }
 
-/// What a retry goes by.
+/// Configures a retry.
 struct retry_config {
     static constexpr std::string_view policy_kind = "retry";
 
@@ -38,33 +38,33 @@ struct retry_config {
     duration base_delay = std::chrono::seconds{1};
     /// Cap of every delay, jitter included; of base_delay too.
     duration max_delay = std::chrono::seconds{60};
-    /// How delays grow. Exponential: whoever does not recover soon needs to be left alone for longer.
+    /// How delays grow. Exponential: a service that does not recover soon needs to be left alone for longer.
     resilience::backoff strategy = backoff::exponential;
     /// Growth of exponential delays, at least 1.
     double multiplier = 2.0;
-    /// How much of each delay is random. Full by default: clients that failed together
-    /// would otherwise come back together (AWS Architecture Blog, "Exponential Backoff and Jitter").
+    /// How much of each delay is random. Full by default: clients that failed together would otherwise come
+    /// back together (AWS Architecture Blog, "Exponential Backoff and Jitter").
     resilience::jitter jitter = jitter::full;
     /// Share that jitter::proportional adds or takes, in [0, 1].
     double jitter_ratio = 0.5;
-    /// Stop when the next attempt could not start before this much time has passed since the call began.
-    /// Unset: unlimited. Costs a clock read a call.
+    /// No retry starts once this much time has passed since the call began. Unset: unlimited. Costs a clock
+    /// read a call.
     std::optional<duration> max_elapsed{};
-    /// Which failures (and, with on_result, values) are retried. Empty: all but our rejections,
+    /// Selects the failures (and, with on_result, the values) that are retried. Empty: all but our rejections,
     /// cancellation, std::bad_alloc and HTTP statuses that will not change.
     predicate retry_if{};
-    /// The delay before the n-th retry, instead of the strategy's; nullopt leaves it to that. Capped by
-    /// max_delay; one that throws or is negative counts as nullopt.
+    /// Returns the delay before the n-th retry, or nullopt for that of the strategy. Capped by max_delay. A
+    /// negative delay or an exception counts as nullopt.
     std::function<std::optional<duration>(unsigned, const failure&)> delay_override{};
-    /// What pays for retries. Default: 20 % of calls + 10 a second, of this policy's own.
+    /// Pays for retries. Default: a budget of this policy's own, 20 % of calls + 10 a second.
     retry_budget budget{};
-    /// A server's hint (Retry-After) is a floor for the delay.
+    /// True: a server's hint (Retry-After) is the least delay.
     bool respect_retry_after = true;
     /// A longer hint stops retrying. Unset: max_delay.
     std::optional<duration> max_retry_after{};
     nested_retry nested = nested_retry::multiply;
-    /// Throw retries_exhausted_error, the cause nested, when all attempts failed. Default: the last
-    /// outcome goes out unchanged, so that callers can catch what they always caught.
+    /// True: throw retries_exhausted_error, the cause nested, when all attempts failed. By default the last
+    /// outcome goes out unchanged, so that callers catch the exceptions that they always caught.
     bool wrap_exhausted = false;
     /// Shown on metrics, events and snapshots; at most 8, constant.
     labels_type labels{};
@@ -88,7 +88,7 @@ void fields(retry_config& c, auto&& visit) {
     visit("wrap_exhausted", c.wrap_exhausted);
 }
 
-/// What is wrong with a config, naming field, value and range; empty if nothing is.
+/// A complaint that names field, value and range; empty if the config is valid.
 inline std::string validate(const retry_config& c) {
     const auto bad = [](std::string_view field, const std::string& value, std::string_view range) {
         return "retry_config." + std::string(field) + " is " + value + "; it must be " + std::string(range);

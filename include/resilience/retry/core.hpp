@@ -11,21 +11,21 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// A config with what belongs to it: the budget it pays from and what that has been told.
+/// A config, the budget that it pays from, and the totals reported to that budget.
 struct retry_rules {
     retry_config config;
     retry_budget budget;
     mutable retry_budget::reported reported; // guarded by the budget's mutex
-    bool needs_full_path = false;            // a clock or a look at the value is needed from the start
+    bool needs_full_path = false;            // each call needs a clock or a look at its value
 };
 
 /// The shared state of a retry: its rules and its counts.
 class retry_core final : public policy_core<retry_core, retry_config, retry_rules> {
 public:
     enum counter : std::size_t {
-        at_once,
-        after_retry,
-        failed_at_once,
+        succeeded_first_time,
+        succeeded_after_retry,
+        failed_first_time,
         failed_after_retry,
         failed_attempts,
         retries
@@ -37,11 +37,11 @@ public:
     retry_stats stats() const;
     RESILIENCE_INLINE void count(counter c) noexcept { counts_.add(c); }
     retry_budget::totals totals() const noexcept {
-        const std::uint64_t good = counts_.sum(at_once) + counts_.sum(after_retry);
-        return {good + counts_.sum(failed_at_once) + counts_.sum(failed_after_retry) + 1,
-                good}; // + the one that asks
+        const std::uint64_t good = counts_.sum(succeeded_first_time) + counts_.sum(succeeded_after_retry);
+        const std::uint64_t bad = counts_.sum(failed_first_time) + counts_.sum(failed_after_retry);
+        return {good + bad + 1, good}; // the call that asks is not counted yet
     }
-    // Only ever added to; relaxed: a count orders nothing.
+    // These only grow. Relaxed: a count orders nothing.
     atomic<std::uint64_t> exhausted{0};
     atomic<std::uint64_t> budget_exhausted{0};
     atomic<std::uint64_t> nested_retries{0};
@@ -50,7 +50,7 @@ public:
 
 private:
     friend policy_core;
-    /// An update: a budget of the policy's own goes on, and calls that were made so far pay for nothing new.
+    /// An update keeps the policy's own budget. Calls made so far pay for no further retries.
     void apply(retry_config config) {
         const auto counted = totals();
         const retry_budget::reported now_on{counted.calls, counted.successes, clock().now()};
@@ -73,9 +73,9 @@ inline retry_stats retry_core::stats() const {
     const auto value = [](const atomic<std::uint64_t>& a) { return a.load(std::memory_order_relaxed); };
     retry_stats s;
     s.name = name();
-    s.succeeded_at_once = counts_.sum(at_once);
-    s.succeeded_after_retry = counts_.sum(after_retry);
-    s.failed_without_retry = counts_.sum(failed_at_once);
+    s.succeeded_at_once = counts_.sum(succeeded_first_time);
+    s.succeeded_after_retry = counts_.sum(succeeded_after_retry);
+    s.failed_without_retry = counts_.sum(failed_first_time);
     s.failed_after_retry = counts_.sum(failed_after_retry);
     s.failed_attempts = counts_.sum(failed_attempts);
     s.retries = counts_.sum(retries);

@@ -3,18 +3,17 @@
 
 #include <resilience/call/failure.hpp>
 
-#include <functional>
 #include <string_view>
 #include <system_error>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
 struct retry_traits {
-    /// Whether a failure is known not to have reached the other side, so that even an operation marked
-    /// idempotency::unsafe may be tried again. What the exception or the value says itself counts alone;
-    /// else it is so for codes of connections that were never made, and for refusals by our own policies.
-    /// A time-out may have been sent, and so may whatever nothing is known of: an unreachable host or network, too, is
-    /// what a connection that has been open for long ends with when its route dies.
+    /// True if the request of this failure is known not to have reached the other side, so that even an
+    /// operation marked idempotency::unsafe may be tried again. The exception or the value decides if it says
+    /// so itself. Else true for the codes of connections that were never made and for our own policies'
+    /// refusals. Time-outs and unknown failures may have been sent. An unreachable host or network may have
+    /// been, too: an established connection ends like that when its route dies.
     static bool known_not_sent(const failure& f) noexcept {
         if (const auto said = f.not_sent()) return *said;
         const auto code = f.code();

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdlib>
 #include <functional>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -15,19 +14,20 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Looks up a variable: its value, or null if it is not set. What std::getenv is.
+/// Returns a variable's value, or null if it is not set; for example std::getenv.
 using variable_getter = std::function<const char*(const char*)>;
 
 namespace detail {
 
-/// What the variables of one config have in front: the prefix, and the kind of policy in capitals.
+/// The word of a config's variables, behind the prefix: the kind of its policy, unless the config has
+/// another.
 template <class Config>
 constexpr std::string_view variables_of() {
     if constexpr (requires { Config::variables; }) return Config::variables;
     else return Config::policy_kind;
 }
 
-/// The variables of one config: reads them one after the other, and knows which were set.
+/// Reads the variables of one config one after the other, and notes which were set.
 class env_variables final : private new_settings {
 public:
     env_variables(std::string_view prefix, std::string_view policy, const variable_getter& get) : get_(get) {
@@ -36,7 +36,7 @@ public:
         start_ += '_';
     }
     void read(const field_list& list) { write_settings(list, *this); }
-    /// What validate() says of the whole becomes an exception that tells what came from the environment.
+    /// Throws validate()'s complaint, if there is one, together with the variables that were set.
     void require(std::string complaint) const {
         if (!complaint.empty() && !seen_.empty())
             complaint.append(" (from the environment: ").append(seen_).append(")");
@@ -48,7 +48,7 @@ private:
         for (const char c : text) out += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
     }
     std::string assignment(std::string_view text) const {
-        constexpr std::size_t shown = 64; // of a value that may be anything
+        constexpr std::size_t shown = 64; // bytes: the value may be of any length
         return now_.name + "='" + std::string(text.substr(0, shown)) + "'";
     }
     /// `off` unsets a field.
@@ -70,18 +70,17 @@ private:
     const variable_getter& get_;
     std::string start_;
     std::string seen_;
-    change now_; // the variable that is read
+    change now_; // the variable that is being read
 };
 
 } // namespace detail
 
-/// The config with those fields replaced whose variables are set: PREFIX_RETRY_MAX_ATTEMPTS=5,
-/// PREFIX_RETRY_BASE_DELAY=250ms, ... for each field but the name (which is an identity, not a setting), the labels,
-/// callables and budgets; a variable is the policy's kind and the field's name in capitals. A circuit's begin with
-/// PREFIX_CIRCUIT. Durations need a unit, shares are 0.5 or 50%, enums go by their names, `off` unsets an optional field;
-/// no blanks. A config of yours is read likewise, if its fields are described.
-/// Throws std::invalid_argument that names the variable, its value and what is accepted, also if the
-/// config as a whole is not valid. An empty prefix: RETRY_MAX_ATTEMPTS.
+/// Returns the config with every field replaced whose variable is set: PREFIX_RETRY_MAX_ATTEMPTS=5,
+/// PREFIX_RETRY_BASE_DELAY=250ms, ...: the prefix (unless empty), the policy's kind (CIRCUIT for circuit
+/// breakers) and the field's name. Name, labels, callables and budgets have no variables. Durations need a
+/// unit, shares are 0.5 or 50%, enums go by their names, `off` unsets an optional field; blanks are not
+/// allowed. A user's own config is read likewise if its fields are described. Throws std::invalid_argument
+/// that names the variable, its value and the accepted values, also if the config as a whole is not valid.
 template <described Config>
 Config from_env(std::string_view prefix, Config config, const variable_getter& get) {
     detail::env_variables variables(prefix, detail::variables_of<Config>(), get);
@@ -92,7 +91,8 @@ Config from_env(std::string_view prefix, Config config, const variable_getter& g
     return config;
 }
 
-/// From the environment of the process. Not while another thread changes that (setenv): call it early.
+/// Reads the environment of the process. Another thread must not change that (setenv) meanwhile: call it
+/// early.
 template <described Config>
 Config from_env(std::string_view prefix, Config config) {
     return from_env(prefix, std::move(config), variable_getter([](const char* name) -> const char* {

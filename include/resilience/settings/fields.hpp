@@ -16,9 +16,10 @@
 #include <utility>
 #include <vector>
 
-// Configs as texts: the fields that can be written as one, for views, for updates and for variables. All but the name (an
-// identity, no setting), the labels, callables and budgets. A struct with parts is one setting for each part; to set a part
-// of an optional one turns it on, to unset a part turns it off.
+// Settings: the fields of a config that can be written as text, for views, updates and variables. They are
+// all fields but the name (an identity), the labels, callables and budgets. A struct with parts is one
+// setting for each part. Setting a part of an optional struct turns the struct on; unsetting a part turns it
+// off.
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -28,7 +29,7 @@ struct setting {
     setting_value value;
 };
 
-/// What a field is to be set to, as text; without one, an optional field becomes unset.
+/// A new value for a field, as text. Without a text an optional field becomes unset.
 struct change {
     std::string name;
     std::optional<std::string> text;
@@ -36,7 +37,7 @@ struct change {
 
 namespace detail {
 
-/// The name of a part: recovery_backoff_cap. Names are few, and as long as the program lives.
+/// The name of a part: recovery_backoff_cap. It lives as long as the program; there are few.
 inline std::string_view part_name(const field& whole, const field& part) {
     return name(std::string(whole.name) + "_" + std::string(part.name)).str();
 }
@@ -59,12 +60,12 @@ inline std::vector<setting> settings_in(const field_list& list) {
     return all;
 }
 
-/// Where new values of settings come from.
+/// A source of new values for settings.
 class new_settings {
 public:
     /// The new value of a setting; null if it stays as it is.
     virtual const change* find(std::string_view setting, bool can_be_unset) = 0;
-    /// Throws: the change cannot be made.
+    /// Throws the complaint about a change that cannot be made.
     virtual void refuse(const change& wrong, const std::string& accepted, bool can_be_unset) = 0;
 
 protected:
@@ -105,7 +106,7 @@ inline void write_settings(const field_list& list, new_settings& from) {
     }
 }
 
-/// Makes changes to the fields that they name.
+/// Applies changes to the fields that they name.
 class changes_editor final : public config_editor, private new_settings {
 public:
     explicit changes_editor(std::vector<change> changes)
@@ -122,7 +123,7 @@ public:
 
 private:
     static std::string shown(std::string_view text) {
-        constexpr std::size_t most = 64; // of what may be anything
+        constexpr std::size_t most = 64; // bytes: the text may be of any length
         return std::string(clipped(text, most));
     }
     const change* find(std::string_view setting, bool) override {
@@ -140,7 +141,7 @@ private:
     }
 
     const std::vector<change> changes_;
-    std::vector<bool> known_; // which changes named a field
+    std::vector<bool> known_; // true: the change named a field
 };
 
 } // namespace detail
@@ -151,8 +152,8 @@ std::vector<setting> settings_of(const Config& config) {
     return detail::settings_in(detail::fields_of(config));
 }
 
-/// The config with the changes made. Throws std::invalid_argument that names the field, its value and what is
-/// accepted, also if the config as a whole is not valid then.
+/// Returns the config with the changes made. Throws std::invalid_argument that names the field, its value and
+/// the accepted values, also if the config as a whole is not valid then.
 template <described Config>
 Config with_changes(Config config, const std::vector<change>& changes) {
     field_list list;

@@ -13,14 +13,14 @@
 #include <system_error>
 #include <utility>
 
-// How the fields of configs are read from texts, of variables or of requests.
+// Reads the fields of configs from texts: of environment variables, or of requests.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 inline constexpr std::string_view accepted_durations =
     "a number with a unit (ns, us, ms, s, m or h) such as 500ms or 1.5s";
 
-/// A decimal of any length: the shortest text of a double may have 17 digits.
+/// A decimal of any length, since the shortest text of a double may have 17 digits.
 inline bool parse_number(std::string_view text, double& value) {
     if (parse_decimal(text, 0, value)) return true;
     decimal_text parts;
@@ -32,7 +32,7 @@ inline bool parse_number(std::string_view text, double& value) {
     return false;
 #endif
 }
-/// As 0.5 or 50%.
+/// Reads 0.5 or 50%.
 inline bool parse_share(std::string_view text, double& value) {
     if (!text.ends_with('%')) return parse_number(text, value);
     text.remove_suffix(1);
@@ -51,7 +51,7 @@ inline bool parse_word(std::string_view text, const field& f) {
     return false;
 }
 
-/// Writes a value of type T to a field if `parse` takes the text for one.
+/// Writes a T to the field if `parse` accepts the text.
 template <class T, class Parse>
 bool parse_as(const field& f, Parse&& parse) {
     T value{};
@@ -61,8 +61,8 @@ bool parse_as(const field& f, Parse&& parse) {
     return true;
 }
 
-/// Reads a text into a field that is neither hidden nor made of parts; false, and the field as it was, if it is not in
-/// the form.
+/// Reads a text into a field that is neither hidden nor made of parts. False if the text is malformed; the
+/// field is then unchanged.
 inline bool parse(std::string_view text, const field& f) {
     switch (f.type) {
     case field_type::whole:
@@ -88,7 +88,7 @@ inline bool parse(std::string_view text, const field& f) {
     return false;
 }
 
-/// Precondition: the field is optional, and neither hidden nor made of parts.
+/// Empties an optional field that is neither hidden nor made of parts.
 inline void unset(const field& f) {
     switch (f.type) {
     case field_type::whole: return static_cast<std::optional<unsigned>*>(f.value)->reset();
@@ -105,10 +105,10 @@ inline void unset(const field& f) {
     }
 }
 
-/// `constant, linear, exponential or decorrelated`; a value's further words in brackets: `(true: full, false: none)`.
+/// `constant, linear, exponential or decorrelated`. Synonyms follow in brackets: `(true: full, false: none)`.
 inline std::string accepted_words(const word_methods& all) {
     std::string first, also;
-    std::size_t last = 0; // where the last of the first words begins
+    std::size_t last = 0; // the place of the last of them
     for (std::size_t i = 0; i < all.count; ++i) {
         std::size_t same = 0;
         while (all.words[same].value != all.words[i].value) ++same;
@@ -125,7 +125,7 @@ inline std::string accepted_words(const word_methods& all) {
     return also.empty() ? first : first + also + ")";
 }
 
-/// For complaints: what a field may be.
+/// The accepted values of a field, for complaints.
 inline std::string accepted(const field& f) {
     switch (f.type) {
     case field_type::whole: return "a whole number from 0 to 4294967295";
