@@ -3,7 +3,6 @@
 
 #include <resilience/call/customise.hpp>
 #include <resilience/detail/striped_counters.hpp>
-#include <resilience/detail/text.hpp>
 #include <resilience/environment/policy_core.hpp>
 #include <resilience/path/composable.hpp>
 
@@ -14,6 +13,10 @@
 #include <string>
 #include <string_view>
 #include <utility>
+
+#if RESILIENCE_BODIES
+#include <resilience/detail/complaint.hpp>
+#endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -40,10 +43,7 @@ void fields(timeout_config& c, auto&& visit) {
 }
 
 /// A complaint that names field, value and range; empty if the config is valid.
-inline std::string validate(const timeout_config& c) {
-    if (c.limit > duration{0}) return detail::validate_labels("timeout_config", c.labels);
-    return "timeout_config.limit is " + detail::duration_text(c.limit) + "; it must be more than 0";
-}
+std::string validate(const timeout_config& c);
 
 /// Totals of a timeout since its creation.
 struct timeout_stats {
@@ -74,20 +74,9 @@ class timeout_core final : public policy_core<timeout_core, timeout_config> {
 public:
     enum counter : std::size_t { in_time, timed_out, kept_late, failed };
 
-    timeout_core(timeout_config config, const registry& where)
-        : policy_core(std::move(config), where), tick_(clock().coarse_resolution()),
-          coarse_from_(tick_ * 100) {}
+    timeout_core(timeout_config config, const registry& where);
 
-    timeout_stats stats() const {
-        timeout_stats s{name(),
-                        0,
-                        counts_.sum(in_time),
-                        counts_.sum(timed_out),
-                        counts_.sum(kept_late),
-                        counts_.sum(failed)};
-        s.calls = s.in_time + s.timed_out + s.kept_late + s.failed;
-        return s;
-    }
+    timeout_stats stats() const;
     void count(counter c) noexcept { counts_.add(c); }
 
     /// The deadline of an attempt that begins now. The coarse clock is behind by up to a tick, so a tick is
@@ -138,34 +127,8 @@ public:
         attempt_state(const attempt_state&) = delete;
         attempt_state& operator=(const attempt_state&) = delete;
 
-        admission admit(call_context& ctx) {
-            deadline_ = core_->deadline(config_->limit);
-            outer_ = ctx.narrow(deadline_, config_->limit);
-            return admission::go();
-        }
-        settlement settle(const attempt_result& result, call_context& ctx) {
-            ctx.restore(std::move(outer_));
-            using core = detail::timeout_core;
-            const auto raced = result.overran(deadline_); // the winner of a race is in time by any clock
-            if (!result.succeeded()) {
-                if (!raced.value_or(false) || result.error()->code() != errc::timed_out) {
-                    core_->count(core::failed);
-                    return settlement::finish();
-                }
-            } else if (!(raced ? *raced : core_->is_late(config_->limit, deadline_))) {
-                core_->count(core::in_time);
-                return settlement::finish();
-            } else if (config_->keep_late) {
-                core_->count(core::kept_late);
-                return settlement::finish();
-            }
-            core_->count(core::timed_out);
-            failure late(rejection{
-                .code = errc::timed_out, .policy = core_->label(), .amount = config_->limit.count()});
-            core_->publish(event_kind::timed_out, ctx, &late, [&](event& e) { e.delay = config_->limit; });
-            detail::customise(late, config_->make_exception);
-            return settlement::replace(std::move(late));
-        }
+        admission admit(call_context& ctx);
+        settlement settle(const attempt_result& result, call_context& ctx);
 
     private:
         detail::timeout_core* core_;
@@ -201,5 +164,53 @@ public:
         return {*core_, *permit.config, permit.deadline, permit.outer, permit.outer_longest};
     }
 };
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION std::string validate(const timeout_config& c) {
+    if (c.limit > duration{0}) return detail::validate_labels("timeout_config", c.labels);
+    return detail::complaint("timeout_config.limit", c.limit, "more than 0");
+}
+RESILIENCE_FUNCTION detail::timeout_core::timeout_core(timeout_config config, const registry& where)
+    : policy_core(std::move(config), where), tick_(clock().coarse_resolution()), coarse_from_(tick_ * 100) {}
+RESILIENCE_FUNCTION timeout_stats detail::timeout_core::stats() const {
+    timeout_stats s{
+        name(), 0, counts_.sum(in_time), counts_.sum(timed_out), counts_.sum(kept_late), counts_.sum(failed)};
+    s.calls = s.in_time + s.timed_out + s.kept_late + s.failed;
+    return s;
+}
+RESILIENCE_FUNCTION admission timeout::attempt_state::admit(call_context& ctx) {
+    deadline_ = core_->deadline(config_->limit);
+    outer_ = ctx.narrow(deadline_, config_->limit);
+    return admission::go();
+}
+RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_result& result,
+                                                              call_context& ctx) {
+    ctx.restore(std::move(outer_));
+    using core = detail::timeout_core;
+    const auto raced = result.overran(deadline_); // the winner of a race is in time by any clock
+    if (!result.succeeded()) {
+        if (!raced.value_or(false) || result.error()->code() != errc::timed_out) {
+            core_->count(core::failed);
+            return settlement::finish();
+        }
+    } else if (!(raced ? *raced : core_->is_late(config_->limit, deadline_))) {
+        core_->count(core::in_time);
+        return settlement::finish();
+    } else if (config_->keep_late) {
+        core_->count(core::kept_late);
+        return settlement::finish();
+    }
+    core_->count(core::timed_out);
+    failure late(
+        rejection{.code = errc::timed_out, .policy = core_->label(), .amount = config_->limit.count()});
+    core_->publish(event_kind::timed_out, ctx, &late, [&](event& e) { e.delay = config_->limit; });
+    detail::customise(late, config_->make_exception);
+    return settlement::replace(std::move(late));
+}
+#endif
+
+RESILIENCE_INSTANTIATE(class policy_core<detail::timeout_core, timeout_config>)
+RESILIENCE_INSTANTIATE(
+    std::shared_ptr<detail::timeout_core> enrolled<detail::timeout_core>(registry&, const timeout_config&))
 
 }} // namespace resilience::RESILIENCE_ABI

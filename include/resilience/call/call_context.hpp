@@ -52,6 +52,7 @@ public:
         : clock_(&clock), env_(env) {}
     call_context(const call_context&) = delete;
     call_context& operator=(const call_context&) = delete;
+    ~call_context();
 
     /// The number of this attempt, from 1.
     unsigned attempt() const noexcept { return attempt_; }
@@ -66,13 +67,7 @@ public:
     /// stopped. For an attempt that is a task with a limit, it is also requested when its coroutine is
     /// cancelled or destroyed. The first use under a deadline arms a timer, which may allocate. Calls that
     /// never use the token do not pay for it.
-    std::stop_token stop_token() {
-        if (!armed_) {
-            if (relay_ == nullptr && deadline_ >= stopped_by_) return outer_stop();
-            arm();
-        }
-        return armed_->source.get_token();
-    }
+    std::stop_token stop_token();
     /// True if the caller or an enclosing call requested a stop. A passed deadline does not count.
     bool stop_requested() const noexcept {
         return cancelled_ || (stop_ != nullptr && stop_->stop_requested());
@@ -107,44 +102,11 @@ public:
     /// Marks the coroutine of this call as cancelled.
     void cancel() noexcept { cancelled_ = true; }
     /// While a race runs, its end also requests this context's stop token. Null means no race.
-    void relay_by(detail::stop_relay* relay) {
-        relay_ = relay;
-        if (relay_ != nullptr && armed_) relay_->pass_on_to(armed_->source);
-    }
+    void relay_by(detail::stop_relay* relay);
     /// Applies the caller's wishes. `options` must outlive the context.
-    void apply(const call_options& options) {
-        if (options.deadline && *options.deadline < deadline_) {
-            deadline_ = *options.deadline;
-            longest_ = duration::max();
-        }
-        if (options.stop_token.stop_possible()) {
-            if (stop_ != nullptr) {
-                join(options.stop_token);
-            } else {
-                stop_ = &options.stop_token;
-            }
-        }
-        idempotency_ = options.idempotency;
-    }
+    void apply(const call_options& options);
     /// Inherits the limits of an enclosing call. Most calls have none around them.
-    void inherit(const call_context& outer) {
-        // The outer call may use another clock. Its deadline means nothing on ours; the time left does.
-        const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
-                                     ? outer.deadline_
-                                     : saturating_add(clock_->now(), outer.remaining());
-        if (limit < deadline_) {
-            deadline_ = limit;
-            longest_ = outer.longest_;
-        }
-        if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
-            join(*outer.stop_);
-        } else if (stop_ == nullptr) {
-            stop_ = outer.stop_;
-            if (outer.clock_ == clock_) stopped_by_ = outer.stopped_by_;
-        }
-        if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
-        cancelled_ = cancelled_ || outer.cancelled_;
-    }
+    void inherit(const call_context& outer);
     /// The token's owner will request it at the deadline, so we need no timer of our own.
     void deadline_stops() noexcept { stopped_by_ = deadline_; }
     /// The token that ends a driver's waits. If nobody can request a stop, it is an empty token.
@@ -177,11 +139,7 @@ public:
         duration longest;
         std::unique_ptr<armed_stop> armed;
     };
-    scope narrow(time_point deadline, duration limit = duration::max()) noexcept {
-        scope outer{deadline_, longest_, std::move(armed_)};
-        tighten(deadline, limit);
-        return outer;
-    }
+    scope narrow(time_point deadline, duration limit = duration::max()) noexcept;
     /// Like `narrow`, for a context whose stop token nobody has taken yet. A deadline taken from the coarse
     /// clock may be up to a tick later than now + `limit`; remaining() never shows more than `limit` all the
     /// same.
@@ -190,11 +148,7 @@ public:
         deadline_ = deadline;
         longest_ = limit;
     }
-    void restore(scope&& outer) noexcept {
-        deadline_ = outer.deadline;
-        longest_ = outer.longest;
-        armed_ = std::move(outer.armed);
-    }
+    void restore(scope&& outer) noexcept;
 
 private:
     /// Joins two stop tokens, the enclosing call's and the caller's: a request on either arrives at `token`.
@@ -209,15 +163,8 @@ private:
         std::stop_callback<stop_request> other_link;
         std::stop_token token;
     };
-    RESILIENCE_COLD void join(const std::stop_token& another) {
-        joined_ = std::make_unique<joined_stop>(*stop_, another, std::move(joined_));
-        stop_ = &joined_->token;
-    }
-    RESILIENCE_COLD void arm() {
-        armed_ = std::make_unique<armed_stop>(*clock_, deadline_, outer_stop());
-        if (clock_->now() >= deadline_) armed_->source.request_stop(); // now, without the timer
-        if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
-    }
+    void join(const std::stop_token& another);
+    void arm();
 
     time_source* clock_;
     const detail::environment* env_;
@@ -235,5 +182,71 @@ private:
     bool cancelled_ = false;
     bool ended_by_stop_ = false;
 };
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION call_context::~call_context() = default;
+RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
+    if (!armed_) {
+        if (relay_ == nullptr && deadline_ >= stopped_by_) return outer_stop();
+        arm();
+    }
+    return armed_->source.get_token();
+}
+RESILIENCE_FUNCTION void call_context::relay_by(detail::stop_relay* relay) {
+    relay_ = relay;
+    if (relay_ != nullptr && armed_) relay_->pass_on_to(armed_->source);
+}
+RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
+    if (options.deadline && *options.deadline < deadline_) {
+        deadline_ = *options.deadline;
+        longest_ = duration::max();
+    }
+    if (options.stop_token.stop_possible()) {
+        if (stop_ != nullptr) {
+            join(options.stop_token);
+        } else {
+            stop_ = &options.stop_token;
+        }
+    }
+    idempotency_ = options.idempotency;
+}
+RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer) {
+    // The outer call may use another clock. Its deadline means nothing on ours; the time left does.
+    const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
+                                 ? outer.deadline_
+                                 : saturating_add(clock_->now(), outer.remaining());
+    if (limit < deadline_) {
+        deadline_ = limit;
+        longest_ = outer.longest_;
+    }
+    if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
+        join(*outer.stop_);
+    } else if (stop_ == nullptr) {
+        stop_ = outer.stop_;
+        if (outer.clock_ == clock_) stopped_by_ = outer.stopped_by_;
+    }
+    if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
+    cancelled_ = cancelled_ || outer.cancelled_;
+}
+RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit) noexcept {
+    scope outer{deadline_, longest_, std::move(armed_)};
+    tighten(deadline, limit);
+    return outer;
+}
+RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
+    deadline_ = outer.deadline;
+    longest_ = outer.longest;
+    armed_ = std::move(outer.armed);
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_token& another) {
+    joined_ = std::make_unique<joined_stop>(*stop_, another, std::move(joined_));
+    stop_ = &joined_->token;
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::arm() {
+    armed_ = std::make_unique<armed_stop>(*clock_, deadline_, outer_stop());
+    if (clock_->now() >= deadline_) armed_->source.request_stop(); // now, without the timer
+    if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
+}
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

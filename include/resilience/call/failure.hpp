@@ -23,19 +23,9 @@ namespace detail {
 
 /// The portable meaning of a code of any category. Standalone Asio's category of system errors holds errno's
 /// numbers but maps most of them to no condition, so they are looked up in the system's own category.
-inline std::error_condition condition_of(const std::error_code& code) noexcept {
-    const auto condition = code.default_error_condition();
-    const bool unmapped = condition.category() == code.category();
-    return unmapped && std::string_view(code.category().name()) == "asio.system"
-               ? std::system_category().default_error_condition(code.value())
-               : condition;
-}
+std::error_condition condition_of(const std::error_code& code) noexcept;
 /// True for ECANCELED. For the two common categories this needs no virtual call.
-inline bool is_cancellation(const std::error_code& code) noexcept {
-    if (code.category() == std::generic_category() || code.category() == std::system_category())
-        return code.value() == static_cast<int>(std::errc::operation_canceled);
-    return condition_of(code) == std::errc::operation_canceled;
-}
+bool is_cancellation(const std::error_code& code) noexcept;
 
 } // namespace detail
 
@@ -197,19 +187,35 @@ const E* failure::as() const noexcept {
 #endif
 }
 
-inline std::optional<duration> failure::retry_after() const noexcept {
+#if RESILIENCE_BODIES
+namespace detail {
+RESILIENCE_FUNCTION std::error_condition condition_of(const std::error_code& code) noexcept {
+    const auto condition = code.default_error_condition();
+    const bool unmapped = condition.category() == code.category();
+    return unmapped && std::string_view(code.category().name()) == "asio.system"
+               ? std::system_category().default_error_condition(code.value())
+               : condition;
+}
+RESILIENCE_FUNCTION bool is_cancellation(const std::error_code& code) noexcept {
+    if (code.category() == std::generic_category() || code.category() == std::system_category())
+        return code.value() == static_cast<int>(std::errc::operation_canceled);
+    return condition_of(code) == std::errc::operation_canceled;
+}
+} // namespace detail
+
+RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcept {
     if (const auto* http = carrier()) return http->retry_after();
     if (const auto* ours = dynamic_cast<const error*>(known_exception())) return ours->retry_after();
     if (rejection_.retry_after >= duration{0}) return rejection_.retry_after;
     return std::nullopt;
 }
 
-inline std::optional<int> failure::http_status() const noexcept {
+RESILIENCE_FUNCTION std::optional<int> failure::http_status() const noexcept {
     if (const auto* http = carrier()) return http->http_status();
     return http_status_ != 0 ? std::optional(http_status_) : std::nullopt;
 }
 
-inline std::optional<bool> failure::not_sent() const noexcept {
+RESILIENCE_FUNCTION std::optional<bool> failure::not_sent() const noexcept {
     if (const failure* held = held_failure()) return held->not_sent();
     if (source_ == source::value)
         return ops_->not_sent != nullptr ? std::optional(ops_->not_sent(object_)) : std::nullopt;
@@ -217,7 +223,7 @@ inline std::optional<bool> failure::not_sent() const noexcept {
     return std::nullopt;
 }
 
-inline std::error_code failure::code() const noexcept {
+RESILIENCE_FUNCTION std::error_code failure::code() const noexcept {
     if (const auto* known = known_exception()) {
         if (const auto* system = dynamic_cast<const std::system_error*>(known)) return system->code();
     }
@@ -225,13 +231,13 @@ inline std::error_code failure::code() const noexcept {
 }
 
 /// An exception that stands for a failing value. It keeps only text, so the value may be destroyed.
-inline std::system_error failure::value_error() const {
+RESILIENCE_FUNCTION std::system_error failure::value_error() const {
     const auto code = code_ ? code_ : std::make_error_code(std::errc::io_error);
     const auto text = message();
     return text == code.message() ? std::system_error(code) : std::system_error(code, text);
 }
 
-inline void failure::set_cause(const failure& cause) {
+RESILIENCE_FUNCTION void failure::set_cause(const failure& cause) {
     auto kept = std::make_shared<failure>(cause.innermost());
     if (kept->source_ == source::value) { // the next attempt destroys the value: keep its text
         kept->exception_ = std::make_exception_ptr(kept->value_error());
@@ -242,7 +248,7 @@ inline void failure::set_cause(const failure& cause) {
     cause_ = std::move(kept);
 }
 
-RESILIENCE_COLD inline std::string failure::message() const {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string failure::message() const {
     if (source_ == source::rejection) return rejection_.message();
     if (const auto* known = known_exception()) return detail::said(known->what());
     if (source_ == source::value) return ops_->message(object_);
@@ -251,12 +257,12 @@ RESILIENCE_COLD inline std::string failure::message() const {
     return exception_ ? "an exception that is no std::exception" : "no outcome";
 }
 
-inline std::string failure::type_name() const {
+RESILIENCE_FUNCTION std::string failure::type_name() const {
     const std::type_info* known = type();
     return known != nullptr ? detail::type_name(*known) : "unknown";
 }
 
-RESILIENCE_COLD inline const std::type_info* failure::type() const noexcept {
+RESILIENCE_COLD RESILIENCE_FUNCTION const std::type_info* failure::type() const noexcept {
     if (const failure* held = held_failure()) return held->type();
     if (source_ == source::value) return ops_->type;
     if (const auto* known = known_exception()) return &typeid(*known);
@@ -276,7 +282,7 @@ RESILIENCE_COLD inline const std::type_info* failure::type() const noexcept {
     return detail::exception_type(exception_);
 }
 
-RESILIENCE_COLD inline void failure::rethrow() const {
+RESILIENCE_COLD RESILIENCE_FUNCTION void failure::rethrow() const {
 #if RESILIENCE_EXCEPTIONS
     if (exception_) std::rethrow_exception(exception_);
 #endif
@@ -294,5 +300,6 @@ RESILIENCE_COLD inline void failure::rethrow() const {
 #endif
     detail::raise_rejection(rejection_);
 }
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -27,7 +27,8 @@ struct rejection {
     std::string message() const;
 };
 
-RESILIENCE_COLD inline std::string rejection::message() const {
+#if RESILIENCE_BODIES
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string rejection::message() const {
     std::string text;
     text.reserve(96);
     const auto named = [&](std::string_view kind) -> std::string& {
@@ -65,8 +66,15 @@ RESILIENCE_COLD inline std::string rejection::message() const {
     }
     return text;
 }
+#endif
 
 namespace detail {
+
+/// Throws the error type of the code. Takes `why` by value, since the throw unwinds the frame that holds the
+/// original.
+[[noreturn]] void raise_rejection(rejection why);
+
+#if RESILIENCE_BODIES
 
 /// Makes the error directly in the throw expression, so that unwinding has nothing to clean up here.
 template <class E>
@@ -82,9 +90,7 @@ template <class E>
     raise(make_error<E>(why));
 #endif
 }
-/// Throws the error type of the code. Takes `why` by value, since the throw unwinds the frame that holds the
-/// original.
-[[noreturn]] RESILIENCE_COLD inline void raise_rejection(rejection why) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void raise_rejection(rejection why) {
     switch (why.code) {
     case errc::circuit_open: raise_as<circuit_open_error>(why);
     case errc::timed_out: raise_as<timeout_error>(why);
@@ -98,6 +104,7 @@ template <class E>
     }
     raise_as<retries_exhausted_error>(why);
 }
+#endif
 
 } // namespace detail
 }} // namespace resilience::RESILIENCE_ABI

@@ -16,27 +16,14 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 class call_slot {
 public:
     /// The outcome as policies see it.
-    attempt_result result() const {
-        attempt_result r = seen();
-        if (raced_until_ != time_point::min()) r.raced(raced_until_, lost_);
-        return r;
-    }
+    attempt_result result() const;
     /// Puts a policy's failure in the outcome's place.
-    void fail(failure why) noexcept {
-        replaced();
-        put(std::move(why));
-    }
+    void fail(failure why) noexcept;
     /// Puts the refusal of the next attempt in the outcome's place. The failure of the last attempt, if there
     /// was one, becomes its cause.
-    void refuse(failure why) noexcept {
-        if (outcome().has_failure()) // if there is no memory for the cause, it is left out
-            returned([&] { why.follow(outcome().why()); });
-        fail(std::move(why));
-    }
+    void refuse(failure why) noexcept;
     /// The call keeps the outcome of its last attempt. If it made no attempt, it was cancelled.
-    void stand() noexcept {
-        if (outcome().is_empty()) fail(rejection{.code = errc::cancelled});
-    }
+    void stand() noexcept;
     /// To be called by a policy that knows the result's type and has put another outcome in the attempt's
     /// place.
     void replaced() noexcept {
@@ -53,11 +40,7 @@ public:
         raced_until_ = time_point::min();
     }
     /// If the attempt was stopped by its deadline and reports cancellation, it has timed out.
-    bool time_out_if_cancelled() noexcept {
-        if (!outcome().has_failure() || !outcome().why().is_cancellation()) return false;
-        put(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
-        return true;
-    }
+    bool time_out_if_cancelled() noexcept;
     /// Records that the attempt has lost against its deadline.
     void lost_against(time_point deadline) noexcept {
         raced_until_ = deadline;
@@ -125,5 +108,30 @@ class blocking_slot final : public typed_slot<R> {
 public:
     using typed_slot<R>::typed_slot;
 };
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION attempt_result call_slot::result() const {
+    attempt_result r = seen();
+    if (raced_until_ != time_point::min()) r.raced(raced_until_, lost_);
+    return r;
+}
+RESILIENCE_FUNCTION void call_slot::refuse(failure why) noexcept {
+    if (outcome().has_failure()) // if there is no memory for the cause, it is left out
+        returned([&] { why.follow(outcome().why()); });
+    fail(std::move(why));
+}
+RESILIENCE_FUNCTION void call_slot::fail(failure why) noexcept {
+    replaced();
+    put(std::move(why));
+}
+RESILIENCE_FUNCTION void call_slot::stand() noexcept {
+    if (outcome().is_empty()) fail(rejection{.code = errc::cancelled});
+}
+RESILIENCE_FUNCTION bool call_slot::time_out_if_cancelled() noexcept {
+    if (!outcome().has_failure() || !outcome().why().is_cancellation()) return false;
+    put(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
+    return true;
+}
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

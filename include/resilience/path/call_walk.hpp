@@ -64,69 +64,27 @@ public:
     explicit call_walk(erased_call* const* calls) noexcept : calls_(calls) {}
 
     /// Asks for the first attempt.
-    step begin(call_slot& slot, call_context& ctx) { return admit_from(0, slot, ctx); }
+    step begin(call_slot& slot, call_context& ctx);
     /// The call may not begin, and the slot holds the failure that says so. Only policies that replace
     /// outcomes are told.
-    step never_began(call_slot& slot, call_context& ctx) {
-        began_ = false;
-        return settle_from(count(), slot, ctx);
-    }
+    step never_began(call_slot& slot, call_context& ctx);
     /// Continues after the attempt has run.
-    step settle(call_slot& slot, call_context& ctx) { return settle_from(count(), slot, ctx); }
+    step settle(call_slot& slot, call_context& ctx);
     /// Continues after a wait: the policy that asked for it is asked again.
-    step resume(call_slot& slot, call_context& ctx) { return admit_from(waiting_, slot, ctx); }
+    step resume(call_slot& slot, call_context& ctx);
     /// Continues after an answer: the policy that gave the task is told how it ended.
-    step answered(call_slot& slot, call_context& ctx) { return settle_from(waiting_ + 1, slot, ctx); }
+    step answered(call_slot& slot, call_context& ctx);
 
     duration delay() const noexcept { return delay_; }
 
 private:
-    std::uint32_t count() const noexcept {
-        std::uint32_t calls = 0;
-        while (calls_[calls] != nullptr) ++calls;
-        return calls;
-    }
-    step admit_from(std::uint32_t i, call_slot& slot, call_context& ctx) {
-        for (; calls_[i] != nullptr; ++i) {
-            admission a = calls_[i]->admit(ctx);
-            switch (a.what()) {
-            case admission::kind::go: continue;
-            case admission::kind::wait: return wait_at(i, a.delay());
-            case admission::kind::reject: slot.refuse(std::move(a.why())); break;
-            case admission::kind::stand: slot.stand(); break;
-            }
-            return settle_from(i, slot, ctx);
-        }
-        return step::attempt;
-    }
+    std::uint32_t count() const noexcept;
+    step admit_from(std::uint32_t i, call_slot& slot, call_context& ctx);
     /// Settles the calls before `end`, from the inside outwards.
-    step settle_from(std::uint32_t end, call_slot& slot, call_context& ctx) {
-        slot.take_replaced();
-        attempt_result result = slot.result();
-        for (std::uint32_t i = end; i-- > 0;) {
-            settlement s = began_ ? calls_[i]->settle(result, ctx) : calls_[i]->never_began(result, ctx);
-            if (slot.has_answer()) {
-                waiting_ = i;
-                return step::answer;
-            }
-            if (s.what() == settlement::kind::retry) return wait_at(i, s.delay());
-            if (s.what() == settlement::kind::replace) slot.fail(std::move(s.why()));
-            if (slot.take_replaced()) {
-                const time_point not_before = result.not_before();
-                result = slot.result();
-                result.postpone(not_before);
-            }
-            result.postpone(s.not_before());
-        }
-        return step::done;
-    }
+    step settle_from(std::uint32_t end, call_slot& slot, call_context& ctx);
     /// Makes the driver wait and ask policy i again. A delay of zero takes the same way, through the driver's
     /// loop, so that repeated attempts do not nest on the stack.
-    step wait_at(std::uint32_t i, duration delay) noexcept {
-        delay_ = delay;
-        waiting_ = i;
-        return step::wait;
-    }
+    step wait_at(std::uint32_t i, duration delay) noexcept;
 
     erased_call* const* calls_;
     duration delay_{0};
@@ -205,5 +163,67 @@ public:
 };
 template <class Slot, class... P>
 using walk_through = calls_at<std::index_sequence_for<P...>, Slot, P...>;
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION step call_walk::begin(call_slot& slot, call_context& ctx) {
+    return admit_from(0, slot, ctx);
+}
+RESILIENCE_FUNCTION step call_walk::never_began(call_slot& slot, call_context& ctx) {
+    began_ = false;
+    return settle_from(count(), slot, ctx);
+}
+RESILIENCE_FUNCTION step call_walk::settle(call_slot& slot, call_context& ctx) {
+    return settle_from(count(), slot, ctx);
+}
+RESILIENCE_FUNCTION step call_walk::resume(call_slot& slot, call_context& ctx) {
+    return admit_from(waiting_, slot, ctx);
+}
+RESILIENCE_FUNCTION step call_walk::answered(call_slot& slot, call_context& ctx) {
+    return settle_from(waiting_ + 1, slot, ctx);
+}
+RESILIENCE_FUNCTION std::uint32_t call_walk::count() const noexcept {
+    std::uint32_t calls = 0;
+    while (calls_[calls] != nullptr) ++calls;
+    return calls;
+}
+RESILIENCE_FUNCTION step call_walk::admit_from(std::uint32_t i, call_slot& slot, call_context& ctx) {
+    for (; calls_[i] != nullptr; ++i) {
+        admission a = calls_[i]->admit(ctx);
+        switch (a.what()) {
+        case admission::kind::go: continue;
+        case admission::kind::wait: return wait_at(i, a.delay());
+        case admission::kind::reject: slot.refuse(std::move(a.why())); break;
+        case admission::kind::stand: slot.stand(); break;
+        }
+        return settle_from(i, slot, ctx);
+    }
+    return step::attempt;
+}
+RESILIENCE_FUNCTION step call_walk::settle_from(std::uint32_t end, call_slot& slot, call_context& ctx) {
+    slot.take_replaced();
+    attempt_result result = slot.result();
+    for (std::uint32_t i = end; i-- > 0;) {
+        settlement s = began_ ? calls_[i]->settle(result, ctx) : calls_[i]->never_began(result, ctx);
+        if (slot.has_answer()) {
+            waiting_ = i;
+            return step::answer;
+        }
+        if (s.what() == settlement::kind::retry) return wait_at(i, s.delay());
+        if (s.what() == settlement::kind::replace) slot.fail(std::move(s.why()));
+        if (slot.take_replaced()) {
+            const time_point not_before = result.not_before();
+            result = slot.result();
+            result.postpone(not_before);
+        }
+        result.postpone(s.not_before());
+    }
+    return step::done;
+}
+RESILIENCE_FUNCTION step call_walk::wait_at(std::uint32_t i, duration delay) noexcept {
+    delay_ = delay;
+    waiting_ = i;
+    return step::wait;
+}
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -35,16 +35,7 @@ RESILIENCE_INLINE const environment& environment_around(const P&... policies) {
 }
 
 /// Fills a context with the caller's options and the limits of the calls around it on this thread.
-inline void prepare(call_context& ctx, const call_request& request) {
-    ctx.set_operation(request.operation);
-    const thread_calls& around = this_threads_calls;
-    ctx.set_retry_depth(around.retry_depth);
-    if (request.parent != nullptr) [[unlikely]]
-        ctx.inherit(*request.parent);
-    if (around.current != nullptr) [[unlikely]]
-        ctx.inherit(*around.current);
-    if (request.options != nullptr) ctx.apply(*request.options);
-}
+void prepare(call_context& ctx, const call_request& request);
 
 /// Makes a call's context the current one on this thread while it lives: calls inside inherit from it.
 class enclosing_call {
@@ -73,54 +64,16 @@ private:
 };
 
 /// Records a time-out if the attempt's stop token was requested by its deadline and it reports cancellation.
-inline void settle_stop(call_slot& slot, const call_context& ctx) noexcept {
-    if (ctx.stopped_by_deadline() && slot.time_out_if_cancelled()) slot.lost_against(ctx.deadline());
-}
+void settle_stop(call_slot& slot, const call_context& ctx) noexcept;
 
 /// The blocking driver: does each step that the walk asks for until the call is done. `next` is the first
 /// step.
-inline void drive(call_walk& walk, step next, call_slot& slot, function_ref<void(call_context&)> attempt,
-                  call_context& ctx) {
-    for (;;) {
-        switch (next) {
-        case step::attempt: {
-            slot.begin_attempt();
-            {
-                const enclosing_call here(ctx);
-                attempt(ctx);
-            }
-            settle_stop(slot, ctx);
-            next = walk.settle(slot, ctx);
-            break;
-        }
-        case step::wait:
-            // The sleep may end early. The waiting policy is asked again in any case, and looks at the stop
-            // token itself.
-            if (walk.delay() > duration{0}) {
-                time_source& clock = ctx.clock();
-                clock.sleep_until(saturating_add(clock.now(), walk.delay()), ctx.outer_stop());
-            }
-            next = walk.resume(slot, ctx);
-            break;
-        case step::answer: // never happens here: only tasks have answers
-        case step::done: return;
-        }
-    }
-}
+void drive(call_walk& walk, step next, call_slot& slot, function_ref<void(call_context&)> attempt,
+           call_context& ctx);
 
 /// Ends a call that may not begin, because a stop was requested or its deadline has passed. True if it did so
 /// and filled the slot.
-inline bool over_before_it_began(call_slot& slot, const call_context& ctx) {
-    if (ctx.stop_requested()) {
-        slot.fail(rejection{.code = errc::cancelled});
-        return true;
-    }
-    if (ctx.deadline() != time_point::max() && ctx.remaining() == duration{0}) {
-        slot.fail(rejection{.code = errc::timed_out, .reason = "deadline passed before the call began"});
-        return true;
-    }
-    return false;
-}
+bool over_before_it_began(call_slot& slot, const call_context& ctx);
 
 /// Walks the policies around `attempt`. If `attempt` is null, the call ended before it began, and the outcome
 /// says why.
@@ -200,5 +153,60 @@ void walk_from(outcome<R>& out, call_context& ctx, const Body& body,
         walk([&](call_context& c) { std::get<parting>(policies).around(out, c, copy); });
     }
 }
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION void prepare(call_context& ctx, const call_request& request) {
+    ctx.set_operation(request.operation);
+    const thread_calls& around = this_threads_calls;
+    ctx.set_retry_depth(around.retry_depth);
+    if (request.parent != nullptr) [[unlikely]]
+        ctx.inherit(*request.parent);
+    if (around.current != nullptr) [[unlikely]]
+        ctx.inherit(*around.current);
+    if (request.options != nullptr) ctx.apply(*request.options);
+}
+RESILIENCE_FUNCTION void settle_stop(call_slot& slot, const call_context& ctx) noexcept {
+    if (ctx.stopped_by_deadline() && slot.time_out_if_cancelled()) slot.lost_against(ctx.deadline());
+}
+RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
+                               function_ref<void(call_context&)> attempt, call_context& ctx) {
+    for (;;) {
+        switch (next) {
+        case step::attempt: {
+            slot.begin_attempt();
+            {
+                const enclosing_call here(ctx);
+                attempt(ctx);
+            }
+            settle_stop(slot, ctx);
+            next = walk.settle(slot, ctx);
+            break;
+        }
+        case step::wait:
+            // The sleep may end early. The waiting policy is asked again in any case, and looks at the stop
+            // token itself.
+            if (walk.delay() > duration{0}) {
+                time_source& clock = ctx.clock();
+                clock.sleep_until(saturating_add(clock.now(), walk.delay()), ctx.outer_stop());
+            }
+            next = walk.resume(slot, ctx);
+            break;
+        case step::answer: // never happens here: only tasks have answers
+        case step::done: return;
+        }
+    }
+}
+RESILIENCE_FUNCTION bool over_before_it_began(call_slot& slot, const call_context& ctx) {
+    if (ctx.stop_requested()) {
+        slot.fail(rejection{.code = errc::cancelled});
+        return true;
+    }
+    if (ctx.deadline() != time_point::max() && ctx.remaining() == duration{0}) {
+        slot.fail(rejection{.code = errc::timed_out, .reason = "deadline passed before the call began"});
+        return true;
+    }
+    return false;
+}
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

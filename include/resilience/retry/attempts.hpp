@@ -23,58 +23,9 @@ public:
     retry_attempts(const retry_attempts&) = delete;
     retry_attempts& operator=(const retry_attempts&) = delete;
 
-    admission admit(call_context& ctx) {
-        if (attempt_ == 0) {
-            depth_ = ctx.retry_depth();
-            if (rules_->config.max_elapsed) started_ = ctx.clock().now();
-        } else if (ctx.stop_requested() || ctx.remaining() == duration{0}) { // during the wait
-            end_round(ctx, failure_counter());
-            mark_ended_by_caller(ctx);
-            return admission::stand();
-        }
-        ctx.set_retry_depth(depth_ + 1);
-        if (attempt_ > 0) {
-            core_->count(retry_core::retries);
-            if (depth_ > 0) core_->nested_retries.fetch_add(1, std::memory_order_relaxed);
-        }
-        ctx.set_attempt(++attempt_);
-        return admission::go();
-    }
+    admission admit(call_context& ctx);
 
-    settlement settle(const attempt_result& result, call_context& ctx) {
-        const auto wanted = wants_retry(result);
-        if (result.succeeded() && !wanted.retry) {
-            const bool retried = attempt_ > 1;
-            if (retried && listened()) publish(event_kind::call_succeeded_after_retry, nullptr, ctx, {});
-            end_round(ctx, retried ? retry_core::succeeded_after_retry : retry_core::succeeded_first_time);
-            return settlement::finish();
-        }
-        std::optional<failure> value; // made of a value that retry_if judged a failure
-        const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
-        const bool was_attempt = why.is_real();
-        if (was_attempt) {
-            core_->count(retry_core::failed_attempts);
-            if (wanted.retry && rules_->budget.counts_failures())
-                rules_->budget.attempt_failed(rules_->reported, core_->totals());
-        }
-        const char* stop = nullptr;
-        duration delay{0};
-        if (wanted.retry) stop = why_not(why, result, ctx, delay);
-        else stop = wanted.reason;
-
-        if (listened()) {
-            if (was_attempt)
-                publish(event_kind::attempt_failed, &why, ctx,
-                        stop == nullptr ? std::optional(delay) : std::nullopt, stop);
-            if (stop == nullptr) publish(event_kind::retry_scheduled, &why, ctx, delay);
-        }
-        if (stop == nullptr) {
-            previous_ = delay;
-            if (delay > duration{0}) core_->total_delay.fetch_add(delay.count(), std::memory_order_relaxed);
-            return settlement::retry_after(delay);
-        }
-        return give_up(why, result, ctx, stop);
-    }
+    settlement settle(const attempt_result& result, call_context& ctx);
 
 private:
     struct decision {
@@ -85,125 +36,27 @@ private:
     static constexpr const char* out_of_budget = "budget";
     static constexpr const char* cancelled = "cancelled";
 
-    bool listened() const noexcept { return core_->env()->has_listeners(); }
-    unsigned most() const noexcept {
-        return depth_ > 0 && rules_->config.nested == nested_retry::outermost_only
-                   ? 1
-                   : rules_->config.max_attempts;
-    }
+    bool listened() const noexcept;
+    unsigned most() const noexcept;
 
-    decision wants_retry(const attempt_result& result) {
-        const auto& c = rules_->config;
-        if (result.succeeded() && !c.retry_if.examines_values()) return {false};
-        if (!c.retry_if.has_value())
-            return {default_verdict(*result.error()) == verdict::failure, "not retryable"};
-        bool retry = false;
-        const bool answered = returned([&] {
-            retry =
-                result.succeeded() ? c.retry_if.of_value(result.as_failure()) : c.retry_if(*result.error());
-        });
-        if (answered) return {retry, "retry_if"};
-        core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
-        return {false, "retry_if threw"}; // the attempt's outcome stands
-    }
+    decision wants_retry(const attempt_result& result);
 
     /// Null if another attempt is due after `delay`, which this sets; else the reason against it.
-    const char* why_not(const failure& why, const attempt_result& result, call_context& ctx,
-                        duration& delay) {
-        const auto& c = rules_->config;
-        if (attempt_ >= most()) return out_of_attempts;
-        if (ctx.stop_requested()) return cancelled;
-        if (ctx.idempotency() == idempotency::unsafe && !retry_traits::known_not_sent(why))
-            return "may have been sent";
+    const char* why_not(const failure& why, const attempt_result& result, call_context& ctx, duration& delay);
 
-        delay = delay_before(attempt_, why);
-        if (why.code() == errc::circuit_open) { // a refusal that retry_if accepts never lengthens the delay
-            if (why.retry_after().value_or(duration{0}) > delay) return "circuit is open until later";
-        } else if (c.respect_retry_after) {
-            if (const auto hint = why.retry_after(); hint && *hint > duration{0}) {
-                if (*hint > c.max_retry_after.value_or(c.max_delay)) return "retry_after is too long";
-                delay = std::max(delay, *hint);
-            }
-        }
-        const bool limited =
-            ctx.deadline() != time_point::max() || c.max_elapsed || result.not_before() != time_point::min();
-        if (limited || !rules_->budget.is_unlimited()) {
-            const time_point now = ctx.clock().now();
-            const time_point next = saturating_add(now, delay);
-            if (next < result.not_before()) return "circuit is open until later";
-            if (c.max_elapsed && next >= saturating_add(started_, *c.max_elapsed)) return "max_elapsed";
-            if (ctx.deadline() != time_point::max() && next >= ctx.deadline()) return "deadline";
-            if (!rules_->budget.withdraw(rules_->reported, core_->totals(), now)) return out_of_budget;
-        }
-        return nullptr;
-    }
-
-    duration delay_before(unsigned retry, const failure& why) {
-        const auto& c = rules_->config;
-        if (c.delay_override) {
-            std::optional<duration> asked;
-            if (!returned([&] { asked = c.delay_override(retry, why); }))
-                core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
-            if (asked && *asked >= duration{0}) return std::min(*asked, c.max_delay);
-        }
-        if (c.base_delay == duration{0}) return c.base_delay;
-        const bool random = c.jitter != jitter::none || c.strategy == backoff::decorrelated;
-        const backoff_schedule schedule{c.strategy,   c.base_delay, c.max_delay,
-                                        c.multiplier, c.jitter,     c.jitter_ratio};
-        return delay_of(schedule, retry, previous_, random ? core_->env()->random().uniform() : 0.0);
-    }
+    duration delay_before(unsigned retry, const failure& why);
 
     /// Marks the call as ended by its caller, unless the deadline has also passed.
-    static void mark_ended_by_caller(call_context& ctx) noexcept {
-        if (ctx.stop_requested() && ctx.remaining() > duration{0}) ctx.end_by_stop();
-    }
+    static void mark_ended_by_caller(call_context& ctx) noexcept;
 
     /// Settles the call. A policy further out may run it again; that run begins with the first attempt.
-    void end_round(call_context& ctx, retry_core::counter as) noexcept {
-        core_->count(as);
-        ctx.set_retry_depth(depth_);
-        attempt_ = 0;
-        previous_ = duration{0};
-    }
+    void end_round(call_context& ctx, retry_core::counter as) noexcept;
 
-    retry_core::counter failure_counter() const noexcept {
-        return attempt_ > 1 ? retry_core::failed_after_retry : retry_core::failed_first_time;
-    }
-    settlement give_up(const failure& why, const attempt_result& result, call_context& ctx,
-                       const char* stop) {
-        const unsigned made = attempt_;
-        if (stop == out_of_budget) {
-            core_->budget_exhausted.fetch_add(1, std::memory_order_relaxed);
-            if (listened()) publish(event_kind::budget_exhausted, &why, ctx, {}, stop);
-        }
-        if (stop == out_of_attempts && made > 1) {
-            core_->exhausted.fetch_add(1, std::memory_order_relaxed);
-            if (listened()) publish(event_kind::retries_exhausted, &why, ctx, {}, stop);
-        }
-        end_round(ctx, failure_counter());
-        if (stop == cancelled) mark_ended_by_caller(ctx);
-        if (stop == out_of_attempts && made > 1) {
-            if (rules_->config.wrap_exhausted && !result.succeeded()) {
-                failure wrapped(
-                    rejection{.code = errc::retries_exhausted, .policy = core_->label(), .amount = made});
-                wrapped.set_cause(why);
-                return settlement::replace(std::move(wrapped));
-            }
-        }
-        return settlement::finish();
-    }
+    retry_core::counter failure_counter() const noexcept;
+    settlement give_up(const failure& why, const attempt_result& result, call_context& ctx, const char* stop);
 
-    RESILIENCE_COLD void publish(event_kind kind, const failure* why, const call_context& ctx,
-                                 std::optional<duration> delay, const char* reason = nullptr) {
-        if (!keep_) keep_ = core_->shared_from_this(); // a listener may drop the last handle
-        core_->publish(kind, ctx, why, [&](event& e) {
-            e.attempt = kind == event_kind::retry_scheduled ? attempt_ + 1 : attempt_;
-            e.max_attempts = most();
-            e.retry_depth = depth_;
-            e.delay = delay;
-            if (reason != nullptr) e.reason = reason;
-        });
-    }
+    void publish(event_kind kind, const failure* why, const call_context& ctx, std::optional<duration> delay,
+                 const char* reason = nullptr);
 
     retry_core* core_;
     const retry_rules* rules_;
@@ -213,5 +66,168 @@ private:
     duration previous_{0};             // the delay before the last attempt
     time_point started_{};             // set only with max_elapsed
 };
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION admission retry_attempts::admit(call_context& ctx) {
+    if (attempt_ == 0) {
+        depth_ = ctx.retry_depth();
+        if (rules_->config.max_elapsed) started_ = ctx.clock().now();
+    } else if (ctx.stop_requested() || ctx.remaining() == duration{0}) { // during the wait
+        end_round(ctx, failure_counter());
+        mark_ended_by_caller(ctx);
+        return admission::stand();
+    }
+    ctx.set_retry_depth(depth_ + 1);
+    if (attempt_ > 0) {
+        core_->count(retry_core::retries);
+        if (depth_ > 0) core_->nested_retries.fetch_add(1, std::memory_order_relaxed);
+    }
+    ctx.set_attempt(++attempt_);
+    return admission::go();
+}
+RESILIENCE_FUNCTION settlement retry_attempts::settle(const attempt_result& result, call_context& ctx) {
+    const auto wanted = wants_retry(result);
+    if (result.succeeded() && !wanted.retry) {
+        const bool retried = attempt_ > 1;
+        if (retried && listened()) publish(event_kind::call_succeeded_after_retry, nullptr, ctx, {});
+        end_round(ctx, retried ? retry_core::succeeded_after_retry : retry_core::succeeded_first_time);
+        return settlement::finish();
+    }
+    std::optional<failure> value; // made of a value that retry_if judged a failure
+    const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
+    const bool was_attempt = why.is_real();
+    if (was_attempt) {
+        core_->count(retry_core::failed_attempts);
+        if (wanted.retry && rules_->budget.counts_failures())
+            rules_->budget.attempt_failed(rules_->reported, core_->totals());
+    }
+    const char* stop = nullptr;
+    duration delay{0};
+    if (wanted.retry) stop = why_not(why, result, ctx, delay);
+    else stop = wanted.reason;
+
+    if (listened()) {
+        if (was_attempt)
+            publish(event_kind::attempt_failed, &why, ctx,
+                    stop == nullptr ? std::optional(delay) : std::nullopt, stop);
+        if (stop == nullptr) publish(event_kind::retry_scheduled, &why, ctx, delay);
+    }
+    if (stop == nullptr) {
+        previous_ = delay;
+        if (delay > duration{0}) core_->total_delay.fetch_add(delay.count(), std::memory_order_relaxed);
+        return settlement::retry_after(delay);
+    }
+    return give_up(why, result, ctx, stop);
+}
+RESILIENCE_FUNCTION bool retry_attempts::listened() const noexcept { return core_->env()->has_listeners(); }
+RESILIENCE_FUNCTION unsigned retry_attempts::most() const noexcept {
+    return depth_ > 0 && rules_->config.nested == nested_retry::outermost_only ? 1
+                                                                               : rules_->config.max_attempts;
+}
+RESILIENCE_FUNCTION retry_attempts::decision retry_attempts::wants_retry(const attempt_result& result) {
+    const auto& c = rules_->config;
+    if (result.succeeded() && !c.retry_if.examines_values()) return {false};
+    if (!c.retry_if.has_value())
+        return {default_verdict(*result.error()) == verdict::failure, "not retryable"};
+    bool retry = false;
+    const bool answered = returned([&] {
+        retry = result.succeeded() ? c.retry_if.of_value(result.as_failure()) : c.retry_if(*result.error());
+    });
+    if (answered) return {retry, "retry_if"};
+    core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
+    return {false, "retry_if threw"}; // the attempt's outcome stands
+}
+RESILIENCE_FUNCTION const char* retry_attempts::why_not(const failure& why, const attempt_result& result,
+                                                        call_context& ctx, duration& delay) {
+    const auto& c = rules_->config;
+    if (attempt_ >= most()) return out_of_attempts;
+    if (ctx.stop_requested()) return cancelled;
+    if (ctx.idempotency() == idempotency::unsafe && !retry_traits::known_not_sent(why))
+        return "may have been sent";
+
+    delay = delay_before(attempt_, why);
+    if (why.code() == errc::circuit_open) { // a refusal that retry_if accepts never lengthens the delay
+        if (why.retry_after().value_or(duration{0}) > delay) return "circuit is open until later";
+    } else if (c.respect_retry_after) {
+        if (const auto hint = why.retry_after(); hint && *hint > duration{0}) {
+            if (*hint > c.max_retry_after.value_or(c.max_delay)) return "retry_after is too long";
+            delay = std::max(delay, *hint);
+        }
+    }
+    const bool limited =
+        ctx.deadline() != time_point::max() || c.max_elapsed || result.not_before() != time_point::min();
+    if (limited || !rules_->budget.is_unlimited()) {
+        const time_point now = ctx.clock().now();
+        const time_point next = saturating_add(now, delay);
+        if (next < result.not_before()) return "circuit is open until later";
+        if (c.max_elapsed && next >= saturating_add(started_, *c.max_elapsed)) return "max_elapsed";
+        if (ctx.deadline() != time_point::max() && next >= ctx.deadline()) return "deadline";
+        if (!rules_->budget.withdraw(rules_->reported, core_->totals(), now)) return out_of_budget;
+    }
+    return nullptr;
+}
+RESILIENCE_FUNCTION duration retry_attempts::delay_before(unsigned retry, const failure& why) {
+    const auto& c = rules_->config;
+    if (c.delay_override) {
+        std::optional<duration> asked;
+        if (!returned([&] { asked = c.delay_override(retry, why); }))
+            core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
+        if (asked && *asked >= duration{0}) return std::min(*asked, c.max_delay);
+    }
+    if (c.base_delay == duration{0}) return c.base_delay;
+    const bool random = c.jitter != jitter::none || c.strategy == backoff::decorrelated;
+    const backoff_schedule schedule{c.strategy,   c.base_delay, c.max_delay,
+                                    c.multiplier, c.jitter,     c.jitter_ratio};
+    return delay_of(schedule, retry, previous_, random ? core_->env()->random().uniform() : 0.0);
+}
+RESILIENCE_FUNCTION void retry_attempts::mark_ended_by_caller(call_context& ctx) noexcept {
+    if (ctx.stop_requested() && ctx.remaining() > duration{0}) ctx.end_by_stop();
+}
+RESILIENCE_FUNCTION void retry_attempts::end_round(call_context& ctx, retry_core::counter as) noexcept {
+    core_->count(as);
+    ctx.set_retry_depth(depth_);
+    attempt_ = 0;
+    previous_ = duration{0};
+}
+RESILIENCE_FUNCTION retry_core::counter retry_attempts::failure_counter() const noexcept {
+    return attempt_ > 1 ? retry_core::failed_after_retry : retry_core::failed_first_time;
+}
+RESILIENCE_FUNCTION settlement retry_attempts::give_up(const failure& why, const attempt_result& result,
+                                                       call_context& ctx, const char* stop) {
+    const unsigned made = attempt_;
+    if (stop == out_of_budget) {
+        core_->budget_exhausted.fetch_add(1, std::memory_order_relaxed);
+        if (listened()) publish(event_kind::budget_exhausted, &why, ctx, {}, stop);
+    }
+    if (stop == out_of_attempts && made > 1) {
+        core_->exhausted.fetch_add(1, std::memory_order_relaxed);
+        if (listened()) publish(event_kind::retries_exhausted, &why, ctx, {}, stop);
+    }
+    end_round(ctx, failure_counter());
+    if (stop == cancelled) mark_ended_by_caller(ctx);
+    if (stop == out_of_attempts && made > 1) {
+        if (rules_->config.wrap_exhausted && !result.succeeded()) {
+            failure wrapped(
+                rejection{.code = errc::retries_exhausted, .policy = core_->label(), .amount = made});
+            wrapped.set_cause(why);
+            return settlement::replace(std::move(wrapped));
+        }
+    }
+    return settlement::finish();
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void retry_attempts::publish(event_kind kind, const failure* why,
+                                                                 const call_context& ctx,
+                                                                 std::optional<duration> delay,
+                                                                 const char* reason) {
+    if (!keep_) keep_ = core_->shared_from_this(); // a listener may drop the last handle
+    core_->publish(kind, ctx, why, [&](event& e) {
+        e.attempt = kind == event_kind::retry_scheduled ? attempt_ + 1 : attempt_;
+        e.max_attempts = most();
+        e.retry_depth = depth_;
+        e.delay = delay;
+        if (reason != nullptr) e.reason = reason;
+    });
+}
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -23,16 +23,10 @@ public:
     /// The default: a percent_budget_config{} of the policy's own.
     retry_budget() noexcept = default;
     /// A share of calls plus a minimum. Throws std::invalid_argument if the config is not valid.
-    explicit retry_budget(const percent_budget_config& config) {
-        detail::require_valid(validate(config));
-        shared_ = std::make_shared<account>(percent_budget(config));
-    }
+    explicit retry_budget(const percent_budget_config& config);
     /// gRPC's throttle (gRFC A6): a failure costs a token, a success adds a part of one, and retries are paid
     /// for while more than half of the tokens are left. Throws std::invalid_argument likewise.
-    explicit retry_budget(const token_budget_config& config) {
-        detail::require_valid(validate(config));
-        shared_ = std::make_shared<account>(token_budget(config));
-    }
+    explicit retry_budget(const token_budget_config& config);
     /// Pays for every retry: for tests, and for programs that limit retries elsewhere.
     static retry_budget unlimited() {
         retry_budget none;
@@ -61,52 +55,69 @@ public:
         std::uint64_t successes;
     };
     /// True if a failed attempt costs a token, as in gRPC's form.
-    bool counts_failures() const noexcept {
-        return shared_ && std::holds_alternative<token_budget>(shared_->form);
-    }
+    bool counts_failures() const noexcept;
     /// Precondition: counts_failures().
-    void attempt_failed(reported& mine, totals now_counted) const {
-        const detail::lock_guard lock(shared_->mutex);
-        auto& tokens = std::get<token_budget>(shared_->form);
-        report_successes(tokens, mine, now_counted);
-        tokens.failed();
-    }
+    void attempt_failed(reported& mine, totals now_counted) const;
     /// True if a retry is paid for.
-    [[nodiscard]] bool withdraw(reported& mine, totals now_counted, time_point now) const {
-        if (unlimited_) return true;
-        const detail::lock_guard lock(shared_->mutex);
-        if (auto* tokens = std::get_if<token_budget>(&shared_->form)) {
-            report_successes(*tokens, mine, now_counted);
-            return tokens->permits_retry();
-        }
-        auto& percent = std::get<percent_budget>(shared_->form);
-        const std::uint64_t fresh = now_counted.calls - std::min(now_counted.calls, mine.calls);
-        percent.deposit(fresh, elapsed_between(mine.at, now), now);
-        mine.calls = std::max(mine.calls, now_counted.calls);
-        mine.at = now;
-        return percent.withdraw(now);
-    }
+    [[nodiscard]] bool withdraw(reported& mine, totals now_counted, time_point now) const;
     /// Retries that the budget would pay for now, by the totals reported so far; empty if unlimited.
-    std::optional<double> left(time_point now) const {
-        if (unlimited_ || !shared_) return std::nullopt;
-        const detail::lock_guard lock(shared_->mutex);
-        if (const auto* tokens = std::get_if<token_budget>(&shared_->form)) return tokens->available();
-        return std::get<percent_budget>(shared_->form).available(now);
-    }
+    std::optional<double> left(time_point now) const;
 
 private:
-    struct account {
-        explicit account(const std::variant<percent_budget, token_budget>& f) : form(f) {}
-        detail::mutex mutex;
-        std::variant<percent_budget, token_budget> form; // guarded by mutex; the alternative never changes
-    };
-    static void report_successes(token_budget& tokens, reported& mine, totals now_counted) {
-        tokens.succeeded(now_counted.successes - std::min(now_counted.successes, mine.successes));
-        mine.successes = std::max(mine.successes, now_counted.successes);
-    }
-
+    struct account;
+    static void report_successes(token_budget& tokens, reported& mine, totals now_counted);
     std::shared_ptr<account> shared_;
     bool unlimited_ = false;
 };
+
+#if RESILIENCE_BODIES
+struct retry_budget::account {
+    explicit account(const std::variant<percent_budget, token_budget>& f) : form(f) {}
+    detail::mutex mutex;
+    std::variant<percent_budget, token_budget> form; // guarded by mutex; the alternative never changes
+};
+RESILIENCE_FUNCTION void retry_budget::report_successes(token_budget& tokens, reported& mine,
+                                                        totals now_counted) {
+    tokens.succeeded(now_counted.successes - std::min(now_counted.successes, mine.successes));
+    mine.successes = std::max(mine.successes, now_counted.successes);
+}
+RESILIENCE_FUNCTION void retry_budget::attempt_failed(reported& mine, totals now_counted) const {
+    const detail::lock_guard lock(shared_->mutex);
+    auto& tokens = std::get<token_budget>(shared_->form);
+    report_successes(tokens, mine, now_counted);
+    tokens.failed();
+}
+RESILIENCE_FUNCTION bool retry_budget::withdraw(reported& mine, totals now_counted, time_point now) const {
+    if (unlimited_) return true;
+    const detail::lock_guard lock(shared_->mutex);
+    if (auto* tokens = std::get_if<token_budget>(&shared_->form)) {
+        report_successes(*tokens, mine, now_counted);
+        return tokens->permits_retry();
+    }
+    auto& percent = std::get<percent_budget>(shared_->form);
+    const std::uint64_t fresh = now_counted.calls - std::min(now_counted.calls, mine.calls);
+    percent.deposit(fresh, elapsed_between(mine.at, now), now);
+    mine.calls = std::max(mine.calls, now_counted.calls);
+    mine.at = now;
+    return percent.withdraw(now);
+}
+RESILIENCE_FUNCTION std::optional<double> retry_budget::left(time_point now) const {
+    if (unlimited_ || !shared_) return std::nullopt;
+    const detail::lock_guard lock(shared_->mutex);
+    if (const auto* tokens = std::get_if<token_budget>(&shared_->form)) return tokens->available();
+    return std::get<percent_budget>(shared_->form).available(now);
+}
+RESILIENCE_FUNCTION retry_budget::retry_budget(const percent_budget_config& config) {
+    detail::require_valid(validate(config));
+    shared_ = std::make_shared<account>(percent_budget(config));
+}
+RESILIENCE_FUNCTION retry_budget::retry_budget(const token_budget_config& config) {
+    detail::require_valid(validate(config));
+    shared_ = std::make_shared<account>(token_budget(config));
+}
+RESILIENCE_FUNCTION bool retry_budget::counts_failures() const noexcept {
+    return shared_ && std::holds_alternative<token_budget>(shared_->form);
+}
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <resilience/call/predicate.hpp>
-#include <resilience/detail/text.hpp>
 #include <resilience/environment/fields.hpp>
 #include <resilience/environment/labels.hpp>
 #include <resilience/mechanism/backoff.hpp>
@@ -14,6 +13,10 @@
 #include <string>
 #include <string_view>
 #include <utility>
+
+#if RESILIENCE_BODIES
+#include <resilience/detail/complaint.hpp>
+#endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -89,25 +92,26 @@ void fields(retry_config& c, auto&& visit) {
 }
 
 /// A complaint that names field, value and range; empty if the config is valid.
-inline std::string validate(const retry_config& c) {
-    const auto bad = [](std::string_view field, const std::string& value, std::string_view range) {
-        return "retry_config." + std::string(field) + " is " + value + "; it must be " + std::string(range);
-    };
-    const auto text = [](duration d) { return detail::duration_text(d); };
+std::string validate(const retry_config& c);
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION std::string validate(const retry_config& c) {
+    using detail::complaint;
     constexpr duration none{0};
     if (c.max_attempts < 1)
-        return bad("max_attempts", std::to_string(c.max_attempts), "1 or more (1: never retry)");
-    if (c.base_delay < none) return bad("base_delay", text(c.base_delay), "0 or more");
-    if (c.max_delay < none) return bad("max_delay", text(c.max_delay), "0 or more");
+        return complaint("retry_config.max_attempts", c.max_attempts, "1 or more (1: never retry)");
+    if (c.base_delay < none) return complaint("retry_config.base_delay", c.base_delay, "0 or more");
+    if (c.max_delay < none) return complaint("retry_config.max_delay", c.max_delay, "0 or more");
     if (!(c.multiplier >= 1.0 && c.multiplier <= 1e6))
-        return bad("multiplier", std::to_string(c.multiplier), "in 1..1000000");
+        return complaint("retry_config.multiplier", c.multiplier, "in 1..1000000");
     if (!(c.jitter_ratio >= 0.0 && c.jitter_ratio <= 1.0))
-        return bad("jitter_ratio", std::to_string(c.jitter_ratio), "in [0, 1]");
+        return complaint("retry_config.jitter_ratio", c.jitter_ratio, "in [0, 1]");
     if (c.max_elapsed && *c.max_elapsed <= none)
-        return bad("max_elapsed", text(*c.max_elapsed), "more than 0");
+        return complaint("retry_config.max_elapsed", *c.max_elapsed, "more than 0");
     if (c.max_retry_after && *c.max_retry_after < none)
-        return bad("max_retry_after", text(*c.max_retry_after), "0 or more");
+        return complaint("retry_config.max_retry_after", *c.max_retry_after, "0 or more");
     return detail::validate_labels("retry_config", c.labels);
 }
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -9,7 +9,8 @@
 #include <cstdint>
 #include <utility>
 
-namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+namespace resilience { inline namespace RESILIENCE_ABI {
+namespace detail {
 
 /// A config, the budget that it pays from, and the totals reported to that budget.
 struct retry_rules {
@@ -31,16 +32,11 @@ public:
         retries
     };
 
-    retry_core(retry_config config, const registry& where)
-        : policy_core(with_budget(std::move(config), {}, {.at = where.clock().now()}), where) {}
+    retry_core(retry_config config, const registry& where);
 
     retry_stats stats() const;
     RESILIENCE_INLINE void count(counter c) noexcept { counts_.add(c); }
-    retry_budget::totals totals() const noexcept {
-        const std::uint64_t good = counts_.sum(succeeded_first_time) + counts_.sum(succeeded_after_retry);
-        const std::uint64_t bad = counts_.sum(failed_first_time) + counts_.sum(failed_after_retry);
-        return {good + bad + 1, good}; // the call that asks is not counted yet
-    }
+    retry_budget::totals totals() const noexcept;
     // These only grow. Relaxed: a count orders nothing.
     atomic<std::uint64_t> exhausted{0};
     atomic<std::uint64_t> budget_exhausted{0};
@@ -51,25 +47,36 @@ public:
 private:
     friend policy_core;
     /// An update keeps the policy's own budget. Calls made so far pay for no further retries.
-    void apply(retry_config config) {
-        const auto counted = totals();
-        const retry_budget::reported now_on{counted.calls, counted.successes, clock().now()};
-        const lock_guard lock(mutex_);
-        const retry_budget own = rules().config.budget.is_default() ? rules().budget : retry_budget{};
-        replace(with_budget(std::move(config), own, now_on));
-    }
+    void apply(retry_config config);
     static retry_rules with_budget(retry_config config, const retry_budget& own,
-                                   const retry_budget::reported& so_far) {
-        retry_budget budget = config.budget;
-        if (budget.is_default()) budget = own.is_default() ? retry_budget(percent_budget_config{}) : own;
-        const bool full_path = config.max_elapsed.has_value() || config.retry_if.examines_values();
-        return {std::move(config), std::move(budget), so_far, full_path};
-    }
+                                   const retry_budget::reported& so_far);
 
     striped_counters<6> counts_;
 };
 
-inline retry_stats retry_core::stats() const {
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION retry_core::retry_core(retry_config config, const registry& where)
+    : policy_core(with_budget(std::move(config), {}, {.at = where.clock().now()}), where) {}
+RESILIENCE_FUNCTION retry_budget::totals retry_core::totals() const noexcept {
+    const std::uint64_t good = counts_.sum(succeeded_first_time) + counts_.sum(succeeded_after_retry);
+    const std::uint64_t bad = counts_.sum(failed_first_time) + counts_.sum(failed_after_retry);
+    return {good + bad + 1, good}; // the call that asks is not counted yet
+}
+RESILIENCE_FUNCTION void retry_core::apply(retry_config config) {
+    const auto counted = totals();
+    const retry_budget::reported now_on{counted.calls, counted.successes, clock().now()};
+    const lock_guard lock(mutex_);
+    const retry_budget own = rules().config.budget.is_default() ? rules().budget : retry_budget{};
+    replace(with_budget(std::move(config), own, now_on));
+}
+RESILIENCE_FUNCTION retry_rules retry_core::with_budget(retry_config config, const retry_budget& own,
+                                                        const retry_budget::reported& so_far) {
+    retry_budget budget = config.budget;
+    if (budget.is_default()) budget = own.is_default() ? retry_budget(percent_budget_config{}) : own;
+    const bool full_path = config.max_elapsed.has_value() || config.retry_if.examines_values();
+    return {std::move(config), std::move(budget), so_far, full_path};
+}
+RESILIENCE_FUNCTION retry_stats retry_core::stats() const {
     const auto value = [](const atomic<std::uint64_t>& a) { return a.load(std::memory_order_relaxed); };
     retry_stats s;
     s.name = name();
@@ -88,5 +95,10 @@ inline retry_stats retry_core::stats() const {
     s.budget_left = rules().budget.left(clock().now());
     return s;
 }
+#endif
 
-}}} // namespace resilience::RESILIENCE_ABI::detail
+}
+RESILIENCE_INSTANTIATE(class policy_core<detail::retry_core, retry_config, detail::retry_rules>)
+RESILIENCE_INSTANTIATE(std::shared_ptr<detail::retry_core> enrolled<detail::retry_core>(registry&,
+                                                                                        const retry_config&))
+}} // namespace resilience::RESILIENCE_ABI

@@ -14,18 +14,22 @@ struct retry_traits {
     /// so itself. Else true for the codes of connections that were never made and for our own policies'
     /// refusals. Time-outs and unknown failures may have been sent. An unreachable host or network may have
     /// been, too: an established connection ends like that when its route dies.
-    static bool known_not_sent(const failure& f) noexcept {
-        if (const auto said = f.not_sent()) return *said;
-        const auto code = f.code();
-        if (code.category() == error_category()) {
-            const auto ours = static_cast<errc>(code.value());
-            return ours != errc::timed_out && ours != errc::cancelled && ours != errc::retries_exhausted;
-        }
-        const std::string_view category = code.category().name();
-        if (category == "asio.netdb" || category == "asio.addrinfo") return true; // the name has no address
-        const auto condition = detail::condition_of(code);
-        return condition == std::errc::connection_refused || condition == std::errc::address_not_available;
-    }
+    static bool known_not_sent(const failure& f) noexcept;
 };
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION bool retry_traits::known_not_sent(const failure& f) noexcept {
+    if (const auto said = f.not_sent()) return *said;
+    const auto code = f.code();
+    if (code.category() == error_category()) {
+        const auto ours = static_cast<errc>(code.value());
+        return ours != errc::timed_out && ours != errc::cancelled && ours != errc::retries_exhausted;
+    }
+    const std::string_view category = code.category().name();
+    if (category == "asio.netdb" || category == "asio.addrinfo") return true; // the name has no address
+    const auto condition = detail::condition_of(code);
+    return condition == std::errc::connection_refused || condition == std::errc::address_not_available;
+}
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI
