@@ -6,14 +6,13 @@
 
 #include <memory>
 #include <optional>
-#include <string>
 #include <string_view>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The right to run one attempt, for code that cannot be a callable. Settle it once, with success(),
-/// failure() or settle(); the destructor settles as ignored what was not. Keeps the circuit alive.
+/// failure() or settle(); else the destructor settles it as ignored. It keeps the circuit alive.
 class [[nodiscard]] permit {
 public:
     permit(permit&& other) noexcept : core_(std::move(other.core_)), held_(other.held_) {}
@@ -30,7 +29,7 @@ public:
     void success() {
         if (const auto core = std::move(core_)) core->success_slow_path(held_);
     }
-    /// A failure, whatever the predicates would say; break_duration_of is asked about `why`.
+    /// Settles as a failure without asking record_if and ignore_if. break_duration_of is asked about `why`.
     void failure() { settle_as_failure(nullptr); }
     void failure(const resilience::failure& why) { settle_as_failure(&why); }
     /// Judges the outcome by the circuit's rules.
@@ -58,14 +57,14 @@ private:
     detail::breaker_permit held_;
 };
 
-/// Cuts off what keeps failing, and probes it until it has recovered (Nygard, "Release It!").
+/// Cuts off a dependency that keeps failing, and probes it until it has recovered (Nygard, "Release It!").
 ///
 /// closed: calls pass, failures are counted; a rule that is met trips it. open: calls are rejected with
-/// circuit_open_error until recovery_timeout has passed; the call that comes then is the first probe.
-/// half_open: a few probes pass; success_threshold successes close it, one failure opens it again.
+/// circuit_open_error until recovery_timeout has passed; the next call is the first probe. half_open: a few
+/// probes pass; success_threshold successes close it, one failure opens it again.
 ///
-/// A handle: copies share the circuit. Thread-safe. The closed, successful path reads one shared word
-/// and writes a count that belongs to the thread: no lock, no clock, no allocation.
+/// A handle: copies share the circuit. Thread-safe. The closed, successful path reads one shared word and
+/// writes a count that belongs to the thread: no lock, no clock, no allocation.
 class circuit_breaker : public composable<circuit_breaker>, public policy_handle<detail::breaker_core> {
 public:
     using policy_handle::policy_handle;
@@ -73,7 +72,7 @@ public:
 
     circuit_state state() const noexcept { return core_->state(); }
 
-    /// A permit, unless the circuit refuses: then it is counted as a rejection.
+    /// A permit; empty if the circuit refuses, which counts as a rejection.
     std::optional<permit> try_acquire() const {
         auto core = core_; // a listener may destroy this handle
         detail::breaker_permit held;
@@ -85,25 +84,25 @@ public:
         return permit(std::move(core), held);
     }
 
-    // By hand. Each begins a new generation and clears window and counts; the reason shows in the event
-    // and in stats().
+    // Commands. Each begins a new generation and clears window and counts; the event and stats() show the
+    // reason.
 
-    /// Closed.
+    /// Closes the circuit.
     void reset(std::string_view reason = {}) const { core_->command(circuit_state::closed, reason); }
-    /// All calls are rejected until another command.
+    /// Rejects all calls until another command.
     void force_open(std::string_view reason = {}) const {
         core_->command(circuit_state::forced_open, reason);
     }
-    /// All calls pass, nothing is recorded but totals, until another command.
+    /// Admits all calls and records only totals, until another command.
     void disable(std::string_view reason = {}) const { core_->command(circuit_state::disabled, reason); }
-    /// All calls pass and are judged; an event says where it would have tripped. The dry run.
+    /// A dry run: admits and judges all calls; an event tells when it would have tripped.
     void metrics_only(std::string_view reason = {}) const {
         core_->command(circuit_state::metrics_only, reason);
     }
-    /// Open for that long, then probes as after a trip. Throws std::invalid_argument if it is negative.
+    /// Opens for that long, then probes as after a trip. Throws std::invalid_argument if `d` is negative.
     void open_for(duration d, std::string_view reason = {}) const { core_->open_for(d, reason); }
 
-    // What follows is for drivers.
+    // For drivers.
 
     class attempt_state {
     public:
@@ -129,7 +128,7 @@ public:
 
     struct fast_permit {
         detail::published_state admitted;
-        time_point start; // if it is timed
+        time_point start; // set only if calls are timed
         explicit operator bool() const noexcept { return admitted.allows_fast_path(); }
     };
     RESILIENCE_INLINE fast_permit try_begin() const noexcept {
@@ -138,12 +137,12 @@ public:
             return {seen, core_->now()};
         return {seen, time_point{}};
     }
-    RESILIENCE_INLINE void succeed(const fast_permit& t) const noexcept {
-        core_->succeed(t.admitted, t.start);
+    RESILIENCE_INLINE void succeed(const fast_permit& permit) const noexcept {
+        core_->succeed(permit.admitted, permit.start);
     }
-    void abandon(const fast_permit& t) const noexcept { core_->ignore({t.admitted, t.start}); }
-    attempt_state resume(const fast_permit& t, call_context&) const noexcept {
-        return {core_, {t.admitted, t.start}};
+    void abandon(const fast_permit& permit) const noexcept { core_->ignore({permit.admitted, permit.start}); }
+    attempt_state resume(const fast_permit& permit, call_context&) const noexcept {
+        return {core_, {permit.admitted, permit.start}};
     }
     RESILIENCE_INLINE bool try_reject(rejection& why) const noexcept {
         return !core_->env()->has_listeners() && core_->surely_open(why);
@@ -160,7 +159,7 @@ RESILIENCE_FUNCTION admission circuit_breaker::attempt_state::admit(call_context
 }
 RESILIENCE_FUNCTION settlement circuit_breaker::attempt_state::settle(const attempt_result& result,
                                                                       call_context& ctx) {
-    auto judgement = core_->judge(held_, result); // user code: admitted_ stays until it has returned
+    auto judgement = core_->judge(held_, result); // runs user code, so admitted_ is still set
     if (ctx.ended_by_stop() && judgement.what == verdict::failure) judgement.what = verdict::ignored;
     admitted_ = false;
     return settlement::finish_until(core_->settle(held_, std::move(judgement)));

@@ -54,12 +54,13 @@
 #define RESILIENCE_COLD __attribute__((noinline, cold))
 #endif
 
-/// 1 in a program that links resilience::compiled, which sets it: functions that seldom run are compiled there, once, and
-/// what is included only declares them. 0, the default: the library is its headers.
+/// 0, the default: the library is its headers. 1 in a program that links resilience::compiled, which sets it:
+/// functions that seldom run are compiled once, there, and the headers only declare them.
 #if !defined(RESILIENCE_COMPILED)
 #define RESILIENCE_COMPILED 0
 #endif
-/// 1 where the bodies of these functions are seen. A header has them below its classes, as RESILIENCE_FUNCTION.
+/// 1 if a translation unit sees the bodies of these functions. A header has them below its classes, each
+/// marked RESILIENCE_FUNCTION.
 #if !RESILIENCE_COMPILED
 #define RESILIENCE_BODIES 1
 #define RESILIENCE_FUNCTION inline
@@ -71,7 +72,7 @@
 #else
 #define RESILIENCE_BODIES 0
 #define RESILIENCE_FUNCTION
-/// A template that the compiled library has for these arguments.
+/// Declares a template that the compiled library has for these arguments.
 #define RESILIENCE_INSTANTIATE(...) extern template __VA_ARGS__;
 #endif
 

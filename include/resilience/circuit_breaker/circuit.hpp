@@ -19,7 +19,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// What a config says with its defaults filled in.
+/// The machine's part of a config, defaults filled in.
 inline breaker_limits limits_of(const circuit_breaker_config& c) {
     return {c.success_threshold, c.half_open_max_calls.value_or(c.success_threshold), c.recovery_timeout,
             c.probe_lease, c.recovery_backoff};
@@ -37,11 +37,11 @@ inline breaker_rules_config rules_of(const circuit_breaker_config& c) {
             c.minimum_calls};
 }
 
-/// A circuit: what admissions, results and commands do to its state. It puts the machine, the rules, the counts of
-/// successes and the history together. Guarded by its owner's mutex; reads no clock and calls nobody.
+/// A circuit: applies admissions, results and commands to the machine, the rules, the counts of successes and
+/// the history. Guarded by its owner's mutex. Reads no clock and calls no user code.
 class circuit {
 public:
-    /// `successes` and `events` outlive it.
+    /// `successes` and `events` must outlive this.
     circuit(const circuit_breaker_config& config, success_counts& successes, circuit_events& events,
             wall_time now)
         : successes_(successes), limits_(limits_of(config)), rules_(rules_of(config)), history_(now),
@@ -55,7 +55,7 @@ public:
     window_fill fill() const noexcept { return successes_.fill_locked(); }
     time_point opens_until() const noexcept { return machine_.opens_until(); }
 
-    /// A call wants in; `deadline` is its own.
+    /// Admits or refuses a call, whose own deadline is given.
     breaker_machine::permission admit(const moment& at, time_point deadline) {
         expire_leases(at);
         auto given = machine_.admit(limits_, at.now, deadline);
@@ -88,14 +88,14 @@ public:
                       successes_.in_generation_locked());
         judge(at, j.break_for);
     }
-    /// Gives a place back.
+    /// Gives a probe's place back.
     void ignore(const breaker_permit& permit, const moment& at) {
         expire_leases(at);
         if (!is_current(permit)) return history_.count_late();
         settle_probe(permit, verdict::ignored, {}, at, {});
     }
 
-    /// By hand.
+    /// Changes the state by hand.
     void command(breaker_state next, std::string_view reason, const moment& at) {
         if (seen_as(state()) == circuit_state::closed)
             history_.tripped_by(rules_.failures(at.now, window(at.now)));
@@ -104,10 +104,10 @@ public:
         if (change.to == circuit_state::closed) history_.tripped_by(0);
         entered(change, at, reason.empty() ? std::string_view("by hand") : reason);
     }
-    /// Other limits and rules. Keeps state and counts, and judges by the new rules at once.
+    /// Applies another config: keeps state and counts, and judges them by the new rules.
     void update(const circuit_breaker_config& config, const moment& at) {
         const breaker_rules_config next = rules_of(config);
-        prepare(config); // before the rules rely on it
+        prepare(config); // the rules rely on it
         keep_bucket_successes(next, at.now);
         rules_.update(next, successes_.next_position_locked(), at.now);
         limits_ = limits_of(config);
@@ -116,7 +116,7 @@ public:
         if (records_results()) judge(at, {});
     }
 
-    /// Its part of the statistics.
+    /// Sets the circuit's part of the statistics.
     void describe(circuit_breaker_stats& s, time_point now) {
         const auto& rules = rules_.config();
         const tally in_window = window(now);
@@ -142,13 +142,13 @@ private:
     bool is_current(const breaker_permit& permit) const noexcept {
         return permit.admitted.generation() == generation();
     }
-    /// Results enter windows and are judged.
+    /// True if results enter windows and are judged.
     bool records_results() const noexcept {
         return state() == circuit_state::closed || state() == circuit_state::metrics_only;
     }
     bool keeps_window() const noexcept { return records_results() && rules_.config().has_rates(); }
 
-    /// A probe whose lease is over has failed, even if nobody called meanwhile.
+    /// Fails a probe whose lease is over, also if no call came meanwhile.
     void expire_leases(const moment& at) {
         entered(machine_.expire(limits_, at.now, at.random_share), at, "probe_lease");
     }
@@ -170,14 +170,14 @@ private:
         }
         if (timing.is_slow || fill() == window_fill::below_minimum_calls) judge(at, {});
     }
-    /// Once per bucket and thread. With the buckets that have ended, the window may have lost what made it full.
+    /// Runs once per bucket and thread. The window may have lost buckets and be below minimum_calls now.
     void enter_bucket(time_point now) {
         const std::uint32_t bucket = rules_.bucket_at(now);
         successes_.set_fill_locked(rules_.fill_of(window(now)));
         successes_.enter_bucket_locked(bucket, rules_.end_of_bucket(bucket));
     }
 
-    /// The results in the rate window; reading moves a time window to its current bucket.
+    /// The results in the rate window. Reading moves a time window to its current bucket.
     tally window(time_point now) {
         if (!rules_.config().has_rates()) return {};
         if (!rules_.config().has_time_window()) return rules_.last_results(successes_.next_position_locked());
@@ -186,17 +186,18 @@ private:
         all.total += successes_.in_buckets_locked(rules_.first_bucket(), bucket);
         return all;
     }
-    /// The rule that is met, null if none is. `in_window`: the results that it was judged by.
+    /// The rule that is met; null if none is. Sets `in_window` to the results that were judged.
     const char* met_rule(time_point now, tally& in_window) {
         in_window = window(now);
         const char* rule = rules_.judge(now, in_window);
         if (rule != nullptr || !successes_.set_fill_locked(rules_.fill_of(in_window))) return rule;
-        // Successes counted before the fill changed did not check the rules; check them again for those.
+        // Successes counted before the fill changed did not check the rules, so check them again.
         in_window = window(now);
         successes_.set_fill_locked(rules_.fill_of(in_window));
         return rules_.judge(now, in_window);
     }
-    /// Trips if a rule is met, or the failure asks for it; a circuit that only measures says so and starts over.
+    /// Trips if a rule is met or the failure asks for it. With metrics_only it publishes an event and starts
+    /// over.
     void judge(const moment& at, std::optional<duration> break_for) {
         tally in_window;
         const char* rule = met_rule(at.now, in_window);
@@ -215,7 +216,7 @@ private:
         rules_.clear(successes_.clear_windows_locked(), successes_.in_generation_locked());
     }
 
-    /// All that goes with a change of state.
+    /// Does all that goes with a change of state.
     void entered(const std::optional<transition>& change, const moment& at, std::string_view reason) {
         if (!change) return;
         events_.put_locked(event_kind::state_changed, at, [&](event& e) {
@@ -232,12 +233,13 @@ private:
             history_.describe(e);
         });
         history_.entered(*change, at.wall);
-        // Close positions before clearing: a success counted a moment ago belongs to the window being cleared.
+        // Close positions before clearing: a success counted a moment ago belongs to the window being
+        // cleared.
         const std::uint64_t first = successes_.begin_locked(change->generation);
         rules_.clear(first, 0);
     }
 
-    /// Before the time buckets get other numbers, which the successes counted by threads do not follow.
+    /// Saves the successes that threads counted by bucket before an update numbers the buckets anew.
     void keep_bucket_successes(const breaker_rules_config& next, time_point now) {
         if (!rules_.config().has_rates() || !rules_.config().has_time_window() ||
             !rules_.would_renumber(next))

@@ -21,27 +21,27 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// What a circuit breaker goes by. The rules that are on are joined by `or`.
+/// Configures a circuit breaker. Any one rule that is set can trip it.
 struct circuit_breaker_config {
     static constexpr std::string_view policy_kind = "circuit_breaker";
-    /// What its environment variables have in front: JIRA_CIRCUIT_RECOVERY_TIMEOUT.
+    /// The word in its environment variables: JIRA_CIRCUIT_RECOVERY_TIMEOUT.
     static constexpr std::string_view variables = "CIRCUIT";
 
     /// Names the circuit in its registry, in events and in errors; empty: private and unlisted.
     std::string name{};
-    /// Trips when this many failures (1..65,536) happened within failure_window. Unset: 5 if no other
-    /// rule is on, else off. Five is what most services can lose in a minute without anybody noticing.
+    /// Trips when this many failures (1..65,536) happened within failure_window. Unset: 5 if no other rule is
+    /// on, else off. Most services can lose five calls in a minute without anybody noticing.
     std::optional<unsigned> failure_threshold{};
-    /// Successful probes that close it (1..65,536). Two: one may be luck.
+    /// Successful probes that close it (1..65,536). Two, since one may be luck.
     unsigned success_threshold = 2;
-    /// Open for this long before the first probe. 0: the next call is a probe.
+    /// The time from opening to the first probe. 0: the next call is a probe.
     duration recovery_timeout = std::chrono::seconds{30};
-    /// A failure at t counts at now while now - t < failure_window.
+    /// A failure counts until it is this old.
     duration failure_window = std::chrono::seconds{60};
-    /// Probes in flight at most (1..success_threshold). Unset: success_threshold.
+    /// The most probes in flight (1..success_threshold). Unset: success_threshold.
     std::optional<unsigned> half_open_max_calls{};
-    /// A probe that is not settled for this long, or until its own deadline if that is later, gives its
-    /// place back and counts as a failure. Longer than any call should take, or healthy probes are lost.
+    /// A probe that is not settled for this long, or until its own deadline if that is later, gives its place
+    /// back and counts as a failure. Set it longer than any call should take, or healthy probes are lost.
     duration probe_lease = std::chrono::seconds{60};
     /// Trips after this many failures in a row. Unset: off.
     std::optional<unsigned> consecutive_failures{};
@@ -51,19 +51,19 @@ struct circuit_breaker_config {
     std::optional<duration> slow_call_duration{};
     /// Trips when this share, in (0, 1], of the results in `window` are slow. Unset: off.
     std::optional<double> slow_call_rate_threshold{};
-    /// What the rate rules look at: the last n results (n in 1..1,000,000), or a stretch of time.
+    /// The window of the rate rules: the last n results (n in 1..1,000,000), or a time.
     std::variant<count_window, time_window> window = count_window{100};
     /// Results that must be in `window` before a rate is judged; a smaller count_window is judged when full.
     unsigned minimum_calls = 20;
-    /// Makes recovery_timeout grow on repeated openings. Unset: it does not.
+    /// Makes recovery_timeout grow on repeated openings. Unset: it stays.
     std::optional<resilience::recovery_backoff> recovery_backoff{};
-    /// Which failures (and, with on_result, values) are recorded as failures; the others count as
+    /// Selects the failures (and, with on_result, the values) that count as failures; the others count as
     /// successes. Empty: all but cancellation, std::bad_alloc and HTTP 4xx, which are ignored. Local
     /// rejections and cancellation are always ignored.
     predicate record_if{};
-    /// Which failures say nothing about health; asked first.
+    /// Selects the failures that say nothing about health. Asked before record_if.
     predicate ignore_if{};
-    /// A failure that answers a duration trips at once, for that long (a server's Retry-After on 503).
+    /// Returns a duration for failures that trip at once, for that long (a server's Retry-After on 503).
     std::function<std::optional<duration>(const failure&)> break_duration_of{};
     /// Called for each change of state, in order, with no lock held.
     std::function<void(const event&)> on_state_change{};
@@ -91,7 +91,7 @@ void fields(circuit_breaker_config& c, auto&& visit) {
     visit("on_state_change", c.on_state_change);
 }
 
-/// A window is written as a number of calls, or as a time.
+/// A window's text is a number of calls, or a time.
 template <>
 struct text_form<std::variant<count_window, time_window>> {
     static constexpr std::string_view accepted = "a number of calls such as 100, or a time such as 60s";
@@ -99,7 +99,7 @@ struct text_form<std::variant<count_window, time_window>> {
     static setting_value show(const std::variant<count_window, time_window>& value);
 };
 
-/// What is wrong with a config, naming field, value and range; empty if nothing is.
+/// A complaint that names field, value and range; empty if the config is valid.
 std::string validate(const circuit_breaker_config& c);
 
 #if RESILIENCE_BODIES

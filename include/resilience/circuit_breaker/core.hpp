@@ -24,9 +24,9 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
-/// The shared state of a circuit breaker: lock, clock and notification around the pure circuit. Successes while closed
-/// are counted without the lock; all else is settled under it. Functions whose names end in _locked are called with
-/// mutex_ held.
+/// The shared state of a circuit breaker: lock, clock and notification around the pure circuit. Successes
+/// while closed are counted without the lock; other results are settled under it. Functions whose names end
+/// in _locked are called with mutex_ held.
 class breaker_core final : public policy_core<breaker_core, circuit_breaker_config> {
 public:
     breaker_core(circuit_breaker_config made_with, const registry& where);
@@ -40,9 +40,9 @@ public:
     circuit_state state() const noexcept { return published().state(); }
     time_point now() const noexcept;
 
-    /// A permit, or why not.
+    /// Sets `permit` and returns true, or sets `why`.
     bool admit(breaker_permit& permit, rejection& why, time_point deadline);
-    /// Refuses where published state and coarse clock are enough to be sure that the circuit stays open.
+    /// Refuses if published state and coarse clock are enough to be sure that the circuit stays open.
     RESILIENCE_INLINE bool surely_open(rejection& why) noexcept {
         if (!published_.surely_open(clock(), tick_, why)) return false;
         why.policy = label();
@@ -51,7 +51,7 @@ public:
     }
     void publish_rejected(const rejection& why, std::string_view operation) const;
 
-    /// A success leaves a count, unless the circuit has moved on since it was admitted or keeps a window.
+    /// Counts a success, if the circuit has not moved on since its admission and keeps no window.
     RESILIENCE_INLINE void succeed(published_state admitted, time_point start) noexcept {
         const published_state seen = published_.peek();
         if (seen == admitted && seen.needs_count_only()) [[likely]]
@@ -59,17 +59,17 @@ public:
         else success_slow_path({admitted, start});
     }
     void success_slow_path(const breaker_permit& permit) noexcept;
-    /// The meaning of a result, by the config that the call began under. Runs code of the user's: the permit is still
-    /// to be settled.
+    /// Judges a result by the config that the call began under. Runs the user's code and does not settle the
+    /// permit.
     breaker_judgement judge(const breaker_permit& permit, const attempt_result& result);
     breaker_judgement judge_as_failure(const breaker_permit& permit, const failure* why);
-    /// The moment before which nothing is admitted, if a failure left or found the circuit open; else min().
+    /// Returns the time of the next probe if a failure left or found the circuit open; else min().
     time_point settle(const breaker_permit& permit, breaker_judgement j) noexcept;
     void ignore(const breaker_permit& permit) noexcept;
 
     // Commands.
 
-    /// closed, or one of the states that are set by hand.
+    /// `next` is closed or a state that is set by hand.
     void command(circuit_state next, std::string_view reason);
     void open_for(duration d, std::string_view reason);
 
@@ -78,10 +78,9 @@ private:
     struct guarded;
     struct publication_guard;
 
-    /// An update keeps state and counts, and judges them by the new rules under the same lock.
+    /// Keeps state and counts, and judges them by the new rules under the same lock.
     void apply(circuit_breaker_config next);
-    /// Runs `work(moment)` under the mutex and publishes the state that it left; then delivers the events that it put
-    /// in.
+    /// Runs `work(moment)` under the mutex, publishes the state that it left, and delivers its events.
     template <class Work>
     void locked(Work&& work);
     void deliver() noexcept;
@@ -97,13 +96,13 @@ private:
     alignas(64) state_publisher published_;     // written under mutex_
     const duration tick_;                       // of the coarse clock
     std::uint64_t flags_;                       // of the config; guarded by mutex_
-    atomic<std::uint64_t> predicate_errors_{0}; // only ever added to; relaxed: a count orders nothing
-    success_counts successes_{0};               // its functions say which of them need the mutex
+    atomic<std::uint64_t> predicate_errors_{0}; // only grows; relaxed: a count orders nothing
+    success_counts successes_{0};               // only its _locked functions need mutex_
     const std::unique_ptr<guarded> guarded_;
 };
 
 #if RESILIENCE_BODIES
-/// Guarded by the core's mutex, but for the delivery of events. Reading the circuit moves its window.
+/// Guarded by the core's mutex, except the delivery of events. Reading the circuit moves its window.
 struct breaker_core::guarded {
     explicit guarded(breaker_core& core)
         : events(core, core.rules_cell()),
@@ -112,7 +111,7 @@ struct breaker_core::guarded {
     circuit_events events;
     detail::circuit circuit;
 };
-/// Publishes also if `work` found no memory: what it did before has happened.
+/// Publishes also if `work` ran out of memory, since it may have changed the state before.
 struct breaker_core::publication_guard {
     breaker_core& core;
     ~publication_guard() { core.publish_locked(); }
@@ -152,7 +151,7 @@ void breaker_core::locked(Work&& work) {
     }
     if (has_news) deliver();
 }
-/// A listener may drop the last handle: the core stays until all events are delivered.
+/// A listener may destroy the last handle, so the core keeps itself alive meanwhile.
 RESILIENCE_COLD RESILIENCE_FUNCTION void breaker_core::deliver() noexcept {
     const auto keep = shared_from_this();
     guarded_->events.deliver(mutex_);
@@ -222,7 +221,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::admit(breaker_permit& per
     return is_admitted;
 }
 
-/// True if a success could be settled by counting it.
+/// True if counting the success settled it.
 RESILIENCE_FUNCTION bool breaker_core::success_unlocked(const breaker_permit& permit) noexcept {
     const published_state seen = published();
     const std::uint64_t generation = permit.admitted.generation();
@@ -242,7 +241,7 @@ RESILIENCE_NOINLINE RESILIENCE_FUNCTION void breaker_core::success_under_mutex(
     const auto& c = config_of(permit);
     locked([&](const moment& at) { guarded_->circuit.succeed(permit, timing_of(permit, c, at.now), at); });
 }
-/// Out of line, though not cold: where windows are kept, every success comes here.
+/// Out of line, though not cold: with a rate rule, every success comes here.
 RESILIENCE_NOINLINE RESILIENCE_FUNCTION void breaker_core::success_slow_path(
     const breaker_permit& permit) noexcept {
     if (!success_unlocked(permit)) success_under_mutex(permit);
@@ -269,7 +268,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION time_point breaker_core::record_failure(cons
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void breaker_core::ignore(const breaker_permit& permit) noexcept {
     successes_.take_ignored();
-    const published_state seen = published(); // if the call is a probe, its admission is seen here
+    const published_state seen = published(); // a probe's admission is visible to its own call
     if (seen.state() != circuit_state::half_open && seen.generation() == permit.admitted.generation())
         return; // no place to give back
     locked([&](const moment& at) { guarded_->circuit.ignore(permit, at); });

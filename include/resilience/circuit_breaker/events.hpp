@@ -17,16 +17,16 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// The events of a circuit: put in order under its mutex, delivered outside of it.
+/// The events of a circuit: ordered under its mutex, delivered outside of it.
 class circuit_events {
 public:
-    /// Both outlive it.
+    /// Both must outlive this.
     circuit_events(const registered_policy& policy,
                    const config_cell<circuit_breaker_config>& config) noexcept
         : policy_(policy), env_(*policy.env()), config_(config) {}
 
-    /// Puts in an event, if somebody listens; `describe(event&)` says the rest of it. Without memory for the event it is
-    /// lost and counted.
+    /// Adds an event if anybody listens; `describe(event&)` sets its other members. If memory runs out, the
+    /// event is lost and counted.
     template <class Describe>
     void put_locked(event_kind kind, const moment& at, Describe&& describe) noexcept {
         const bool calls_back = kind == event_kind::state_changed && config_.get().on_state_change;
@@ -41,12 +41,12 @@ public:
         if (!kept) env_.hub.count_error();
     }
     bool are_waiting_locked() const noexcept { return !outbox_.is_empty_locked(); }
-    /// Without the mutex, which is `owners`.
+    /// Called without the mutex, which is `owners`.
     void deliver(mutex& owners) noexcept {
         outbox_.deliver(owners, [this](const event& e) { publish(e); });
     }
 
-    /// At once: rejections have no place in the order of changes. Without the mutex.
+    /// Publishes at once, since rejections have no place in the order of changes. Called without the mutex.
     void publish_rejected(const rejection& why, std::string_view operation, circuit_state state) const {
         env_.tell([&] {
             event e = policy_.event_of(event_kind::call_rejected);

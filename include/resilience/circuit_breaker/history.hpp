@@ -16,8 +16,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// When, why and how often a circuit has failed and changed its state: for people, no decision rests on it.
-/// Guarded by the circuit's mutex.
+/// Records when, why and how often a circuit failed and changed its state. For people: no decision depends on
+/// it. Guarded by the circuit's mutex.
 class circuit_history {
 public:
     explicit circuit_history(wall_time now) noexcept : state_since_(now) {}
@@ -31,7 +31,7 @@ public:
         state_since_ = at;
     }
     void commanded(std::string_view reason) { reason_ = reason; }
-    /// The failures that the window held when a rule was met, or when the circuit was opened by hand.
+    /// Notes the failures in the window when a rule was met or a closed circuit was set by hand.
     void tripped_by(std::uint64_t failures) noexcept { tripping_failures_ = failures; }
     std::uint64_t tripping_failures() const noexcept { return tripping_failures_; }
 
@@ -44,14 +44,14 @@ public:
         slow_ += timing.is_slow ? 1 : 0;
         if (timing.took && latencies_) latencies_->failures.record(*timing.took);
     }
-    /// A result of a call that began in an earlier generation.
+    /// Counts a result of a call that began in an earlier generation.
     void count_late() noexcept { ++late_results_; }
-    /// A failure that is not late. `mangled`: its texts, the type's name mangled.
+    /// Notes a failure that is not late. Its type's name is still mangled.
     void remember_failure(wall_time at, circuit_breaker_stats::error_text mangled) noexcept {
         last_failure_at_ = at;
         last_error_ = std::move(mangled);
     }
-    /// Latencies are kept from here on: calls are timed.
+    /// Keeps latencies from here on: calls are timed.
     void keep_latencies() {
         if (!latencies_) latencies_ = std::make_unique<circuit_breaker_stats::latency_counts>();
     }
@@ -60,14 +60,14 @@ public:
         if (!last_error_) return std::nullopt;
         return circuit_breaker_stats::error_text{demangled(last_error_->type.c_str()), last_error_->message};
     }
-    /// The texts of the last failure, into an event that tells of its consequence.
+    /// Sets the texts of the last failure in an event about its consequence.
     void describe(event& e) const {
         auto last = last_error();
         if (!last) return;
         e.error_type = std::move(last->type);
         e.error = std::move(last->message);
     }
-    /// Its part of the statistics.
+    /// Sets the history's part of the statistics.
     void describe(circuit_breaker_stats& s) const {
         s.opened_at = opened_at_;
         s.last_failure_time = last_failure_at_;
@@ -85,7 +85,7 @@ private:
     std::optional<wall_time> opened_at_;
     std::optional<wall_time> last_failure_at_;
     wall_time state_since_;
-    std::optional<circuit_breaker_stats::error_text> last_error_; // its type mangled
+    std::optional<circuit_breaker_stats::error_text> last_error_; // the type's name is mangled
     std::string reason_;                                          // given with the last command by hand
     std::uint64_t trips_ = 0;
     std::uint64_t failures_ = 0;

@@ -6,7 +6,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// One reading of the clocks and of randomness, taken before the lock and passed down.
+/// A single reading of clocks and randomness, taken before the lock and passed down.
 struct moment {
     time_point now;
     wall_time wall;

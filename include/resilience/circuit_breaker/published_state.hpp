@@ -13,16 +13,16 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// A circuit as its calls read it without a lock: one word. From the low end: the state, flags, the version of
-/// the config, the generation.
+/// The word of a circuit that calls read without a lock. From the low end: state, flags, the config's
+/// version, the generation.
 class published_state {
 public:
     enum flag : std::uint64_t {
         counts_results = 0x08,      ///< a success takes a position in the sequence of results (count window)
         counts_by_time = 0x10,      ///< a success enters a bucket (time window)
         below_minimum_calls = 0x20, ///< the next success may trip: it takes the mutex
-        timed = 0x40,               ///< calls are timed, to find the slow ones
-        looks_at_values = 0x80,     ///< a predicate looks at values: the fast path cannot ask it
+        timed = 0x40,               ///< calls are timed, to find slow ones
+        looks_at_values = 0x80,     ///< a predicate looks at values, which the fast path does not
     };
 
     constexpr published_state() noexcept = default;
@@ -41,18 +41,18 @@ public:
     }
     constexpr std::uint64_t generation() const noexcept { return word_ >> generation_shift; }
 
-    /// Every call is admitted, and none is a probe.
+    /// True if every call is admitted, and none is a probe.
     constexpr bool admits_all() const noexcept {
         return state() == circuit_state::closed || state() == circuit_state::disabled ||
                state() == circuit_state::metrics_only;
     }
-    /// A call is admitted, and its success is settled, by this word alone.
+    /// True if this word is enough to admit a call and settle its success.
     constexpr bool allows_fast_path() const noexcept { return (word_ & (state_mask | looks_at_values)) == 0; }
-    /// A success leaves a count and nothing else.
+    /// True if a success only leaves a count.
     constexpr bool needs_count_only() const noexcept {
         return (word_ & (needs_mutex_mask | counts_results | counts_by_time)) == 0;
     }
-    /// A success is settled under the mutex.
+    /// True if a success is settled under the mutex.
     constexpr bool needs_mutex() const noexcept { return (word_ & needs_mutex_mask) != 0; }
 
 private:
@@ -66,14 +66,14 @@ private:
     std::uint64_t word_ = 0;
 };
 
-/// The flags of a circuit under that config.
+/// The flags of a circuit with that config.
 std::uint64_t flags_of(const circuit_breaker_config& c);
 constexpr std::uint64_t flags_of(window_fill filled) noexcept {
     return filled == window_fill::below_minimum_calls ? std::uint64_t{published_state::below_minimum_calls}
                                                       : 0;
 }
 
-/// Why a circuit in that state refuses a call, static storage; null for the usual words.
+/// The reason why a circuit in that state refuses a call, in static storage; null for the usual words.
 constexpr const char* reason_to_refuse(circuit_state state) noexcept {
     switch (state) {
     case circuit_state::half_open: return "is half-open and all its probe places are taken";
@@ -82,24 +82,24 @@ constexpr const char* reason_to_refuse(circuit_state state) noexcept {
     }
 }
 
-/// Where the one writer of a circuit's state publishes it.
+/// Publishes a circuit's state for calls.
 class state_publisher {
 public:
-    /// Acquire: a call that reads a generation reads the windows as they were cleared for it.
+    /// Acquire: a call that reads a generation sees the windows cleared for it.
     published_state get() const noexcept { return published_state(word_.load(std::memory_order_acquire)); }
-    /// Relaxed: for a caller that compares it with what it was admitted by. Late results are told by their
-    /// generation, and nothing else hangs on it.
+    /// Relaxed: for a caller that compares it with the word that admitted it. The generation in it identifies
+    /// late results, and nothing else depends on it.
     published_state peek() const noexcept { return published_state(word_.load(std::memory_order_relaxed)); }
 
-    /// Under the owner's mutex. `reopens_at`: when an open circuit admits its next probe.
+    /// Called under the owner's mutex, by one writer. An open circuit admits its next probe at `reopens_at`.
     void publish_locked(published_state next, time_point reopens_at) noexcept {
         if (next.state() == circuit_state::open)
             reopens_at_.store(reopens_at.time_since_epoch().count(), std::memory_order_relaxed);
         word_.store(next.word(), std::memory_order_release);
     }
 
-    /// True if state and coarse clock are enough to be sure that a call is rejected now: then `why` says so, but
-    /// for the policy's name. The coarse clock is late by at most `tick`; a circuit that is forced open needs none.
+    /// True if state and coarse clock, which is late by at most `tick`, are enough to be sure that a call is
+    /// rejected now. Then sets all of `why` but the policy's name.
     RESILIENCE_INLINE bool surely_open(const time_source& clock, duration tick,
                                        rejection& why) const noexcept {
         const circuit_state seen = get().state();
@@ -110,25 +110,26 @@ public:
         if (seen != circuit_state::open) return false;
         const time_point reopens_at{duration{reopens_at_.load(std::memory_order_relaxed)}};
         const duration left = saturating_sub(reopens_at, clock.coarse_now());
-        if (left <= tick) return false; // the exact clock has to decide
+        if (left <= tick) return false; // the exact clock must decide
         why = {.code = errc::circuit_open, .retry_after = left};
         return true;
     }
 
 private:
-    // Invariant: describes the circuit as of the last publish_locked(), which alone writes it, with release.
+    // Invariant: describes the circuit as of the last publish_locked(), which alone writes it. Release pairs
+    // with get().
     atomic<std::uint64_t> word_{0};
-    // Invariant: when the circuit admits its next probe, in monotonic nanoseconds, as of the last generation that was
-    // open. Stored before word_ says open, and never else, so whoever reads `open` reads this moment or a later one.
-    // Relaxed: word_ orders it.
+    // Invariant: the time of the next probe, in monotonic nanoseconds, as of the last generation that was
+    // open. It is stored only before word_ says open, so a call that reads `open` reads this time or a later
+    // one. Relaxed: word_ orders it.
     atomic<std::int64_t> reopens_at_{0};
 };
 
-/// Carried by an admitted call to its settlement.
+/// An admitted call carries it to its settlement.
 struct breaker_permit {
-    published_state admitted{};               // as it was published at that moment
-    time_point start{};                       // if it is timed
-    time_point lease_end = time_point::max(); // of a probe
+    published_state admitted{};               // the state published at admission
+    time_point start{};                       // set if the call is timed
+    time_point lease_end = time_point::max(); // set if the call is a probe
 };
 
 #if RESILIENCE_BODIES

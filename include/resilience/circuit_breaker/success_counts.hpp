@@ -17,8 +17,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// The sequence of results that a count window looks at. A success takes the next position without a lock, as long as
-/// its generation is the current one and the window does not wait for calls.
+/// Numbers the results for a count window. A success takes the next position without a lock, as long as its
+/// generation is the current one and the window is not below minimum_calls.
 class result_sequence {
 public:
     explicit result_sequence(std::uint64_t generation) noexcept
@@ -40,8 +40,8 @@ public:
     std::uint64_t next_locked() const noexcept {
         return next_.load(std::memory_order_relaxed) & position_mask;
     }
-    /// From here on no success takes a position unless it is of that generation, and none at all below minimum_calls.
-    /// Returns the first position after that: all successes that got in are before it.
+    /// From here on only successes of that generation take positions, and none below minimum_calls. Returns
+    /// the first position after this change; all successes counted before it have lower positions.
     std::uint64_t close_locked(std::uint64_t generation, window_fill filled) noexcept {
         std::uint64_t seen = next_.load(std::memory_order_relaxed);
         while (!next_.compare_exchange_weak(seen, upper(generation, filled) | (seen & position_mask),
@@ -56,17 +56,16 @@ private:
         return (generation << (position_bits + 1)) | (static_cast<std::uint64_t>(filled) << position_bits);
     }
 
-    // Upper bits: generation and `below minimum`; lower 48: the next result's position. Takers without a lock compare the
-    // upper bits in the step that takes the position, so close_locked() ends a generation exactly. Relaxed: the window
-    // itself is read under the mutex.
+    // Invariant: the upper bits are the generation and `below minimum`, the lower 48 the next result's
+    // position. take_if() compares the upper bits in the step that takes the position, so close_locked() ends
+    // a generation exactly. Relaxed: the window itself is read under the mutex.
     atomic<std::uint64_t> next_;
 };
 
-/// All counting of a circuit that takes no lock: its successes, in total and in the windows, its ignored results and
-/// its rejections. Functions whose names end in _locked are called under the owner's mutex.
+/// Counts without a lock: a circuit's successes, in total and in the windows, its ignored results and its
+/// rejections. Functions whose names end in _locked are called under the owner's mutex.
 ///
-/// A success that is counted without the lock while a failure is judged may be missed by that judgement; the next result
-/// sees it.
+/// A judgement may miss a success that is counted without the lock meanwhile; the next result sees it.
 class success_counts {
 public:
     explicit success_counts(std::uint64_t generation) noexcept;
@@ -74,18 +73,21 @@ public:
     success_counts(const success_counts&) = delete;
     success_counts& operator=(const success_counts&) = delete;
 
-    // On any thread, without a lock. `generation` is that of the call's admission, found to be the current one.
+    // Any thread may call these without a lock. `generation` is that of the call's admission, which was
+    // current a moment ago.
 
-    /// A success that enters no window.
+    /// Counts a success that enters no window.
     RESILIENCE_INLINE void take(std::uint64_t generation) noexcept { counters_.add(counter_of(generation)); }
-    /// A success in the count window. False, and nothing counted, if it has to be settled under the mutex.
+    /// Counts a success in the count window. False, and nothing is counted, if it must be settled under the
+    /// mutex.
     bool take_position(std::uint64_t generation) noexcept {
         if (!sequence_.take_if(generation)) return false;
         take(generation);
         return true;
     }
-    /// A success in the time window; the word that says so was published after keep_time_locked(). False, and nothing
-    /// counted, if it has to be settled under the mutex: the thread has no bucket, or it has ended.
+    /// Counts a success in the time window. False, and nothing is counted, if it must be settled under the
+    /// mutex: the thread has no bucket, or the bucket has ended. Precondition: keep_time_locked() was called
+    /// and published.
     bool take_bucket(std::uint64_t generation, time_point now) noexcept;
     void take_ignored() noexcept { counters_.add(ignored_results); }
     void take_rejected() noexcept { counters_.add(rejected_calls); }
@@ -94,38 +96,37 @@ public:
     std::uint64_t rejected() const noexcept { return counters_.sum(rejected_calls); }
     std::uint64_t successes() const noexcept;
 
-    // Under the owner's mutex.
+    // The owner's mutex must be held.
 
-    /// A success of an earlier generation: part of the total alone, so that it breaks no row of failures.
+    /// Counts a success of an earlier generation in the total alone, so that it breaks no row of failures.
     void take_late_locked() noexcept { counters_.add(late_successes); }
-    /// The position in the sequence of a result that is settled under the mutex.
     std::uint64_t take_position_locked() noexcept { return sequence_.take_locked(); }
     std::uint64_t next_position_locked() const noexcept { return sequence_.next_locked(); }
-    /// This thread's successes go into bucket `number` until `end`; this one is the first.
+    /// Counts a success; until `end`, this thread's successes go into bucket `number`.
     void enter_bucket_locked(std::uint32_t number, time_point end) noexcept;
     /// Successes of the current generation.
     std::uint64_t in_generation_locked() const noexcept {
         return counters_.sum(counter_of(generation_)) - before_generation_;
     }
-    /// Successes in the window of time from bucket `first` to bucket `last`.
+    /// Successes in the buckets from `first` to `last`.
     std::uint64_t in_buckets_locked(std::uint32_t first, std::uint32_t last) const noexcept;
 
-    /// The circuit begins this generation. Successes of earlier ones enter no window from here on; returns the first
-    /// position of the new one.
+    /// Begins a generation. Successes of earlier ones enter no window from here on. Returns the new
+    /// generation's first position.
     std::uint64_t begin_locked(std::uint64_t generation) noexcept {
         generation_ = generation;
         before_generation_ = counters_.sum(counter_of(generation));
         return clear_windows_locked();
     }
-    /// The windows begin anew. Returns the first position of the new count window: a success that got an earlier one
-    /// belongs to the window that is cleared now.
+    /// Begins new windows and returns the first position of the new count window. A success with an earlier
+    /// position belongs to the window that is cleared now.
     std::uint64_t clear_windows_locked() noexcept {
         fill_ = window_fill::enough_calls;
         renumber_locked();
         return sequence_.close_locked(generation_, fill_);
     }
-    /// While the window is below minimum_calls every success has to be settled under the mutex. True if that is new:
-    /// successes counted before did not check the rules.
+    /// While the window is below minimum_calls, every success must be settled under the mutex. True if the
+    /// fill changed: successes counted before did not check the rules.
     bool set_fill_locked(window_fill filled) noexcept {
         if (filled == fill_) return false;
         fill_ = filled;
@@ -134,17 +135,17 @@ public:
     }
     window_fill fill_locked() const noexcept { return fill_; }
 
-    /// There is a time window from here on. To be called before its flag is published.
+    /// Makes the time window. Must be called before its flag is published.
     void keep_time_locked();
-    /// The time buckets have other numbers: every thread has to enter one again.
+    /// Numbers the time buckets anew: every thread must enter one again.
     void renumber_locked() noexcept;
 
 private:
     struct buckets;
 
-    // A thread can check the generation, be delayed, and add its success after the circuit has moved on. Four counters,
-    // indexed by generation % 4, keep such a late success out of the new generation's count: it must not break that one's
-    // row of failures.
+    // A thread can check the generation, be delayed, and add its success after the circuit has moved on. Four
+    // counters, indexed by generation % 4, keep such a late success out of the new generation's count, where
+    // it would break a row of failures.
     static constexpr std::size_t success_counters = 4;
     enum counter : std::size_t {
         late_successes = success_counters,
@@ -156,12 +157,13 @@ private:
         return generation % success_counters;
     }
 
-    // Every success in a count window writes the line that begins here. The fields below share it: they are read under
-    // the owner's mutex, and buckets_ without it where there is a time window instead.
+    // Every success in a count window writes the cache line that begins here. The fields below share the
+    // line, since they are read under the owner's mutex; buckets_ is read without it, but only with a time
+    // window.
     alignas(64) result_sequence sequence_;
     std::unique_ptr<buckets> buckets_;    // null until there is a time window, then kept
     std::uint64_t generation_;            // guarded by the owner's mutex, like the next two
-    std::uint64_t before_generation_ = 0; // what its counter held when it began
+    std::uint64_t before_generation_ = 0; // its counter's value when it began
     window_fill fill_ = window_fill::enough_calls;
     striped_counters<counter_count> counters_;
 };

@@ -16,17 +16,17 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// The meaning of a result for its circuit. Made without the circuit's mutex: predicates and what() are code of
-/// the user's.
+/// The meaning of a result for its circuit. Made without the circuit's mutex, since predicates and what() are
+/// user code.
 struct breaker_judgement {
     verdict what = verdict::failure;
-    std::optional<duration> break_for{};       // of a failure: trips at once, for that long
-    circuit_breaker_stats::error_text texts{}; // of a failure; its type mangled, since few are ever looked at
+    std::optional<duration> break_for{};       // a failure that has it trips at once, for that long
+    circuit_breaker_stats::error_text texts{}; // of a failure; the type's name is mangled: few are ever shown
     bool predicate_threw = false;
 };
 
 #if RESILIENCE_BODIES
-/// How long a call took, if it was timed, and whether that is slow.
+/// The time that a call took, if it was timed.
 struct call_timing {
     std::optional<duration> took{};
     bool is_slow = false;
@@ -38,7 +38,7 @@ inline call_timing timing_of(const breaker_permit& permit, const circuit_breaker
     return {took, c.slow_call_duration && took > *c.slow_call_duration};
 }
 
-/// The answer of the config's predicates to a result. They may throw.
+/// Judges a result by the config's predicates, which may throw.
 inline verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c) {
     if (result.succeeded()) {
         const bool asks = c.record_if.examines_values() || c.ignore_if.examines_values();
@@ -59,7 +59,7 @@ inline verdict verdict_on(const attempt_result& result, const circuit_breaker_co
     return c.record_if(why) ? verdict::failure : verdict::success;
 }
 
-/// The texts of a failure; empty if there is no memory for them, or what() throws.
+/// The texts of a failure; empty if memory runs out or what() throws.
 inline circuit_breaker_stats::error_text texts_of(const attempt_result& result) {
     constexpr std::size_t most = 256;
     circuit_breaker_stats::error_text text;
@@ -80,12 +80,12 @@ RESILIENCE_COLD inline breaker_judgement judge(const attempt_result& result,
         if (j.what == verdict::failure && c.break_duration_of)
             j.break_for = c.break_duration_of(result.as_failure());
     });
-    if (j.predicate_threw) j.what = verdict::failure; // the attempt is settled all the same
+    if (j.predicate_threw) j.what = verdict::failure; // the attempt must be settled in any case
     if (j.what == verdict::failure) j.texts = texts_of(result);
     return j;
 }
 
-/// A failure whatever the predicates would say of it; null if nothing is known of it.
+/// Judges a result as a failure without asking record_if and ignore_if. `why` is null if nothing is known.
 inline breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c) {
     breaker_judgement j;
     if (why != nullptr && c.break_duration_of)

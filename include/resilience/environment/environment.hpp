@@ -9,11 +9,10 @@
 #include <resilience/stats.hpp>
 
 #include <cstdint>
-#include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// What fallbacks did. Only ever added to; relaxed: a count orders nothing.
+/// Counts of fallbacks. They only grow. Relaxed: a count orders nothing.
 struct fallback_counts {
     atomic<std::uint64_t> used{0};
     atomic<std::uint64_t> failed{0};
@@ -25,8 +24,8 @@ struct fallback_counts {
     }
 };
 
-/// What a registry lends to its policies: time, randomness and listeners. Owned by the registry and by
-/// every policy's shared state, so that a handle outlives the registry's table of names.
+/// The time, randomness and listeners that a registry lends to its policies. The registry and every policy's
+/// shared state own it together, so that a handle can outlive the registry.
 class RESILIENCE_VISIBLE environment {
 public:
     environment(time_source& clock, random_source& random) noexcept : clock_(&clock), random_(&random) {}
@@ -34,15 +33,15 @@ public:
     time_source& clock() const noexcept { return *clock_; }
     random_source& random() const noexcept { return *random_; }
 
-    /// Ask before making an event: it is all that events cost while nobody listens.
+    /// Ask this before making an event: events then cost nothing else while nobody listens.
     bool has_listeners() const noexcept { return hub.has_subscribers(); }
-    /// Publishes what `make()` gives, if anybody listens. Without memory for it the event is lost and counted; what
-    /// it tells of has happened all the same.
+    /// Publishes the event that `make()` returns, if anybody listens. If memory runs out, the event is lost
+    /// and counted.
     template <class Make>
     void tell(Make&& make) const {
         if (has_listeners() && !returned([&] { publish(make()); })) hub.count_error();
     }
-    /// Delivers on this thread; no lock of ours may be held. Stamps the event if its maker did not.
+    /// Delivers on this thread. No lock of ours may be held. Sets the event's times if they are not set.
     void publish(event e) const {
         if (e.at == time_point{}) {
             e.at = clock_->now();
@@ -51,8 +50,8 @@ public:
         hub.deliver(e);
     }
 
-    mutable event_hub hub; // telling changes nothing that policies go by
-    /// Of all fallbacks in calls of this environment's policies: fallbacks have no names of their own.
+    mutable event_hub hub; // delivery changes nothing that policies depend on
+    /// A single count for all fallbacks in calls of this environment's policies: fallbacks have no names.
     mutable fallback_counts fallbacks;
 
 private:

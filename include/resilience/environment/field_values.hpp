@@ -7,28 +7,27 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
 
-// A config as a whole: its fields' values shown, and compared with those of another one; whether it is valid.
+// Shows the values of a config's fields, compares two configs, and validates one.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// A duration in the largest unit that leaves a whole number, up to seconds: 90s, 1500ms.
 std::string exact_duration(duration d);
-/// The value of a field that is no struct of parts; nothing if it is unset.
+/// The value of a field that is no struct of parts; empty if unset.
 setting_value show(const field& f);
-/// A value for a message.
+/// The text of a value in messages.
 std::string text_of(const setting_value& value);
-/// Of the same field of two configs. Callables compare by being set or not.
+/// Compares a field of two configs. Two callables are the same if both are set or both empty.
 bool same(const field& a, const field& b);
 /// The first field of `a` that differs in `b`, the same config's; null if none does.
 const field* difference(const field_list& a, const field_list& b);
 
-/// The fields of a config, to be read only: a list has no form of its own for that.
+/// The fields of a config. They must not be written to: there is no list of const fields.
 template <class Config>
 field_list fields_of(const Config& config) {
     field_list list;
@@ -44,7 +43,7 @@ std::string_view difference(const Config& a, const Config& b) {
     return other != nullptr ? other->name : std::string_view{};
 }
 
-/// What is wrong with a config, naming field, value and range; empty if nothing is.
+/// A complaint that names field, value and range; empty if the config is valid.
 template <class Config>
 std::string complaint_about(const Config& config) {
     std::string complaint;

@@ -24,30 +24,30 @@
 //         ...
 //     }
 //
-// It lists all fields in their order, but for `name` and `labels`, which every policy has. The comparison of two configs,
-// environment variables, JSON, the dashboard and the check of the docs read it. All of them but its compiler see one type,
-// field_list: a config costs a user's file one function, however many views there are.
+// It lists all fields in their order, except `name` and `labels`, which every policy has. The comparison of
+// two configs, environment variables, JSON, the dashboard and the check of the docs read it. All of them see
+// one type, field_list, so that a config costs a user's file one function, however many views there are.
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// The value of a config's field for views: nothing where an optional field is unset, a number, yes or no, or
-/// a word. Durations are texts with a unit, such as 1500ms.
+/// The value of a config's field for views: empty if unset, a number, yes or no, or a text. Durations are
+/// texts with a unit, such as 1500ms.
 using setting_value = std::variant<std::monostate, bool, std::uint64_t, double, std::string>;
 
-/// How a number is meant.
+/// The meaning of a number.
 enum class field_form {
     plain,
-    share, ///< part of a whole, from 0 to 1; 50% may be written for 0.5
+    share, ///< part of a whole, from 0 to 1; 0.5 can also be written as 50%
 };
 
-/// How a value of a type of yours is written as text. Specialise it for a type that configs have fields of:
+/// Reads and writes values of a user's type as text. Specialise it for the type of a config's field:
 ///
-///     static constexpr std::string_view accepted = "...";    // what complaints say that it must be
-///     static bool parse(std::string_view text, T& value);    // false, and the value as it was: not in that form
-///     static setting_value show(const T& value);             // what parse() reads back the same
+///     static constexpr std::string_view accepted = "...";    // for complaints: "it must be ..."
+///     static bool parse(std::string_view text, T& value);    // false if malformed; the value is then unchanged
+///     static setting_value show(const T& value);             // parse() reads it back
 ///
-/// An enum needs less, a function beside it: `constexpr auto words_of(my_enum)`, which returns a std::array of
-/// std::pair<std::string_view, my_enum>. The first word of a value is the one that is shown.
+/// An enum needs only a function beside it: `constexpr auto words_of(my_enum)`, which returns a std::array of
+/// std::pair<std::string_view, my_enum>. The first word of a value is shown.
 template <class T>
 struct text_form;
 
@@ -70,10 +70,10 @@ enum class field_type : std::uint8_t {
     word,       ///< an enum, see word_methods
     other,      ///< see text_methods
     parts,      ///< a struct with fields of its own, see part_methods
-    hidden,     ///< callables, predicates, budgets: no text stands for them
+    hidden,     ///< callables, predicates, budgets, which have no text
 };
 
-/// Of a field's type T, or of std::optional<T> as one type: then get() gives `unset` where there is none.
+/// For an enum or an optional enum. `unset` stands for an empty optional.
 struct word_methods {
     static constexpr int unset = -1;
     struct word {
@@ -96,12 +96,11 @@ struct part_methods {
     const void* (*get)(const void*); ///< null if the optional is unset
     void* (*make)(void*);            ///< sets it, if it is unset
     void (*unset)(void*);
-    void (*list)(void*,
-                 field_list&); ///< the fields of what get() gives; of null: their names and types alone
+    void (*list)(void*, field_list&); ///< the fields of get()'s result; of null: their names and types
 };
 using same_method = bool (*)(const void*, const void*);
 
-/// A field of a config that lives.
+/// A field of a config, which must outlive this.
 struct field {
     std::string_view name;
     field_type type;
@@ -111,11 +110,11 @@ struct field {
         const word_methods* words;
         const text_methods* text;
         const part_methods* parts;
-        same_method same; ///< of a hidden one
+        same_method same; ///< of a hidden field
     };
 
     bool is_setting() const noexcept { return type != field_type::hidden; }
-    /// The value, null if it is unset. T: as field_type says.
+    /// The value; null if unset. T is the one that field_type names.
     template <class T>
     const T* get() const noexcept {
         if (!optional) return static_cast<const T*>(value);
@@ -210,7 +209,7 @@ inline constexpr part_methods parts_for{[](const void* p) -> const void* {
                                             V none{};
                                             fields(none, into);
                                         }};
-/// Equal, where that can be said; else both set or both not.
+/// Compares with == if the type has it, else by being set or not.
 template <class T>
 bool same_hidden(const void* a, const void* b) {
     const T& x = *static_cast<const T*>(a);
@@ -225,7 +224,7 @@ bool same_hidden(const void* a, const void* b) {
 
 } // namespace detail
 
-/// The fields of one config, as a visitor of fields(). What it lists must outlive it.
+/// The fields of one config, collected as a visitor of fields(). The config must outlive it.
 class field_list {
 public:
     static constexpr std::size_t most = 64;

@@ -12,10 +12,10 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Names and values that say more of a policy than its name: {{"team", "tickets"}}. Constant once the policy is made.
+/// Names and values that describe a policy: {{"team", "tickets"}}. Constant once the policy is made.
 using labels_type = std::vector<std::pair<std::string, std::string>>;
 
-/// A policy's labels as events and snapshots carry them. A copy shares them with the policy and may outlive it.
+/// A policy's labels in events and snapshots. A copy shares them with the policy and may outlive it.
 class shared_labels {
 public:
     using value_type = labels_type::value_type;
@@ -33,12 +33,12 @@ public:
 private:
     bool is_equal_to(const labels_type& other) const;
 
-    std::shared_ptr<const labels_type> all_; // null: there are none
+    std::shared_ptr<const labels_type> all_; // null if there are none
 };
 
 namespace detail {
 
-/// Label names that our own metrics use, and those that Prometheus gives a meaning of its own.
+/// Label names that the library's metrics use or that Prometheus reserves.
 inline constexpr std::string_view reserved_labels[] = {"name",    "kind", "policy_kind", "state",
                                                        "outcome", "le",   "quantile"};
 
@@ -53,16 +53,16 @@ constexpr bool is_label_name(std::string_view name) noexcept {
     return !name.empty() && (name.front() < '0' || name.front() > '9') && !name.starts_with("__");
 }
 
-/// For messages: {team=tickets, tier=1}.
+/// Text for messages: {team=tickets, tier=1}.
 std::string labels_text(const labels_type::value_type* begin, std::size_t count);
 template <class Labels>
 std::string labels_text(const Labels& all) {
     return labels_text(all.empty() ? nullptr : &all[0], all.size());
 }
 
-/// What is wrong with a config's labels, naming value and range; empty if nothing is. `config`: the config's type.
+/// A complaint that names value and range; empty if the labels are valid. `config` is the config's type.
 std::string labels_complaint(std::string_view config, const labels_type& labels);
-/// The same, for configs that most often have none.
+/// Calls labels_complaint() inline only if there are labels: most configs have none.
 inline std::string validate_labels(std::string_view config, const labels_type& labels) {
     return labels.empty() ? std::string() : labels_complaint(config, labels);
 }

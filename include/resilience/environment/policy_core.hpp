@@ -18,13 +18,14 @@
 #include <string_view>
 #include <utility>
 
-// What every policy with a config has in common. A policy of that kind is a config that is described by fields(), statistics
-// that are described by statistics(), a core that derives from policy_core, and a handle that derives from policy_handle.
+// The common part of policies with a config. Such a policy consists of a config described by fields(),
+// statistics described by statistics(), a core that derives from policy_core, and a handle that derives from
+// policy_handle.
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// The shared state of a policy: name, labels, config, statistics, events. `Core` derives from it and is final; it has
-/// `stats()`, which gives a struct described by statistics(), and counts for it.
+/// The shared state of a policy: name, labels, config, statistics, events. `Core` derives from it and is
+/// final. Its `stats()` returns a struct described by statistics().
 ///
 ///     struct Config {
 ///         static constexpr std::string_view policy_kind = "cap"; // names the kind in the registry and in all views
@@ -33,8 +34,9 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 ///         labels_type labels{};                                  // may be left out
 ///     };
 ///
-/// A `validate(config)` beside the config says what is wrong with it, if anything can be. `Rules` is a struct with a
-/// member `config` and what is made of it, where a call needs more than the config as it was given.
+/// `validate(config)` beside the config returns a complaint, or an empty text; it may be left out. `Rules` is
+/// a struct with a member `config` and values computed from it, for policies whose calls need more than the
+/// config.
 template <class Core, class Config, class Rules = Config>
 class policy_core : public registered_policy, public std::enable_shared_from_this<Core> {
 public:
@@ -44,7 +46,7 @@ public:
     // NOLINTNEXTLINE(bugprone-crtp-constructor-accessibility): a core inherits it
     policy_core(Rules rules, const registry& where);
 
-    /// Those in force. Kept until the policy ends, whatever updates follow.
+    /// The rules in force. The reference stays valid until the policy ends, also after updates.
     const Rules& rules() const noexcept { return rules_.get(); }
     const Config& config() const noexcept { return config_in(rules()); }
     /// The config that the policy was made with.
@@ -52,16 +54,16 @@ public:
     time_source& clock() const noexcept { return env_->clock(); }
     bool has_listeners() const noexcept { return env_->has_listeners(); }
 
-    /// New rules for what begins from now on. Throws std::invalid_argument, and changes nothing, if they are not valid or
-    /// have another name or other labels.
+    /// Replaces the config for calls that begin later. Throws std::invalid_argument, and changes nothing, if
+    /// it is not valid or has another name or other labels.
     void update(Config config);
 
-    /// Tells listeners, if there are any, what the policy did in a call and why (may be null); describe(event&) fills in
-    /// the rest. Called with no lock held.
+    /// Publishes an event about a call, if anybody listens. `why` may be null; describe(event&) sets the
+    /// other members. Called with no lock held.
     template <class Describe>
     void publish(event_kind what, const call_context& ctx, const failure* why, Describe&& describe) const {
         if (!has_listeners()) return;
-        const auto keep = this->shared_from_this(); // a listener may drop the last handle
+        const auto keep = this->shared_from_this(); // a listener may destroy the last handle
         env_->tell([&] {
             event e = event_in(what, ctx, why);
             describe(e);
@@ -76,22 +78,22 @@ public:
     std::optional<circuit_breaker_stats> circuit() const final;
     void list_fields(field_list& into) const final;
     bool edit(config_editor& editor) final;
-    /// Throws std::invalid_argument if a config is another than the one that the policy was made with.
+    /// Throws std::invalid_argument if the config differs from the one that the policy was made with.
     void require_same(const Config& other) const;
 
 protected:
-    /// How an update takes place. A core that has more to do has a function of that name, which calls replace() with
-    /// mutex_ held.
+    /// Applies an update. A core that has more to do hides this by a function of its own, which calls
+    /// replace() with mutex_ held.
     void apply(Config config) {
         const detail::lock_guard lock(mutex_);
         replace(std::move(config));
     }
-    /// With mutex_.
+    /// Called with mutex_ held.
     void replace(Rules rules);
     detail::config_cell<Rules>& rules_cell() noexcept { return rules_; }
     const detail::config_cell<Rules>& rules_cell() const noexcept { return rules_; }
 
-    mutable detail::mutex mutex_; // of updates, against each other, and of whatever the core guards by it
+    mutable detail::mutex mutex_; // orders updates; a core may guard its own members by it
 
 private:
     static const Config& config_in(const Rules& rules) noexcept {
@@ -159,8 +161,9 @@ void policy_core<Core, Config, Rules>::require_same(const Config& other) const {
     require_equal(detail::fields_of(declared()), detail::labels_of(other), detail::fields_of(other));
 }
 
-/// The one place where policies are made: the policy of the config's name, if its config agrees with that one, or a new
-/// one. Throws std::invalid_argument for a config that is not valid and for one that does not agree, naming the field.
+/// Makes a policy, or finds the one of the config's name. All policies are made here. Throws
+/// std::invalid_argument if the config is not valid or differs from the existing policy's; the message names
+/// the field.
 template <class Core>
 std::shared_ptr<Core> enrolled(registry& where, const typename Core::config_type& config) {
     detail::require_valid(detail::complaint_about(config));
@@ -170,7 +173,7 @@ std::shared_ptr<Core> enrolled(registry& where, const typename Core::config_type
     return core;
 }
 
-/// A handle to a core: copies share it. `Policy`s derive from it with `using policy_handle::policy_handle`.
+/// A handle to a core; copies share it. Policies derive from it with `using policy_handle::policy_handle`.
 template <class Core>
 class policy_handle {
 public:
@@ -179,16 +182,16 @@ public:
     static constexpr std::string_view kind = Core::policy_kind;
 
     explicit policy_handle(const config_type& config) : policy_handle(config, registry::global()) {}
-    /// A name that the registry knows gives a handle to that policy, if the configs agree; otherwise
-    /// std::invalid_argument names the field. An invalid config is a std::invalid_argument too.
+    /// If the registry has a policy of that name, this is a handle to it. Throws std::invalid_argument if the
+    /// configs differ, naming the field, or if the config is not valid.
     policy_handle(const config_type& config, registry& where) : core_(enrolled<Core>(where, config)) {}
 
     auto stats() const { return core_->stats(); }
     const std::string& name() const noexcept { return core_->name(); }
-    /// The config in force; valid as long as the policy lives, whatever updates follow.
+    /// The config in force. The reference stays valid as long as the policy lives, also after updates.
     const config_type& config() const noexcept { return core_->config(); }
-    /// New rules for calls, or attempts, that begin from now on. Invalid, or another name or other labels: throws
-    /// std::invalid_argument and changes nothing.
+    /// Replaces the config for calls, or attempts, that begin later. Throws std::invalid_argument, and
+    /// changes nothing, if it is not valid or has another name or other labels.
     void update(config_type config) const { core_->update(std::move(config)); }
 
     // For drivers.

@@ -20,17 +20,17 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Changes a config that a policy hands it as a list of fields.
+/// Edits a config, given as a list of fields.
 class config_editor {
 public:
-    /// May throw std::invalid_argument: then the policy keeps the config that it has.
+    /// May throw std::invalid_argument; the policy then keeps its config.
     virtual void edit(field_list& fields) = 0;
 
 protected:
     ~config_editor() = default;
 };
 
-/// The shared state of a policy as its registry and all views see it: see policy_core.
+/// The interface of a policy's shared state for its registry and all views; see policy_core.
 class RESILIENCE_VISIBLE registered_policy {
 public:
     registered_policy(const registered_policy&) = delete;
@@ -40,31 +40,31 @@ public:
     virtual std::string_view kind() const noexcept = 0;
     virtual policy_snapshot snapshot() const = 0;
     virtual std::optional<circuit_breaker_stats> circuit() const;
-    /// Lists the fields of the config in force, which are not to be written to.
+    /// Lists the fields of the config in force. They must not be written to.
     virtual void list_fields(field_list&) const {}
-    /// Updates the policy to a copy of its config that the editor has changed. False if it has no config.
+    /// Lets the editor change a copy of the config and updates the policy to it. False if there is no config.
     virtual bool edit(config_editor&) { return false; }
 
     const std::string& name() const noexcept { return label_.str(); }
-    /// The name for rejections: copying it copies a pointer.
+    /// The name for rejections. Copying it copies a pointer.
     const detail::name& label() const noexcept { return label_; }
     const shared_labels& labels() const noexcept { return labels_; }
     const std::shared_ptr<detail::environment>& env() const noexcept { return env_; }
 
-    /// An event of this policy's, to be filled in.
+    /// An event of this policy. The caller sets the other members.
     event event_of(event_kind what) const;
 
 protected:
     registered_policy(std::string_view name, labels_type labels, std::shared_ptr<detail::environment> env);
 
-    /// After a config was replaced; no lock may be held.
+    /// Called after a config was replaced, with no lock held.
     void publish_updated() const;
-    /// Of an event of this policy's in a call: fills in what the call and its failure (may be null) say.
+    /// Sets the members of an event that the call and its failure (may be null) determine.
     event event_in(event_kind what, const call_context& ctx, const failure* why) const;
 
-    /// For an update: throws std::invalid_argument if name or labels are others.
+    /// For an update: throws std::invalid_argument if the name or the labels differ.
     void require_own(std::string_view other_name, const labels_type& other_labels) const;
-    /// For a config of a name that exists: throws std::invalid_argument if a field or the labels are others.
+    /// For a name that exists: throws std::invalid_argument if a field or the labels differ.
     void require_equal(const field_list& own, const labels_type& other_labels, const field_list& other) const;
 
     std::shared_ptr<detail::environment> env_;

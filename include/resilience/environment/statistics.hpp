@@ -14,39 +14,41 @@
 #include <variant>
 #include <vector>
 
-// The description of a policy's statistics is a function beside their struct, found by argument-dependent lookup:
+// The description of a policy's statistics is a function beside their struct, found by argument-dependent
+// lookup:
 //
 //     void statistics(const timeout_stats& s, auto&& visit) {
 //         visit("timed_out", s.timed_out, counter{.help = "Attempts that came late."});
 //         ...
 //     }
 //
-// It lists all of them in their order, but for the policy's name. JSON, Prometheus, the dashboard and the check of the docs
-// read it. A value is a number, a duration (shown in seconds), a circuit's state, or a std::optional of these, which is left
-// out while it is empty. A negative number that is no duration stands for: not known.
+// It lists all of them in their order, except the policy's name. JSON, Prometheus, the dashboard and the
+// check of the docs read it. A value is a number, a duration (shown in seconds), a circuit's state, or a
+// std::optional of these, which is left out while empty. A negative number that is no duration means: not
+// known.
 //
-// Two names mean the same in every policy: `rejected` (attempts that it refused) and `predicate_errors` (code of the user's
-// that threw) are metrics with the policies of all kinds in them.
+// Two names have a metric that all kinds of policies share: `rejected` (attempts that the policy refused) and
+// `predicate_errors` (the user's code threw).
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// For a metric's family: there is none of this statistic.
+/// Stands for a family: the statistic has no metric.
 inline constexpr std::string_view no_metric = "-";
-/// For a statistic's name: it is a metric and nothing else.
+/// Stands for a name: the statistic is only a metric.
 inline constexpr std::string_view only_metric{};
 
 /// Describes a statistic that only grows.
 struct counter {
     std::string_view help;
-    /// The family of its metric, without prefix. Empty: <kind>_<name>_<unit>_total. Statistics that have family and
-    /// `as` in common are added up.
+    /// The family of its metric, without prefix. Empty: <kind>_<name>_<unit>_total. Statistics with equal
+    /// family and `as` are added up.
     std::string_view family{};
-    /// The value of the label `kind`, for families that are shared by several statistics.
+    /// The value of the label `kind`, for a family of several statistics.
     std::string_view as{};
-    /// A word such as bytes, if it does not count. Durations are in seconds.
+    /// A word such as bytes, if it is no number of events. Durations are in seconds.
     std::string_view unit{};
 };
-/// Describes a statistic that comes and goes.
+/// Describes a statistic that grows and falls.
 struct gauge {
     std::string_view help;
     /// Empty: <kind>_<name>_<unit>.
@@ -63,7 +65,7 @@ struct statistic {
     std::string_view name;
     std::variant<std::uint64_t, double, std::string> value;
     statistic_kind kind = statistic_kind::undescribed;
-    /// As in counter and gauge.
+    // These four are as in counter and gauge.
     std::string_view help{};
     std::string_view family{};
     std::string_view as{};
