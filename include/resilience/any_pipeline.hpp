@@ -38,6 +38,9 @@ erased_call* place_call(void* where, const Make& make) {
     return ::new (where) made(make);
 }
 
+/// Throws the complaint about a fallback whose value is no result of the call.
+[[noreturn]] void refuse_result(const std::type_info& given, const std::type_info& wanted);
+
 using erased_policies = std::vector<std::shared_ptr<const erased_policy>>;
 
 template <class P>
@@ -67,8 +70,7 @@ public:
     erased_call* begin(void* where, call_context& ctx, call_slot& slot) const override {
         auto* const typed = static_cast<slot_type*>(slot.as(typeid(slot_type)));
         if (typed == nullptr) {
-            raise(std::invalid_argument("any_pipeline: its fallback gives " + type_name(typeid(Given)) +
-                                        ", the call returns " + type_name(slot.type())));
+            refuse_result(typeid(Given), slot.type());
         }
         return place_call(where, [&] { return policy_.begin(ctx, *typed); });
     }
@@ -165,23 +167,42 @@ private:
             return std::make_shared<detail::erased_fallback<typename P::given_type, P>>(std::move(policy));
         }
     }
-    void append(std::shared_ptr<const detail::erased_policy> p) {
-        if (policies_->size() == detail::erased_calls::most)
-            detail::raise(std::length_error("any_pipeline: no more than twelve policies"));
-        if (const auto* next = p->env(); next != nullptr) {
-            if (env_ != nullptr && env_ != next) {
-                detail::raise(std::invalid_argument(
-                    "any_pipeline: its policies belong to different registries; make them all in one"));
-            }
-            env_ = next;
-        }
-        auto more = std::make_shared<detail::erased_policies>(*policies_);
-        more->push_back(std::move(p));
-        policies_ = std::move(more);
-    }
+    void append(std::shared_ptr<const detail::erased_policy> p);
+    static std::shared_ptr<const detail::erased_policies> none();
+
     // Replaced as a whole, never changed: copies share it.
-    std::shared_ptr<const detail::erased_policies> policies_ = std::make_shared<detail::erased_policies>();
+    std::shared_ptr<const detail::erased_policies> policies_ = none();
     const detail::environment* env_ = nullptr;
 };
+
+#if RESILIENCE_BODIES
+namespace detail {
+
+RESILIENCE_COLD RESILIENCE_FUNCTION void refuse_result(const std::type_info& given,
+                                                       const std::type_info& wanted) {
+    raise(std::invalid_argument("any_pipeline: its fallback gives " + type_name(given) +
+                                ", the call returns " + type_name(wanted)));
+}
+
+} // namespace detail
+
+RESILIENCE_FUNCTION std::shared_ptr<const detail::erased_policies> any_pipeline::none() {
+    return std::make_shared<detail::erased_policies>();
+}
+RESILIENCE_FUNCTION void any_pipeline::append(std::shared_ptr<const detail::erased_policy> p) {
+    if (policies_->size() == detail::erased_calls::most)
+        detail::raise(std::length_error("any_pipeline: no more than twelve policies"));
+    if (const auto* next = p->env(); next != nullptr) {
+        if (env_ != nullptr && env_ != next) {
+            detail::raise(std::invalid_argument(
+                "any_pipeline: its policies belong to different registries; make them all in one"));
+        }
+        env_ = next;
+    }
+    auto more = std::make_shared<detail::erased_policies>(*policies_);
+    more->push_back(std::move(p));
+    policies_ = std::move(more);
+}
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

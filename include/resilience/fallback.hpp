@@ -37,6 +37,63 @@ template <class R, class Given>
 inline constexpr bool refers_to_given<R, Given> =
     std::is_convertible_v<typename std::remove_cvref_t<Given>::type*, std::add_pointer_t<R>>;
 
+/// The part of a fallback that does not depend on its source.
+struct fallback_core {
+    explicit fallback_core(predicate w) : when(std::move(w)) {}
+
+    /// True if the outcome of the call is to be replaced.
+    bool is_for(const outcome_storage& out, const attempt_result& result, const call_context& ctx);
+    /// Counts an answer to `why`, or that the source failed.
+    void count(const outcome_storage& answer, const failure& why, const call_context& ctx);
+
+    const predicate when;
+    fallback_counts counts;
+};
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION bool fallback_core::is_for(const outcome_storage& out, const attempt_result& result,
+                                               const call_context& ctx) {
+    if (ctx.ended_by_stop()) return false; // the caller is not waiting for a replacement
+    if (out.has_failure()) {
+        if (out.why().is_cancellation()) return false;
+        if (!when.has_value()) return true;
+    } else if (!when.examines_values()) {
+        return false;
+    }
+    bool is = false;
+    if (!returned([&] {
+            const failure why = result.as_failure();
+            is = out.has_failure() ? when(why) : when.of_value(why);
+        })) {
+        if (const auto* env = ctx.env(); env != nullptr)
+            env->fallbacks.predicate_errors.fetch_add(1, std::memory_order_relaxed);
+        counts.predicate_errors.fetch_add(1, std::memory_order_relaxed);
+        return false;
+    }
+    return is;
+}
+RESILIENCE_FUNCTION void fallback_core::count(const outcome_storage& answer, const failure& why,
+                                              const call_context& ctx) {
+    if (answer.has_failure() && answer.why().is_cancellation()) return; // neither an answer nor its failure
+    // A returned failing value counts as used. A fallback task cut off by the call's deadline counts as
+    // failed.
+    const bool threw =
+        answer.has_failure() && (answer.why().exception() != nullptr || answer.why().is_rejection());
+    (threw ? counts.failed : counts.used).fetch_add(1, std::memory_order_relaxed);
+    if (const auto* env = ctx.env(); env != nullptr)
+        (threw ? env->fallbacks.failed : env->fallbacks.used).fetch_add(1, std::memory_order_relaxed);
+    if (threw || ctx.env() == nullptr) return;
+    ctx.env()->tell([&] {
+        event e{.kind = event_kind::fallback_used,
+                .policy_kind = "fallback",
+                .operation = std::string(ctx.operation())};
+        e.error_type = why.type_name();
+        e.error = why.message();
+        return e;
+    });
+}
+#endif
+
 } // namespace detail
 
 /// Replaces the outcome of a failed call by a value, or by the result of a callable that sees the failure.
@@ -84,11 +141,11 @@ public:
             auto& out = slot_->out();
             if constexpr (gives_task) {
                 if (why_) { // the answer has come
-                    policy_->count(out, *std::exchange(why_, std::nullopt), ctx);
+                    policy_->shared_->count(out.storage(), *std::exchange(why_, std::nullopt), ctx);
                     return settlement::finish();
                 }
             }
-            if (!policy_->is_for(out, ctx)) return settlement::finish();
+            if (!policy_->shared_->is_for(out.storage(), out.result(), ctx)) return settlement::finish();
             if constexpr (gives_task) {
                 // Kept until the answer has come, as is the failing value in the slot.
                 why_ = out.result().as_failure();
@@ -98,7 +155,7 @@ public:
                 if (!asked.has_failure()) return settlement::finish(); // the driver awaits the answer
                 const failure why = *std::exchange(why_, std::nullopt);
                 out.fail(asked.error());
-                policy_->count(out, why, ctx);
+                policy_->shared_->count(out.storage(), why, ctx);
             } else {
                 policy_->replace(out, ctx);
             }
@@ -146,31 +203,9 @@ private:
             const auto make = [&]() -> R { return made<R>(why); };
             other.run_and_store(make);
         }
-        count(other, why, ctx);
+        shared_->count(other.storage(), why, ctx);
         out = std::move(other);
     }
-    template <class R>
-    void count(const outcome<R>& answer, const failure& why, const call_context& ctx) const {
-        if (answer.has_failure() && answer.error().is_cancellation())
-            return; // neither an answer nor its failure
-        // A returned failing value counts as used. A fallback task cut off by the call's deadline counts as
-        // failed.
-        const bool threw =
-            answer.has_failure() && (answer.error().exception() != nullptr || answer.error().is_rejection());
-        (threw ? shared_->counts.failed : shared_->counts.used).fetch_add(1, std::memory_order_relaxed);
-        if (const auto* env = ctx.env(); env != nullptr)
-            (threw ? env->fallbacks.failed : env->fallbacks.used).fetch_add(1, std::memory_order_relaxed);
-        if (threw || ctx.env() == nullptr) return;
-        ctx.env()->tell([&] {
-            event e{.kind = event_kind::fallback_used,
-                    .policy_kind = "fallback",
-                    .operation = std::string(ctx.operation())};
-            e.error_type = why.type_name();
-            e.error = why.message();
-            return e;
-        });
-    }
-
     template <class R, class Given>
     static consteval bool fits() {
         if constexpr (std::is_void_v<R>) return true;
@@ -184,34 +219,10 @@ private:
         else if constexpr (std::is_invocable_v<const Source&>) return static_cast<R>(shared_->source());
         else if constexpr (!std::is_void_v<R>) return shared_->source;
     }
-    template <class R>
-    bool is_for(const outcome<R>& out, const call_context& ctx) const {
-        if (ctx.ended_by_stop()) return false; // the caller is not waiting for a replacement
-        if (out.has_failure()) {
-            if (out.error().is_cancellation()) return false;
-            if (!shared_->when.has_value()) return true;
-        } else if (!shared_->when.examines_values()) {
-            return false;
-        }
-        bool is = false;
-        if (!detail::returned([&] {
-                const failure why = out.result().as_failure();
-                is = out.has_failure() ? shared_->when(why) : shared_->when.of_value(why);
-            })) {
-            if (const auto* env = ctx.env(); env != nullptr)
-                env->fallbacks.predicate_errors.fetch_add(1, std::memory_order_relaxed);
-            shared_->counts.predicate_errors.fetch_add(1, std::memory_order_relaxed);
-            return false;
-        }
-        return is;
-    }
+    struct shared : detail::fallback_core {
+        shared(predicate w, Source s) : fallback_core(std::move(w)), source(std::move(s)) {}
 
-    struct shared {
-        shared(predicate w, Source s) : when(std::move(w)), source(std::move(s)) {}
-
-        const predicate when;
         const Source source;
-        detail::fallback_counts counts;
     };
     std::shared_ptr<shared> shared_; // shared, so that copying the policy into a task's frame is cheap
 };

@@ -62,6 +62,13 @@ std::error_code code_in(const E& e) noexcept {
         return e.code();
     else return {};
 }
+/// The text of a failing value that has none.
+std::string unknown_failing_value(const std::type_info& type);
+#if RESILIENCE_BODIES
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string unknown_failing_value(const std::type_info& type) {
+    return "failing value of type " + type_name(type);
+}
+#endif
 template <class E>
 std::string text_in(const E& e) {
     if constexpr (std::is_convertible_v<const E&, std::string_view>) return std::string(std::string_view(e));
@@ -74,7 +81,7 @@ std::string text_in(const E& e) {
                        })
         return e.message();
     else if (const auto code = code_in(e)) return code.message();
-    else return "failing value of type " + type_name(typeid(E));
+    else return unknown_failing_value(typeid(E));
 }
 
 } // namespace detail
@@ -217,7 +224,7 @@ template <class R>
 std::string message_of(const R& r) {
     std::string text;
     if (!returned([&] { text = result_traits<R>::message(r); }))
-        text = "failing value of type " + type_name(typeid(R)) + ", whose text threw";
+        text = unknown_failing_value(typeid(R)) + ", whose text threw";
     return text;
 }
 

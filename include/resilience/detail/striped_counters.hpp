@@ -7,7 +7,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -29,24 +28,10 @@ RESILIENCE_VISIBLE inline constinit thread_local thread_stripe this_threads_stri
 /// statics.
 class RESILIENCE_VISIBLE stripe_owners {
 public:
-    static stripe_owners& instance() noexcept {
-        static auto& owners = *new stripe_owners;
-        return owners;
-    }
+    static stripe_owners& instance() noexcept;
 
     /// Gives this thread a stripe, once.
-    RESILIENCE_COLD void enlist() noexcept {
-        thread_stripe& mine = this_threads_stripe;
-        const lock_guard lock(mutex_);
-        mine.index = next_shared_++ % shared_stripes;
-        if (free_count_ == 0) {
-            mine.owner = &nobody_;
-            return;
-        }
-        static thread_local leaver at_thread_exit;
-        at_thread_exit.index = free_[--free_count_];
-        mine = {this, at_thread_exit.index};
-    }
+    void enlist() noexcept;
 
 private:
     stripe_owners() noexcept {
@@ -122,5 +107,24 @@ private:
     std::array<stripe, exclusive_stripes + shared_stripes> stripes_{};
     const void* owners_;
 };
+
+#if RESILIENCE_BODIES
+RESILIENCE_COLD RESILIENCE_FUNCTION void stripe_owners::enlist() noexcept {
+    thread_stripe& mine = this_threads_stripe;
+    const lock_guard lock(mutex_);
+    mine.index = next_shared_++ % shared_stripes;
+    if (free_count_ == 0) {
+        mine.owner = &nobody_;
+        return;
+    }
+    static thread_local leaver at_thread_exit;
+    at_thread_exit.index = free_[--free_count_];
+    mine = {this, at_thread_exit.index};
+}
+RESILIENCE_FUNCTION stripe_owners& stripe_owners::instance() noexcept {
+    static auto& owners = *new stripe_owners;
+    return owners;
+}
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

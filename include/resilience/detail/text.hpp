@@ -13,7 +13,17 @@
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// A duration for people: 2.4s, 350ms, 12us, 7ns. From a second on it has one decimal.
-inline std::string duration_text(std::chrono::nanoseconds d) {
+std::string duration_text(std::chrono::nanoseconds d);
+
+/// An exception's what(), which may be null, as a string.
+inline std::string said(const char* text) { return text != nullptr ? text : ""; }
+
+/// A type's name as the programmer wrote it, without inline namespaces. Takes some 300 ns.
+std::string demangled(const char* name);
+inline std::string type_name(const std::type_info& type) { return demangled(type.name()); }
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION std::string duration_text(std::chrono::nanoseconds d) {
     const bool negative = d.count() < 0;
     auto n = negative ? 0 - static_cast<std::uint64_t>(d.count()) : static_cast<std::uint64_t>(d.count());
     std::string text = negative ? "-" : "";
@@ -27,12 +37,7 @@ inline std::string duration_text(std::chrono::nanoseconds d) {
     if (n >= 1'000) return text.append(std::to_string(n / 1'000)).append("us");
     return text.append(std::to_string(n)).append("ns");
 }
-
-/// An exception's what(), which may be null, as a string.
-inline std::string said(const char* text) { return text != nullptr ? text : ""; }
-
-/// A type's name as the programmer wrote it, without inline namespaces. Takes some 300 ns.
-inline std::string demangled(const char* name) {
+RESILIENCE_FUNCTION std::string demangled(const char* name) {
     std::string text = demangled_name(name).get();
 #define RESILIENCE_TEXT_(x) #x "::"
 #define RESILIENCE_TEXT(x) RESILIENCE_TEXT_(x)
@@ -47,6 +52,6 @@ inline std::string demangled(const char* name) {
     }
     return text;
 }
-inline std::string type_name(const std::type_info& type) { return demangled(type.name()); }
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -84,7 +84,9 @@ public:
 protected:
     /// Applies an update. A core that has more to do hides this by a function of its own, which calls
     /// replace() with mutex_ held.
-    void apply(Config config) {
+    void apply(Config config)
+        requires std::same_as<Rules, Config>
+    {
         const detail::lock_guard lock(mutex_);
         replace(std::move(config));
     }

@@ -81,32 +81,57 @@ public:
 
     template <class T>
     void operator()(std::string_view name, const T& value, const counter& c) {
-        add(name, value, {{}, {}, statistic_kind::counter, c.help, c.family, c.as, c.unit});
+        set(add(name, c), value);
     }
     template <class T>
     void operator()(std::string_view name, const T& value, const gauge& g) {
-        add(name, value, {{}, {}, statistic_kind::gauge, g.help, g.family, g.as, g.unit});
+        set(add(name, g), value);
+    }
+    template <class T>
+    void operator()(std::string_view name, const std::optional<T>& value, const counter& c) {
+        if (value) set(add(name, c), *value);
+    }
+    template <class T>
+    void operator()(std::string_view name, const std::optional<T>& value, const gauge& g) {
+        if (value) set(add(name, g), *value);
     }
 
 private:
-    template <class T>
-    void add(std::string_view name, const std::optional<T>& value, statistic s) {
-        if (value) add(name, *value, std::move(s));
-    }
-    template <class T>
-    void add(std::string_view name, const T& value, statistic s) {
-        s.name = name;
-        if constexpr (std::same_as<T, duration>) {
-            s.value = std::chrono::duration<double>(value).count();
-            s.unit = "seconds";
-        } else if constexpr (std::same_as<T, circuit_state>) s.value = std::string(to_string(value));
-        else if constexpr (std::unsigned_integral<T>) s.value = std::uint64_t{value};
-        else s.value = value;
-        all_->push_back(std::move(s));
+    statistic& add(std::string_view name, const counter& c);
+    statistic& add(std::string_view name, const gauge& g);
+    static void set(statistic& s, std::uint64_t value);
+    static void set(statistic& s, double value);
+    static void set(statistic& s, duration value);
+    static void set(statistic& s, circuit_state value);
+    static void set(statistic& s, const std::string& value);
+    template <std::unsigned_integral T>
+    static void set(statistic& s, T value) {
+        set(s, std::uint64_t{value});
     }
 
     std::vector<statistic>* all_;
 };
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION statistic& statistic_list::add(std::string_view name, const counter& c) {
+    all_->push_back({name, {}, statistic_kind::counter, c.help, c.family, c.as, c.unit});
+    return all_->back();
+}
+RESILIENCE_FUNCTION statistic& statistic_list::add(std::string_view name, const gauge& g) {
+    all_->push_back({name, {}, statistic_kind::gauge, g.help, g.family, g.as, g.unit});
+    return all_->back();
+}
+RESILIENCE_FUNCTION void statistic_list::set(statistic& s, std::uint64_t value) { s.value = value; }
+RESILIENCE_FUNCTION void statistic_list::set(statistic& s, double value) { s.value = value; }
+RESILIENCE_FUNCTION void statistic_list::set(statistic& s, duration value) {
+    s.value = std::chrono::duration<double>(value).count();
+    s.unit = "seconds";
+}
+RESILIENCE_FUNCTION void statistic_list::set(statistic& s, circuit_state value) {
+    s.value = std::string(to_string(value));
+}
+RESILIENCE_FUNCTION void statistic_list::set(statistic& s, const std::string& value) { s.value = value; }
+#endif
 
 } // namespace detail
 }} // namespace resilience::RESILIENCE_ABI

@@ -65,15 +65,20 @@ private:
 };
 
 /// Before an attempt: starts its race if the call has a deadline or can be stopped.
-inline void begin_race(std::optional<task_limit>& limit, call_context& ctx) {
+void begin_race(std::optional<task_limit>& limit, call_context& ctx);
+/// After an attempt that had a limit. If the deadline asked it to end, through the race or through the
+/// callable's own stop token, and it reports cancellation, it has timed out, unless the caller had cancelled
+/// it before.
+void settle_race(call_slot& slot, const task_limit& limit, const call_context& ctx) noexcept;
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION void begin_race(std::optional<task_limit>& limit, call_context& ctx) {
     if (!ctx.is_limited()) return;
     limit.emplace(ctx.clock(), ctx.deadline(), ctx.outer_stop());
     ctx.relay_by(&limit->attempts_stop());
 }
-/// After an attempt that had a limit. If the deadline asked it to end, through the race or through the
-/// callable's own stop token, and it reports cancellation, it has timed out, unless the caller had cancelled
-/// it before.
-inline void settle_race(call_slot& slot, const task_limit& limit, const call_context& ctx) noexcept {
+RESILIENCE_FUNCTION void settle_race(call_slot& slot, const task_limit& limit,
+                                     const call_context& ctx) noexcept {
     const bool caller_first = limit.cancelled_first();
     const bool struck = !caller_first && limit.how() == task_limit::end::deadline;
     const bool gave_up =
@@ -83,5 +88,6 @@ inline void settle_race(call_slot& slot, const task_limit& limit, const call_con
     // If the caller cancelled it, it neither timed out nor finished in time.
     else if (limit.how() == task_limit::end::finished) slot.finished_before(limit.deadline());
 }
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

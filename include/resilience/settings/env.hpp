@@ -30,42 +30,17 @@ constexpr std::string_view variables_of() {
 /// Reads the variables of one config one after the other, and notes which were set.
 class env_variables final : private new_settings {
 public:
-    env_variables(std::string_view prefix, std::string_view policy, const variable_getter& get) : get_(get) {
-        if (!prefix.empty()) start_.append(prefix).append("_");
-        append_capitals(start_, policy);
-        start_ += '_';
-    }
-    void read(const field_list& list) { write_settings(list, *this); }
+    env_variables(std::string_view prefix, std::string_view policy, const variable_getter& get);
+    void read(const field_list& list);
     /// Throws validate()'s complaint, if there is one, together with the variables that were set.
-    void require(std::string complaint) const {
-        if (!complaint.empty() && !seen_.empty())
-            complaint.append(" (from the environment: ").append(seen_).append(")");
-        require_valid(complaint);
-    }
+    void require(std::string complaint) const;
 
 private:
-    static void append_capitals(std::string& out, std::string_view text) {
-        for (const char c : text) out += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-    }
-    std::string assignment(std::string_view text) const {
-        constexpr std::size_t shown = 64; // bytes: the value may be of any length
-        return now_.name + "='" + std::string(text.substr(0, shown)) + "'";
-    }
+    static void append_capitals(std::string& out, std::string_view text);
+    std::string assignment(std::string_view text) const;
     /// `off` unsets a field.
-    const change* find(std::string_view setting, bool can_be_unset) override {
-        now_.name = start_;
-        append_capitals(now_.name, setting);
-        const char* const text = get_(now_.name.c_str());
-        if (text == nullptr) return nullptr;
-        seen_.append(seen_.empty() ? "" : ", ").append(assignment(text));
-        if (can_be_unset && std::string_view(text) == "off") now_.text.reset();
-        else now_.text = text;
-        return &now_;
-    }
-    void refuse(const change& wrong, const std::string& accepted, bool can_be_unset) override {
-        raise(std::invalid_argument(assignment(wrong.text.value_or("off")) + ": it must be " + accepted +
-                                    (can_be_unset ? ", or off" : "")));
-    }
+    const change* find(std::string_view setting, bool can_be_unset) override;
+    void refuse(const change& wrong, const std::string& accepted, bool can_be_unset) override;
 
     const variable_getter& get_;
     std::string start_;
@@ -99,5 +74,43 @@ Config from_env(std::string_view prefix, Config config) {
                         return std::getenv(name); // NOLINT(concurrency-mt-unsafe): said above
                     }));
 }
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION detail::env_variables::env_variables(std::string_view prefix, std::string_view policy,
+                                                         const variable_getter& get)
+    : get_(get) {
+    if (!prefix.empty()) start_.append(prefix).append("_");
+    append_capitals(start_, policy);
+    start_ += '_';
+}
+RESILIENCE_FUNCTION void detail::env_variables::read(const field_list& list) { write_settings(list, *this); }
+RESILIENCE_FUNCTION void detail::env_variables::require(std::string complaint) const {
+    if (!complaint.empty() && !seen_.empty())
+        complaint.append(" (from the environment: ").append(seen_).append(")");
+    require_valid(complaint);
+}
+RESILIENCE_FUNCTION void detail::env_variables::append_capitals(std::string& out, std::string_view text) {
+    for (const char c : text) out += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+}
+RESILIENCE_FUNCTION std::string detail::env_variables::assignment(std::string_view text) const {
+    constexpr std::size_t shown = 64; // bytes: the value may be of any length
+    return now_.name + "='" + std::string(text.substr(0, shown)) + "'";
+}
+RESILIENCE_FUNCTION const change* detail::env_variables::find(std::string_view setting, bool can_be_unset) {
+    now_.name = start_;
+    append_capitals(now_.name, setting);
+    const char* const text = get_(now_.name.c_str());
+    if (text == nullptr) return nullptr;
+    seen_.append(seen_.empty() ? "" : ", ").append(assignment(text));
+    if (can_be_unset && std::string_view(text) == "off") now_.text.reset();
+    else now_.text = text;
+    return &now_;
+}
+RESILIENCE_FUNCTION void detail::env_variables::refuse(const change& wrong, const std::string& accepted,
+                                                       bool can_be_unset) {
+    raise(std::invalid_argument(assignment(wrong.text.value_or("off")) + ": it must be " + accepted +
+                                (can_be_unset ? ", or off" : "")));
+}
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -3,10 +3,8 @@
 
 #include <resilience/call/error.hpp>
 #include <resilience/detail/name.hpp>
-#include <resilience/detail/quote.hpp>
 #include <resilience/environment/field_values.hpp>
 #include <resilience/environment/registered_policy.hpp>
-#include <resilience/settings/text.hpp>
 
 #include <cstddef>
 #include <optional>
@@ -15,6 +13,11 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#if RESILIENCE_BODIES
+#include <resilience/detail/quote.hpp>
+#include <resilience/settings/text.hpp>
+#endif
 
 // Settings: the fields of a config that can be written as text, for views, updates and variables. They are
 // all fields but the name (an identity), the labels, callables and budgets. A struct with parts is one
@@ -38,27 +41,9 @@ struct change {
 namespace detail {
 
 /// The name of a part: recovery_backoff_cap. It lives as long as the program; there are few.
-inline std::string_view part_name(const field& whole, const field& part) {
-    return name(std::string(whole.name) + "_" + std::string(part.name)).str();
-}
+std::string_view part_name(const field& whole, const field& part);
 
-inline std::vector<setting> settings_in(const field_list& list) {
-    std::vector<setting> all;
-    all.reserve(list.size() + 2);
-    for (const field& f : list) {
-        if (f.type == field_type::hidden) continue;
-        if (f.type != field_type::parts) {
-            all.push_back({f.name, show(f)});
-            continue;
-        }
-        const void* const whole = f.parts->get(f.value);
-        field_list parts;
-        f.parts->list(const_cast<void*>(whole), parts);
-        for (const field& part : parts)
-            all.push_back({part_name(f, part), whole != nullptr ? show(part) : setting_value{}});
-    }
-    return all;
-}
+std::vector<setting> settings_in(const field_list& list);
 
 /// A source of new values for settings.
 class new_settings {
@@ -72,39 +57,9 @@ protected:
     ~new_settings() = default;
 };
 
-inline void write_field(const field& f, bool can_be_unset, const change& to, new_settings& from) {
-    const bool written = to.text ? parse(*to.text, f) : f.optional;
-    if (!written) from.refuse(to, accepted(f), can_be_unset);
-    if (!to.text) unset(f);
-}
-inline void write_parts(const field& whole, new_settings& from) {
-    bool off = false;
-    field_list names;
-    whole.parts->list(nullptr, names);
-    for (std::size_t i = 0; i < names.size(); ++i) {
-        const bool can_be_unset = whole.optional || names[i].optional;
-        const change* const to = from.find(part_name(whole, names[i]), can_be_unset);
-        if (to == nullptr) continue;
-        if (!to->text && whole.optional) {
-            off = true;
-            continue;
-        }
-        field_list parts;
-        whole.parts->list(whole.parts->make(whole.value), parts);
-        write_field(parts[i], can_be_unset, *to, from);
-    }
-    if (off) whole.parts->unset(whole.value);
-}
-inline void write_settings(const field_list& list, new_settings& from) {
-    for (const field& f : list) {
-        if (f.type == field_type::hidden) continue;
-        if (f.type == field_type::parts) {
-            write_parts(f, from);
-        } else if (const change* const to = from.find(f.name, f.optional)) {
-            write_field(f, f.optional, *to, from);
-        }
-    }
-}
+void write_field(const field& f, bool can_be_unset, const change& to, new_settings& from);
+void write_parts(const field& whole, new_settings& from);
+void write_settings(const field_list& list, new_settings& from);
 
 /// Applies changes to the fields that they name.
 class changes_editor final : public config_editor, private new_settings {
@@ -112,33 +67,12 @@ public:
     explicit changes_editor(std::vector<change> changes)
         : changes_(std::move(changes)), known_(changes_.size()) {}
 
-    void edit(field_list& fields) override {
-        write_settings(fields, *this);
-        for (std::size_t i = 0; i < known_.size(); ++i) {
-            if (!known_[i])
-                raise(std::invalid_argument("there is no field '" + shown(changes_[i].name) +
-                                            "' that can be changed"));
-        }
-    }
+    void edit(field_list& fields) override;
 
 private:
-    static std::string shown(std::string_view text) {
-        constexpr std::size_t most = 64; // bytes: the text may be of any length
-        return std::string(clipped(text, most));
-    }
-    const change* find(std::string_view setting, bool) override {
-        for (std::size_t i = 0; i < known_.size(); ++i) {
-            if (changes_[i].name != setting) continue;
-            known_[i] = true;
-            return &changes_[i];
-        }
-        return nullptr;
-    }
-    void refuse(const change& wrong, const std::string& accepted, bool can_be_unset) override {
-        raise(std::invalid_argument(wrong.name + " is " +
-                                    (wrong.text ? "'" + shown(*wrong.text) + "'" : "null") + "; it must be " +
-                                    accepted + (can_be_unset ? ", or null" : "")));
-    }
+    static std::string shown(std::string_view text);
+    const change* find(std::string_view setting, bool) override;
+    void refuse(const change& wrong, const std::string& accepted, bool can_be_unset) override;
 
     const std::vector<change> changes_;
     std::vector<bool> known_; // true: the change named a field
@@ -162,5 +96,89 @@ Config with_changes(Config config, const std::vector<change>& changes) {
     detail::require_valid(detail::complaint_about(config));
     return config;
 }
+
+#if RESILIENCE_BODIES
+namespace detail {
+RESILIENCE_FUNCTION std::string_view part_name(const field& whole, const field& part) {
+    return name(std::string(whole.name) + "_" + std::string(part.name)).str();
+}
+RESILIENCE_FUNCTION std::vector<setting> settings_in(const field_list& list) {
+    std::vector<setting> all;
+    all.reserve(list.size() + 2);
+    for (const field& f : list) {
+        if (f.type == field_type::hidden) continue;
+        if (f.type != field_type::parts) {
+            all.push_back({f.name, show(f)});
+            continue;
+        }
+        const void* const whole = f.parts->get(f.value);
+        field_list parts;
+        f.parts->list(const_cast<void*>(whole), parts);
+        for (const field& part : parts)
+            all.push_back({part_name(f, part), whole != nullptr ? show(part) : setting_value{}});
+    }
+    return all;
+}
+RESILIENCE_FUNCTION void write_field(const field& f, bool can_be_unset, const change& to,
+                                     new_settings& from) {
+    const bool written = to.text ? parse(*to.text, f) : f.optional;
+    if (!written) from.refuse(to, accepted(f), can_be_unset);
+    if (!to.text) unset(f);
+}
+RESILIENCE_FUNCTION void write_parts(const field& whole, new_settings& from) {
+    bool off = false;
+    field_list names;
+    whole.parts->list(nullptr, names);
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        const bool can_be_unset = whole.optional || names[i].optional;
+        const change* const to = from.find(part_name(whole, names[i]), can_be_unset);
+        if (to == nullptr) continue;
+        if (!to->text && whole.optional) {
+            off = true;
+            continue;
+        }
+        field_list parts;
+        whole.parts->list(whole.parts->make(whole.value), parts);
+        write_field(parts[i], can_be_unset, *to, from);
+    }
+    if (off) whole.parts->unset(whole.value);
+}
+RESILIENCE_FUNCTION void write_settings(const field_list& list, new_settings& from) {
+    for (const field& f : list) {
+        if (f.type == field_type::hidden) continue;
+        if (f.type == field_type::parts) {
+            write_parts(f, from);
+        } else if (const change* const to = from.find(f.name, f.optional)) {
+            write_field(f, f.optional, *to, from);
+        }
+    }
+}
+RESILIENCE_FUNCTION void changes_editor::edit(field_list& fields) {
+    write_settings(fields, *this);
+    for (std::size_t i = 0; i < known_.size(); ++i) {
+        if (!known_[i])
+            raise(std::invalid_argument("there is no field '" + shown(changes_[i].name) +
+                                        "' that can be changed"));
+    }
+}
+RESILIENCE_FUNCTION std::string changes_editor::shown(std::string_view text) {
+    constexpr std::size_t most = 64; // bytes: the text may be of any length
+    return std::string(clipped(text, most));
+}
+RESILIENCE_FUNCTION const change* changes_editor::find(std::string_view setting, bool) {
+    for (std::size_t i = 0; i < known_.size(); ++i) {
+        if (changes_[i].name != setting) continue;
+        known_[i] = true;
+        return &changes_[i];
+    }
+    return nullptr;
+}
+RESILIENCE_FUNCTION void changes_editor::refuse(const change& wrong, const std::string& accepted,
+                                                bool can_be_unset) {
+    raise(std::invalid_argument(wrong.name + " is " + (wrong.text ? "'" + shown(*wrong.text) + "'" : "null") +
+                                "; it must be " + accepted + (can_be_unset ? ", or null" : "")));
+}
+} // namespace detail
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI
