@@ -296,7 +296,7 @@ TEST_CASE("whoever comes first ends the call, the other one is silent",
         const auto [core, run] = run_of(w, f);
 
         run->run();
-        CHECK_FALSE(run->abandon_as(other));
+        CHECK_FALSE(run->abandon_and_wait(other));
         run->tell();
 
         CHECK(run->wait(rs::time_point::max()) == run_end::finished);
@@ -316,8 +316,8 @@ TEST_CASE("whoever comes first ends the call, the other one is silent",
         };
         const auto [core, run] = run_of(w, g);
         during = [&, c = core.get(), r = run.get()] {
-            CHECK(r->abandon_as(other));
-            CHECK_FALSE(r->abandon_as(run_end::limit));
+            CHECK(r->abandon_and_wait(other));
+            CHECK_FALSE(r->abandon_and_wait(run_end::limit));
             CHECK(c->stats().abandoned_running == 1);
         };
 
@@ -337,7 +337,7 @@ TEST_CASE("work that was given up before its worker came to it is not begun",
     auto f = [&](rs::call_context&) { return ++runs; };
     const auto [core, run] = run_of(w, f);
 
-    CHECK(run->abandon_as(run_end::limit));
+    CHECK(run->abandon_and_wait(run_end::limit));
     CHECK(core->stats().abandoned_running == 1);
     run->run();
 

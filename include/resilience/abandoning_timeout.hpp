@@ -2,7 +2,9 @@
 #pragma once
 
 #include <resilience/abandoning_timeout/config.hpp>
+#include <resilience/abandoning_timeout/core.hpp>
 #include <resilience/abandoning_timeout/run.hpp>
+#include <resilience/abandoning_timeout/typed_run.hpp>
 #include <resilience/call/customise.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/path/composable.hpp>
@@ -109,27 +111,27 @@ private:
     static end run_until(const std::shared_ptr<detail::abandonable_run>& run, time_point until,
                          call_context& ctx) {
         detail::abandonable_run& r = *run;
-        struct leaving {
+        struct exit_guard {
             detail::abandonable_run& r;
             bool started = false;
-            ~leaving() {
-                if (!started) r.over();
-                else r.give_up(end::stopped); // changes nothing unless this thread was ended while it waited
+            ~exit_guard() {
+                if (!started) r.work_ended();
+                else r.abandon(end::stopped); // changes nothing unless this thread was ended while it waited
             }
-        } leaving{r};
-        const auto stop = [&r] { r.give_up(end::stopped); };
+        } at_exit{r};
+        const auto stop = [&r] { r.abandon(end::stopped); };
         const bool steady = ctx.clock().is_steady_clock();
         // Armed before the work begins, since the work may move a virtual clock.
         const std::stop_callback on_stop(ctx.outer_stop(), stop);
         timer at_limit;
-        leaving.started = detail::returned([&] {
+        at_exit.started = detail::returned([&] {
             if (!steady && until != time_point::max()) {
-                at_limit = ctx.clock().call_at(until, [&r] { r.abandon_as(end::limit); });
-                if (ctx.clock().now() >= until) r.abandon_as(end::limit); // no timer fires for the past
+                at_limit = ctx.clock().call_at(until, [&r] { r.abandon_and_wait(end::limit); });
+                if (ctx.clock().now() >= until) r.abandon_and_wait(end::limit); // no timer fires for the past
             }
             detail::worker_pool::instance().start(run);
         });
-        if (!leaving.started) return end::none;
+        if (!at_exit.started) return end::none;
         return r.wait(steady ? until : time_point::max());
     }
 
@@ -137,8 +139,8 @@ private:
                                              const call_context& ctx) {
         failure f =
             late(policy, limits, limits.is_deadline() ? "no result before the call's deadline" : nullptr);
-        policy.tell(event_kind::timed_out, f, limits.length, limits.until, ctx);
-        policy.tell(event_kind::call_abandoned, f, limits.length, limits.until, ctx);
+        policy.publish_as_of(limits.until, event_kind::timed_out, f, limits.length, ctx);
+        policy.publish_as_of(limits.until, event_kind::call_abandoned, f, limits.length, ctx);
         detail::customise(f, limits.config->make_exception);
         return f;
     }
@@ -146,7 +148,7 @@ private:
     RESILIENCE_COLD static failure timed_out_before(core& policy, const attempt_limits& limits,
                                                     const call_context& ctx) {
         failure f = late(policy, limits, "the call's deadline passed before the attempt began");
-        policy.tell(event_kind::timed_out, f, limits.length, ctx.clock().now(), ctx);
+        policy.publish_as_of(ctx.clock().now(), event_kind::timed_out, f, limits.length, ctx);
         detail::customise(f, limits.config->make_exception);
         return f;
     }
@@ -161,7 +163,7 @@ private:
                                            const call_context& ctx) {
         policy.cancelled.fetch_add(1, std::memory_order_relaxed);
         failure f(rejection{.code = errc::cancelled, .policy = policy.label()});
-        policy.tell(event_kind::call_abandoned, f, limits.length, ctx.clock().now(), ctx);
+        policy.publish_as_of(ctx.clock().now(), event_kind::call_abandoned, f, limits.length, ctx);
         return f;
     }
     RESILIENCE_COLD static failure rejected(core& policy, const attempt_limits& limits,
@@ -171,7 +173,7 @@ private:
                             .policy = policy.label(),
                             .amount = limits.config->max_abandoned,
                             .reason = reason});
-        policy.tell(event_kind::call_rejected, f, limits.length, ctx.clock().now(), ctx);
+        policy.publish_as_of(ctx.clock().now(), event_kind::call_rejected, f, limits.length, ctx);
         return f;
     }
     RESILIENCE_COLD static failure no_worker(core& policy, const attempt_limits& limits,

@@ -22,14 +22,14 @@ enum class event_kind {
     attempt_failed,             ///< one per failed attempt of a retried call; `delay` if another follows
     retry_scheduled,            ///< `attempt` will start after `delay`
     retries_exhausted,          ///< max_attempts were made and all failed
-    call_succeeded_after_retry, ///< `attempt` was the one
+    call_succeeded_after_retry, ///< the number `attempt` succeeded
     budget_exhausted,           ///< a retry was not made since the budget had no token
     state_changed,              ///< of a circuit: `from`, `to`, `generation`
     would_have_tripped,         ///< of a circuit in metrics_only
     call_rejected,              ///< a policy refused an attempt
     timed_out,                  ///< a limit passed without a result
-    call_abandoned,             ///< the callable runs on, nobody waits for it any more
-    fallback_used,              ///< a fallback's value took a failure's place
+    call_abandoned,             ///< the callable still runs, but nobody waits for it
+    fallback_used,              ///< a fallback's value replaced a failure
     policy_updated,             ///< a config was replaced
 };
 
@@ -59,8 +59,7 @@ constexpr std::optional<event_kind> event_kind_of(std::string_view name) noexcep
     return std::nullopt;
 }
 
-/// Something that a policy did, with the numbers of the moment it happened. A value: it may be kept,
-/// and it holds no exception.
+/// An action of a policy, with the numbers of its moment. A value: it may be kept, and it holds no exception.
 struct event {
     event_kind kind{};
     /// The kind of policy: "retry", "circuit_breaker", ...
@@ -71,7 +70,7 @@ struct event {
     std::string operation{};
     unsigned attempt = 0;
     unsigned max_attempts = 0;
-    /// Retries that this call ran inside of: an amplification of more than one.
+    /// The number of retries that this call ran inside of: attempts multiply.
     unsigned retry_depth = 0;
     std::optional<duration> delay{};
     circuit_state from = circuit_state::closed;
@@ -81,19 +80,19 @@ struct event {
     /// The type of the exception, error or failing value.
     std::string error_type{};
     std::string error{};
-    /// Why, in a few words: a rule's name, the reason an operator gave.
+    /// The reason in a few words: a rule's name, or an operator's reason.
     std::string reason{};
     time_point at{};
     std::chrono::system_clock::time_point wall{};
-    /// Of a circuit: numbers its epochs without gaps.
+    /// Of a circuit: grows by one at each change of state.
     std::uint64_t generation = 0;
-    /// The policy's.
+    /// The policy's labels.
     shared_labels labels{};
 };
 
 namespace detail {
 
-/// One subscriber: its function and what is needed to end it safely.
+/// A subscriber's function, and the state that ends it safely.
 class subscriber {
 public:
     explicit subscriber(std::function<void(const event&)> f) : function_(std::move(f)) {}
@@ -110,8 +109,8 @@ public:
         return returned([&] { function_(e); });
     }
 
-    /// Returns when no other thread is inside the function, and none will enter it any more. In a forked child: no
-    /// thread that the child has started.
+    /// Returns when no other thread is inside the function, and none will enter it any more. In a forked
+    /// child: no thread that the child has started.
     void end() {
         unsigned mine = 0;
         for (const running* r = innermost_; r != nullptr; r = r->outer)
@@ -125,7 +124,7 @@ public:
     }
 
 private:
-    /// A delivery that this thread is inside of.
+    /// A delivery that runs on this thread.
     class running {
     public:
         explicit running(subscriber& which) noexcept : who(&which), outer(innermost_) { innermost_ = this; }
@@ -149,7 +148,7 @@ private:
             if (!ended_) return; // nobody waits
         }
         {
-            const lock_guard lock(waiting_); // who waits has not looked yet, or waits already
+            const lock_guard lock(waiting_); // a waiting thread has not looked yet, or can be notified
         }
         idle_.notify_all();
     }
@@ -158,7 +157,7 @@ private:
         forget_parents_threads();
         return running_;
     }
-    /// With mutex_. Those inside at a fork never leave in the child.
+    /// Called with mutex_ held. Threads that were inside at a fork never leave in the child.
     void forget_parents_threads() noexcept {
         if (std::exchange(process_, fork_gate::process()) != fork_gate::process()) running_ = 0;
     }
@@ -167,17 +166,17 @@ private:
     std::function<void(const event&)> function_;
     detail::mutex mutex_;
     std::uint32_t process_ =
-        fork_gate::process(); // guarded by mutex_, like the next two; that running_ is of
+        fork_gate::process(); // the process that running_ counts in; guarded by mutex_, like the next two
     unsigned running_ = 0;
     bool ended_ = false;
-    waitable_mutex waiting_; // held by nobody before ended_: a child never finds it held and needs it
+    waitable_mutex waiting_; // locked only after ended_ is set, so a forked child never waits on it
     condition_variable idle_;
 };
 
-/// Subscribers and delivery. The list is copied on write: no lock is held while a function runs.
+/// Delivers events to subscribers. Their list is copied on write: no lock is held while a function runs.
 class event_hub {
 public:
-    /// Relaxed: an event that races with a subscription may go either way.
+    /// Relaxed: an event that races with a subscription may be delivered or not.
     bool has_subscribers() const noexcept { return count_.load(std::memory_order_relaxed) != 0; }
 
     std::shared_ptr<subscriber> add(std::function<void(const event&)> f) {
@@ -190,7 +189,7 @@ public:
     }
     void remove(const std::shared_ptr<subscriber>& gone) {
         gone->end();
-        // Where there is no memory for another list it stays in this one, and hears nothing more.
+        // If memory runs out, the subscriber stays in the list and gets no more events.
         returned([&] {
             const lock_guard lock(mutex_);
             auto list = std::make_shared<std::vector<std::shared_ptr<subscriber>>>(*subscribers_);
@@ -221,15 +220,15 @@ private:
     mutable detail::mutex mutex_;
     std::shared_ptr<const subscribers> subscribers_ = std::make_shared<subscribers>(); // guarded by mutex_
     atomic<std::size_t> count_{0};    // the size of *subscribers_; written under mutex_
-    atomic<std::uint64_t> errors_{0}; // only ever added to; relaxed: a count orders nothing
+    atomic<std::uint64_t> errors_{0}; // only grows; relaxed: a count orders nothing
 };
 
 } // namespace detail
 
-/// Ends when it is destroyed: afterwards the function does not run any more, on any thread (like
-/// std::stop_callback; destroyed from inside the function it does not wait for itself). Two functions that
-/// end each other's subscription while both run would wait for each other. In a forked child it waits for none of the
-/// parent's threads.
+/// Ends the subscription when it is destroyed. Afterwards the function does not run any more, on any thread,
+/// as with std::stop_callback; destroyed inside of the function it does not wait for itself. Two functions
+/// that end each other's subscription while both run would wait for each other. In a forked child it waits
+/// for none of the parent's threads.
 class [[nodiscard]] subscription {
 public:
     subscription() noexcept = default;

@@ -24,7 +24,7 @@ tests/headers/api.py --write; CI fails when the headers say something else.
 """
 NOT_FOR_USERS = "@not_for_users@"
 # The whole comment, so that a sentence that begins with the same words does not hide declarations.
-MARKER = re.compile(r"// (For|What follows is for) (drivers|policies|retry)( and (drivers|policies|retry))?\.")
+MARKER = re.compile(r"// For (drivers|policies|retry)( and (drivers|policies|retry))?\.")
 # A literal, or a comment: whatever may hold braces and semicolons that mean nothing.
 LITERAL = re.compile(r'R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\'', re.S)
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)

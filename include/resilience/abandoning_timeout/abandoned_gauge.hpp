@@ -8,13 +8,13 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// How many abandoned calls still run in this process. A forked child has none of its parent's threads, so
-/// that it begins at 0 again.
+/// The number of abandoned attempts that still run in this process. A forked child has none of its parent's
+/// threads, so it begins at 0.
 class abandoned_gauge {
 public:
     void add() noexcept { change(1); }
     void remove() noexcept { change(-1); }
-    // Acquire: whoever sees a call gone sees all that its worker did before.
+    // Acquire: a thread that sees an attempt gone sees all that its worker did before.
     std::uint32_t value() const noexcept { return count_in(word_.load(std::memory_order_acquire)); }
 
 private:
@@ -32,8 +32,8 @@ private:
                                               std::memory_order_relaxed));
     }
 
-    // Invariant: the number of the process in the high half, the count in the low one; a count of another
-    // process is 0. Never below 0: a call is added before its worker can see that it was abandoned.
+    // Invariant: the high half is the number of a process, the low half its count; in another process the
+    // count is 0. Never below 0: an attempt is added before its worker can see that it was abandoned.
     atomic<std::uint64_t> word_{0};
 };
 

@@ -66,7 +66,7 @@ public:
 
     /// The worker's loop: sends the alerts that are due, then waits for more.
     void run() override {
-        const ending at_the_end(*this);
+        const worker_exit_guard at_exit(*this);
         do {
             returned([&] { deliver_due(); }); // if memory ran out, it tries again with the next event
         } while (wait_for_work());
@@ -123,13 +123,13 @@ private:
 
     /// An alert being sent. The destructor counts how it ended, also if the thread is unwound inside of the
     /// user's function.
-    class delivery {
+    class delivery_guard {
     public:
-        delivery(alert_queue& queue, taken& what) noexcept
+        delivery_guard(alert_queue& queue, taken& what) noexcept
             : queue_(queue), what_(what), outer_(std::exchange(sending_, &queue)) {}
-        delivery(const delivery&) = delete;
-        delivery& operator=(const delivery&) = delete;
-        ~delivery() {
+        delivery_guard(const delivery_guard&) = delete;
+        delivery_guard& operator=(const delivery_guard&) = delete;
+        ~delivery_guard() {
             sending_ = outer_;
             // A sender may have destroyed its own sink, and the clock with it.
             const bool asks = !succeeded && !queue_.is_stopping();
@@ -150,12 +150,12 @@ private:
         taken& what_;
         const alert_queue* const outer_;
     };
-    class ending {
+    class worker_exit_guard {
     public:
-        explicit ending(alert_queue& queue) noexcept : queue_(queue) {}
-        ending(const ending&) = delete;
-        ending& operator=(const ending&) = delete;
-        ~ending() {
+        explicit worker_exit_guard(alert_queue& queue) noexcept : queue_(queue) {}
+        worker_exit_guard(const worker_exit_guard&) = delete;
+        worker_exit_guard& operator=(const worker_exit_guard&) = delete;
+        ~worker_exit_guard() {
             const lock_guard lock(queue_.mutex_);
             queue_.has_worker_ = false;
             queue_.changed_.notify_all();
@@ -182,7 +182,7 @@ private:
             if (!next) return false;
             ++in_flight_;
         }
-        delivery here(*this, *next);
+        delivery_guard here(*this, *next);
         const alert a = made_of(*next, std::move(id));
         here.succeeded =
             guard_.with({.stop_token = stop_.get_token()}).try_call([&] { send_(a); }).has_value();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The one place that names the primitives of concurrency for the library. A test build defines
-// RESILIENCE_SYNC_HEADER to a header that provides the same names in the same namespace, made of
-// instrumented types, so that a deterministic scheduler can explore the interleavings of the real code.
+// Names the primitives of concurrency for the library; no other header does. A test build defines
+// RESILIENCE_SYNC_HEADER to a header with the same names for instrumented types, so that a deterministic
+// scheduler can explore the interleavings of the real code.
 
 #include <resilience/config.hpp>
 
@@ -21,16 +21,16 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// fork() waits here until no thread holds a mutex of the library's, and lets none take another before it is done: a
-/// child inherits them all free, and what they guard whole. One gate per process; entering and leaving it are two
-/// atomic operations on a line that all threads share, on paths that take a lock anyway.
+/// Makes fork() wait until no thread holds a mutex of the library, and threads wait until the fork is done. A
+/// child thus inherits free mutexes and whole data. There is one gate per process. Entering and leaving it
+/// are two atomic operations on a line that all threads share, on paths that take a lock anyway.
 ///
-/// Constant-initialised and never destroyed, its count per thread trivially destructible: usable from static
-/// initialisers, static destructors and destructors of thread_locals.
+/// Constant-initialised and never destroyed, and its count per thread is trivially destructible. Static
+/// initialisers, static destructors and destructors of thread_locals may use it.
 class RESILIENCE_VISIBLE fork_gate {
 public:
-    // The count changes before the gate is entered and after it is left: a signal handler that forks in between must
-    // not wait for its own thread.
+    // The count changes before the gate is entered and after it is left, so that a signal handler that forks
+    // in between does not wait for its own thread.
     static void enter() noexcept {
         if (can_fork && held_++ == 0) gate_.lock_shared();
     }
@@ -39,12 +39,12 @@ public:
         if (held_ == 1) gate_.unlock();
         --held_;
     }
-    /// Another number in every forked child: what has another one was begun by threads that may be gone.
+    /// A number that differs in every forked child. Threads that stored another number may not exist here.
     static std::uint32_t process() noexcept { return process_.load(std::memory_order_relaxed); }
 
 private:
-    // The thread that forks holds the gate meanwhile as if by enter(): handlers of others may use policies. No code of
-    // the user's runs under our mutexes, so it holds none itself.
+    // The forking thread holds the gate as if by enter(), so that other fork handlers may use policies. It
+    // holds no mutex of the library, since no user code runs under one.
     static void before_fork() noexcept {
         if (held_++ == 0) gate_.lock();
     }
@@ -57,13 +57,12 @@ private:
     static inline constinit fork_lock gate_{};
     static inline constinit thread_local unsigned held_ = 0; // mutexes that this thread holds or waits for
     static inline constinit std::atomic<std::uint32_t> process_{0}; // written while there is one thread
-    // When the program starts, not at first use: a fork that is under way then would miss the handlers.
+    // Registered when the program starts: a fork under way at the first use would miss the handlers.
     static inline const bool prepared_ = at_fork(&before_fork, &leave, &in_child);
 };
 
-/// The mutex to take unless a condition variable waits on it: a forked child never finds it held.
-///
-/// Under it run no code of the user's and nothing that waits for anything but another one of these.
+/// The mutex for all but condition variables: a forked child never finds it held. Code under it must not run
+/// user code, nor wait for anything but another mutex of this type.
 class mutex {
 public:
     constexpr mutex() noexcept = default;
@@ -83,8 +82,8 @@ private:
     std::mutex mutex_;
 };
 
-/// One that a condition variable may wait on. A forked child may find it held for ever: whoever has one says what a
-/// child may do with it.
+/// The mutex for condition variables. A forked child may find it held for ever, so each class that has one
+/// says how a child may use the class.
 using waitable_mutex = std::mutex;
 
 template <class T>

@@ -58,16 +58,16 @@ public:
     /// Takes in an alert that came at `now`. An empty `group` means none. The object left in `what` has no
     /// further use and is the caller's to destroy.
     answer offer(std::string_view key, std::string_view group, What& what, time_point now, wall_time wall) {
-        auto found = slots_.find(key);
-        const bool known = found != slots_.end();
+        auto found = keys_.find(key);
+        const bool known = found != keys_.end();
         if (known && found->second.waiting) {
             ++deduplicated_;
             found->second.tries = 0;
             note_one_more(found->second, wall);
             std::swap(*found->second.waiting, what);
             if (!group.empty()) { // the object's present state must be sent last
-                overtake_held(found->second, group, now);
-                found->second.turn = ++turns_;
+                replace_held(found->second, group, now);
+                found->second.turn = ++last_turn_;
             }
             return answer::merged;
         }
@@ -77,16 +77,16 @@ public:
             return answer::refused;
         }
         if (!known) {
-            if (slots_.size() >= 2 * limits_.capacity) forget_one();
-            found = slots_.emplace(std::string(key), slot{}).first;
+            if (keys_.size() >= 2 * limits_.capacity) forget_one();
+            found = keys_.emplace(std::string(key), key_state{}).first;
         }
-        slot& s = found->second;
+        key_state& s = found->second;
         if (s.held_back == 0) s.first = wall;
-        if (!group.empty()) overtake_held(s, group, now);
+        if (!group.empty()) replace_held(s, group, now);
         s.group = group;
         s.last = wall;
         s.waiting = std::move(what);
-        s.turn = ++turns_;
+        s.turn = ++last_turn_;
         s.limited = false;
         s.tries = 0;
         ++waiting_;
@@ -106,18 +106,18 @@ public:
     /// Takes the next alert that may go out at `now`, if there is one. The caller must then call sent() or
     /// failed().
     std::optional<taken> take(time_point now) {
-        auto next = slots_.end();
-        for (auto it = slots_.begin(); it != slots_.end(); ++it) {
+        auto next = keys_.end();
+        for (auto it = keys_.begin(); it != keys_.end(); ++it) {
             if (!it->second.waiting || it->second.not_before > now) continue;
-            if (next == slots_.end() || it->second.turn < next->second.turn) next = it;
+            if (next == keys_.end() || it->second.turn < next->second.turn) next = it;
         }
-        if (next == slots_.end()) return std::nullopt;
+        if (next == keys_.end()) return std::nullopt;
         if (token_at() > now) {
             note_limited(now);
             return std::nullopt;
         }
         free_from_ = saturating_add(std::max(free_from_, now), interval_);
-        slot& s = next->second;
+        key_state& s = next->second;
         taken t{next->first, std::move(*s.waiting), s.held_back, s.first, s.last,
                 s.turn,      s.tries + 1,           s.failures};
         s.waiting.reset();
@@ -129,24 +129,25 @@ public:
         return t;
     }
     void sent(const taken& t) noexcept {
-        if (const auto found = slots_.find(t.key); found != slots_.end()) --found->second.in_flight;
+        if (const auto found = keys_.find(t.key); found != keys_.end()) --found->second.in_flight;
     }
     /// Reports at `now` that sending `t` failed. The alert waits again, unless a newer one of its key or
     /// group has come: then that one counts it. Returns false if the alert is given up; the next one of its
     /// key counts it. Does not allocate.
     bool failed(taken& t, time_point now) noexcept {
-        const auto found = slots_.find(t.key);
-        if (found == slots_.end()) return false;
-        slot& s = found->second;
+        const auto found = keys_.find(t.key);
+        if (found == keys_.end()) return false;
+        key_state& s = found->second;
         --s.in_flight;
         s.failures = t.failures + 1;
         s.not_before = saturating_add(now, pause_after(s.failures));
-        slot& newest = newest_beside(s);
+        key_state& newest = newest_of_group(s);
         const bool is_newest = newest.turn == t.turn;
         if (!is_newest && newest.waiting) {
             count(t, newest);
             ++deduplicated_;
-            if (&newest != &s && s.waiting) give_way(s, newest); // `s` is held now, so the newest replaces it
+            if (&newest != &s && s.waiting)
+                merge_into(s, newest); // `s` is held now, so the newest replaces it
             return true;
         }
         if (!is_newest || t.tries >= limits_.tries) {
@@ -170,7 +171,7 @@ public:
     time_point next_due() const noexcept {
         if (waiting_ == 0) return time_point::max();
         time_point due = time_point::max();
-        for (const auto& [key, s] : slots_) {
+        for (const auto& [key, s] : keys_) {
             if (s.waiting) due = std::min(due, s.not_before);
         }
         return std::max(due, token_at());
@@ -186,7 +187,7 @@ public:
 private:
     /// The state of a key. `held_back` is the number of alerts since the last that went out, without the one
     /// that waits.
-    struct slot {
+    struct key_state {
         std::string group;
         std::optional<What> waiting;
         std::uint64_t held_back = 0;
@@ -200,34 +201,34 @@ private:
         bool limited = false;
     };
 
-    static void note_one_more(slot& s, wall_time wall) noexcept {
+    static void note_one_more(key_state& s, wall_time wall) noexcept {
         if (s.held_back++ == 0 && !s.waiting) s.first = wall;
         s.last = wall;
     }
     /// Replaces only alerts of the group that would have to wait. An alert that may go out now keeps its
     /// turn.
-    void overtake_held(slot& s, std::string_view group, time_point now) {
-        for (auto& [key, other] : slots_) {
+    void replace_held(key_state& s, std::string_view group, time_point now) {
+        for (auto& [key, other] : keys_) {
             if (&other == &s || !other.waiting || other.group != group || other.not_before <= now) continue;
-            give_way(other, s);
+            merge_into(other, s);
         }
     }
-    void give_way(slot& other, slot& to) noexcept {
+    void merge_into(key_state& other, key_state& to) noexcept {
         to.first = std::min(to.first, other.first);
         to.held_back += std::exchange(other.held_back, 0) + 1;
         other.waiting.reset();
         --waiting_;
         ++deduplicated_;
     }
-    slot& newest_beside(slot& s) noexcept {
-        slot* newest = &s;
-        for (auto& [key, other] : slots_) {
+    key_state& newest_of_group(key_state& s) noexcept {
+        key_state* newest = &s;
+        for (auto& [key, other] : keys_) {
             if (!s.group.empty() && other.group == s.group && other.turn > newest->turn) newest = &other;
         }
         return *newest;
     }
     /// Adds `t` to the number of alerts that `by` stands for.
-    static void count(const taken& t, slot& by) noexcept {
+    static void count(const taken& t, key_state& by) noexcept {
         if (by.held_back == 0 && !by.waiting) by.last = t.last;
         by.first = by.held_back == 0 && !by.waiting ? t.first : std::min(by.first, t.first);
         by.held_back += t.held_back + 1;
@@ -238,18 +239,18 @@ private:
         while (--failures != 0 && pause < limits_.longest_pause) pause *= 2;
         return std::min(pause, limits_.longest_pause);
     }
-    /// Forgets the slot without a waiting alert whose quiet time ends first. At least half of the slots have
+    /// Forgets the key without a waiting alert whose quiet time ends first. At least half of the keys have
     /// none waiting.
     void forget_one() {
-        auto gone = slots_.end();
-        for (auto it = slots_.begin(); it != slots_.end(); ++it) {
+        auto gone = keys_.end();
+        for (auto it = keys_.begin(); it != keys_.end(); ++it) {
             if (it->second.waiting || it->second.in_flight > 0) continue;
-            if (gone == slots_.end() || it->second.not_before < gone->second.not_before) gone = it;
+            if (gone == keys_.end() || it->second.not_before < gone->second.not_before) gone = it;
         }
-        if (gone != slots_.end()) slots_.erase(gone);
+        if (gone != keys_.end()) keys_.erase(gone);
     }
     void note_limited(time_point now) noexcept {
-        for (auto& [key, s] : slots_) {
+        for (auto& [key, s] : keys_) {
             if (!s.waiting || s.not_before > now || s.limited) continue;
             s.limited = true;
             ++rate_limited_;
@@ -268,9 +269,10 @@ private:
     alert_limits limits_;
     duration interval_;
     time_point free_from_ = time_point::min();
-    std::map<std::string, slot, std::less<>> slots_; // at most twice the capacity, plus the alerts in flight
-    std::size_t waiting_ = 0;                        // slots with a waiting alert
-    std::uint64_t turns_ = 0;
+    std::map<std::string, key_state, std::less<>>
+        keys_;                    // at most twice the capacity, plus the alerts in flight
+    std::size_t waiting_ = 0;     // keys with a waiting alert
+    std::uint64_t last_turn_ = 0; // alerts are numbered in their order
     std::uint64_t deduplicated_ = 0;
     std::uint64_t rate_limited_ = 0;
     std::uint64_t dropped_ = 0;

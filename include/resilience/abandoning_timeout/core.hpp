@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/abandoning_timeout/abandoned_gauge.hpp>
+#include <resilience/abandoning_timeout/config.hpp>
+#include <resilience/call/call_context.hpp>
+#include <resilience/detail/sync.hpp>
+#include <resilience/environment/policy_core.hpp>
+
+#include <chrono>
+#include <cstdint>
+
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// The shared state of an abandoning timeout: its counts and events.
+class abandoning_timeout_core final : public policy_core<abandoning_timeout_core, abandoning_timeout_config> {
+public:
+    using policy_core::policy_core;
+
+    abandoning_timeout_stats stats() const {
+        const auto read = [](const auto& count) { return count.load(std::memory_order_relaxed); };
+        // Read first: a thread that sees an attempt gone also counts its late result.
+        const std::uint64_t running = abandoned.value();
+        return {name(),         read(calls),        read(timed_out), read(cancelled),
+                read(rejected), read(late_results), running};
+    }
+    /// Publishes an event that happened `at`, a little before the waiting thread learned of it.
+    void publish_as_of(time_point at, event_kind what, const failure& why, duration limit,
+                       const call_context& ctx) const {
+        publish(what, ctx, &why, [&](event& e) {
+            e.retry_depth = ctx.retry_depth();
+            e.delay = limit;
+            e.at = at;
+            using wall = std::chrono::system_clock::duration;
+            e.wall =
+                clock().wall_now() - std::chrono::duration_cast<wall>(elapsed_between(at, clock().now()));
+        });
+    }
+
+    // These only grow. Relaxed: a count orders nothing. Stripes would bring nothing, since an attempt costs
+    // two thread switches.
+    atomic<std::uint64_t> calls{0};
+    atomic<std::uint64_t> timed_out{0};
+    atomic<std::uint64_t> cancelled{0};
+    atomic<std::uint64_t> rejected{0};
+    atomic<std::uint64_t> late_results{0};
+    abandoned_gauge abandoned;
+};
+
+}}} // namespace resilience::RESILIENCE_ABI::detail
