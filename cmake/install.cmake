@@ -19,10 +19,13 @@ endforeach()
 configure_package_config_file(
     cmake/resilience-config.cmake.in ${PROJECT_BINARY_DIR}/resilience-config.cmake
     INSTALL_DESTINATION ${resilience_package_dir})
+if(NOT RESILIENCE_COMPILED)
+    set(resilience_architecture ARCH_INDEPENDENT) # nothing but headers
+endif()
 write_basic_package_version_file(
     ${PROJECT_BINARY_DIR}/resilience-config-version.cmake
     # Before 1.0 a new minor version may change the interface.
-    COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+    COMPATIBILITY SameMinorVersion ${resilience_architecture})
 install(FILES ${PROJECT_BINARY_DIR}/resilience-config.cmake
               ${PROJECT_BINARY_DIR}/resilience-config-version.cmake cmake/Findhttplib.cmake cmake/Findasio.cmake
         DESTINATION ${resilience_package_dir})

@@ -19,4 +19,16 @@ if(RESILIENCE_SANITIZE)
     set(sanitizers -fsanitize=${RESILIENCE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_compile_options(resilience_sanitizers INTERFACE ${sanitizers})
     target_link_options(resilience_sanitizers INTERFACE ${sanitizers})
+    if(TARGET resilience_compiled)
+        target_compile_options(resilience_compiled PRIVATE ${sanitizers})
+    endif()
+endif()
+
+# The compiled library, where there is one, for programs of ours that have no reason to do without it.
+add_library(resilience_as_configured INTERFACE)
+target_link_libraries(resilience_as_configured INTERFACE resilience::core)
+if(TARGET resilience_compiled)
+    target_link_libraries(resilience_as_configured INTERFACE resilience::compiled)
+    target_compile_options(resilience_compiled PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+                                                       $<$<BOOL:${RESILIENCE_WARNINGS_AS_ERRORS}>:-Werror>)
 endif()

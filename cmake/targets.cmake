@@ -20,6 +20,16 @@ target_include_directories(
                               $<INSTALL_INTERFACE:include>)
 target_compile_features(resilience_core INTERFACE cxx_std_20)
 
+# Who links it compiles less; the other targets stay header-only and go with it.
+if(RESILIENCE_COMPILED)
+    add_library(resilience_compiled src/resilience.cpp)
+    add_library(resilience::compiled ALIAS resilience_compiled)
+    set_target_properties(resilience_compiled PROPERTIES EXPORT_NAME compiled POSITION_INDEPENDENT_CODE ON)
+    target_link_libraries(resilience_compiled PUBLIC resilience_core)
+    target_compile_definitions(resilience_compiled PUBLIC RESILIENCE_COMPILED=1)
+    list(APPEND resilience_components compiled)
+endif()
+
 if(RESILIENCE_WITH_ASIO)
     resilience_find_asio()
     resilience_add_component(asio LINKS resilience_core asio::asio)

@@ -25,21 +25,32 @@ struct breaker_judgement {
     bool predicate_threw = false;
 };
 
-#if RESILIENCE_BODIES
 /// The time that a call took, if it was timed.
 struct call_timing {
     std::optional<duration> took{};
     bool is_slow = false;
 };
-inline call_timing timing_of(const breaker_permit& permit, const circuit_breaker_config& c,
-                             time_point now) noexcept {
+call_timing timing_of(const breaker_permit& permit, const circuit_breaker_config& c, time_point now) noexcept;
+
+/// Judges a result by the config's predicates, which may throw.
+verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c);
+
+/// The texts of a failure; empty if memory runs out or what() throws.
+circuit_breaker_stats::error_text texts_of(const attempt_result& result);
+
+breaker_judgement judge(const attempt_result& result, const circuit_breaker_config& c);
+
+/// Judges a result as a failure without asking record_if and ignore_if. `why` is null if nothing is known.
+breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c);
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION call_timing timing_of(const breaker_permit& permit, const circuit_breaker_config& c,
+                                          time_point now) noexcept {
     if (!permit.admitted.has(published_state::timed)) return {};
     const duration took = elapsed_between(permit.start, now);
     return {took, c.slow_call_duration && took > *c.slow_call_duration};
 }
-
-/// Judges a result by the config's predicates, which may throw.
-inline verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c) {
+RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c) {
     if (result.succeeded()) {
         const bool asks = c.record_if.examines_values() || c.ignore_if.examines_values();
         if (!asks) return result.judged();
@@ -58,9 +69,7 @@ inline verdict verdict_on(const attempt_result& result, const circuit_breaker_co
     if (!c.record_if.has_value()) return usual;
     return c.record_if(why) ? verdict::failure : verdict::success;
 }
-
-/// The texts of a failure; empty if memory runs out or what() throws.
-inline circuit_breaker_stats::error_text texts_of(const attempt_result& result) {
+RESILIENCE_FUNCTION circuit_breaker_stats::error_text texts_of(const attempt_result& result) {
     constexpr std::size_t most = 256;
     circuit_breaker_stats::error_text text;
     returned([&] {
@@ -71,9 +80,8 @@ inline circuit_breaker_stats::error_text texts_of(const attempt_result& result) 
     });
     return text;
 }
-
-RESILIENCE_COLD inline breaker_judgement judge(const attempt_result& result,
-                                               const circuit_breaker_config& c) {
+RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result& result,
+                                                            const circuit_breaker_config& c) {
     breaker_judgement j;
     j.predicate_threw = !returned([&] {
         j.what = verdict_on(result, c);
@@ -84,9 +92,7 @@ RESILIENCE_COLD inline breaker_judgement judge(const attempt_result& result,
     if (j.what == verdict::failure) j.texts = texts_of(result);
     return j;
 }
-
-/// Judges a result as a failure without asking record_if and ignore_if. `why` is null if nothing is known.
-inline breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c) {
+RESILIENCE_FUNCTION breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c) {
     breaker_judgement j;
     if (why != nullptr && c.break_duration_of)
         j.predicate_threw = !returned([&] { j.break_for = c.break_duration_of(*why); });
