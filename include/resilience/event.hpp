@@ -101,23 +101,20 @@ public:
     bool deliver(const event& e) {
         {
             const lock_guard lock(mutex_);
-            if (ended_) return true;
-            forget_parents_threads();
+            if (ended_in_ != 0) return true;
             ++running_;
         }
         const running here(*this);
         return returned([&] { function_(e); });
     }
 
-    /// Returns when no other thread is inside the function, and none will enter it any more. In a forked
-    /// child: no thread that the child has started.
+    /// Returns when no other thread is inside the function, and none will enter it any more.
     void end() {
         unsigned mine = 0;
-        for (const running* r = innermost_; r != nullptr; r = r->outer)
-            mine += r->who == this && r->is_of_this_process() ? 1 : 0;
+        for (const running* r = innermost_; r != nullptr; r = r->outer) mine += r->who == this ? 1 : 0;
         {
             const lock_guard lock(mutex_);
-            ended_ = true;
+            ended_in_ = process_number();
         }
         unique_lock lock(waiting_);
         idle_.wait(lock, [&] { return inside() == mine; });
@@ -132,20 +129,18 @@ private:
         running& operator=(const running&) = delete;
         ~running() {
             innermost_ = outer;
-            if (is_of_this_process()) who->leave();
+            who->leave();
         }
-        bool is_of_this_process() const noexcept { return process == fork_gate::process(); }
 
         subscriber* const who;
         const running* const outer;
-        const std::uint32_t process = fork_gate::process();
     };
 
     void leave() {
         {
             const lock_guard lock(mutex_);
             --running_;
-            if (!ended_) return; // nobody waits
+            if (ended_in_ != process_number()) return; // nobody waits here
         }
         {
             const lock_guard lock(waiting_); // a waiting thread has not looked yet, or can be notified
@@ -154,22 +149,15 @@ private:
     }
     unsigned inside() {
         const lock_guard lock(mutex_);
-        forget_parents_threads();
         return running_;
-    }
-    /// Called with mutex_ held. Threads that were inside at a fork never leave in the child.
-    void forget_parents_threads() noexcept {
-        if (std::exchange(process_, fork_gate::process()) != fork_gate::process()) running_ = 0;
     }
     static inline thread_local constinit const running* innermost_ = nullptr;
 
     std::function<void(const event&)> function_;
     detail::mutex mutex_;
-    std::uint32_t process_ =
-        fork_gate::process(); // the process that running_ counts in; guarded by mutex_, like the next two
-    unsigned running_ = 0;
-    bool ended_ = false;
-    waitable_mutex waiting_; // locked only after ended_ is set, so a forked child never waits on it
+    unsigned running_ = 0;       // guarded by mutex_, like the next
+    std::uint32_t ended_in_ = 0; // the number of the process that ended it; 0: not ended
+    waitable_mutex waiting_;     // locked only in that process
     condition_variable idle_;
 };
 
@@ -227,8 +215,8 @@ private:
 
 /// Ends the subscription when it is destroyed. Afterwards the function does not run any more, on any thread,
 /// as with std::stop_callback; destroyed inside of the function it does not wait for itself. Two functions
-/// that end each other's subscription while both run would wait for each other. In a forked child it waits
-/// for none of the parent's threads.
+/// that end each other's subscription while both run would wait for each other. A forked child
+/// must not end one that its parent made.
 class [[nodiscard]] subscription {
 public:
     subscription() noexcept = default;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/abandoning_timeout/abandoned_gauge.hpp>
 #include <resilience/abandoning_timeout/config.hpp>
 #include <resilience/call/call_context.hpp>
 #include <resilience/detail/sync.hpp>
@@ -20,7 +19,7 @@ public:
     abandoning_timeout_stats stats() const {
         const auto read = [](const auto& count) { return count.load(std::memory_order_relaxed); };
         // Read first: a thread that sees an attempt gone also counts its late result.
-        const std::uint64_t running = abandoned.value();
+        const std::uint64_t running = abandoned.load(std::memory_order_acquire);
         return {name(),         read(calls),        read(timed_out), read(cancelled),
                 read(rejected), read(late_results), running};
     }
@@ -44,7 +43,9 @@ public:
     atomic<std::uint64_t> cancelled{0};
     atomic<std::uint64_t> rejected{0};
     atomic<std::uint64_t> late_results{0};
-    abandoned_gauge abandoned;
+    /// Abandoned attempts that still run. Its release, where one ends, pairs with the acquire in stats(): a thread that
+    /// sees it gone sees all that its worker did.
+    atomic<std::uint32_t> abandoned{0};
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -131,13 +131,14 @@ private:
 
     /// An abandoned run is over when its work and its stop request are.
     void close_part() noexcept {
-        if (open_parts_.fetch_sub(1, std::memory_order_acq_rel) == 1) core_->abandoned.remove();
+        if (open_parts_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+            core_->abandoned.fetch_sub(1, std::memory_order_release);
     }
     /// True for the first caller, whose end counts.
     bool end_as(end how) noexcept {
         const lock_guard lock(mutex_);
         if (end_ != end::none) return false;
-        if (how != end::finished) core_->abandoned.add();
+        if (how != end::finished) core_->abandoned.fetch_add(1, std::memory_order_relaxed);
         end_ = how;
         return true;
     }

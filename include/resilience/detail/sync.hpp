@@ -39,7 +39,6 @@ public:
         if (held_ == 1) gate_.unlock();
         --held_;
     }
-    /// A number that differs in every forked child. Threads that stored another number may not exist here.
     static std::uint32_t process() noexcept { return process_.load(std::memory_order_relaxed); }
 
 private:
@@ -56,10 +55,14 @@ private:
 
     static inline constinit fork_lock gate_{};
     static inline constinit thread_local unsigned held_ = 0; // mutexes that this thread holds or waits for
-    static inline constinit std::atomic<std::uint32_t> process_{0}; // written while there is one thread
+    static inline constinit std::atomic<std::uint32_t> process_{1}; // written while there is one thread
     // Registered when the program starts: a fork under way at the first use would miss the handlers.
     static inline const bool prepared_ = at_fork(&before_fork, &leave, &in_child);
 };
+
+/// The number of this process: never 0, and another one in every forked child. An object that keeps the number it was
+/// made under knows whether the threads that used it are here.
+inline std::uint32_t process_number() noexcept { return fork_gate::process(); }
 
 /// The mutex for all but condition variables: a forked child never finds it held. Code under it must not run
 /// user code, nor wait for anything but another mutex of this type.
