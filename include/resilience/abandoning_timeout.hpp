@@ -83,9 +83,7 @@ private:
 
     /// The end of an attempt: its limit, or the deadline of the call if that is earlier.
     struct attempt_limits {
-        attempt_limits(const abandoning_timeout_config& c, time_point begun, time_point deadline) noexcept
-            : config(&c), until(std::min(saturating_add(begun, c.limit), deadline)),
-              length(until == time_point::max() ? duration::max() : saturating_sub(until, begun)) {}
+        attempt_limits(const abandoning_timeout_config& c, time_point begun, time_point deadline) noexcept;
 
         bool is_deadline() const noexcept { return length < config->limit; }
 
@@ -95,92 +93,119 @@ private:
     };
 
     static std::optional<failure> refusal(core& policy, const attempt_limits& limits, time_point begun,
-                                          const call_context& ctx) {
-        if (policy.abandoned.load(std::memory_order_acquire) >= limits.config->max_abandoned) {
-            return rejected(policy, limits, ctx, nullptr);
-        }
-        policy.calls.fetch_add(1, std::memory_order_relaxed);
-        if (limits.until <= begun) return timed_out_before(policy, limits, ctx);
-        if (ctx.stop_requested()) {
-            policy.cancelled.fetch_add(1, std::memory_order_relaxed);
-            return failure(rejection{.code = errc::cancelled, .policy = policy.label()});
-        }
-        return std::nullopt;
-    }
+                                          const call_context& ctx);
     /// `none` if the system has no thread, or no memory, to run it.
     static end run_until(const std::shared_ptr<detail::abandonable_run>& run, time_point until,
-                         call_context& ctx) {
-        detail::abandonable_run& r = *run;
-        struct exit_guard {
-            detail::abandonable_run& r;
-            bool started = false;
-            ~exit_guard() {
-                if (!started) r.work_ended();
-                else r.abandon(end::stopped); // changes nothing unless this thread was ended while it waited
-            }
-        } at_exit{r};
-        const auto stop = [&r] { r.abandon(end::stopped); };
-        const bool steady = ctx.clock().is_steady_clock();
-        // Armed before the work begins, since the work may move a virtual clock.
-        const std::stop_callback on_stop(ctx.outer_stop(), stop);
-        timer at_limit;
-        at_exit.started = detail::returned([&] {
-            if (!steady && until != time_point::max()) {
-                at_limit = ctx.clock().call_at(until, [&r] { r.abandon_and_wait(end::limit); });
-                if (ctx.clock().now() >= until) r.abandon_and_wait(end::limit); // no timer fires for the past
-            }
-            detail::worker_pool::instance().start(run);
-        });
-        if (!at_exit.started) return end::none;
-        return r.wait(steady ? until : time_point::max());
-    }
+                         call_context& ctx);
 
-    RESILIENCE_COLD static failure timed_out(core& policy, const attempt_limits& limits,
-                                             const call_context& ctx) {
-        failure f =
-            late(policy, limits, limits.is_deadline() ? "no result before the call's deadline" : nullptr);
-        policy.publish_as_of(limits.until, event_kind::timed_out, f, limits.length, ctx);
-        policy.publish_as_of(limits.until, event_kind::call_abandoned, f, limits.length, ctx);
-        detail::customise(f, limits.config->make_exception);
-        return f;
-    }
+    static failure timed_out(core& policy, const attempt_limits& limits, const call_context& ctx);
     /// The call's deadline has passed before the attempt: no work is begun, none is abandoned.
-    RESILIENCE_COLD static failure timed_out_before(core& policy, const attempt_limits& limits,
-                                                    const call_context& ctx) {
-        failure f = late(policy, limits, "the call's deadline passed before the attempt began");
-        policy.publish_as_of(ctx.clock().now(), event_kind::timed_out, f, limits.length, ctx);
-        detail::customise(f, limits.config->make_exception);
-        return f;
-    }
-    static failure late(core& policy, const attempt_limits& limits, const char* reason) {
-        policy.timed_out.fetch_add(1, std::memory_order_relaxed);
-        return failure(rejection{.code = errc::timed_out,
-                                 .policy = policy.label(),
-                                 .amount = limits.config->limit.count(),
-                                 .reason = reason});
-    }
-    RESILIENCE_COLD static failure stopped(core& policy, const attempt_limits& limits,
-                                           const call_context& ctx) {
-        policy.cancelled.fetch_add(1, std::memory_order_relaxed);
-        failure f(rejection{.code = errc::cancelled, .policy = policy.label()});
-        policy.publish_as_of(ctx.clock().now(), event_kind::call_abandoned, f, limits.length, ctx);
-        return f;
-    }
-    RESILIENCE_COLD static failure rejected(core& policy, const attempt_limits& limits,
-                                            const call_context& ctx, const char* reason) {
-        policy.rejected.fetch_add(1, std::memory_order_relaxed);
-        failure f(rejection{.code = errc::workers_exhausted,
-                            .policy = policy.label(),
-                            .amount = limits.config->max_abandoned,
-                            .reason = reason});
-        policy.publish_as_of(ctx.clock().now(), event_kind::call_rejected, f, limits.length, ctx);
-        return f;
-    }
-    RESILIENCE_COLD static failure no_worker(core& policy, const attempt_limits& limits,
-                                             const call_context& ctx) {
-        policy.calls.fetch_sub(1, std::memory_order_relaxed);
-        return rejected(policy, limits, ctx, "has no thread to run on: the system refuses another");
-    }
+    static failure timed_out_before(core& policy, const attempt_limits& limits, const call_context& ctx);
+    static failure late(core& policy, const attempt_limits& limits, const char* reason);
+    static failure stopped(core& policy, const attempt_limits& limits, const call_context& ctx);
+    static failure rejected(core& policy, const attempt_limits& limits, const call_context& ctx,
+                            const char* reason);
+    static failure no_worker(core& policy, const attempt_limits& limits, const call_context& ctx);
 };
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION abandoning_timeout::attempt_limits::attempt_limits(const abandoning_timeout_config& c,
+                                                                       time_point begun,
+                                                                       time_point deadline) noexcept
+    : config(&c), until(std::min(saturating_add(begun, c.limit), deadline)),
+      length(until == time_point::max() ? duration::max() : saturating_sub(until, begun)) {}
+RESILIENCE_FUNCTION std::optional<failure> abandoning_timeout::refusal(core& policy,
+                                                                       const attempt_limits& limits,
+                                                                       time_point begun,
+                                                                       const call_context& ctx) {
+    if (policy.abandoned.load(std::memory_order_acquire) >= limits.config->max_abandoned) {
+        return rejected(policy, limits, ctx, nullptr);
+    }
+    policy.calls.fetch_add(1, std::memory_order_relaxed);
+    if (limits.until <= begun) return timed_out_before(policy, limits, ctx);
+    if (ctx.stop_requested()) {
+        policy.cancelled.fetch_add(1, std::memory_order_relaxed);
+        return failure(rejection{.code = errc::cancelled, .policy = policy.label()});
+    }
+    return std::nullopt;
+}
+RESILIENCE_FUNCTION abandoning_timeout::end abandoning_timeout::run_until(
+    const std::shared_ptr<detail::abandonable_run>& run, time_point until, call_context& ctx) {
+    detail::abandonable_run& r = *run;
+    struct exit_guard {
+        detail::abandonable_run& r;
+        bool started = false;
+        ~exit_guard() {
+            if (!started) r.work_ended();
+            else r.abandon(end::stopped); // changes nothing unless this thread was ended while it waited
+        }
+    } at_exit{r};
+    const auto stop = [&r] { r.abandon(end::stopped); };
+    const bool steady = ctx.clock().is_steady_clock();
+    // Armed before the work begins, since the work may move a virtual clock.
+    const std::stop_callback on_stop(ctx.outer_stop(), stop);
+    timer at_limit;
+    at_exit.started = detail::returned([&] {
+        if (!steady && until != time_point::max()) {
+            at_limit = ctx.clock().call_at(until, [&r] { r.abandon_and_wait(end::limit); });
+            if (ctx.clock().now() >= until) r.abandon_and_wait(end::limit); // no timer fires for the past
+        }
+        detail::worker_pool::instance().start(run);
+    });
+    if (!at_exit.started) return end::none;
+    return r.wait(steady ? until : time_point::max());
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::timed_out(core& policy,
+                                                                          const attempt_limits& limits,
+                                                                          const call_context& ctx) {
+    failure f = late(policy, limits, limits.is_deadline() ? "no result before the call's deadline" : nullptr);
+    policy.publish_as_of(limits.until, event_kind::timed_out, f, limits.length, ctx);
+    policy.publish_as_of(limits.until, event_kind::call_abandoned, f, limits.length, ctx);
+    detail::customise(f, limits.config->make_exception);
+    return f;
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::timed_out_before(core& policy,
+                                                                                 const attempt_limits& limits,
+                                                                                 const call_context& ctx) {
+    failure f = late(policy, limits, "the call's deadline passed before the attempt began");
+    policy.publish_as_of(ctx.clock().now(), event_kind::timed_out, f, limits.length, ctx);
+    detail::customise(f, limits.config->make_exception);
+    return f;
+}
+RESILIENCE_FUNCTION failure abandoning_timeout::late(core& policy, const attempt_limits& limits,
+                                                     const char* reason) {
+    policy.timed_out.fetch_add(1, std::memory_order_relaxed);
+    return failure(rejection{.code = errc::timed_out,
+                             .policy = policy.label(),
+                             .amount = limits.config->limit.count(),
+                             .reason = reason});
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::stopped(core& policy,
+                                                                        const attempt_limits& limits,
+                                                                        const call_context& ctx) {
+    policy.cancelled.fetch_add(1, std::memory_order_relaxed);
+    failure f(rejection{.code = errc::cancelled, .policy = policy.label()});
+    policy.publish_as_of(ctx.clock().now(), event_kind::call_abandoned, f, limits.length, ctx);
+    return f;
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::rejected(core& policy,
+                                                                         const attempt_limits& limits,
+                                                                         const call_context& ctx,
+                                                                         const char* reason) {
+    policy.rejected.fetch_add(1, std::memory_order_relaxed);
+    failure f(rejection{.code = errc::workers_exhausted,
+                        .policy = policy.label(),
+                        .amount = limits.config->max_abandoned,
+                        .reason = reason});
+    policy.publish_as_of(ctx.clock().now(), event_kind::call_rejected, f, limits.length, ctx);
+    return f;
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::no_worker(core& policy,
+                                                                          const attempt_limits& limits,
+                                                                          const call_context& ctx) {
+    policy.calls.fetch_sub(1, std::memory_order_relaxed);
+    return rejected(policy, limits, ctx, "has no thread to run on: the system refuses another");
+}
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -92,6 +92,66 @@ struct event {
 
 namespace detail {
 
+class subscriber;
+
+/// Delivers events to subscribers. Their list is copied on write: no lock is held while a function runs.
+class event_hub {
+public:
+    /// Relaxed: an event that races with a subscription may be delivered or not.
+    bool has_subscribers() const noexcept { return count_.load(std::memory_order_relaxed) != 0; }
+
+    std::shared_ptr<subscriber> add(std::function<void(const event&)> f);
+    void remove(const std::shared_ptr<subscriber>& gone);
+    void deliver(const event& e);
+    void count_error() noexcept { errors_.fetch_add(1, std::memory_order_relaxed); }
+    std::uint64_t errors() const noexcept { return errors_.load(std::memory_order_relaxed); }
+
+private:
+    using subscribers = std::vector<std::shared_ptr<subscriber>>;
+    std::shared_ptr<subscribers> copied() const;
+    void publish(std::shared_ptr<subscribers> next) noexcept;
+
+    mutable detail::mutex mutex_;
+    std::shared_ptr<const subscribers> subscribers_; // null: there are none; guarded by mutex_
+    atomic<std::size_t> count_{0};                   // the number of subscribers_; written under mutex_
+    atomic<std::uint64_t> errors_{0};                // only grows; relaxed: a count orders nothing
+};
+
+} // namespace detail
+
+/// Ends the subscription when it is destroyed. Afterwards the function does not run any more, on any thread,
+/// as with std::stop_callback; destroyed inside of the function it does not wait for itself. Two functions
+/// that end each other's subscription while both run would wait for each other. A forked child
+/// must not end one that its parent made.
+class [[nodiscard]] subscription {
+public:
+    subscription() noexcept = default;
+    subscription(std::shared_ptr<detail::event_hub> hub, std::shared_ptr<detail::subscriber> who) noexcept
+        : hub_(std::move(hub)), who_(std::move(who)) {}
+    subscription(subscription&& other) noexcept = default;
+    subscription& operator=(subscription&& other) noexcept {
+        if (this != &other) {
+            end();
+            hub_ = std::move(other.hub_);
+            who_ = std::move(other.who_);
+        }
+        return *this;
+    }
+    ~subscription() { end(); }
+
+    void end() noexcept {
+        if (auto who = std::move(who_)) hub_->remove(who);
+        who_.reset();
+    }
+
+private:
+    std::shared_ptr<detail::event_hub> hub_;
+    std::shared_ptr<detail::subscriber> who_;
+};
+
+#if RESILIENCE_BODIES
+namespace detail {
+
 /// A subscriber's function, and the state that ends it safely.
 class subscriber {
 public:
@@ -161,86 +221,47 @@ private:
     condition_variable idle_;
 };
 
-/// Delivers events to subscribers. Their list is copied on write: no lock is held while a function runs.
-class event_hub {
-public:
-    /// Relaxed: an event that races with a subscription may be delivered or not.
-    bool has_subscribers() const noexcept { return count_.load(std::memory_order_relaxed) != 0; }
-
-    std::shared_ptr<subscriber> add(std::function<void(const event&)> f) {
-        auto added = std::make_shared<subscriber>(std::move(f));
-        const lock_guard lock(mutex_);
-        auto list = std::make_shared<std::vector<std::shared_ptr<subscriber>>>(*subscribers_);
-        list->push_back(added);
-        publish(std::move(list));
-        return added;
-    }
-    void remove(const std::shared_ptr<subscriber>& gone) {
-        gone->end();
-        // If memory runs out, the subscriber stays in the list and gets no more events.
-        returned([&] {
-            const lock_guard lock(mutex_);
-            auto list = std::make_shared<std::vector<std::shared_ptr<subscriber>>>(*subscribers_);
-            std::erase(*list, gone);
-            publish(std::move(list));
-        });
-    }
-    RESILIENCE_COLD void deliver(const event& e) {
-        std::shared_ptr<const std::vector<std::shared_ptr<subscriber>>> list;
-        {
-            const lock_guard lock(mutex_);
-            list = subscribers_;
-        }
-        for (const auto& each : *list) {
-            if (!each->deliver(e)) count_error();
-        }
-    }
-    void count_error() noexcept { errors_.fetch_add(1, std::memory_order_relaxed); }
-    std::uint64_t errors() const noexcept { return errors_.load(std::memory_order_relaxed); }
-
-private:
-    using subscribers = std::vector<std::shared_ptr<subscriber>>;
-    void publish(std::shared_ptr<subscribers> next) {
-        count_.store(next->size(), std::memory_order_relaxed);
-        subscribers_ = std::move(next);
-    }
-
-    mutable detail::mutex mutex_;
-    std::shared_ptr<const subscribers> subscribers_ = std::make_shared<subscribers>(); // guarded by mutex_
-    atomic<std::size_t> count_{0};    // the size of *subscribers_; written under mutex_
-    atomic<std::uint64_t> errors_{0}; // only grows; relaxed: a count orders nothing
-};
-
 } // namespace detail
 
-/// Ends the subscription when it is destroyed. Afterwards the function does not run any more, on any thread,
-/// as with std::stop_callback; destroyed inside of the function it does not wait for itself. Two functions
-/// that end each other's subscription while both run would wait for each other. A forked child
-/// must not end one that its parent made.
-class [[nodiscard]] subscription {
-public:
-    subscription() noexcept = default;
-    subscription(std::shared_ptr<detail::event_hub> hub, std::shared_ptr<detail::subscriber> who) noexcept
-        : hub_(std::move(hub)), who_(std::move(who)) {}
-    subscription(subscription&& other) noexcept = default;
-    subscription& operator=(subscription&& other) noexcept {
-        if (this != &other) {
-            end();
-            hub_ = std::move(other.hub_);
-            who_ = std::move(other.who_);
-        }
-        return *this;
+/// A copy of the list, to be changed and published.
+RESILIENCE_FUNCTION std::shared_ptr<detail::event_hub::subscribers> detail::event_hub::copied() const {
+    return subscribers_ != nullptr ? std::make_shared<subscribers>(*subscribers_)
+                                   : std::make_shared<subscribers>();
+}
+RESILIENCE_FUNCTION void detail::event_hub::publish(std::shared_ptr<subscribers> next) noexcept {
+    count_.store(next->size(), std::memory_order_relaxed);
+    subscribers_ = std::move(next);
+}
+RESILIENCE_FUNCTION std::shared_ptr<detail::subscriber> detail::event_hub::add(
+    std::function<void(const event&)> f) {
+    auto added = std::make_shared<subscriber>(std::move(f));
+    const lock_guard lock(mutex_);
+    auto list = copied();
+    list->push_back(added);
+    publish(std::move(list));
+    return added;
+}
+RESILIENCE_FUNCTION void detail::event_hub::remove(const std::shared_ptr<subscriber>& gone) {
+    gone->end();
+    // If memory runs out, the subscriber stays in the list and gets no more events.
+    returned([&] {
+        const lock_guard lock(mutex_);
+        auto list = copied();
+        std::erase(*list, gone);
+        publish(std::move(list));
+    });
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void detail::event_hub::deliver(const event& e) {
+    std::shared_ptr<const subscribers> list;
+    {
+        const lock_guard lock(mutex_);
+        list = subscribers_;
     }
-    ~subscription() { end(); }
-
-    void end() noexcept {
-        if (auto who = std::move(who_)) hub_->remove(who);
-        who_.reset();
+    if (list == nullptr) return;
+    for (const auto& each : *list) {
+        if (!each->deliver(e)) count_error();
     }
-
-private:
-    std::shared_ptr<detail::event_hub> hub_;
-    std::shared_ptr<detail::subscriber> who_;
-};
+}
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -3,7 +3,6 @@
 
 #include <resilience/call/failure.hpp>
 #include <resilience/call/time.hpp>
-#include <resilience/detail/text.hpp>
 #include <resilience/environment/labels.hpp>
 #include <resilience/environment/statistics.hpp>
 
@@ -12,6 +11,10 @@
 #include <functional>
 #include <string>
 #include <string_view>
+
+#if RESILIENCE_BODIES
+#include <resilience/detail/complaint.hpp>
+#endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -40,14 +43,7 @@ void fields(abandoning_timeout_config& c, auto&& visit) {
 }
 
 /// A complaint that names field, value and range; empty if the config is valid.
-inline std::string validate(const abandoning_timeout_config& c) {
-    if (c.limit <= duration{0}) {
-        return "abandoning_timeout_config.limit is " + detail::duration_text(c.limit) +
-               "; it must be more than 0";
-    }
-    if (c.max_abandoned == 0) return "abandoning_timeout_config.max_abandoned is 0; it must be at least 1";
-    return detail::validate_labels("abandoning_timeout_config", c.labels);
-}
+std::string validate(const abandoning_timeout_config& c);
 
 /// Totals of an abandoning timeout since its creation.
 struct abandoning_timeout_stats {
@@ -75,5 +71,15 @@ void statistics(const abandoning_timeout_stats& s, auto&& visit) {
     visit("abandoned_running", s.abandoned_running,
           gauge{"Workers that run abandoned attempts now.", "abandoning_timeout_abandoned_workers"});
 }
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION std::string validate(const abandoning_timeout_config& c) {
+    if (c.limit <= duration{0})
+        return detail::complaint("abandoning_timeout_config.limit", c.limit, "more than 0");
+    if (c.max_abandoned == 0)
+        return detail::complaint("abandoning_timeout_config.max_abandoned", c.max_abandoned, "at least 1");
+    return detail::validate_labels("abandoning_timeout_config", c.labels);
+}
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

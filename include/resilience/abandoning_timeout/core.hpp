@@ -8,33 +8,21 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
+#include <utility>
 
-namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+namespace resilience { inline namespace RESILIENCE_ABI {
+namespace detail {
 
 /// The shared state of an abandoning timeout: its counts and events.
 class abandoning_timeout_core final : public policy_core<abandoning_timeout_core, abandoning_timeout_config> {
 public:
-    using policy_core::policy_core;
+    abandoning_timeout_core(abandoning_timeout_config config, const registry& where);
 
-    abandoning_timeout_stats stats() const {
-        const auto read = [](const auto& count) { return count.load(std::memory_order_relaxed); };
-        // Read first: a thread that sees an attempt gone also counts its late result.
-        const std::uint64_t running = abandoned.load(std::memory_order_acquire);
-        return {name(),         read(calls),        read(timed_out), read(cancelled),
-                read(rejected), read(late_results), running};
-    }
+    abandoning_timeout_stats stats() const;
     /// Publishes an event that happened `at`, a little before the waiting thread learned of it.
     void publish_as_of(time_point at, event_kind what, const failure& why, duration limit,
-                       const call_context& ctx) const {
-        publish(what, ctx, &why, [&](event& e) {
-            e.retry_depth = ctx.retry_depth();
-            e.delay = limit;
-            e.at = at;
-            using wall = std::chrono::system_clock::duration;
-            e.wall =
-                clock().wall_now() - std::chrono::duration_cast<wall>(elapsed_between(at, clock().now()));
-        });
-    }
+                       const call_context& ctx) const;
 
     // These only grow. Relaxed: a count orders nothing. Stripes would bring nothing, since an attempt costs
     // two thread switches.
@@ -48,4 +36,33 @@ public:
     atomic<std::uint32_t> abandoned{0};
 };
 
-}}} // namespace resilience::RESILIENCE_ABI::detail
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION abandoning_timeout_core::abandoning_timeout_core(abandoning_timeout_config config,
+                                                                     const registry& where)
+    : policy_core(std::move(config), where) {}
+RESILIENCE_FUNCTION abandoning_timeout_stats abandoning_timeout_core::stats() const {
+    const auto read = [](const auto& count) { return count.load(std::memory_order_relaxed); };
+    // Read first: a thread that sees an attempt gone also counts its late result.
+    const std::uint64_t running = abandoned.load(std::memory_order_acquire);
+    return {name(),         read(calls),        read(timed_out), read(cancelled),
+            read(rejected), read(late_results), running};
+}
+RESILIENCE_FUNCTION void abandoning_timeout_core::publish_as_of(time_point at, event_kind what,
+                                                                const failure& why, duration limit,
+                                                                const call_context& ctx) const {
+    publish(what, ctx, &why, [&](event& e) {
+        e.retry_depth = ctx.retry_depth();
+        e.delay = limit;
+        e.at = at;
+        using wall = std::chrono::system_clock::duration;
+        e.wall = clock().wall_now() - std::chrono::duration_cast<wall>(elapsed_between(at, clock().now()));
+    });
+}
+#endif
+
+}
+RESILIENCE_INSTANTIATE(class policy_core<detail::abandoning_timeout_core, abandoning_timeout_config>)
+RESILIENCE_INSTANTIATE(
+    std::shared_ptr<detail::abandoning_timeout_core> enrolled<detail::abandoning_timeout_core>(
+        registry&, const abandoning_timeout_config&))
+}} // namespace resilience::RESILIENCE_ABI

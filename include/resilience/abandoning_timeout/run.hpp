@@ -25,92 +25,22 @@ public:
     enum class end : std::uint8_t { none, finished, limit, stopped };
 
     abandonable_run(std::shared_ptr<abandoning_timeout_core> core, const call_context& caller,
-                    time_point until)
-        : core_(std::move(core)), operation_(caller.operation()), attempt_(caller.attempt()),
-          retry_depth_(caller.retry_depth()) {
-        options_.deadline = until;
-        options_.stop_token = stop_.get_token();
-        options_.idempotency = caller.idempotency();
-    }
+                    time_point until);
 
     /// Leaves the work running and lets another worker request its stop, since stop callbacks may wait for
     /// locks that the work holds. Only if the system refuses a worker, they run here. False, and nothing is
     /// done, if the run has ended already.
-    bool abandon(end how) noexcept {
-        if (!end_as(how)) return false;
-        ended_.notify_one();
-        if (!returned([&] {
-                worker_pool::instance().start(std::make_shared<stop_request_job>(shared_from_this()));
-            })) {
-            stop_.request_stop();
-            close_part();
-        }
-        return true;
-    }
+    bool abandon(end how) noexcept;
     /// As abandon(), for timers: returns once the work's token says stop, since the thread that moves a
     /// virtual clock may look at the token next.
-    bool abandon_and_wait(end how) {
-        const bool first = abandon(how);
-        unique_lock lock(mutex_);
-        while (end_ != end::finished && !stop_.stop_requested()) {
-            // Polls: stop callbacks run in any order, so none could notify this thread in time.
-            look_again_.wait_until(lock, saturating_add(system_time().now(), std::chrono::microseconds{20}));
-        }
-        return first;
-    }
+    bool abandon_and_wait(end how);
     /// Blocks until the run has ended, which it does by `until` (on std::chrono::steady_clock).
-    end wait(time_point until) {
-        unique_lock lock(mutex_);
-        while (end_ == end::none || (end_ == end::finished && !reported_)) {
-            if (until == time_point::max() || end_ == end::finished) {
-                ended_.wait(lock);
-            } else if (ended_.wait_until(lock, until) == cv_status::timeout) {
-                lock.unlock();
-                abandon(end::limit);
-                lock.lock();
-            }
-        }
-        return end_;
-    }
+    end wait(time_point until);
     /// Called when the work has ended, or will not begin. Drops the outcome of abandoned work.
-    void work_ended() noexcept {
-        drop_work();
-        if (end_as(end::finished)) return;
-        if (drop_outcome()) core_->late_results.fetch_add(1, std::memory_order_relaxed);
-        close_part();
-    }
-    void run() final {
-        struct end_guard {
-            abandonable_run& run;
-            bool returned = false;
-            ~end_guard() {
-                run.work_ended();
-                if (!returned) run.tell(); // the callable ended this thread, so the pool will not tell
-            }
-        } at_the_end{*this};
-        {
-            const lock_guard lock(mutex_);
-            at_the_end.returned = end_ != end::none;
-            if (at_the_end.returned) return; // abandoned before it began
-        }
-        call_context ctx(core_->env()->clock(), core_->env().get());
-        ctx.set_operation(operation_);
-        ctx.set_attempt(attempt_);
-        ctx.set_retry_depth(retry_depth_);
-        ctx.apply(options_);
-        ctx.deadline_stops();
-        const enclosing_call here(ctx);
-        work(ctx);
-        at_the_end.returned = true;
-    }
+    void work_ended() noexcept;
+    void run() final;
     /// Wakes the caller after the worker is back in the pool, so that the caller's next call reuses it.
-    void tell() noexcept final {
-        {
-            const lock_guard lock(mutex_);
-            reported_ = true;
-        }
-        ended_.notify_one();
-    }
+    void tell() noexcept final;
 
 protected:
     virtual void work(call_context& ctx) = 0;
@@ -122,26 +52,12 @@ protected:
     void release_policy() noexcept { core_.reset(); }
 
 private:
-    struct stop_request_job final : worker_pool::job {
-        explicit stop_request_job(std::shared_ptr<abandonable_run> asked) noexcept : of(std::move(asked)) {}
-        void run() override { of->stop_.request_stop(); }
-        void tell() noexcept override { of->close_part(); }
-        std::shared_ptr<abandonable_run> of;
-    };
+    class stop_request_job;
 
     /// An abandoned run is over when its work and its stop request are.
-    void close_part() noexcept {
-        if (open_parts_.fetch_sub(1, std::memory_order_acq_rel) == 1)
-            core_->abandoned.fetch_sub(1, std::memory_order_release);
-    }
+    void close_part() noexcept;
     /// True for the first caller, whose end counts.
-    bool end_as(end how) noexcept {
-        const lock_guard lock(mutex_);
-        if (end_ != end::none) return false;
-        if (how != end::finished) core_->abandoned.fetch_add(1, std::memory_order_relaxed);
-        end_ = how;
-        return true;
-    }
+    bool end_as(end how) noexcept;
 
     std::shared_ptr<abandoning_timeout_core>
         core_; // the worker's until the run has finished, then the caller's
@@ -159,5 +75,106 @@ private:
     // release: the last to end sees the counts of the other.
     atomic<unsigned> open_parts_{2};
 };
+
+#if RESILIENCE_BODIES
+class abandonable_run::stop_request_job final : public worker_pool::job {
+public:
+    explicit stop_request_job(std::shared_ptr<abandonable_run> asked) noexcept : of_(std::move(asked)) {}
+    void run() override { of_->stop_.request_stop(); }
+    void tell() noexcept override { of_->close_part(); }
+
+private:
+    std::shared_ptr<abandonable_run> of_;
+};
+
+RESILIENCE_FUNCTION abandonable_run::abandonable_run(std::shared_ptr<abandoning_timeout_core> core,
+                                                     const call_context& caller, time_point until)
+    : core_(std::move(core)), operation_(caller.operation()), attempt_(caller.attempt()),
+      retry_depth_(caller.retry_depth()) {
+    options_.deadline = until;
+    options_.stop_token = stop_.get_token();
+    options_.idempotency = caller.idempotency();
+}
+RESILIENCE_FUNCTION bool abandonable_run::abandon(end how) noexcept {
+    if (!end_as(how)) return false;
+    ended_.notify_one();
+    if (!returned(
+            [&] { worker_pool::instance().start(std::make_shared<stop_request_job>(shared_from_this())); })) {
+        stop_.request_stop();
+        close_part();
+    }
+    return true;
+}
+RESILIENCE_FUNCTION bool abandonable_run::abandon_and_wait(end how) {
+    const bool first = abandon(how);
+    unique_lock lock(mutex_);
+    while (end_ != end::finished && !stop_.stop_requested()) {
+        // Polls: stop callbacks run in any order, so none could notify this thread in time.
+        look_again_.wait_until(lock, saturating_add(system_time().now(), std::chrono::microseconds{20}));
+    }
+    return first;
+}
+RESILIENCE_FUNCTION abandonable_run::end abandonable_run::wait(time_point until) {
+    unique_lock lock(mutex_);
+    while (end_ == end::none || (end_ == end::finished && !reported_)) {
+        if (until == time_point::max() || end_ == end::finished) {
+            ended_.wait(lock);
+        } else if (ended_.wait_until(lock, until) == cv_status::timeout) {
+            lock.unlock();
+            abandon(end::limit);
+            lock.lock();
+        }
+    }
+    return end_;
+}
+RESILIENCE_FUNCTION void abandonable_run::work_ended() noexcept {
+    drop_work();
+    if (end_as(end::finished)) return;
+    if (drop_outcome()) core_->late_results.fetch_add(1, std::memory_order_relaxed);
+    close_part();
+}
+RESILIENCE_FUNCTION void abandonable_run::run() {
+    struct end_guard {
+        abandonable_run& run;
+        bool returned = false;
+        ~end_guard() {
+            run.work_ended();
+            if (!returned) run.tell(); // the callable ended this thread, so the pool will not tell
+        }
+    } at_the_end{*this};
+    {
+        const lock_guard lock(mutex_);
+        at_the_end.returned = end_ != end::none;
+        if (at_the_end.returned) return; // abandoned before it began
+    }
+    call_context ctx(core_->env()->clock(), core_->env().get());
+    ctx.set_operation(operation_);
+    ctx.set_attempt(attempt_);
+    ctx.set_retry_depth(retry_depth_);
+    ctx.apply(options_);
+    ctx.deadline_stops();
+    const enclosing_call here(ctx);
+    work(ctx);
+    at_the_end.returned = true;
+}
+RESILIENCE_FUNCTION void abandonable_run::tell() noexcept {
+    {
+        const lock_guard lock(mutex_);
+        reported_ = true;
+    }
+    ended_.notify_one();
+}
+RESILIENCE_FUNCTION void abandonable_run::close_part() noexcept {
+    if (open_parts_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+        core_->abandoned.fetch_sub(1, std::memory_order_release);
+}
+RESILIENCE_FUNCTION bool abandonable_run::end_as(end how) noexcept {
+    const lock_guard lock(mutex_);
+    if (end_ != end::none) return false;
+    if (how != end::finished) core_->abandoned.fetch_add(1, std::memory_order_relaxed);
+    end_ = how;
+    return true;
+}
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

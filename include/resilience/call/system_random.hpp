@@ -3,6 +3,8 @@
 
 #include <resilience/call/random.hpp>
 #include <resilience/config.hpp>
+
+#if RESILIENCE_BODIES
 #include <resilience/detail/per_process.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/sync.hpp>
@@ -10,10 +12,15 @@
 #include <array>
 #include <bit>
 #include <cstdint>
-#include <exception>
-#include <random>
+#endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// The randomness that jitter uses unless a registry is given another: no lock, no shared state between
+/// threads, usable until the last moment of a thread and of the program.
+RESILIENCE_VISIBLE random_source& system_random() noexcept;
+
+#if RESILIENCE_BODIES
 namespace detail {
 
 /// xoshiro256++ (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2021).
@@ -71,17 +78,7 @@ private:
         auto place = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&entropy_));
         place ^= process_id() << 32U;
         std::uint64_t entropy = split(place);
-#if RESILIENCE_EXCEPTIONS
-        try {
-#endif
-            std::random_device device;
-            entropy ^= static_cast<std::uint64_t>(device()) << 32U;
-            entropy ^= device();
-#if RESILIENCE_EXCEPTIONS
-        } catch (const std::exception&) {
-            return entropy;
-        }
-#endif
+        entropy ^= system_entropy();
         return entropy;
     }
 
@@ -92,11 +89,10 @@ private:
 
 } // namespace detail
 
-/// The randomness that jitter uses unless a registry is given another: no lock, no shared state between
-/// threads, usable until the last moment of a thread and of the program.
-RESILIENCE_VISIBLE inline random_source& system_random() noexcept {
+RESILIENCE_VISIBLE RESILIENCE_FUNCTION random_source& system_random() noexcept {
     static auto* const source = new detail::system_random_source;
     return *source;
 }
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -3,6 +3,8 @@
 
 #include <resilience/call/time.hpp>
 #include <resilience/config.hpp>
+
+#if RESILIENCE_BODIES
 #include <resilience/detail/per_process.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/sync.hpp>
@@ -13,8 +15,15 @@
 #include <functional>
 #include <stop_token>
 #include <utility>
+#endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// The time of the machine, one object per process, usable from the first to the last moment of the
+/// program, destructors of static objects included. now() is std::chrono::steady_clock.
+RESILIENCE_VISIBLE time_source& system_time() noexcept;
+
+#if RESILIENCE_BODIES
 namespace detail {
 
 /// The clocks of the machine, and one timer thread. The first call_at() with a moment that can come starts
@@ -105,11 +114,10 @@ private:
 
 } // namespace detail
 
-/// The time of the machine, one object per process, usable from the first to the last moment of the
-/// program, destructors of static objects included. now() is std::chrono::steady_clock.
-RESILIENCE_VISIBLE inline time_source& system_time() noexcept {
+RESILIENCE_VISIBLE RESILIENCE_FUNCTION time_source& system_time() noexcept {
     static auto* const source = new detail::system_time_source;
     return *source;
 }
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

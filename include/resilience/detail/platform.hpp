@@ -12,6 +12,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
+#if defined(__APPLE__)
+#include <sys/random.h>
+#endif
 #endif
 #if __has_include(<cxxabi.h>)
 #include <cxxabi.h>
@@ -233,6 +236,18 @@ inline std::uint64_t process_id() noexcept {
 #else
     return static_cast<std::uint64_t>(getpid());
 #endif
+}
+
+/// Randomness from the system; 0 if it has none to give.
+inline std::uint64_t system_entropy() noexcept {
+    std::uint64_t entropy = 0;
+#if defined(_WIN32)
+    unsigned low = 0, high = 0;
+    if (rand_s(&low) == 0 && rand_s(&high) == 0) entropy = (std::uint64_t{high} << 32U) | low;
+#else
+    if (getentropy(&entropy, sizeof entropy) != 0) entropy = 0;
+#endif
+    return entropy;
 }
 
 #if defined(_WIN32)
