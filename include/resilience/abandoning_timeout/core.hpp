@@ -31,8 +31,9 @@ public:
     atomic<std::uint64_t> cancelled{0};
     atomic<std::uint64_t> rejected{0};
     atomic<std::uint64_t> late_results{0};
-    /// Abandoned attempts that still run. Its release, where one ends, pairs with the acquire in stats(): a thread that
-    /// sees it gone sees all that its worker did.
+    // Invariant: the number of abandoned attempts that still run; an attempt is added before its worker can
+    // see that it was abandoned. The release at an attempt's end pairs with the acquire in stats(): a thread
+    // that sees it gone sees all that its worker did.
     atomic<std::uint32_t> abandoned{0};
 };
 

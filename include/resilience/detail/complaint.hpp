@@ -12,7 +12,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// The words of validate() for a field that is out of its range: `timeout_config.limit is 0ns; it must be more than 0`.
+/// The words of validate() for a field that is out of its range: `timeout_config.limit is 0ns; it must be
+/// more than 0`.
 std::string complaint(std::string_view field, const std::string& value, std::string_view range);
 std::string complaint(std::string_view field, std::chrono::nanoseconds value, std::string_view range);
 std::string complaint(std::string_view field, std::uint64_t value, std::string_view range);

@@ -8,8 +8,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// A T for static storage that each process makes at first use and never destroys. A forked child makes its own: threads
-/// that it does not have may have been using the parent's.
+/// A T for static storage that each process makes at first use and never destroys. A forked child makes its
+/// own: threads that it does not have may have been using the parent's.
 template <class T>
 class RESILIENCE_VISIBLE per_process {
 public:
@@ -17,8 +17,8 @@ public:
     per_process(const per_process&) = delete;
     per_process& operator=(const per_process&) = delete;
 
-    /// `make()` gives the T. Of threads that come first together each makes one, and one wins: no thread ever waits for
-    /// another, which a child would not have.
+    /// `make()` gives the T. Of threads that come first together each makes one, and one wins: no thread ever
+    /// waits for another, which a child would not have.
     template <class Make>
     T& get(Make make) {
         // Acquire: sees the object as the thread that published it made it.

@@ -11,14 +11,14 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Successes of a time window, one set of buckets per thread that has a stripe of its own, and eight sets that all
-/// others share. A bucket is one word, its number and its count, so that a reader never sees one without the other.
-/// Counts saturate.
+/// Successes of a time window, one set of buckets per thread that has a stripe of its own, and eight sets
+/// that all others share. A bucket is one word, its number and its count, so that a reader never sees one
+/// without the other. Counts saturate.
 template <std::size_t Buckets>
 class striped_buckets {
 public:
-    /// Counts one success at `now` of an attempt admitted in `generation`; false if the caller has to find out the
-    /// bucket first (see enter).
+    /// Counts one success at `now` of an attempt admitted in `generation`; false if the caller has to find
+    /// out the bucket first (see enter).
     RESILIENCE_INLINE bool add(std::int64_t now, std::uint64_t generation) noexcept {
         const thread_stripe mine = this_threads_stripe;
         if (mine.owner != owners_) [[unlikely]]
@@ -28,8 +28,8 @@ public:
         bump(s);
         return true;
     }
-    /// From now on this thread, or all threads that share its stripe, count in bucket `number`, which lasts until
-    /// `end`. Counts one success there. Under the owner's lock, in that generation.
+    /// From now on this thread, or all threads that share its stripe, count in bucket `number`, which lasts
+    /// until `end`. Counts one success there. Under the owner's lock, in that generation.
     void enter(std::uint32_t number, std::int64_t end, std::uint64_t generation) noexcept {
         const thread_stripe mine = this_threads_stripe;
         if (mine.owner != owners_)
@@ -66,8 +66,8 @@ private:
         std::bit_ceil(Buckets); // so that they go on in order when numbers wrap
     static constexpr std::uint64_t count_mask = 0xFFFF'FFFF;
 
-    // Invariant: number in the upper half, count in the lower. Relaxed: a count orders nothing, and each word is
-    // whole by itself.
+    // Invariant: number in the upper half, count in the lower. Relaxed: a count orders nothing, and each word
+    // is whole by itself.
     using buckets = std::array<atomic<std::uint64_t>, kept>;
 
     struct alignas(64) stripe {
@@ -77,12 +77,12 @@ private:
         buckets counts{};             // written by the owning thread only
     };
     struct alignas(64) shared_stripe {
-        // Invariant: the circuit's generation (its lower half) and the number of the bucket that was entered last.
-        // They share one word, so that a late success cannot count in a newer generation's bucket. Written under the
-        // owner's lock, before `end`.
+        // Invariant: the circuit's generation (its lower half) and the number of the bucket that was entered
+        // last. They share one word, so that a late success cannot count in a newer generation's bucket.
+        // Written under the owner's lock, before `end`.
         atomic<std::uint64_t> current{0};
-        // Invariant: where that bucket ends, or INT64_MIN if there is none. Written under the owner's lock, with
-        // release: a thread that reads the end of a bucket reads its number, or a later bucket's.
+        // Invariant: where that bucket ends, or INT64_MIN if there is none. Written under the owner's lock,
+        // with release: a thread that reads the end of a bucket reads its number, or a later bucket's.
         atomic<std::int64_t> end{INT64_MIN};
         buckets counts{};
     };
@@ -90,8 +90,8 @@ private:
     static constexpr std::uint32_t upper(std::uint64_t word) noexcept {
         return static_cast<std::uint32_t>(word >> 32U);
     }
-    /// True if the word holds a later bucket than `number`. A number far ahead is one from before the numbers wrapped;
-    /// a word of 0 was never used.
+    /// True if the word holds a later bucket than `number`. A number far ahead is one from before the numbers
+    /// wrapped; a word of 0 was never used.
     static constexpr bool is_newer(std::uint64_t word, std::uint32_t number) noexcept {
         return word != 0 && upper(word) - number - 1U < (1U << 16U);
     }
@@ -129,8 +129,8 @@ private:
     std::array<stripe, exclusive_stripes> stripes_{};
     std::array<shared_stripe, shared_stripes> shared_{};
     const void* owners_ = &stripe_owners::instance();
-    // Invariant: grows, under the owner's lock only. Relaxed: a thread that reads an old value finds out under that
-    // lock.
+    // Invariant: grows, under the owner's lock only. Relaxed: a thread that reads an old value finds out
+    // under that lock.
     atomic<std::uint64_t> numbering_{1};
 };
 

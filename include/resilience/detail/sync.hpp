@@ -60,8 +60,8 @@ private:
     static inline const bool prepared_ = at_fork(&before_fork, &leave, &in_child);
 };
 
-/// The number of this process: never 0, and another one in every forked child. An object that keeps the number it was
-/// made under knows whether the threads that used it are here.
+/// The number of this process: never 0, and another one in every forked child. An object that keeps the
+/// number it was made under knows whether the threads that used it are here.
 inline std::uint32_t process_number() noexcept { return fork_gate::process(); }
 
 /// The mutex for all but condition variables: a forked child never finds it held. Code under it must not run
