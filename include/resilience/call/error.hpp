@@ -31,6 +31,35 @@ enum class errc {
     workers_exhausted, ///< too many abandoned calls are still running
 };
 
+/// The category of our codes, named "resilience". Never destroyed.
+RESILIENCE_VISIBLE const std::error_category& error_category() noexcept;
+
+inline std::error_code make_error_code(errc code) noexcept {
+    return {static_cast<int>(code), error_category()};
+}
+
+/// The exception that a policy throws when it ends a call itself. Copying it never throws. Every rejection
+/// makes a fresh object, so two threads never share one.
+class RESILIENCE_VISIBLE error : public std::system_error {
+public:
+    /// what() returns `message` without additions.
+    error(errc code, std::string_view policy, std::string message, std::optional<duration> retry_after = {})
+        : error(code, detail::name(policy), std::move(message), retry_after) {}
+    error(errc code, detail::name policy, std::string message, std::optional<duration> retry_after);
+
+    /// The name of the policy that ended the call; empty if it has none.
+    const std::string& policy() const noexcept { return policy_.str(); }
+    /// The time after which trying again makes sense, counted from the moment of the rejection.
+    std::optional<duration> retry_after() const noexcept { return retry_after_; }
+    const char* what() const noexcept override;
+
+private:
+    detail::name policy_;
+    std::optional<duration> retry_after_;
+    std::shared_ptr<const std::string> message_;
+};
+
+#if RESILIENCE_BODIES
 namespace detail {
 
 class RESILIENCE_VISIBLE error_category final : public std::error_category {
@@ -62,38 +91,17 @@ public:
 
 } // namespace detail
 
-/// The category of our codes, named "resilience". Never destroyed.
-RESILIENCE_VISIBLE inline const std::error_category& error_category() noexcept {
+RESILIENCE_VISIBLE RESILIENCE_FUNCTION const std::error_category& error_category() noexcept {
     static const auto& category = *new detail::error_category;
     return category;
 }
 
-inline std::error_code make_error_code(errc code) noexcept {
-    return {static_cast<int>(code), error_category()};
-}
-
-/// The exception that a policy throws when it ends a call itself. Copying it never throws. Every rejection
-/// makes a fresh object, so two threads never share one.
-class RESILIENCE_VISIBLE error : public std::system_error {
-public:
-    /// what() returns `message` without additions.
-    error(errc code, std::string_view policy, std::string message, std::optional<duration> retry_after = {})
-        : error(code, detail::name(policy), std::move(message), retry_after) {}
-    error(errc code, detail::name policy, std::string message, std::optional<duration> retry_after)
-        : std::system_error(make_error_code(code)), policy_(policy), retry_after_(retry_after),
-          message_(std::make_shared<const std::string>(std::move(message))) {}
-
-    /// The name of the policy that ended the call; empty if it has none.
-    const std::string& policy() const noexcept { return policy_.str(); }
-    /// The time after which trying again makes sense, counted from the moment of the rejection.
-    std::optional<duration> retry_after() const noexcept { return retry_after_; }
-    const char* what() const noexcept override { return message_->c_str(); }
-
-private:
-    detail::name policy_;
-    std::optional<duration> retry_after_;
-    std::shared_ptr<const std::string> message_;
-};
+RESILIENCE_FUNCTION error::error(errc code, detail::name policy, std::string message,
+                                 std::optional<duration> retry_after)
+    : std::system_error(make_error_code(code)), policy_(policy), retry_after_(retry_after),
+      message_(std::make_shared<const std::string>(std::move(message))) {}
+RESILIENCE_FUNCTION const char* error::what() const noexcept { return message_->c_str(); }
+#endif
 
 // Each code has its own exception type, for `catch`.
 struct RESILIENCE_VISIBLE circuit_open_error : error {
@@ -140,9 +148,13 @@ template <class E>
 }
 
 /// Throws std::invalid_argument with a config's complaint. An empty complaint means that the config is valid.
-inline void require_valid(const std::string& complaint) {
+void require_valid(const std::string& complaint);
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION void require_valid(const std::string& complaint) {
     if (!complaint.empty()) raise(std::invalid_argument(complaint));
 }
+#endif
 
 } // namespace detail
 }} // namespace resilience::RESILIENCE_ABI

@@ -15,10 +15,7 @@
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// The failure of an outcome that was never filled.
-RESILIENCE_COLD inline const failure& no_outcome() noexcept {
-    static const auto& none = *new failure; // leaked: usable in static destructors
-    return none;
-}
+const failure& no_outcome() noexcept;
 
 /// The part of an outcome that does not depend on R.
 class outcome_storage {
@@ -55,11 +52,7 @@ protected:
 #if RESILIENCE_EXCEPTIONS
     /// Keeps the exception that is being handled. The forced unwinding of a thread cannot be kept and is
     /// rethrown.
-    RESILIENCE_COLD void keep_current_exception(const std::exception* known) {
-        auto exception = std::current_exception();
-        if (exception == nullptr) throw;
-        keep_failure(resilience::failure(std::move(exception), known));
-    }
+    void keep_current_exception(const std::exception* known);
 #endif
 
     union {
@@ -69,7 +62,7 @@ protected:
     verdict judged_ = verdict::success; // of the value; its type is asked once
 
 private:
-    RESILIENCE_COLD void destroy_failure() noexcept { failure_.~failure(); }
+    void destroy_failure() noexcept;
 };
 
 struct fill_t {};
@@ -95,5 +88,21 @@ template <>
 struct stored<void> {
     using type = std::monostate;
 };
+
+#if RESILIENCE_BODIES
+RESILIENCE_COLD RESILIENCE_FUNCTION const failure& no_outcome() noexcept {
+    static const auto& none = *new failure; // leaked: usable in static destructors
+    return none;
+}
+#if RESILIENCE_EXCEPTIONS
+RESILIENCE_COLD RESILIENCE_FUNCTION void outcome_storage::keep_current_exception(
+    const std::exception* known) {
+    auto exception = std::current_exception();
+    if (exception == nullptr) throw;
+    keep_failure(resilience::failure(std::move(exception), known));
+}
+#endif
+RESILIENCE_COLD RESILIENCE_FUNCTION void outcome_storage::destroy_failure() noexcept { failure_.~failure(); }
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail
