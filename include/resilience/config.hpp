@@ -60,7 +60,8 @@
 #define RESILIENCE_COMPILED 0
 #endif
 /// 1 if a translation unit sees the bodies of these functions. A header has them below its classes, each
-/// marked RESILIENCE_FUNCTION.
+/// marked RESILIENCE_FUNCTION. Virtual functions are declared with it too: if one is not inline in its class,
+/// the class is compiled by every file that includes it.
 #if !RESILIENCE_COMPILED
 #define RESILIENCE_BODIES 1
 #define RESILIENCE_FUNCTION inline

@@ -38,9 +38,9 @@ public:
     end wait(time_point until);
     /// Called when the work has ended, or will not begin. Drops the outcome of abandoned work.
     void work_ended() noexcept;
-    void run() final;
+    RESILIENCE_FUNCTION void run() final;
     /// Wakes the caller after the worker is back in the pool, so that the caller's next call reuses it.
-    void tell() noexcept final;
+    RESILIENCE_FUNCTION void tell() noexcept final;
 
 protected:
     virtual void work(call_context& ctx) = 0;

@@ -51,7 +51,7 @@ public:
     const std::string& policy() const noexcept { return policy_.str(); }
     /// The time after which trying again makes sense, counted from the moment of the rejection.
     std::optional<duration> retry_after() const noexcept { return retry_after_; }
-    const char* what() const noexcept override;
+    RESILIENCE_FUNCTION const char* what() const noexcept override;
 
 private:
     detail::name policy_;

@@ -30,7 +30,7 @@ namespace detail {
 class breaker_core final : public policy_core<breaker_core, circuit_breaker_config> {
 public:
     breaker_core(circuit_breaker_config made_with, const registry& where);
-    ~breaker_core() override;
+    RESILIENCE_FUNCTION ~breaker_core() override;
 
     circuit_breaker_stats stats() const;
 

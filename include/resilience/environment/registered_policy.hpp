@@ -35,11 +35,11 @@ class RESILIENCE_VISIBLE registered_policy {
 public:
     registered_policy(const registered_policy&) = delete;
     registered_policy& operator=(const registered_policy&) = delete;
-    virtual ~registered_policy();
+    RESILIENCE_FUNCTION virtual ~registered_policy();
 
     virtual std::string_view kind() const noexcept = 0;
     virtual policy_snapshot snapshot() const = 0;
-    virtual std::optional<circuit_breaker_stats> circuit() const;
+    RESILIENCE_FUNCTION virtual std::optional<circuit_breaker_stats> circuit() const;
     /// Lists the fields of the config in force. They must not be written to.
     virtual void list_fields(field_list&) const {}
     /// Lets the editor change a copy of the config and updates the policy to it. False if there is no config.

@@ -39,8 +39,9 @@ private:
     static void append_capitals(std::string& out, std::string_view text);
     std::string assignment(std::string_view text) const;
     /// `off` unsets a field.
-    const change* find(std::string_view setting, bool can_be_unset) override;
-    void refuse(const change& wrong, const std::string& accepted, bool can_be_unset) override;
+    RESILIENCE_FUNCTION const change* find(std::string_view setting, bool can_be_unset) override;
+    RESILIENCE_FUNCTION void refuse(const change& wrong, const std::string& accepted,
+                                    bool can_be_unset) override;
 
     const variable_getter& get_;
     std::string start_;

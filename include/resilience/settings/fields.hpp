@@ -67,12 +67,13 @@ public:
     explicit changes_editor(std::vector<change> changes)
         : changes_(std::move(changes)), known_(changes_.size()) {}
 
-    void edit(field_list& fields) override;
+    RESILIENCE_FUNCTION void edit(field_list& fields) override;
 
 private:
     static std::string shown(std::string_view text);
-    const change* find(std::string_view setting, bool) override;
-    void refuse(const change& wrong, const std::string& accepted, bool can_be_unset) override;
+    RESILIENCE_FUNCTION const change* find(std::string_view setting, bool) override;
+    RESILIENCE_FUNCTION void refuse(const change& wrong, const std::string& accepted,
+                                    bool can_be_unset) override;
 
     const std::vector<change> changes_;
     std::vector<bool> known_; // true: the change named a field
