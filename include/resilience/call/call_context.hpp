@@ -122,10 +122,10 @@ public:
     };
     class armed_stop {
     public:
-        armed_stop(time_source& clock, time_point at, const std::stop_token& outer)
-            : outer_link(outer, stop_request{source}) {
-            if (at != time_point::max()) deadline = clock.call_at(at, stop_request{source});
-        }
+        armed_stop(time_source& clock, time_point at, const std::stop_token& outer);
+        ~armed_stop();
+        armed_stop(const armed_stop&) = delete;
+        armed_stop& operator=(const armed_stop&) = delete;
 
         std::stop_source source;
 
@@ -185,6 +185,12 @@ private:
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION call_context::~call_context() = default;
+RESILIENCE_FUNCTION call_context::armed_stop::armed_stop(time_source& clock, time_point at,
+                                                         const std::stop_token& outer)
+    : outer_link(outer, stop_request{source}) {
+    if (at != time_point::max()) deadline = clock.call_at(at, stop_request{source});
+}
+RESILIENCE_FUNCTION call_context::armed_stop::~armed_stop() = default;
 RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
     if (!armed_) {
         if (relay_ == nullptr && deadline_ >= stopped_by_) return outer_stop();

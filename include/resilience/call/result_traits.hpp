@@ -3,6 +3,7 @@
 
 #include <resilience/call/failure.hpp>
 #include <resilience/call/verdict.hpp>
+#include <resilience/detail/function_ref.hpp>
 #include <resilience/detail/returned.hpp>
 
 #include <concepts>
@@ -64,11 +65,9 @@ std::error_code code_in(const E& e) noexcept {
 }
 /// The text of a failing value that has none.
 std::string unknown_failing_value(const std::type_info& type);
-#if RESILIENCE_BODIES
-RESILIENCE_COLD RESILIENCE_FUNCTION std::string unknown_failing_value(const std::type_info& type) {
-    return "failing value of type " + type_name(type);
-}
-#endif
+/// What `text` gives, or that it threw.
+std::string text_or_type(function_ref<std::string()> text, const std::type_info& type);
+
 template <class E>
 std::string text_in(const E& e) {
     if constexpr (std::is_convertible_v<const E&, std::string_view>) return std::string(std::string_view(e));
@@ -222,10 +221,7 @@ constexpr auto inner_op() noexcept -> const failure* (*)(const void*) noexcept {
 /// program.
 template <class R>
 std::string message_of(const R& r) {
-    std::string text;
-    if (!returned([&] { text = result_traits<R>::message(r); }))
-        text = unknown_failing_value(typeid(R)) + ", whose text threw";
-    return text;
+    return text_or_type([&] { return result_traits<R>::message(r); }, typeid(R));
 }
 
 template <class R>
@@ -255,5 +251,21 @@ failure describe(const R& r) {
 }
 
 } // namespace detail
+
+#if RESILIENCE_BODIES
+namespace detail {
+
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string unknown_failing_value(const std::type_info& type) {
+    return "failing value of type " + type_name(type);
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string text_or_type(function_ref<std::string()> text,
+                                                             const std::type_info& type) {
+    std::string found;
+    if (!returned([&] { found = text(); })) found = unknown_failing_value(type) + ", whose text threw";
+    return found;
+}
+
+} // namespace detail
+#endif
 
 }} // namespace resilience::RESILIENCE_ABI

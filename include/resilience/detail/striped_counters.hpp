@@ -40,13 +40,7 @@ private:
 
     struct leaver {
         std::uint32_t index = exclusive_stripes;
-        ~leaver() {
-            if (index == exclusive_stripes) return;
-            auto& owners = instance();
-            const lock_guard lock(owners.mutex_);
-            owners.free_[owners.free_count_++] = index;
-            this_threads_stripe = {&nobody_, index % shared_stripes}; // for later thread_local destructors
-        }
+        ~leaver();
     };
     static constexpr char nobody_ = 0;
 
@@ -109,6 +103,13 @@ private:
 };
 
 #if RESILIENCE_BODIES
+RESILIENCE_FUNCTION stripe_owners::leaver::~leaver() {
+    if (index == exclusive_stripes) return;
+    auto& owners = instance();
+    const lock_guard lock(owners.mutex_);
+    owners.free_[owners.free_count_++] = index;
+    this_threads_stripe = {&nobody_, index % shared_stripes}; // for later thread_local destructors
+}
 RESILIENCE_COLD RESILIENCE_FUNCTION void stripe_owners::enlist() noexcept {
     thread_stripe& mine = this_threads_stripe;
     const lock_guard lock(mutex_);

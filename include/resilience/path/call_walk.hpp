@@ -92,6 +92,13 @@ private:
     bool began_ = true;
 };
 
+/// The type by which some policies see the slot of a call. Most know nothing of the result's type, so that the walk
+/// through them is compiled once for all results.
+template <class P>
+concept knows_no_result = step_policy<P> || holds_policies<P>;
+template <class Slot, class... P>
+using slot_for = std::conditional_t<(knows_no_result<P> && ...), call_slot, Slot>;
+
 /// Makes the per-call object of a policy. Policies that replace outcomes or hold policies also get the slot.
 template <class P, class Slot>
 auto begin_call(const P& policy, call_context& ctx, [[maybe_unused]] Slot& slot) {

@@ -75,13 +75,11 @@ void drive(call_walk& walk, step next, call_slot& slot, function_ref<void(call_c
 /// and filled the slot.
 bool over_before_it_began(call_slot& slot, const call_context& ctx);
 
-/// Walks the policies around `attempt`. If `attempt` is null, the call ended before it began, and the outcome
-/// says why.
-template <class R, class... P>
-RESILIENCE_NOINLINE void walk_around(outcome<R>& out, call_context& ctx,
+/// Walks the policies around `attempt`. If `attempt` is null, the call ended before it began, and the slot says why.
+template <class Slot, class... P>
+RESILIENCE_NOINLINE void walk_around(Slot& slot, call_context& ctx,
                                      const function_ref<void(call_context&)>* attempt, const P&... policies) {
-    blocking_slot<R> slot(out);
-    walk_through<typed_slot<R>, P...> calls(ctx, slot, policies...);
+    walk_through<Slot, P...> calls(ctx, slot, policies...);
     if (attempt != nullptr) drive(calls.walk, calls.walk.begin(slot, ctx), slot, *attempt, ctx);
     else calls.walk.never_began(slot, ctx);
 }
@@ -101,14 +99,19 @@ decltype(auto) with_some(F&& f, const std::tuple<const P&...>& policies) {
 
 /// Tells the policies from I on, from the inside outwards, that the call ended before it began.
 template <std::size_t I, class R, class... P>
-void walk_never(outcome<R>& out, call_context& ctx, const std::tuple<const P&...>& policies) {
+void walk_never(blocking_slot<R>& slot, call_context& ctx, const std::tuple<const P&...>& policies) {
     constexpr std::size_t parting = next_that_may_outlive<I, P...>();
-    if constexpr (parting < sizeof...(P)) walk_never<parting + 1>(out, ctx, policies);
-    with_some<I, parting>([&](const auto&... p) { walk_around(out, ctx, nullptr, p...); }, policies);
+    if constexpr (parting < sizeof...(P)) walk_never<parting + 1>(slot, ctx, policies);
+    with_some<I, parting>(
+        [&]<class... Q>(const Q&... p) {
+            walk_around<slot_for<typed_slot<R>, Q...>>(slot, ctx, nullptr, p...);
+        },
+        policies);
 }
 
 template <std::size_t I, class R, class Body, class... P>
-void walk_from(outcome<R>& out, call_context& ctx, const Body& body, const std::tuple<const P&...>& policies);
+void walk_from(blocking_slot<R>& slot, call_context& ctx, const Body& body,
+               const std::tuple<const P&...>& policies);
 
 /// A copy of everything inside of a policy that may outlive the call: the callable, its arguments, the inner
 /// policies.
@@ -121,7 +124,8 @@ public:
         : body_(body.copy(body.call)), policies_(policies...) {}
 
     void operator()(outcome<R>& out, call_context& ctx) const {
-        std::apply([&](const auto&... p) { walk_from<0>(out, ctx, body_->body(), std::tie(p...)); },
+        blocking_slot<R> slot(out);
+        std::apply([&](const auto&... p) { walk_from<0>(slot, ctx, body_->body(), std::tie(p...)); },
                    policies_);
     }
 
@@ -134,14 +138,18 @@ private:
 /// outside of it walk around an attempt that it runs on a thread of its own, and the policies inside of it
 /// are part of the copy that the thread runs.
 template <std::size_t I, class R, class Body, class... P>
-void walk_from(outcome<R>& out, call_context& ctx, const Body& body,
+void walk_from(blocking_slot<R>& slot, call_context& ctx, const Body& body,
                const std::tuple<const P&...>& policies) {
     constexpr std::size_t parting = next_that_may_outlive<I, P...>();
     const auto walk = [&](const function_ref<void(call_context&)>& attempt) {
-        with_some<I, parting>([&](const auto&... p) { walk_around(out, ctx, &attempt, p...); }, policies);
+        with_some<I, parting>(
+            [&]<class... Q>(const Q&... p) {
+                walk_around<slot_for<typed_slot<R>, Q...>>(slot, ctx, &attempt, p...);
+            },
+            policies);
     };
     if constexpr (parting == sizeof...(P)) {
-        walk([&](call_context& c) { body.run(out, c); });
+        walk([&](call_context& c) { body.run(slot.out(), c); });
     } else {
         const auto copy = [&] {
             return with_some<parting + 1, sizeof...(P)>(
@@ -150,7 +158,7 @@ void walk_from(outcome<R>& out, call_context& ctx, const Body& body,
                 },
                 policies);
         };
-        walk([&](call_context& c) { std::get<parting>(policies).around(out, c, copy); });
+        walk([&](call_context& c) { std::get<parting>(policies).around(slot.out(), c, copy); });
     }
 }
 

@@ -99,6 +99,15 @@ bool is_thrown_rejection(const outcome<R>& out, rejection& why) noexcept {
     return plain != nullptr;
 }
 
+/// Continues on the full path after a first attempt that left a failure, an `ignored` value, or a late success.
+template <class Slot, class Permits, class... P>
+RESILIENCE_NOINLINE void resume_walk(Slot& slot, function_ref<void(call_context&)> attempt, call_context& ctx,
+                                     Permits permits, const P&... policies) {
+    settle_stop(slot, ctx);
+    walk_through<Slot, P...> calls(permits, ctx, policies...);
+    drive(calls.walk, calls.walk.settle(slot, ctx), slot, attempt, ctx);
+}
+
 /// The fast and the full path of a call through policies P, the policies of the handle `Derived`. Functions
 /// here that are not inlined do not know the callable, so they are compiled once for each result type.
 template <class Derived, class... P>
@@ -193,8 +202,8 @@ struct path_through {
             prepare(ctx, request);
             blocking_slot<R> slot(out);
             const std::tuple<const P&...> policies(p...);
-            if (over_before_it_began(slot, ctx)) walk_never<0>(out, ctx, policies);
-            else walk_from<0>(out, ctx, call, policies);
+            if (over_before_it_began(slot, ctx)) walk_never<0>(slot, ctx, policies);
+            else walk_from<0>(slot, ctx, call, policies);
         });
     }
     /// Continues a call on the full path after its first attempt ran on the fast path, without a context, and
@@ -206,7 +215,9 @@ struct path_through {
             const environment& env = environment_around(p...);
             call_context ctx(env.clock(), &env);
             prepare(ctx, request);
-            resume_walk(out, call, ctx, permits, p...);
+            blocking_slot<R> slot(out);
+            resume_walk<slot_for<typed_slot<R>, P...>>(
+                slot, [&](call_context& c) { call.run(out, c); }, ctx, permits, p...);
         });
     }
 
@@ -244,21 +255,14 @@ private:
             unwound.handle = nullptr;
         }
         ctx.set_retry_depth(depth);
-        if (succeeded(out) && permits.in_time(policies...)) [[likely]]
+        if (succeeded(out) && permits.in_time(policies...)) [[likely]] {
             permits.succeed(policies...);
-        else resume_walk(out, call, ctx, permits, policies...);
+        } else {
+            blocking_slot<R> slot(out);
+            resume_walk<slot_for<typed_slot<R>, P...>>(
+                slot, [&](call_context& c) { call.run(out, c); }, ctx, permits, policies...);
+        }
         return true;
-    }
-    /// Continues on the full path after a first attempt that left a failure, an `ignored` value, or a late
-    /// success.
-    template <class R, class Permits>
-    RESILIENCE_NOINLINE static void resume_walk(outcome<R>& out, const body<R>& call, call_context& ctx,
-                                                Permits permits, const P&... policies) {
-        blocking_slot<R> slot(out);
-        settle_stop(slot, ctx);
-        walk_through<typed_slot<R>, P...> calls(permits, ctx, policies...);
-        drive(
-            calls.walk, calls.walk.settle(slot, ctx), slot, [&](call_context& c) { call.run(out, c); }, ctx);
     }
     template <class R, class First, class... More>
     static bool reject_fast(outcome<R>& out, const First& first, const More&...) noexcept {
