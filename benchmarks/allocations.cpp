@@ -8,9 +8,11 @@
 
 namespace {
 thread_local std::uint64_t count = 0;
+thread_local std::uint64_t bytes = 0;
 }
 
 std::uint64_t bench::allocations() noexcept { return count; }
+std::uint64_t bench::allocated_bytes() noexcept { return bytes; }
 
 int bench::work(int x) noexcept {
     asm volatile("" ::"r"(x));
@@ -19,11 +21,13 @@ int bench::work(int x) noexcept {
 
 void* operator new(std::size_t size) {
     ++count;
+    bytes += size;
     if (void* p = std::malloc(size)) return p;
     throw std::bad_alloc();
 }
 extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
     ++count;
+    bytes += size;
     void* p = nullptr;
     return posix_memalign(&p, alignment < sizeof(void*) ? sizeof(void*) : alignment, size) == 0 ? p : nullptr;
 }

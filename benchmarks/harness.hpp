@@ -16,6 +16,8 @@ namespace bench {
 
 /// Heap allocations made by this thread so far (counted by the operator new of allocations.cpp).
 std::uint64_t allocations() noexcept;
+/// Their bytes, without what the heap adds.
+std::uint64_t allocated_bytes() noexcept;
 
 /// Keeps the optimiser from removing what made `value`.
 template <class T>

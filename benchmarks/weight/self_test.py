@@ -60,6 +60,11 @@ class Parsing(unittest.TestCase):
         }
         self.assertEqual(sources.outside_headers("resilience/a.hpp", files.__getitem__), ["chrono", "string", "vector"])
 
+    def test_headers_that_bodies_need_are_none_of_a_file_that_sees_no_bodies(self):
+        files = {"resilience/a.hpp": "#include <vector>\n#if RESILIENCE_BODIES\n#include <map>\n#endif\n#include <string>\n"}
+        headers = [sources.outside_headers("resilience/a.hpp", files.__getitem__, is_compiled) for is_compiled in (False, True)]
+        self.assertEqual(headers, [["map", "string", "vector"], ["string", "vector"]])
+
 
 class Files(unittest.TestCase):
     def test_every_form_has_the_same_lambdas_as_its_bare_one(self):

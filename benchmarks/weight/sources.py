@@ -93,19 +93,22 @@ def including(headers):
     return "".join(f"#include <{header}>\n" for header in headers)
 
 
-def included_by(text):
+def included_by(text, is_compiled):
+    if is_compiled:
+        text = re.sub(r"^#if RESILIENCE_BODIES\n.*?^#endif", "", text, flags=re.M | re.S)
     return re.findall(r"^\s*#\s*include\s*<([^>]+)>", text, re.M)
 
 
-def outside_headers(header, read=lambda name: (include / name).read_text()):
-    """Headers of others that `header` includes by itself or by headers of ours, sorted."""
+def outside_headers(header, read=lambda name: (include / name).read_text(), is_compiled=False):
+    """Headers of others that `header` includes by itself or by headers of ours, sorted. `is_compiled`: in a program that
+    links resilience::compiled."""
     seen, open_, outside = set(), [header], set()
     while open_:
         name = open_.pop()
         if name in seen:
             continue
         seen.add(name)
-        for target in included_by(read(name)):
+        for target in included_by(read(name), is_compiled):
             if target.startswith("resilience/"):
                 open_.append(target)
             else:

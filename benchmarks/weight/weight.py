@@ -26,7 +26,9 @@ from sources import FORMS, ONE_BARE_CALL, ONE_CALL, bare_of, include, including,
 
 MS, CODE = "ms per lambda", "bytes of code per lambda"
 ADDED, ADDED_CODE, OBJECT = "s over a bare call", "bytes of code over a bare call", "bytes of the object, -g"
+BESIDE = "s over a bare call with others' headers"
 FRONT_END, WHOLE = "s over others' headers, -fsyntax-only", "s over others' headers, -O2"
+INCLUDED = "bytes of code where it is only included"
 
 # row: {figure: (bound, gate)}. The bound is what the library promises; times are those of a machine that takes
 # REFERENCE_SECONDS for the standard headers of REFERENCE. The gate is how many times the bound CI lets pass: a change
@@ -39,18 +41,24 @@ LIMITS = {
     "wrap": {MS: (30, 12), CODE: (700, 16)},
     "task": {MS: (75, 3.3)},
     "one": {ADDED: (2, 5), ADDED_CODE: (80_000, 2.5), OBJECT: (800_000, 12)},
-    "include/resilience.hpp": {FRONT_END: (0.8, 3.5), WHOLE: (0.8, 5)},
+    "one-compiled": {BESIDE: (1, 2), ADDED_CODE: (15_000, 1.2), OBJECT: (800_000, 2.3)},
+    "include/resilience.hpp": {FRONT_END: (0.8, 3.5), WHOLE: (0.8, 5), INCLUDED: (1_000, 1)},
     "include/retry.hpp": {FRONT_END: (0.5, 2.5), WHOLE: (0.5, 4)},
     "include/circuit_breaker.hpp": {FRONT_END: (0.5, 2.5), WHOLE: (0.5, 4)},
     "include/timeout.hpp": {FRONT_END: (0.5, 2.5), WHOLE: (0.5, 4)},
+    "compiled/resilience.hpp": {FRONT_END: (0.8, 2), WHOLE: (0.8, 2)},
+    "compiled/retry.hpp": {FRONT_END: (0.5, 2)},
+    "compiled/circuit_breaker.hpp": {FRONT_END: (0.5, 2)},
+    "compiled/timeout.hpp": {FRONT_END: (0.5, 2)},
 }
 SHOWN_TOO = ("function",)
-QUICK = ("three", "three-O0", "three-clang", "one", "include/resilience.hpp")
+QUICK = ("three", "three-O0", "three-clang", "one", "one-compiled", "include/resilience.hpp", "compiled/resilience.hpp")
 
 # Seconds of compiling after which a row is not measured once more.
 PATIENCE, QUICK_PATIENCE = 60, 6
 
-SYSTEM = ("cxxabi.h", "fcntl.h", "process.h", "pthread.h", "signal.h", "sys/socket.h", "time.h", "unistd.h")
+COMPILED = "-DRESILIENCE_COMPILED=1"  # as its target resilience::compiled says
+SYSTEM = ("cxxabi.h", "fcntl.h", "process.h", "pthread.h", "signal.h", "sys/random.h", "sys/socket.h", "time.h", "unistd.h")
 
 
 @dataclasses.dataclass
@@ -100,15 +108,38 @@ def one_call_row():
     return Row("one", "a file that makes retry | circuit_breaker | timeout and calls once, g++ -O2", "g++", measure)
 
 
-def header_row(header):
+def one_compiled_row():
     def measure(_counts):
-        standard, figures = including(filter(is_there, outside_headers(header))), {}  # some are another system's
+        bare = others_headers("resilience/resilience.hpp", True) + ONE_BARE_CALL
+        wrapped, less = compiled("g++", ["-O2", COMPILED], ONE_CALL), compiled("g++", ["-O2"], bare)
+        debug = compiled("g++", ["-O2", "-g", COMPILED], ONE_CALL)
+        return {
+            BESIDE: (wrapped.seconds - less.seconds, f"{wrapped.seconds:.1f} s, {wrapped.megabytes} MB"),
+            ADDED_CODE: (wrapped.code - less.code, f"{wrapped.code}"),
+            OBJECT: (debug.size, f"{debug.seconds:.1f} s, {debug.megabytes} MB"),
+        }
+
+    return Row("one-compiled", "the same in a program that links resilience::compiled", "g++", measure)
+
+
+def others_headers(header, is_compiled):
+    """A file that includes what the header does; some are another system's."""
+    return including(filter(is_there, outside_headers(header, is_compiled=is_compiled)))
+
+
+def header_row(header, is_compiled=False):
+    flags = [COMPILED] if is_compiled else []
+
+    def measure(_counts):
+        others, figures = others_headers(header, is_compiled), {}
         for figure, flag in ((FRONT_END, "-fsyntax-only"), (WHOLE, "-O2")):
-            total, less = (compiled("g++", [flag], text).seconds for text in (including([header]), standard))
-            figures[figure] = (total - less, f"{total:.2f} s")
+            own, less = (compiled("g++", [flag, *flags], text) for text in (including([header]), others))
+            figures[figure] = (own.seconds - less.seconds, f"{own.seconds:.2f} s")
+        figures[INCLUDED] = (own.code - less.code, f"{own.code}")
         return figures
 
-    return Row(f"include/{header.removeprefix('resilience/')}", f"#include <{header}>", "g++", measure, libraries_of(header))
+    folder, name = "compiled" if is_compiled else "include", header.removeprefix("resilience/")
+    return Row(f"{folder}/{name}", f"#include <{header}>{', compiled' if is_compiled else ''}", "g++", measure, libraries_of(header))
 
 
 def libraries_of(header):
@@ -124,10 +155,10 @@ def is_there(header):
 
 def all_rows():
     ways = [(compiler, flag) for compiler in ("g++", "clang++-19") for flag in ("-O2", "-O0")]
-    rows = [lambdas_row(form, *way) for form in FORMS if form != bare_of(form) for way in ways] + [one_call_row()]
+    rows = [lambdas_row(form, *way) for form in FORMS if form != bare_of(form) for way in ways] + [one_call_row(), one_compiled_row()]
     for path in sorted((include / "resilience").glob("*.hpp")):
         if all(name.startswith(("fmt/", "spdlog/")) for name in libraries_of(f"resilience/{path.name}")):
-            rows.append(header_row(f"resilience/{path.name}"))
+            rows += [header_row(f"resilience/{path.name}", is_compiled) for is_compiled in (False, True)]
     return rows
 
 
