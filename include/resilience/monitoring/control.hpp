@@ -7,6 +7,7 @@
 #include <resilience/monitoring/options.hpp>
 #include <resilience/monitoring/policies.hpp>
 #include <resilience/monitoring/response.hpp>
+#include <resilience/settings/text.hpp>
 
 #include <algorithm>
 #include <array>
