@@ -6,13 +6,16 @@ usage: api.py [--write]     --write: write docs/api.txt instead of comparing wit
 
 Listed are the declarations of every header outside detail/, in their order (that of an aggregate's fields is part
 of the interface), without what is private, in a namespace `detail`, or below a comment "For drivers." (or
-"For policies.", "For drivers and policies.", "For retry.") on a line of its own in a class. It is a reader of text, not
-a compiler: it relies on the format that clang-format gives the headers.
+"For policies.", "For drivers and policies.", "For retry.") on a line of its own in a class, and without bodies: what
+is in an `#if RESILIENCE_BODIES`, and members that are defined outside of their class. It is a reader of text, not a
+compiler: it relies on the format that clang-format gives the headers. api_selftest.py is its test.
 """
 import difflib
 import pathlib
 import re
 import sys
+
+import api_selftest
 
 root = pathlib.Path(__file__).resolve().parent.parent.parent
 library = root / "include" / "resilience"
@@ -29,6 +32,8 @@ MARKER = re.compile(r"// For (drivers|policies|retry)( and (drivers|policies|ret
 LITERAL = re.compile(r'R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\'', re.S)
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 PAIRS = {"(": ")", "[": "]", "{": "}"}
+BODIES = "RESILIENCE_BODIES"
+INSTANTIATE = "RESILIENCE_INSTANTIATE("
 
 
 def without_comments(text):
@@ -43,21 +48,21 @@ def without_comments(text):
 
 
 def without_directives(text):
-    """(the text, the names of the macros): of the branches of an #if, the first."""
-    lines, macros, skipped = [], [], []
+    """(the text, the names of the macros): of the branches of an #if, the first, but the other one of bodies."""
+    lines, macros, branches = [], [], []  # of each #if, the branch that we are in; the first is kept
     for line in re.sub(r"\\\n", " ", text).splitlines():
         directive = re.match(r"\s*#\s*(\w+)\s*(.*)", line)
         if not directive:
-            if not any(skipped):
+            if all(branch == 1 for branch in branches):
                 lines.append(line)
             continue
         word, rest = directive.groups()
         if word in ("if", "ifdef", "ifndef"):
-            skipped.append(False)
+            branches.append(0 if rest.strip() == BODIES else 1)
         elif word in ("else", "elif"):
-            skipped[-1] = True
+            branches[-1] += 1
         elif word == "endif":
-            skipped.pop()
+            branches.pop()
         elif word == "define":
             macros.append("#define " + re.match(r"\w+(\([^)]*\))?", rest)[0])
     return "\n".join(lines), sorted(set(macros))
@@ -112,6 +117,9 @@ def declarations(text):
             yield access[1] + ":", None
             at = access.end()
             continue
+        if text.startswith(INSTANTIATE, at):
+            at = skip_pair(text, at + len(INSTANTIATE) - 1)
+            continue
         start, initialised, called, constructs = at, False, None, None
         while True:
             if literal := LITERAL.match(text, at):
@@ -143,16 +151,26 @@ def declarations(text):
 
 def tidy(head):
     """On one line, without what says nothing to a user."""
-    head = re.sub(r"__attribute__\(\(.*?\)\)|\bRESILIENCE_(INLINE|NOINLINE|COLD|VISIBLE|NO_UNIQUE_ADDRESS)\b|\binline ", " ", head)
+    head = re.sub(r"__attribute__\(\(.*?\)\)|\bRESILIENCE_(INLINE|NOINLINE|COLD|VISIBLE|FUNCTION|NO_UNIQUE_ADDRESS)\b|\binline ", " ", head)
     head = re.sub(r"\s+", " ", head).strip()
+    head = re.sub(r"(~\w+\(\)(?: noexcept)?) = default$", r"\1", head)  # else where its body is
     return re.sub(r"([(<\[{]) | (?=[)\]}])", r"\1", head)
 
 
-def is_hidden(head, defined_at_namespace_scope):
-    """What declares nothing new: checks, friends that are classes, members defined outside of their class."""
+# `result failure::as(`, `name<a, b<c>>::~name(`, `failure::operator=(`: a name that another one qualifies.
+MEMBER = re.compile(r"[^(=]*\w>*::~?(\w+|operator ?[^\w(]+|operator\(\)|operator [\w:<>, ]+[&*]?) ?\(")
+
+
+def is_hidden(head, depth):
+    """What declares nothing new: checks, friends that are classes, members at namespace scope."""
     if re.match(r"static_assert\b|friend (class |struct )?\w+$|using namespace\b", head):
         return True
-    return defined_at_namespace_scope and re.match(r"[^(=]*\w>?::~?(\w+|operator\W+) ?\(", head) is not None
+    if depth > 0:
+        return False
+    if type_ := TYPE.match(head):
+        # A nested class, or a specialisation of a template of another namespace.
+        return not head.startswith("template <>") and re.match(r"[^:]*\w>*::\w", head[type_.end():]) is not None
+    return MEMBER.match(head) is not None
 
 
 def interface(text, namespace="", public=True, depth=0):
@@ -166,7 +184,7 @@ def interface(text, namespace="", public=True, depth=0):
             inner = f"{namespace}::{opened[1]}".replace("::RESILIENCE_ABI", "").removeprefix("::")
             if "detail" not in inner.split("::") and inner != namespace + "::":
                 yield from interface(body, inner)
-        elif (public or head.startswith("friend ")) and not is_hidden(head, depth == 0 and body is not None):
+        elif (public or head.startswith("friend ")) and not is_hidden(head, depth):
             type_ = TYPE.match(head)
             if type_ and body is None and "=" not in head:
                 continue  # a forward declaration
@@ -177,20 +195,25 @@ def interface(text, namespace="", public=True, depth=0):
                 yield from interface(body, namespace, type_[1] != "class", depth + 1)
 
 
+def listed(text):
+    """The lines of a header, without its name."""
+    text, macros = without_directives(without_comments(text))
+    lines, last = [f"    {macro}" for macro in macros], None
+    for namespace, depth, line in interface(text):
+        if namespace != last:
+            lines.append(f"    namespace {namespace or '(global)'}")
+        lines.append("    " * (depth + 2) + line)
+        last = namespace
+    return lines
+
+
 def listing():
     out = [HEAD]
     for path in sorted(library.rglob("*.hpp")):
         name = path.relative_to(library).as_posix()
         if name.startswith("detail/"):
             continue
-        text, macros = without_directives(without_comments(path.read_text()))
-        lines, last = [f"    {macro}" for macro in macros], None
-        for namespace, depth, line in interface(text):
-            if namespace != last:
-                lines.append(f"    namespace {namespace or '(global)'}")
-            lines.append("    " * (depth + 2) + line)
-            last = namespace
-        if lines:
+        if lines := listed(path.read_text()):
             out.append("\n".join([f"<resilience/{name}>", *lines]) + "\n")
     return "\n".join(out)
 
@@ -206,6 +229,9 @@ def compared(written, wanted):
 
 
 def main():
+    if problems := api_selftest.problems(listed):
+        print(*problems, sep="\n")
+        return 1
     wanted = listing()
     count = sum(line.startswith("        ") for line in wanted.splitlines())
     if "--write" in sys.argv:

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles every public header on its own, with warnings as errors.
 
-usage: check_headers.py [--compiler g++] [--flags "-I..."] [--mode alone|no-exceptions|macros]...
+usage: check_headers.py [--compiler g++] [--flags "-I..."] [--mode alone|compiled|no-exceptions|macros]...
 
 alone           each header as the first and only include, twice (it guards itself)
+compiled        the same in a program that links resilience::compiled: without bodies, and what only they include
 no-exceptions   the headers of the core together, with -fno-exceptions
 macros          the same after macros.hpp, which defines what careless headers of others define
 --flags         what the dependencies of the views need, e.g. the feature macros of cpp-httplib
@@ -20,6 +21,8 @@ import sys
 import layers
 
 WARNINGS = "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror".split()
+# mode -> what it tells the compiler
+MODES = {"alone": [], "compiled": ["-DRESILIENCE_COMPILED=1"], "no-exceptions": ["-fno-exceptions"], "macros": []}
 STANDARD = re.compile(r"^\s*#\s*include\s*<((?!resilience/)[^>]+)>", re.M)
 
 
@@ -30,7 +33,7 @@ def std_includes(names):
 
 def units(mode):
     """what is checked -> its translation unit"""
-    if mode == "alone":
+    if mode in ("alone", "compiled"):
         return {name: f"#include <resilience/{name}>\n" * 2 for name in layers.headers()}
     core = layers.core_headers()
     before = ""
@@ -62,15 +65,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--compiler", default=os.environ.get("CXX", "g++"))
     parser.add_argument("--flags", default="")
-    parser.add_argument("--mode", action="append", choices=["alone", "no-exceptions", "macros"])
+    parser.add_argument("--mode", action="append", choices=MODES)
     options = parser.parse_args()
 
     command = [options.compiler, "-std=c++20", *WARNINGS, f"-I{layers.include}", *shlex.split(options.flags)]
     command += ["-fsyntax-only", "-x", "c++", "-"]
     failed = 0
-    for mode in options.mode or ["alone", "no-exceptions", "macros"]:
+    for mode in options.mode or MODES:
         checked = units(mode)
-        extra = ["-fno-exceptions"] if mode == "no-exceptions" else []
+        extra = MODES[mode]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             results = list(pool.map(lambda source: compile_unit(command[:1] + extra + command[1:], source), checked.values()))
         bad = sum(not passed for passed, _ in results)

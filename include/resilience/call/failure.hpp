@@ -2,32 +2,21 @@
 #pragma once
 
 #include <resilience/call/error.hpp>
+#include <resilience/call/error_condition.hpp>
 #include <resilience/call/exception_mixins.hpp>
 #include <resilience/call/rejection.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/text.hpp>
 
-#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <typeinfo>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
-
-namespace detail {
-
-/// The portable meaning of a code of any category. Standalone Asio's category of system errors holds errno's
-/// numbers but maps most of them to no condition, so they are looked up in the system's own category.
-std::error_condition condition_of(const std::error_code& code) noexcept;
-/// True for ECANCELED. For the two common categories this needs no virtual call.
-bool is_cancellation(const std::error_code& code) noexcept;
-
-} // namespace detail
 
 /// The reason why a call gave no accepted value: the user's exception, a returned value that stands for a
 /// failure, or a rejection by a policy. Looking at it is cheap: nothing is rethrown to find its type.
@@ -188,21 +177,6 @@ const E* failure::as() const noexcept {
 }
 
 #if RESILIENCE_BODIES
-namespace detail {
-RESILIENCE_FUNCTION std::error_condition condition_of(const std::error_code& code) noexcept {
-    const auto condition = code.default_error_condition();
-    const bool unmapped = condition.category() == code.category();
-    return unmapped && std::string_view(code.category().name()) == "asio.system"
-               ? std::system_category().default_error_condition(code.value())
-               : condition;
-}
-RESILIENCE_FUNCTION bool is_cancellation(const std::error_code& code) noexcept {
-    if (code.category() == std::generic_category() || code.category() == std::system_category())
-        return code.value() == static_cast<int>(std::errc::operation_canceled);
-    return condition_of(code) == std::errc::operation_canceled;
-}
-} // namespace detail
-
 RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcept {
     if (const auto* http = carrier()) return http->retry_after();
     if (const auto* ours = dynamic_cast<const error*>(known_exception())) return ours->retry_after();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/error_condition.hpp>
 #include <resilience/call/failure.hpp>
 
 #include <string_view>
