@@ -70,7 +70,7 @@ inline const std::type_info* exception_type(const std::exception_ptr& e) noexcep
 #if defined(_LIBCPP_VERSION)
 inline constexpr std::string_view namespace_in_std = "__1::";
 #else
-inline constexpr std::string_view namespace_in_std = "";
+inline constexpr std::string_view namespace_in_std;
 #endif
 
 /// Turns std::type_info::name() into the type's name as the programmer wrote it.
