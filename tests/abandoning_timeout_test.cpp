@@ -810,7 +810,7 @@ TEST_CASE("a refusal says why", "[abandoning_timeout]") {
 }
 
 // g++'s sanitizer takes the reference to a forced unwind, which has no object, for one to null.
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(__SANITIZE_ADDRESS__) && RESILIENCE_FORCED_UNWIND
 TEST_CASE("a callable that ends its worker's thread ends the call, too", "[abandoning_timeout][H-TO-08]") {
     worker_world w;
     const auto timeout = w.timeout(2s);

@@ -227,6 +227,19 @@ TEST_CASE("numbers, shares, words and booleans are refused unless they are exact
           "JIRA_CIRCUIT_WINDOW='many': it must be a number of calls such as 100, or a time such as 60s");
 }
 
+TEST_CASE("a number of any length is the double that a program would mean by it", "[env]") {
+    const auto multiplier = [](const std::string& text) {
+        return read<rs::retry_config>({{"JIRA_RETRY_MULTIPLIER", text}}).multiplier;
+    };
+
+    CHECK(multiplier("1.4142135623730951") == 1.4142135623730951);
+    CHECK(multiplier("1.00000000000000000000000000000001") == 1.0);
+    CHECK(multiplier("1.9999999999999999") == 1.9999999999999999);
+    const std::string too_large = "1" + std::string(400, '0');
+    CHECK(complaint<rs::retry_config>({{"JIRA_RETRY_MULTIPLIER", too_large}})
+              .ends_with("it must be a number such as 2 or 1.5"));
+}
+
 TEST_CASE("words are the names of the enumerators, and jitter may still be a boolean", "[env]") {
     const auto jitter = [](const char* text) {
         return read<rs::retry_config>({{"JIRA_RETRY_JITTER", text}}).jitter;

@@ -12,8 +12,8 @@
 #include "support/world.hpp"
 
 // The sanitizer for undefined behaviour (it comes with the one for addresses) takes the reference to a forced unwind,
-// which has no object, for one to null.
-#if !SANITIZED_ADDRESS
+// which has no object, for one to null. Not every C++ library lets one through a catch (...).
+#if !SANITIZED_ADDRESS && RESILIENCE_FORCED_UNWIND
 
 namespace rs = resilience;
 using namespace std::chrono_literals;

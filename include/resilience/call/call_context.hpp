@@ -154,9 +154,8 @@ public:
         std::stop_source source;
         void operator()() {
             // The request may resume a coroutine that ends and destroys the owner of `source` before the
-            // request returns.
-            const std::stop_source kept = source;
-            kept.request_stop();
+            // request returns: a copy asks.
+            std::stop_source(source).request_stop();
         }
     };
     class armed_stop {

@@ -11,7 +11,6 @@
 #else
 #include <pthread.h>
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 #endif
 #if __has_include(<cxxabi.h>)
@@ -21,9 +20,11 @@
 #include <concepts>
 #include <cstdint>
 #include <cstdlib>
+#include <ctime>
 #include <exception>
 #include <initializer_list>
 #include <limits>
+#include <string_view>
 #include <type_traits>
 #include <typeinfo>
 #include <utility>
@@ -61,6 +62,13 @@ inline const std::type_info* exception_type(const std::exception_ptr& e) noexcep
     return nullptr;
 #endif
 }
+
+/// Stands in the names of the C++ library's types though nobody writes it; empty where that is not known.
+#if defined(_LIBCPP_VERSION)
+inline constexpr std::string_view namespace_in_std = "__1::";
+#else
+inline constexpr std::string_view namespace_in_std;
+#endif
 
 /// A type's name as the programmer wrote it, of std::type_info::name().
 class demangled_name {
@@ -167,9 +175,9 @@ inline std::chrono::nanoseconds read_coarse_clock() noexcept {
 /// Sleeps until that steady time, which is to come. May return early, for instance because a signal was handled.
 inline void sleep_once(std::chrono::nanoseconds until) {
 #if defined(__linux__)
-    constexpr std::int64_t second = 1'000'000'000, furthest = std::numeric_limits<time_t>::max();
+    constexpr std::int64_t second = 1'000'000'000, furthest = std::numeric_limits<std::time_t>::max();
     const std::int64_t seconds = until.count() / second;
-    const timespec moment{static_cast<time_t>(seconds < furthest ? seconds : furthest),
+    const timespec moment{static_cast<std::time_t>(seconds < furthest ? seconds : furthest),
                           static_cast<long>(until.count() % second)};
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, nullptr);
 #else

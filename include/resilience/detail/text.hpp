@@ -31,16 +31,19 @@ inline std::string duration_text(std::chrono::nanoseconds d) {
 /// An exception's what(), which may be null, as a string.
 inline std::string said(const char* text) { return text != nullptr ? text : ""; }
 
-/// A type's name as the programmer wrote it, without our inline namespace. Takes some 300 ns.
+/// A type's name as the programmer wrote it, without inline namespaces. Takes some 300 ns.
 inline std::string demangled(const char* name) {
     std::string text = demangled_name(name).get();
 #define RESILIENCE_TEXT_(x) #x "::"
 #define RESILIENCE_TEXT(x) RESILIENCE_TEXT_(x)
-    constexpr std::string_view inner = RESILIENCE_TEXT(RESILIENCE_ABI);
+    constexpr std::string_view own = RESILIENCE_TEXT(RESILIENCE_ABI);
 #undef RESILIENCE_TEXT
 #undef RESILIENCE_TEXT_
-    for (auto at = text.find(inner); at != std::string::npos; at = text.find(inner, at)) {
-        text.erase(at, inner.size());
+    for (const std::string_view inner : {own, namespace_in_std}) {
+        if (inner.empty()) continue;
+        for (auto at = text.find(inner); at != std::string::npos; at = text.find(inner, at)) {
+            text.erase(at, inner.size());
+        }
     }
     return text;
 }

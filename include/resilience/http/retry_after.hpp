@@ -154,10 +154,13 @@ struct split_wall {
     duration rest;
 };
 constexpr split_wall split(std::chrono::system_clock::time_point at) noexcept {
-    const auto since = std::chrono::duration_cast<duration>(at.time_since_epoch()).count();
-    constexpr duration::rep second = 1'000'000'000;
+    // In the clock's own unit, which not every C++ library has of nanoseconds: the range differs.
+    using unit = std::chrono::system_clock::duration;
+    constexpr unit::rep second = unit::period::den;
+    static_assert(unit::period::num == 1);
+    const auto since = at.time_since_epoch().count();
     const auto rest = (since % second + second) % second;
-    return {since / second - (since % second < 0 ? 1 : 0), duration{rest}};
+    return {since / second - (since % second < 0 ? 1 : 0), unit{rest}};
 }
 
 } // namespace detail

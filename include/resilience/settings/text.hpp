@@ -12,6 +12,11 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#if !defined(__cpp_lib_to_chars)
+#include <clocale>
+#include <cmath>
+#include <cstdlib>
+#endif
 
 // How the fields of configs are read from texts, of variables or of requests.
 
@@ -28,8 +33,13 @@ inline bool parse_number(std::string_view text, double& value) {
 #if defined(__cpp_lib_to_chars)
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     return error == std::errc{} && end == text.data() + text.size();
-#else
-    return false;
+#else // libc++ before 20
+    std::string own(text);
+    if (const auto point = own.find('.'); point != std::string::npos)
+        own.replace(point, 1, std::localeconv()->decimal_point); // the one that std::strtod reads
+    char* end = nullptr;
+    value = std::strtod(own.c_str(), &end);
+    return end == own.c_str() + own.size() && std::isfinite(value);
 #endif
 }
 /// As 0.5 or 50%.
