@@ -395,10 +395,10 @@ TEST_CASE("alerts carry labels and an id of their own", "[alert_sink]") {
 
 TEST_CASE("two processes that number alerts from the same beginning do not give the same ids",
           "[alert_sink]") {
-    by_hand t;
     int ends[2];
     REQUIRE(pipe(ends) == 0);
     const pid_t child = fork();
+    by_hand t; // both draw the same random numbers
     t.publish(opened("a"));
     t.sink->deliver_due();
     if (child == 0) {

@@ -101,7 +101,7 @@ private:
 
     static std::optional<failure> refusal(core& policy, const attempt_limits& limits, time_point begun,
                                           const call_context& ctx) {
-        if (policy.abandoned.value() >= limits.config->max_abandoned) {
+        if (policy.abandoned.load(std::memory_order_acquire) >= limits.config->max_abandoned) {
             return rejected(policy, limits, ctx, nullptr);
         }
         policy.calls.fetch_add(1, std::memory_order_relaxed);

@@ -102,23 +102,20 @@ public:
     bool deliver(const event& e) {
         {
             const lock_guard lock(mutex_);
-            if (ended_) return true;
-            forget_parents_threads();
+            if (ended_in_ != 0) return true;
             ++running_;
         }
         const running here(*this);
         return returned([&] { function_(e); });
     }
 
-    /// Returns when no other thread is inside the function, and none will enter it any more. In a forked child: no
-    /// thread that the child has started.
+    /// Returns when no other thread is inside the function, and none will enter it any more.
     void end() {
         unsigned mine = 0;
-        for (const running* r = innermost_; r != nullptr; r = r->outer)
-            mine += r->who == this && r->is_of_this_process() ? 1 : 0;
+        for (const running* r = innermost_; r != nullptr; r = r->outer) mine += r->who == this ? 1 : 0;
         {
             const lock_guard lock(mutex_);
-            ended_ = true;
+            ended_in_ = process_number();
         }
         unique_lock lock(waiting_);
         idle_.wait(lock, [&] { return inside() == mine; });
@@ -133,20 +130,18 @@ private:
         running& operator=(const running&) = delete;
         ~running() {
             innermost_ = outer;
-            if (is_of_this_process()) who->leave();
+            who->leave();
         }
-        bool is_of_this_process() const noexcept { return process == fork_gate::process(); }
 
         subscriber* const who;
         const running* const outer;
-        const std::uint32_t process = fork_gate::process();
     };
 
     void leave() {
         {
             const lock_guard lock(mutex_);
             --running_;
-            if (!ended_) return; // nobody waits
+            if (ended_in_ != process_number()) return; // nobody waits here
         }
         {
             const lock_guard lock(waiting_); // who waits has not looked yet, or waits already
@@ -155,22 +150,15 @@ private:
     }
     unsigned inside() {
         const lock_guard lock(mutex_);
-        forget_parents_threads();
         return running_;
-    }
-    /// With mutex_. Those inside at a fork never leave in the child.
-    void forget_parents_threads() noexcept {
-        if (std::exchange(process_, fork_gate::process()) != fork_gate::process()) running_ = 0;
     }
     static inline thread_local constinit const running* innermost_ = nullptr;
 
     std::function<void(const event&)> function_;
     detail::mutex mutex_;
-    std::uint32_t process_ =
-        fork_gate::process(); // guarded by mutex_, like the next two; that running_ is of
-    unsigned running_ = 0;
-    bool ended_ = false;
-    waitable_mutex waiting_; // held by nobody before ended_: a child never finds it held and needs it
+    unsigned running_ = 0;       // guarded by mutex_, like the next
+    std::uint32_t ended_in_ = 0; // the number of the process that ended it; 0: not ended
+    waitable_mutex waiting_;     // taken only in that process
     condition_variable idle_;
 };
 
@@ -228,8 +216,8 @@ private:
 
 /// Ends when it is destroyed: afterwards the function does not run any more, on any thread (like
 /// std::stop_callback; destroyed from inside the function it does not wait for itself). Two functions that
-/// end each other's subscription while both run would wait for each other. In a forked child it waits for none of the
-/// parent's threads.
+/// end each other's subscription while both run would wait for each other. A forked child must not end one that its
+/// parent made.
 class [[nodiscard]] subscription {
 public:
     subscription() noexcept = default;

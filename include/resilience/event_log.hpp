@@ -14,7 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -39,7 +38,7 @@ struct event_filter {
 /// events it missed. Changes of state and of configs have room of their own, so that the thousands of
 /// refusals after a trip do not push them out.
 ///
-/// A forked child has its own copy of the log, which continues the parent's numbers.
+/// A forked child keeps its events in the log that it inherits, and must not wait in it.
 ///
 /// Thread-safe. While a reader copies (some microseconds per hundred events), threads that cause events wait
 /// for it. While a log exists, its registry has a listener, so events are made: this costs failing and
@@ -161,33 +160,25 @@ private:
         wake();
     }
 
-    /// Registers a thread that waits. A forked child has none of the parent's readers, but one of them may
-    /// have held waiting_ at the fork. The child's first reader therefore constructs waiting_ and added_
-    /// anew.
+    /// Registers a thread that waits.
     class reader {
     public:
         explicit reader(const event_log& log) : log_(log) {
             const detail::lock_guard lock(log.mutex_);
-            if (!log.is_of_this_process()) {
-                log.process_ = detail::fork_gate::process();
-                log.readers_ = 0;
-                ::new (static_cast<void*>(&log.waiting_)) detail::waitable_mutex;
-                ::new (static_cast<void*>(&log.added_)) detail::condition_variable;
-            }
             ++log.readers_;
         }
         reader(const reader&) = delete;
         reader& operator=(const reader&) = delete;
         ~reader() {
             const detail::lock_guard lock(log_.mutex_);
-            if (log_.is_of_this_process()) --log_.readers_;
+            --log_.readers_;
         }
 
     private:
         const event_log& log_;
     };
-    bool is_of_this_process() const noexcept { return process_ == detail::fork_gate::process(); }
-    bool has_readers() const noexcept { return is_of_this_process() && readers_ != 0; }
+    /// With mutex_. None in a forked child: a reader of the parent's may have held waiting_.
+    bool has_readers() const noexcept { return readers_ != 0 && process_ == detail::process_number(); }
     bool waits_for(std::uint64_t since) const {
         const detail::lock_guard lock(mutex_);
         return last_ < since && !closed_;
@@ -239,9 +230,8 @@ private:
     mutable detail::waitable_mutex waiting_; // for added_; taken before mutex_
     mutable detail::condition_variable added_;
     mutable detail::mutex mutex_;
-    mutable std::uint32_t process_ =
-        detail::fork_gate::process();   // guarded by mutex_, as are the members below
-    mutable std::uint64_t readers_ = 0; // waiting readers of that process
+    const std::uint32_t process_ = detail::process_number(); // the process whose threads may wait
+    mutable std::uint64_t readers_ = 0;                      // guarded by mutex_, as are the members below
     ring changes_;
     ring others_;
     std::uint64_t last_ = 0;

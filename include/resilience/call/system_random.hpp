@@ -3,6 +3,7 @@
 
 #include <resilience/call/random.hpp>
 #include <resilience/config.hpp>
+#include <resilience/detail/per_process.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/sync.hpp>
 
@@ -20,7 +21,7 @@ namespace detail {
 /// destructors of other thread_local objects may use it.
 struct xoshiro256 {
     std::array<std::uint64_t, 4> words{};
-    bool seeded = false;
+    std::uint32_t seeded_in = 0; // the number of the process; 0: not seeded
 
     std::uint64_t next() noexcept {
         auto& s = words;
@@ -40,10 +41,8 @@ struct xoshiro256 {
 /// and a count of threads. A forked child reads entropy of its own. Not for secrets.
 class RESILIENCE_VISIBLE system_random_source final : public random_source {
 public:
-    system_random_source() noexcept { at_fork(nullptr, nullptr, &forget_parents_seed); }
-
     double uniform() noexcept override {
-        if (!mine_.seeded) [[unlikely]]
+        if (mine_.seeded_in != process_number()) [[unlikely]]
             seed(mine_);
         // The upper 53 bits: every result is a multiple of 2^-53, the largest 1 - 2^-53.
         return static_cast<double>(mine_.next() >> 11U) * 0x1p-53;
@@ -61,20 +60,12 @@ private:
     static RESILIENCE_COLD void seed(xoshiro256& generator) noexcept {
         // Relaxed: only the number must be unique.
         std::uint64_t number = threads_.fetch_add(1, std::memory_order_relaxed);
-        std::uint64_t state = process_entropy() ^ split(number);
+        std::uint64_t state = entropy_.get(&read_entropy) ^ split(number);
         for (auto& word : generator.words) word = split(state);
-        generator.seeded = true;
+        generator.seeded_in = process_number();
     }
 
-    /// The device is slow, so it is read once per process. Threads that start together may each read it; the
-    /// first to store its number wins. Relaxed: no other data is published with the number.
-    static std::uint64_t process_entropy() noexcept {
-        std::uint64_t known = entropy_.load(std::memory_order_relaxed);
-        if (known != 0) return known;
-        const std::uint64_t fresh = read_entropy() | 1U; // 0 means not read
-        return entropy_.compare_exchange_strong(known, fresh, std::memory_order_relaxed) ? fresh : known;
-    }
-
+    /// The device is slow, so it is read once per process.
     static std::uint64_t read_entropy() noexcept {
         // If the device fails, the process id and the load address still tell processes apart.
         auto place = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&entropy_));
@@ -94,14 +85,8 @@ private:
         return entropy;
     }
 
-    /// Runs in a forked child, on its only thread, before fork() returns there.
-    static void forget_parents_seed() {
-        entropy_.store(0, std::memory_order_relaxed);
-        mine_.seeded = false;
-    }
-
     static inline constinit thread_local xoshiro256 mine_{};
-    static inline atomic<std::uint64_t> entropy_{0}; // 0: not read yet
+    static inline per_process<std::uint64_t> entropy_;
     static inline atomic<std::uint64_t> threads_{0}; // seeded so far
 };
 

@@ -3,11 +3,13 @@
 
 #include <resilience/call/time.hpp>
 #include <resilience/config.hpp>
+#include <resilience/detail/per_process.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/sync.hpp>
 #include <resilience/detail/timer_queue.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <stop_token>
 #include <utility>
@@ -22,9 +24,7 @@ class RESILIENCE_VISIBLE system_time_source final : public time_source {
 public:
     // Two ticks: the kernel advances the coarse time in whole ticks, so at an update it may already lag by
     // almost one, and the time since the update comes on top (7.2ms behind was measured with a tick of 4ms).
-    system_time_source() noexcept : coarse_resolution_(2 * coarse_clock_tick()) {
-        at_fork(nullptr, nullptr, &forget_parents_timers);
-    }
+    system_time_source() noexcept : coarse_resolution_(2 * coarse_clock_tick()) {}
 
     /// std::chrono::steady_clock.
     time_point now() const noexcept override { return steady_now(); }
@@ -87,16 +87,8 @@ private:
     }
 
     static timer_queue& timers() {
-        // Release publishes the queue's construction, acquire sees it; it is never freed.
-        timer_queue* current = timers_.load(std::memory_order_acquire);
-        if (current != nullptr) return *current;
-        auto* const fresh = new timer_queue(&start_runner, parents_timers_);
-        if (timers_.compare_exchange_strong(current, fresh, std::memory_order_acq_rel,
-                                            std::memory_order_acquire)) {
-            return *fresh;
-        }
-        delete fresh;
-        return *current;
+        // A timer of the parent's that ends in a child must be none of the child's.
+        return timers_.get([] { return timer_queue(&start_runner, std::uint64_t{process_number()} << 40U); });
     }
 
     static void start_runner(timer_queue& queue) {
@@ -107,19 +99,8 @@ private:
         }).detach();
     }
 
-    /// Runs in a forked child, on its only thread, before fork() returns there.
-    static void forget_parents_timers() {
-        if (auto* const parents = timers_.load(std::memory_order_relaxed)) {
-            parents_timers_ = parents;
-            timers_.store(nullptr, std::memory_order_relaxed);
-        }
-    }
-
     const duration coarse_resolution_;
-    // Null until a timer is first needed, and again in a forked child.
-    static inline atomic<timer_queue*> timers_{nullptr};
-    // Written only while a forked child has a single thread.
-    static inline timer_queue* parents_timers_ = nullptr;
+    static inline per_process<timer_queue> timers_;
 };
 
 } // namespace detail

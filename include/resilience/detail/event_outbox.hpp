@@ -29,9 +29,8 @@ public:
     template <class Tell>
     void deliver(mutex& owners, Tell&& tell) noexcept {
         unique_lock lock(owners);
-        const std::uint64_t here = std::uint64_t{fork_gate::process()} + 1;
-        if (delivering_in_ == here) return;
-        delivering_in_ = here;
+        if (delivering_in_ == process_number()) return;
+        delivering_in_ = process_number();
         while (!events_.empty()) {
             const std::vector<Event> batch = std::exchange(events_, {});
             lock.unlock();
@@ -42,11 +41,10 @@ public:
     }
 
 private:
-    static constexpr std::uint64_t nobody = 0;
+    static constexpr std::uint32_t nobody = 0;
 
-    std::vector<Event> events_; // guarded by the owner's mutex; holds no memory while it is empty
-    std::uint64_t delivering_in_ =
-        nobody; // guarded likewise: the process, plus one, of the thread that delivers
+    std::vector<Event> events_;            // guarded by the owner's mutex; holds no memory while it is empty
+    std::uint32_t delivering_in_ = nobody; // guarded likewise: the process of the thread that delivers
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

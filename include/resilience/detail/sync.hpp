@@ -39,7 +39,6 @@ public:
         if (held_ == 1) gate_.unlock();
         --held_;
     }
-    /// Another number in every forked child: what has another one was begun by threads that may be gone.
     static std::uint32_t process() noexcept { return process_.load(std::memory_order_relaxed); }
 
 private:
@@ -56,10 +55,14 @@ private:
 
     static inline constinit fork_lock gate_{};
     static inline constinit thread_local unsigned held_ = 0; // mutexes that this thread holds or waits for
-    static inline constinit std::atomic<std::uint32_t> process_{0}; // written while there is one thread
+    static inline constinit std::atomic<std::uint32_t> process_{1}; // written while there is one thread
     // When the program starts, not at first use: a fork that is under way then would miss the handlers.
     static inline const bool prepared_ = at_fork(&before_fork, &leave, &in_child);
 };
+
+/// The number of this process: never 0, and another one in every forked child. An object that keeps the number it was made
+/// under knows whether the threads that used it are here.
+inline std::uint32_t process_number() noexcept { return fork_gate::process(); }
 
 /// The mutex to take unless a condition variable waits on it: a forked child never finds it held.
 ///

@@ -33,10 +33,9 @@ public:
     timer_queue() = default;
     /// `start_runner` must make a thread that calls run(). It is called once, by the first add(), with
     /// the lock held; if it throws, so does that add(), and the next one calls it again.
-    /// A forked child makes its queue `after` the parent's and continues its numbers. It must not use the
-    /// parent's queue, whose lock may have been held by a thread that the child does not have.
-    explicit timer_queue(void (*start_runner)(timer_queue&), const timer_queue* after = nullptr)
-        : start_runner_(start_runner), after_(after), last_number_(after ? after->last_number_ : 0) {}
+    /// Tickets are numbered after `last_number`: those of queues that are taken for one another must differ.
+    explicit timer_queue(void (*start_runner)(timer_queue&), std::uint64_t last_number = 0)
+        : start_runner_(start_runner), last_number_(last_number) {}
 
     /// Adds `f`, which runs once, at `at` or when the queue is next driven after it. moment::max() never
     /// comes.
@@ -146,11 +145,10 @@ private:
     condition_variable changed_;  // wakes the runner
     condition_variable finished_; // wakes cancel() when a running function has ended
     std::map<ticket, std::function<void()>> waiting_;
-    run_record* running_ = nullptr;                       // guarded by mutex_, as is the whole list
-    void (*start_runner_)(timer_queue&) = nullptr;        // guarded by mutex_; null once there is a runner
-    [[maybe_unused]] const timer_queue* after_ = nullptr; // keeps the parent's reachable for leak checkers
-    std::uint64_t last_number_ = 0;                       // guarded by mutex_
-    moment runner_wakes_at_ = moment::min();              // guarded by mutex_; min while it is not waiting
+    run_record* running_ = nullptr;                // guarded by mutex_, as is the whole list
+    void (*start_runner_)(timer_queue&) = nullptr; // guarded by mutex_; null once there is a runner
+    std::uint64_t last_number_ = 0;                // guarded by mutex_
+    moment runner_wakes_at_ = moment::min();       // guarded by mutex_; min while it is not waiting
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

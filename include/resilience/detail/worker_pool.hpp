@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/config.hpp>
+#include <resilience/detail/per_process.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/sync.hpp>
 
@@ -40,26 +41,8 @@ public:
     };
 
     static worker_pool& instance() {
-        // Acquire: pairs with the release below, so that the pool is seen as it was constructed.
-        worker_pool* current = slot_.load(std::memory_order_acquire);
-        if (current != nullptr) return *current;
-        // A flag, not a static's constructor: a child forked during that constructor would wait for ever for
-        // its end. Registering the handler twice does no harm.
-        if (!prepared_.load(std::memory_order_acquire)) {
-            at_fork(nullptr, nullptr, &forget_parents_threads);
-            prepared_.store(true, std::memory_order_release);
-        }
-        auto* const fresh = new worker_pool(parents_);
-        if (slot_.compare_exchange_strong(current, fresh, std::memory_order_acq_rel,
-                                          std::memory_order_acquire)) {
-            return *fresh;
-        }
-        delete fresh;
-        return *current;
+        return pool_.get([] { return worker_pool(); });
     }
-    /// A number that differs in every forked child. Runs counted under another number belong to another
-    /// process.
-    static std::uint32_t process() noexcept { return process_.load(std::memory_order_relaxed); }
 
     /// Runs the job on a worker. Throws std::system_error if no thread is idle and the system refuses another
     /// one, and std::bad_alloc.
@@ -101,8 +84,7 @@ private:
         std::shared_ptr<job> work; // guarded by the pool's mutex_ once the thread runs
     };
 
-    explicit worker_pool(const worker_pool* parents) : parents_pool_(parents) { idle_.reserve(most_idle); }
-    ~worker_pool() = default;
+    worker_pool() { idle_.reserve(most_idle); }
 
     void serve(worker& me) {
         name_this_thread("resilience-work");
@@ -130,26 +112,9 @@ private:
         return std::move(me.work);
     }
 
-    /// Runs in a forked child, on its only thread, before fork() returns there.
-    static void forget_parents_threads() {
-        if (auto* const parents = slot_.load(std::memory_order_relaxed)) {
-            parents_ = parents;
-            slot_.store(nullptr, std::memory_order_relaxed);
-            process_.store(process_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-        }
-    }
-
     mutable waitable_mutex mutex_;
-    std::vector<std::shared_ptr<worker>> idle_;              // guarded by mutex_, a stack
-    [[maybe_unused]] const worker_pool* const parents_pool_; // keeps it reachable for leak checkers
-
-    // Null until the pool is first needed, and again in a forked child. Once set, it changes only in a forked
-    // child.
-    static inline atomic<worker_pool*> slot_{nullptr};
-    static inline atomic<bool> prepared_{false}; // true only if the fork handler is in place
-    // Relaxed: written only while a forked child has a single thread, as is parents_.
-    static inline atomic<std::uint32_t> process_{0};
-    static inline const worker_pool* parents_ = nullptr;
+    std::vector<std::shared_ptr<worker>> idle_; // guarded by mutex_, a stack
+    static inline per_process<worker_pool> pool_;
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail
