@@ -43,7 +43,6 @@ LIBRARY = "{flags} -fPIC -shared -fvisibility=hidden -fvisibility-inlines-hidden
 ONE, TWO = LIBRARY.replace("{name}", "one"), LIBRARY.replace("{name}", "two")
 PROGRAMS = {
     "one_registry": [ONE, TWO, "{flags} one_registry.cpp -L{out} -lone -ltwo -Wl,-rpath,{out} -o {out}/program"],
-    "first_use": ["{flags} first_use.cpp -o {out}/program"],
     "plugin": [ONE, "{flags} -DPLUGIN=\\\"{out}/libone.so\\\" plugin.cpp -ldl -o {out}/program"],
     "two_units": [
         "{flags} -DUNIT=debug_unit -D_GLIBCXX_ASSERTIONS -UNDEBUG -c unit.cpp -o {out}/debug.o",

@@ -3,7 +3,6 @@
 
 #include <resilience/call/time.hpp>
 #include <resilience/config.hpp>
-#include <resilience/detail/immortal.hpp>
 #include <resilience/detail/name.hpp>
 
 #include <cstdio>
@@ -65,8 +64,8 @@ public:
 
 /// The category of our codes, named "resilience". Never destroyed.
 RESILIENCE_VISIBLE inline const std::error_category& error_category() noexcept {
-    static const detail::immortal<detail::error_category> category;
-    return category.get();
+    static const auto& category = *new detail::error_category;
+    return category;
 }
 
 inline std::error_code make_error_code(errc code) noexcept {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <resilience/call/verdict.hpp>
-#include <resilience/detail/immortal.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -17,8 +16,8 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// The failure of an outcome that was never filled.
 RESILIENCE_COLD inline const failure& no_outcome() noexcept {
-    static const immortal<failure> none;
-    return none.get();
+    static const auto& none = *new failure; // leaked: usable in static destructors
+    return none;
 }
 
 /// The part of an outcome that does not depend on R.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/detail/immortal.hpp>
 #include <resilience/detail/sync.hpp>
 
 #include <cstddef>
@@ -48,8 +47,8 @@ private:
     };
 
     static const std::string& empty() noexcept {
-        static const immortal<std::string> none;
-        return none.get();
+        static const auto& none = *new std::string; // leaked, as below
+        return none;
     }
     static const std::string& intern(std::string_view text) {
         static pool& names = *new pool; // leaked: usable in static destructors
