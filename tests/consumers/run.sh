@@ -34,7 +34,7 @@ no_flags_of_ours() {
 
 runs() {
     local name=$1 folder=$2 program
-    for program in consumer text_consumer asio_consumer boost_asio_consumer; do
+    for program in consumer compiled_consumer text_consumer asio_consumer boost_asio_consumer; do
         [[ ! -x $folder/$program ]] || quietly "$name" "$folder/$program" || return 1
     done
 }
@@ -51,7 +51,8 @@ cmake_consumer() {
 
 install_library() {
     quietly install cmake -G Ninja -S "$root" -B "$work/build" -DRESILIENCE_BUILD_TESTS=OFF \
-        -DRESILIENCE_BUILD_EXAMPLES=OFF -DRESILIENCE_BUILD_BENCHMARKS=OFF -DRESILIENCE_WITH_BOOST_ASIO=ON &&
+        -DRESILIENCE_BUILD_EXAMPLES=OFF -DRESILIENCE_BUILD_BENCHMARKS=OFF -DRESILIENCE_WITH_BOOST_ASIO=ON -DRESILIENCE_COMPILED=ON &&
+        quietly install cmake --build "$work/build" &&
         quietly install cmake --install "$work/build" --prefix "$work/prefix.first" &&
         # Moved after the installation: nothing in it may know where it was built.
         mv "$work/prefix.first" "$work/prefix" &&
