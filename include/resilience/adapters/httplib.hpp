@@ -120,10 +120,10 @@ inline http_request asked_by(const httplib::Request& request, std::string body) 
     return asked;
 }
 
-inline void answer_with(http_response answer, httplib::Response& response, bool without_body) {
+inline void answer_with(http_response answer, const httplib::Request& request, httplib::Response& response) {
     response.status = answer.status;
     for (const auto& [name, value] : answer.headers) response.set_header(name.c_str(), value);
-    if (!answer.stream || without_body) {
+    if (!answer.stream || request.method == "HEAD") {
         // NOLINTNEXTLINE(performance-move-const-arg): later versions of cpp-httplib take the string over
         response.set_content(std::move(answer.body), answer.content_type);
         return;
@@ -168,12 +168,12 @@ inline std::string body_of(const httplib::Request& request, const httplib::Conte
 /// and macOS give.
 inline void mount(httplib::Server& server, const monitoring_api& api) {
     const auto serve = [api](const httplib::Request& request, httplib::Response& response) {
-        detail::answer_with(api.handle(detail::asked_by(request, {})), response, request.method == "HEAD");
+        detail::answer_with(api.handle(detail::asked_by(request, {})), request, response);
     };
     const auto serve_body = [api](const httplib::Request& request, httplib::Response& response,
                                   const httplib::ContentReader& reader) {
         std::string body = detail::body_of(request, reader);
-        detail::answer_with(api.handle(detail::asked_by(request, std::move(body))), response, false);
+        detail::answer_with(api.handle(detail::asked_by(request, std::move(body))), request, response);
     };
     // The path that is matched is already decoded and may hold any character, line ends included.
     const std::string all = std::string(monitoring_api::root) + R"((?:/[\s\S]*)?)";

@@ -3,6 +3,7 @@
 
 #include <resilience/call/result_traits.hpp>
 
+#include <cstdint>
 #include <optional>
 #include <variant>
 
@@ -36,23 +37,28 @@ public:
     /// deadline. False: it finished first. Empty: the race does not tell, ask the clock.
     std::optional<bool> overran(time_point deadline) const noexcept {
         if (raced_until_ == time_point::min()) return std::nullopt;
-        if (!lost_) return false; // every limit further out is at that moment or later
+        if (race_ == race::won) return false; // every limit further out is at that moment or later
         if (deadline <= raced_until_) return true;
         return std::nullopt; // it ended after raced_until_, and the race does not know how long after
     }
-    /// Records the race: `until` is the earliest deadline, `lost` tells whether the attempt lost against it.
-    void raced(time_point until, bool lost) noexcept {
-        raced_until_ = until;
-        lost_ = lost;
-    }
+    /// Records that the attempt lost its race against the earliest deadline.
+    void lost_against(time_point deadline) noexcept { raced(deadline, race::lost); }
+    /// Records that the attempt finished before the earliest deadline.
+    void finished_before(time_point deadline) noexcept { raced(deadline, race::won); }
 
 private:
+    enum class race : std::uint8_t { won, lost };
+    void raced(time_point deadline, race how) noexcept {
+        raced_until_ = deadline;
+        race_ = how;
+    }
+
     const failure* why_ = nullptr;
     const void* value_ = nullptr;
     const failure::value_ops* ops_ = nullptr;
     time_point not_before_ = time_point::min();
     time_point raced_until_ = time_point::min(); // no race
-    bool lost_ = false;
+    race race_ = race::won;                      // if there was one
     verdict judged_;
 };
 

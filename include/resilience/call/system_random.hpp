@@ -5,7 +5,6 @@
 #include <resilience/config.hpp>
 
 #if RESILIENCE_BODIES
-#include <resilience/detail/per_process.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/sync.hpp>
 
@@ -64,26 +63,20 @@ private:
         return z ^ (z >> 31U);
     }
 
+    /// Asks the system each time, about a microsecond: a thread seeds once, and nothing is kept that a forked child
+    /// would share or that needs memory. If the system has none, the process id and the load address tell processes
+    /// apart, and the number tells threads.
     static RESILIENCE_COLD void seed(xoshiro256& generator) noexcept {
         // Relaxed: only the number must be unique.
         std::uint64_t number = threads_.fetch_add(1, std::memory_order_relaxed);
-        std::uint64_t state = entropy_.get(&read_entropy) ^ split(number);
+        auto place = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&threads_));
+        place ^= process_id() << 32U;
+        std::uint64_t state = system_entropy() ^ split(place) ^ split(number);
         for (auto& word : generator.words) word = split(state);
         generator.seeded_in = process_number();
     }
 
-    /// The device is slow, so it is read once per process.
-    static std::uint64_t read_entropy() noexcept {
-        // If the device fails, the process id and the load address still tell processes apart.
-        auto place = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&entropy_));
-        place ^= process_id() << 32U;
-        std::uint64_t entropy = split(place);
-        entropy ^= system_entropy();
-        return entropy;
-    }
-
     static inline constinit thread_local xoshiro256 mine_{};
-    static inline per_process<std::uint64_t> entropy_;
     static inline atomic<std::uint64_t> threads_{0}; // seeded so far
 };
 

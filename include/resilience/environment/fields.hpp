@@ -233,7 +233,8 @@ public:
     void operator()(std::string_view name, T& value, field_form form = field_form::plain) {
         using detail::field_type;
         using V = typename detail::value_of<T>::type;
-        detail::field& f = add(name, &value, detail::is_optional<T>);
+        detail::field& f = add(name, &value);
+        f.optional = detail::is_optional<T>;
         if constexpr (std::same_as<V, unsigned>) f.type = field_type::whole;
         else if constexpr (std::same_as<V, std::uint64_t>) f.type = field_type::long_whole;
         else if constexpr (std::same_as<V, double>)
@@ -269,9 +270,9 @@ public:
     std::size_t size() const noexcept { return count_; }
 
 private:
-    detail::field& add(std::string_view name, void* value, bool optional) {
+    detail::field& add(std::string_view name, void* value) {
         if (count_ == most) detail::raise(std::length_error("fields: a config has more than 64 of them"));
-        all_[count_] = {name, detail::field_type::hidden, optional, value, {}};
+        all_[count_] = {name, detail::field_type::hidden, false, value, {}};
         return all_[count_++];
     }
 

@@ -111,7 +111,7 @@ private:
         if (parts[0] == "circuit-breakers") return circuits(request, target, parts, count, broken);
         if (parts[0] == "policies" && count <= 2) return policies(request, target, parts[1], broken);
         if (parts[0] == "events" && (count == 1 || (count == 2 && parts[1] == "stream")))
-            return events(request, target, count == 2, broken);
+            return events(request, target, count == 2 ? events_as::stream : events_as::page, broken);
         if (count != 1) return unknown_path();
         if (parts[0] == "health") return reads(request) ? health() : only_read();
         if (parts[0] == "summary")
@@ -207,7 +207,8 @@ private:
         return detail::made(200, found.empty() ? "[]" : std::move(found));
     }
 
-    http_response events(const http_request& request, const detail::request_target& target, bool streamed,
+    enum class events_as { page, stream };
+    http_response events(const http_request& request, const detail::request_target& target, events_as form,
                          const std::string& broken) const {
         if (!options_->events) {
             return detail::refused(404, "not_found",
@@ -215,8 +216,9 @@ private:
         }
         if (!reads(request)) return only_read();
         if (!broken.empty()) return detail::bad_request(broken);
-        return streamed ? detail::stream_of_events(request, target, *options_, errors_, streams_)
-                        : detail::page_of_events(target, *options_->events, errors_);
+        return form == events_as::stream
+                   ? detail::stream_of_events(request, target, *options_, errors_, streams_)
+                   : detail::page_of_events(target, *options_->events, errors_);
     }
 
     // The last argument is for the whole list only: for one policy the path has the name.

@@ -72,12 +72,14 @@ inline std::optional<http_response> control_refusal(const http_request& request,
     return response;
 }
 
-/// A command's arguments; what is wrong with them, or empty.
+/// What a command was given; what is wrong with that, or empty.
 struct command_arguments {
     std::string reason;
     std::optional<duration> length;
 };
-inline std::string read_command(const request_target& target, bool takes_duration, command_arguments& into) {
+inline std::string read_arguments(const request_target& target, std::string_view command,
+                                  command_arguments& into) {
+    const bool takes_duration = command == "open-for";
     bool has_reason = false;
     for (const auto& [name, value] : target.arguments) {
         constexpr std::size_t longest = 1024; // bytes: it goes into events, logs and statistics
@@ -109,8 +111,7 @@ inline http_response command_circuit(const registry& where, const std::string& n
     const auto circuit = where.find<circuit_breaker>(name);
     if (!circuit) return unknown_name("circuit breaker", name);
     command_arguments arguments;
-    if (auto wrong = read_command(target, command == "open-for", arguments); !wrong.empty())
-        return bad_request(wrong);
+    if (auto wrong = read_arguments(target, command, arguments); !wrong.empty()) return bad_request(wrong);
     const std::string_view reason =
         arguments.reason.empty() ? std::string_view("by the monitoring API") : arguments.reason;
     if (command == "reset") circuit->reset(reason);

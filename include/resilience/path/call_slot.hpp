@@ -112,7 +112,9 @@ public:
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION attempt_result call_slot::result() const {
     attempt_result r = seen();
-    if (raced_until_ != time_point::min()) r.raced(raced_until_, lost_);
+    if (raced_until_ == time_point::min()) return r;
+    if (lost_) r.lost_against(raced_until_);
+    else r.finished_before(raced_until_);
     return r;
 }
 RESILIENCE_FUNCTION void call_slot::refuse(failure why) noexcept {

@@ -39,9 +39,9 @@ private:
     static void append_capitals(std::string& out, std::string_view text);
     std::string assignment(std::string_view text) const;
     /// `off` unsets a field.
-    RESILIENCE_FUNCTION const change* find(std::string_view setting, bool can_be_unset) override;
-    RESILIENCE_FUNCTION void refuse(const change& wrong, const std::string& accepted,
-                                    bool can_be_unset) override;
+    RESILIENCE_FUNCTION const change* find(const setting_place& setting) override;
+    RESILIENCE_FUNCTION void refuse(const setting_place& setting, const change& wrong,
+                                    const std::string& accepted) override;
 
     const variable_getter& get_;
     std::string start_;
@@ -97,20 +97,20 @@ RESILIENCE_FUNCTION std::string detail::env_variables::assignment(std::string_vi
     constexpr std::size_t shown = 64; // bytes: the value may be of any length
     return now_.name + "='" + std::string(text.substr(0, shown)) + "'";
 }
-RESILIENCE_FUNCTION const change* detail::env_variables::find(std::string_view setting, bool can_be_unset) {
+RESILIENCE_FUNCTION const change* detail::env_variables::find(const setting_place& setting) {
     now_.name = start_;
-    append_capitals(now_.name, setting);
+    append_capitals(now_.name, setting.name);
     const char* const text = get_(now_.name.c_str());
     if (text == nullptr) return nullptr;
     seen_.append(seen_.empty() ? "" : ", ").append(assignment(text));
-    if (can_be_unset && std::string_view(text) == "off") now_.text.reset();
+    if (setting.can_be_unset && std::string_view(text) == "off") now_.text.reset();
     else now_.text = text;
     return &now_;
 }
-RESILIENCE_FUNCTION void detail::env_variables::refuse(const change& wrong, const std::string& accepted,
-                                                       bool can_be_unset) {
+RESILIENCE_FUNCTION void detail::env_variables::refuse(const setting_place& setting, const change& wrong,
+                                                       const std::string& accepted) {
     raise(std::invalid_argument(assignment(wrong.text.value_or("off")) + ": it must be " + accepted +
-                                (can_be_unset ? ", or off" : "")));
+                                (setting.can_be_unset ? ", or off" : "")));
 }
 #endif
 

@@ -45,19 +45,25 @@ std::string_view part_name(const field& whole, const field& part);
 
 std::vector<setting> settings_in(const field_list& list);
 
+/// A setting that can be written. Unset: nothing is there, which only some can be.
+struct setting_place {
+    std::string_view name;
+    bool can_be_unset;
+};
+
 /// A source of new values for settings.
 class new_settings {
 public:
     /// The new value of a setting; null if it stays as it is.
-    virtual const change* find(std::string_view setting, bool can_be_unset) = 0;
+    virtual const change* find(const setting_place& setting) = 0;
     /// Throws the complaint about a change that cannot be made.
-    virtual void refuse(const change& wrong, const std::string& accepted, bool can_be_unset) = 0;
+    virtual void refuse(const setting_place& setting, const change& wrong, const std::string& accepted) = 0;
 
 protected:
     ~new_settings() = default;
 };
 
-void write_field(const field& f, bool can_be_unset, const change& to, new_settings& from);
+void write_field(const field& f, const setting_place& place, const change& to, new_settings& from);
 void write_parts(const field& whole, new_settings& from);
 void write_settings(const field_list& list, new_settings& from);
 
@@ -71,9 +77,9 @@ public:
 
 private:
     static std::string shown(std::string_view text);
-    RESILIENCE_FUNCTION const change* find(std::string_view setting, bool) override;
-    RESILIENCE_FUNCTION void refuse(const change& wrong, const std::string& accepted,
-                                    bool can_be_unset) override;
+    RESILIENCE_FUNCTION const change* find(const setting_place& setting) override;
+    RESILIENCE_FUNCTION void refuse(const setting_place& setting, const change& wrong,
+                                    const std::string& accepted) override;
 
     const std::vector<change> changes_;
     std::vector<bool> known_; // true: the change named a field
@@ -120,10 +126,10 @@ RESILIENCE_FUNCTION std::vector<setting> settings_in(const field_list& list) {
     }
     return all;
 }
-RESILIENCE_FUNCTION void write_field(const field& f, bool can_be_unset, const change& to,
+RESILIENCE_FUNCTION void write_field(const field& f, const setting_place& place, const change& to,
                                      new_settings& from) {
     const bool written = to.text ? parse(*to.text, f) : f.optional;
-    if (!written) from.refuse(to, accepted(f), can_be_unset);
+    if (!written) from.refuse(place, to, accepted(f));
     if (!to.text) unset(f);
 }
 RESILIENCE_FUNCTION void write_parts(const field& whole, new_settings& from) {
@@ -131,8 +137,8 @@ RESILIENCE_FUNCTION void write_parts(const field& whole, new_settings& from) {
     field_list names;
     whole.parts->list(nullptr, names);
     for (std::size_t i = 0; i < names.size(); ++i) {
-        const bool can_be_unset = whole.optional || names[i].optional;
-        const change* const to = from.find(part_name(whole, names[i]), can_be_unset);
+        const setting_place place{part_name(whole, names[i]), whole.optional || names[i].optional};
+        const change* const to = from.find(place);
         if (to == nullptr) continue;
         if (!to->text && whole.optional) {
             off = true;
@@ -140,17 +146,18 @@ RESILIENCE_FUNCTION void write_parts(const field& whole, new_settings& from) {
         }
         field_list parts;
         whole.parts->list(whole.parts->make(whole.value), parts);
-        write_field(parts[i], can_be_unset, *to, from);
+        write_field(parts[i], place, *to, from);
     }
     if (off) whole.parts->unset(whole.value);
 }
 RESILIENCE_FUNCTION void write_settings(const field_list& list, new_settings& from) {
     for (const field& f : list) {
+        const setting_place place{f.name, f.optional};
         if (f.type == field_type::hidden) continue;
         if (f.type == field_type::parts) {
             write_parts(f, from);
-        } else if (const change* const to = from.find(f.name, f.optional)) {
-            write_field(f, f.optional, *to, from);
+        } else if (const change* const to = from.find(place)) {
+            write_field(f, place, *to, from);
         }
     }
 }
@@ -166,18 +173,18 @@ RESILIENCE_FUNCTION std::string changes_editor::shown(std::string_view text) {
     constexpr std::size_t most = 64; // bytes: the text may be of any length
     return std::string(clipped(text, most));
 }
-RESILIENCE_FUNCTION const change* changes_editor::find(std::string_view setting, bool) {
+RESILIENCE_FUNCTION const change* changes_editor::find(const setting_place& setting) {
     for (std::size_t i = 0; i < known_.size(); ++i) {
-        if (changes_[i].name != setting) continue;
+        if (changes_[i].name != setting.name) continue;
         known_[i] = true;
         return &changes_[i];
     }
     return nullptr;
 }
-RESILIENCE_FUNCTION void changes_editor::refuse(const change& wrong, const std::string& accepted,
-                                                bool can_be_unset) {
+RESILIENCE_FUNCTION void changes_editor::refuse(const setting_place& setting, const change& wrong,
+                                                const std::string& accepted) {
     raise(std::invalid_argument(wrong.name + " is " + (wrong.text ? "'" + shown(*wrong.text) + "'" : "null") +
-                                "; it must be " + accepted + (can_be_unset ? ", or null" : "")));
+                                "; it must be " + accepted + (setting.can_be_unset ? ", or null" : "")));
 }
 } // namespace detail
 #endif
