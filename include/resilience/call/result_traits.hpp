@@ -65,7 +65,7 @@ std::error_code code_in(const E& e) noexcept {
 }
 /// The text of a failing value that has none.
 std::string unknown_failing_value(const std::type_info& type);
-/// What `text` gives, or that it threw.
+/// The result of `text`; if it throws, a text that says so.
 std::string text_or_type(function_ref<std::string()> text, const std::type_info& type);
 
 template <class E>

@@ -72,7 +72,7 @@ inline std::optional<http_response> control_refusal(const http_request& request,
     return response;
 }
 
-/// What a command was given; what is wrong with that, or empty.
+/// The arguments of a command. read_arguments() returns a complaint about them, empty if there is none.
 struct command_arguments {
     std::string reason;
     std::optional<duration> length;
