@@ -104,13 +104,14 @@ TEST_CASE("a token budget is refused with its field, value and range", "[token_b
         {{.max_tokens = 1000}, ""},
         {{.token_ratio = 0.001}, ""},
         {{.token_ratio = 1000}, ""},
-        {{.max_tokens = 0}, "token_budget: max_tokens is 0, must be in [1, 1000]"},
-        {{.max_tokens = 1001}, "token_budget: max_tokens is 1001, must be in [1, 1000]"},
-        {{.token_ratio = 0}, "token_budget: token_ratio is 0.000000, must be in [0.001, 1000]"},
-        {{.token_ratio = 0.0009}, "token_budget: token_ratio is 0.000900, must be in [0.001, 1000]"},
-        {{.token_ratio = -1}, "token_budget: token_ratio is -1.000000, must be in [0.001, 1000]"},
-        {{.token_ratio = 1000.5}, "token_budget: token_ratio is 1000.500000, must be in [0.001, 1000]"},
-        {{.token_ratio = nan}, "token_budget: token_ratio is nan, must be in [0.001, 1000]"},
+        {{.max_tokens = 0}, "token_budget_config.max_tokens is 0; it must be in [1, 1000]"},
+        {{.max_tokens = 1001}, "token_budget_config.max_tokens is 1001; it must be in [1, 1000]"},
+        {{.token_ratio = 0}, "token_budget_config.token_ratio is 0.000000; it must be in [0.001, 1000]"},
+        {{.token_ratio = 0.0009}, "token_budget_config.token_ratio is 0.000900; it must be in [0.001, 1000]"},
+        {{.token_ratio = -1}, "token_budget_config.token_ratio is -1.000000; it must be in [0.001, 1000]"},
+        {{.token_ratio = 1000.5},
+         "token_budget_config.token_ratio is 1000.500000; it must be in [0.001, 1000]"},
+        {{.token_ratio = nan}, "token_budget_config.token_ratio is nan; it must be in [0.001, 1000]"},
     };
 
     for (const row& r : table) CHECK(validate(r.config) == r.message);

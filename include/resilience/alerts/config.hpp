@@ -3,13 +3,17 @@
 
 #include <resilience/alerts/alert.hpp>
 #include <resilience/call/time.hpp>
-#include <resilience/detail/text.hpp>
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
+
+#if RESILIENCE_BODIES
+#include <resilience/detail/complaint.hpp>
+#endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -54,22 +58,23 @@ struct alert_config {
 };
 
 /// A complaint about a config that names field, value and range; empty if the config is valid.
-inline std::string validate(const alert_config& c) {
-    const auto bad = [](std::string_view field, const std::string& value, std::string_view range) {
-        return "alert_config." + std::string(field) + " is " + value + "; it must be " + std::string(range);
-    };
+std::string validate(const alert_config& c);
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION std::string validate(const alert_config& c) {
+    using detail::complaint;
     if (c.deduplicate_for < duration{0})
-        return bad("deduplicate_for", detail::duration_text(c.deduplicate_for), "0 or more");
+        return complaint("alert_config.deduplicate_for", c.deduplicate_for, "0 or more");
     if (c.max_per_minute < 1 || c.max_per_minute > 60'000)
-        return bad("max_per_minute", std::to_string(c.max_per_minute), "in 1..60000");
-    if (c.burst < 1 || c.burst > 10'000) return bad("burst", std::to_string(c.burst), "in 1..10000");
+        return complaint("alert_config.max_per_minute", c.max_per_minute, "in 1..60000");
+    if (c.burst < 1 || c.burst > 10'000) return complaint("alert_config.burst", c.burst, "in 1..10000");
     if (c.queue_capacity < 1 || c.queue_capacity > 10'000)
-        return bad("queue_capacity", std::to_string(c.queue_capacity), "in 1..10000");
-    if (c.longest_text > 65'536) return bad("longest_text", std::to_string(c.longest_text), "in 0..65536");
-    if (c.send_limit <= duration{0})
-        return bad("send_limit", detail::duration_text(c.send_limit), "more than 0");
+        return complaint("alert_config.queue_capacity", std::uint64_t{c.queue_capacity}, "in 1..10000");
+    if (c.longest_text > 65'536)
+        return complaint("alert_config.longest_text", std::uint64_t{c.longest_text}, "in 0..65536");
+    if (c.send_limit <= duration{0}) return complaint("alert_config.send_limit", c.send_limit, "more than 0");
     return {};
 }
+#endif
 
 /// Totals of an alert_sink since its creation. Each event that was an alert (`seen`) is sent, failed,
 /// deduplicated, dropped, or still waiting.

@@ -203,10 +203,7 @@ RESILIENCE_FUNCTION void call_context::relay_by(detail::stop_relay* relay) {
     if (relay_ != nullptr && armed_) relay_->pass_on_to(armed_->source);
 }
 RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
-    if (options.deadline && *options.deadline < deadline_) {
-        deadline_ = *options.deadline;
-        longest_ = duration::max();
-    }
+    if (options.deadline) tighten(*options.deadline, duration::max());
     if (options.stop_token.stop_possible()) {
         if (stop_ != nullptr) {
             join(options.stop_token);
@@ -221,10 +218,7 @@ RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer) {
     const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
                                  ? outer.deadline_
                                  : saturating_add(clock_->now(), outer.remaining());
-    if (limit < deadline_) {
-        deadline_ = limit;
-        longest_ = outer.longest_;
-    }
+    tighten(limit, outer.longest_);
     if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
         join(*outer.stop_);
     } else if (stop_ == nullptr) {

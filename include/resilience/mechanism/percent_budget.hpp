@@ -3,7 +3,6 @@
 
 #include <resilience/call/time.hpp>
 #include <resilience/detail/platform.hpp>
-#include <resilience/detail/text.hpp>
 #include <resilience/mechanism/time_buckets.hpp>
 
 #include <algorithm>
@@ -11,6 +10,10 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+
+#if RESILIENCE_BODIES
+#include <resilience/detail/complaint.hpp>
+#endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -29,21 +32,20 @@ struct percent_budget_config {
 };
 
 /// A complaint about the config; empty if it is valid.
-inline std::string validate(const percent_budget_config& config) {
-    const auto number = [](const char* field, double value, const char* range) {
-        return std::string("percent_budget: ") + field + " is " + std::to_string(value) + ", must be " +
-               range;
-    };
+std::string validate(const percent_budget_config& config);
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION std::string validate(const percent_budget_config& config) {
+    using detail::complaint;
     const bool pays = config.ratio == 0.0 || (config.ratio >= 0.001 && config.ratio <= 1000.0);
-    if (!pays) return number("ratio", config.ratio, "0 or in [0.001, 1000]");
-    if (!(config.minimum_per_second >= 0.0 && config.minimum_per_second <= 1e6)) {
-        return number("minimum_per_second", config.minimum_per_second, "in [0, 1000000]");
-    }
-    if (config.ttl < std::chrono::milliseconds{100} || config.ttl > std::chrono::hours{1}) {
-        return "percent_budget: ttl is " + detail::duration_text(config.ttl) + ", must be in [100ms, 1h]";
-    }
+    if (!pays) return complaint("percent_budget_config.ratio", config.ratio, "0 or in [0.001, 1000]");
+    if (!(config.minimum_per_second >= 0.0 && config.minimum_per_second <= 1e6))
+        return complaint("percent_budget_config.minimum_per_second", config.minimum_per_second,
+                         "in [0, 1000000]");
+    if (config.ttl < std::chrono::milliseconds{100} || config.ttl > std::chrono::hours{1})
+        return complaint("percent_budget_config.ttl", config.ttl, "in [100ms, 1h]");
     return {};
 }
+#endif
 
 /// Decides if a retry can be paid:
 ///

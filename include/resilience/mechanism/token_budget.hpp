@@ -8,6 +8,10 @@
 #include <cstdint>
 #include <string>
 
+#if RESILIENCE_BODIES
+#include <resilience/detail/complaint.hpp>
+#endif
+
 namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Permits retries while most attempts succeed, as the throttling of gRFC A6 does. The defaults are those of
@@ -23,16 +27,17 @@ struct token_budget_config {
 };
 
 /// A complaint about the config; empty if it is valid.
-inline std::string validate(const token_budget_config& config) {
-    if (config.max_tokens < 1 || config.max_tokens > 1000) {
-        return "token_budget: max_tokens is " + std::to_string(config.max_tokens) + ", must be in [1, 1000]";
-    }
-    if (!(config.token_ratio >= 0.001 && config.token_ratio <= 1000.0)) {
-        return "token_budget: token_ratio is " + std::to_string(config.token_ratio) +
-               ", must be in [0.001, 1000]";
-    }
+std::string validate(const token_budget_config& config);
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION std::string validate(const token_budget_config& config) {
+    using detail::complaint;
+    if (config.max_tokens < 1 || config.max_tokens > 1000)
+        return complaint("token_budget_config.max_tokens", config.max_tokens, "in [1, 1000]");
+    if (!(config.token_ratio >= 0.001 && config.token_ratio <= 1000.0))
+        return complaint("token_budget_config.token_ratio", config.token_ratio, "in [0.001, 1000]");
     return {};
 }
+#endif
 
 /// A failure costs one token, a success gives `token_ratio` back, and a retry is permitted only while
 /// there is more than half of `max_tokens`. Time plays no part. Tokens are counted in whole thousandths, as
