@@ -383,11 +383,15 @@ TEST_CASE("a task that ends in the middle of the request that ends it takes its 
           "[task][H-CPP-05]") {
     world w;
     const rs::timeout limit({.limit = 2s}, w.reg);
-    const auto listens_twice = [&]() -> lazy<int> {
+    const auto asks_context = GENERATE(false, true);
+    const auto listens_twice = [&](rs::call_context& ctx) -> lazy<int> {
         support::own_stop_token own{};
-        const std::stop_token stop = co_await own;
+        std::stop_token stop = co_await own;
+        if (asks_context) stop = ctx.stop_token();
         const std::stop_callback also(stop, [] {}); // before that of the sleep: asked last, or no more
-        co_await pause(w.clock, 1h);
+        support::lazy_sleep sleep(w.clock, w.clock.now() + 1h, stop);
+        co_await std::move(sleep);
+        if (stop.stop_requested()) throw support::lazy_stopped();
         co_return 1;
     };
     std::stop_source stop;
