@@ -49,8 +49,8 @@ std::string complaint_about(const Config& config) {
     std::string complaint;
     if constexpr (requires { validate(config); }) complaint = validate(config);
     if constexpr (requires { config.labels; }) {
-        if (complaint.empty())
-            complaint = validate_labels(std::string(Config::policy_kind) + "_config", config.labels);
+        if (complaint.empty() && !config.labels.empty())
+            complaint = labels_complaint(std::string(Config::policy_kind) + "_config", config.labels);
     }
     return complaint;
 }
