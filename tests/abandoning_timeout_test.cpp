@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/catch.hpp"
+#include "support/world.hpp"
 
 #include <resilience/abandoning_timeout.hpp>
 #include <resilience/circuit_breaker.hpp>
