@@ -118,9 +118,13 @@ def dotted(row):
     return ".".join(map(str, row.layer))
 
 
+def code_of(text):
+    """The lines that are more than includes."""
+    return [line for line in text.splitlines() if line.strip() and not re.match(r"\s*(//|#pragma once|#include <)", line)]
+
+
 def face_problems(text, table, graph):
-    code = [line for line in text.splitlines() if line.strip() and not re.match(r"\s*(//|#pragma once|#include <)", line)]
-    if code:
+    if code := code_of(text):
         yield f"{FACE}: holds more than includes: {code[0].strip()}"
     reached = reachable(graph, FACE)
     for name in core_headers(table):
