@@ -22,9 +22,11 @@ target_compile_features(resilience_core INTERFACE cxx_std_20)
 
 # Who links it compiles less; the other targets stay header-only and go with it.
 if(RESILIENCE_COMPILED)
-    add_library(resilience_compiled src/resilience.cpp)
+    # Static, since a shared one would have to name what it exports; hidden, so that a user's shared library keeps it in.
+    add_library(resilience_compiled STATIC src/resilience.cpp)
     add_library(resilience::compiled ALIAS resilience_compiled)
-    set_target_properties(resilience_compiled PROPERTIES EXPORT_NAME compiled POSITION_INDEPENDENT_CODE ON)
+    set_target_properties(resilience_compiled PROPERTIES EXPORT_NAME compiled POSITION_INDEPENDENT_CODE ON
+                                                         CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
     target_link_libraries(resilience_compiled PUBLIC resilience_core)
     target_compile_definitions(resilience_compiled PUBLIC RESILIENCE_COMPILED=1)
     list(APPEND resilience_components compiled)

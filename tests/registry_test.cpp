@@ -332,4 +332,28 @@ TEST_CASE("circuits may be used at the process's exit", "[registry][H-CPP-03]") 
             }) == 0);
 }
 
+/// Two more types that call themselves `test`: one that nothing derives from, and one that is no base of the others.
+struct last_policy final : plain_policy {
+    using plain_policy::plain_policy;
+};
+struct other_policy : rs::registered_policy {
+    static constexpr std::string_view policy_kind = "test";
+    using rs::registered_policy::registered_policy;
+    std::string_view kind() const noexcept override { return policy_kind; }
+    rs::policy_snapshot snapshot() const override { return {}; }
+};
+
+TEST_CASE("policies of two types and one kind are not taken for one another", "[registry]") {
+    support::world w;
+    (void)w.reg.enroll<plain_policy>("same", [&] { return std::make_shared<plain_policy>("same", w.reg); });
+
+    CHECK_THROWS_AS(
+        w.reg.enroll<last_policy>("same", []() -> std::shared_ptr<last_policy> { return nullptr; }),
+        std::logic_error);
+    CHECK_THROWS_AS(
+        w.reg.enroll<other_policy>("same", []() -> std::shared_ptr<other_policy> { return nullptr; }),
+        std::logic_error);
+    CHECK(w.reg.listed().size() == 1);
+}
+
 } // namespace

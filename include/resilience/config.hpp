@@ -14,8 +14,14 @@
 #define RESILIENCE_EXCEPTIONS 0
 #endif
 
-/// The inline namespace. Its name has every setting that changes the layout of a type, so that translation
-/// units with different settings fail to link instead of misbehaving.
+/// 0, the default: the library is its headers. 1 in a program that links resilience::compiled, which sets it:
+/// functions that seldom run are compiled once, there, and the headers only declare them.
+#if !defined(RESILIENCE_COMPILED)
+#define RESILIENCE_COMPILED 0
+#endif
+
+/// The inline namespace. Its name has every setting that changes the layout of a type, and the form of the library: so
+/// translation units with different settings share nothing, and fail to link where they would.
 #if defined(RESILIENCE_SYNC_HEADER)
 #define RESILIENCE_ABI_SYNC _instrumented
 #else
@@ -26,9 +32,21 @@
 #else
 #define RESILIENCE_ABI_EXCEPTIONS _noexcept
 #endif
-#define RESILIENCE_ABI_JOIN_(a, b, c) a##b##c
-#define RESILIENCE_ABI_JOIN(a, b, c) RESILIENCE_ABI_JOIN_(a, b, c)
-#define RESILIENCE_ABI RESILIENCE_ABI_JOIN(v0_1, RESILIENCE_ABI_EXCEPTIONS, RESILIENCE_ABI_SYNC)
+#if defined(_GLIBCXX_DEBUG) // other containers
+#define RESILIENCE_ABI_CONTAINERS _debug
+#else
+#define RESILIENCE_ABI_CONTAINERS
+#endif
+#if RESILIENCE_COMPILED
+#define RESILIENCE_ABI_FORM _compiled
+#else
+#define RESILIENCE_ABI_FORM
+#endif
+#define RESILIENCE_ABI_JOIN_(a, b, c, d, e) a##b##c##d##e
+#define RESILIENCE_ABI_JOIN(a, b, c, d, e) RESILIENCE_ABI_JOIN_(a, b, c, d, e)
+#define RESILIENCE_ABI                                                                                   \
+    RESILIENCE_ABI_JOIN(v0_1, RESILIENCE_ABI_EXCEPTIONS, RESILIENCE_ABI_SYNC, RESILIENCE_ABI_CONTAINERS, \
+                        RESILIENCE_ABI_FORM)
 
 // Extensions of compilers. detail/platform.hpp has those of systems and C++ libraries.
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -54,11 +72,6 @@
 #define RESILIENCE_COLD __attribute__((noinline, cold))
 #endif
 
-/// 0, the default: the library is its headers. 1 in a program that links resilience::compiled, which sets it:
-/// functions that seldom run are compiled once, there, and the headers only declare them.
-#if !defined(RESILIENCE_COMPILED)
-#define RESILIENCE_COMPILED 0
-#endif
 /// 1 if a translation unit sees the bodies of these functions. A header has them below its classes, each
 /// marked RESILIENCE_FUNCTION. Virtual functions are declared with it too: if one is not inline in its class,
 /// the class is compiled by every file that includes it.

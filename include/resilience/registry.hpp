@@ -124,9 +124,11 @@ private:
     /// Throws unless the policy is of the type of that name. Two types that call themselves by one kind are a mistake of
     /// the program's. By the types' names: shared objects may each have a std::type_info of their own.
     static void require_type(const registered_policy& policy, const char* type);
+    [[noreturn]] static void refuse_type(const registered_policy& policy);
     template <class State>
     static std::shared_ptr<State> as(std::shared_ptr<registered_policy> found) {
         if constexpr (std::is_final_v<State>) require_type(*found, typeid(State).name());
+        else if (dynamic_cast<State*>(found.get()) == nullptr) refuse_type(*found);
         return std::static_pointer_cast<State>(std::move(found));
     }
 
@@ -265,7 +267,9 @@ RESILIENCE_FUNCTION std::shared_ptr<registered_policy> registry::list(
     return made;
 }
 RESILIENCE_FUNCTION void registry::require_type(const registered_policy& policy, const char* type) {
-    if (std::strcmp(typeid(policy).name(), type) == 0) return;
+    if (std::strcmp(typeid(policy).name(), type) != 0) refuse_type(policy);
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void registry::refuse_type(const registered_policy& policy) {
     detail::raise(std::logic_error("registry: policies of two types are of the kind '" +
                                    std::string(policy.kind()) + "'"));
 }

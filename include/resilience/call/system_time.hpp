@@ -109,7 +109,7 @@ private:
     }
 
     const duration coarse_resolution_;
-    static inline per_process<timer_queue> timers_;
+    static inline constinit per_process<timer_queue> timers_;
 };
 
 } // namespace detail

@@ -222,7 +222,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::admit(breaker_permit& per
 }
 
 /// True if counting the success settled it.
-RESILIENCE_FUNCTION bool breaker_core::success_unlocked(const breaker_permit& permit) noexcept {
+RESILIENCE_INLINE bool breaker_core::success_unlocked(const breaker_permit& permit) noexcept {
     const published_state seen = published();
     const std::uint64_t generation = permit.admitted.generation();
     if (seen.generation() != generation) return false;

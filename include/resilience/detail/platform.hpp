@@ -8,6 +8,7 @@
 
 #if defined(_WIN32)
 #include <process.h>
+#include <random>
 #else
 #include <pthread.h>
 #include <signal.h>
@@ -240,14 +241,13 @@ inline std::uint64_t process_id() noexcept {
 
 /// Randomness from the system; 0 if it has none to give.
 inline std::uint64_t system_entropy() noexcept {
-    std::uint64_t entropy = 0;
-#if defined(_WIN32)
-    unsigned low = 0, high = 0;
-    if (rand_s(&low) == 0 && rand_s(&high) == 0) entropy = (std::uint64_t{high} << 32U) | low;
+#if defined(_WIN32) // whose std::random_device asks the system and does not fail
+    std::random_device device;
+    return (std::uint64_t{device()} << 32U) | device();
 #else
-    if (getentropy(&entropy, sizeof entropy) != 0) entropy = 0;
+    std::uint64_t entropy = 0;
+    return getentropy(&entropy, sizeof entropy) == 0 ? entropy : 0;
 #endif
-    return entropy;
 }
 
 #if defined(_WIN32)

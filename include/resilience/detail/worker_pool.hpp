@@ -68,7 +68,7 @@ private:
 
     mutable waitable_mutex mutex_;
     std::vector<std::shared_ptr<worker>> idle_; // guarded by mutex_, a stack
-    static inline per_process<worker_pool> pool_;
+    static inline constinit per_process<worker_pool> pool_;
 };
 
 #if RESILIENCE_BODIES

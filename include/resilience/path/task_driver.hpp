@@ -45,7 +45,7 @@ struct task_request {
 template <class Task, class... P>
 class task_walk {
     using slot_type = task_slot<Task>;
-    using calls_type = walk_through<slot_type, P...>;
+    using calls_type = walk_through<slot_for<slot_type, P...>, P...>;
     static constexpr bool is_fast = ((has_fast_path<P> && !sets_deadline<P>) && ...);
 
 public:
