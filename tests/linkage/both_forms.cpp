@@ -11,7 +11,7 @@ namespace rs = resilience;
 namespace {
 
 bool holds(bool condition, const char* what) {
-    std::printf("[H-CPP-18] %s: %s\n", condition ? "holds" : "FAILS", what);
+    std::printf("%s: %s\n", condition ? "holds" : "FAILS", what);
     return condition;
 }
 
