@@ -7,7 +7,6 @@
 #include <resilience/call/result_traits.hpp>
 
 #include <exception>
-#include <functional>
 #include <memory>
 #include <new>
 #include <type_traits>

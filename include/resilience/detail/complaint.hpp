@@ -5,7 +5,6 @@
 #include <resilience/detail/text.hpp>
 
 #include <chrono>
-#include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>

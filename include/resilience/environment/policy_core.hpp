@@ -13,7 +13,6 @@
 #include <concepts>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>

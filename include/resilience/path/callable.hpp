@@ -4,7 +4,6 @@
 #include <resilience/call/call_context.hpp>
 #include <resilience/call/task_traits.hpp>
 
-#include <functional>
 #include <tuple>
 #include <type_traits>
 #include <utility>
