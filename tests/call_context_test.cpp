@@ -192,13 +192,13 @@ TEST_CASE("a stop token of its own does not cut a call off from the one around i
         world w;
         const rs::retry outer{support::plain(1), w.reg};
         const rs::retry inner{support::plain(3), w.reg};
-        std::stop_source outer_stop;
+        std::stop_source callers_stop_token;
         std::stop_source inner_stop;
         const auto began = w.clock.now();
-        const auto timer =
-            w.clock.call_at(began + 300ms, [&] { (outer_stops ? outer_stop : inner_stop).request_stop(); });
+        const auto timer = w.clock.call_at(
+            began + 300ms, [&] { (outer_stops ? callers_stop_token : inner_stop).request_stop(); });
 
-        (void)outer.with({.stop_token = outer_stop.get_token()}).try_call([&] {
+        (void)outer.with({.stop_token = callers_stop_token.get_token()}).try_call([&] {
             inner.with({.stop_token = inner_stop.get_token()})([] { throw std::runtime_error("down"); });
         });
 

@@ -143,7 +143,7 @@ RESILIENCE_FUNCTION abandoning_timeout::end abandoning_timeout::run_until(
     const auto stop = [&r] { r.abandon(end::stopped); };
     const bool steady = ctx.clock().is_steady_clock();
     // Armed before the work begins, since the work may move a virtual clock.
-    const std::stop_callback on_stop(ctx.outer_stop(), stop);
+    const std::stop_callback on_stop(ctx.callers_stop_token(), stop);
     timer at_limit;
     at_exit.started = detail::returned([&] {
         if (!steady && until != time_point::max()) {

@@ -160,7 +160,7 @@ RESILIENCE_FUNCTION admission circuit_breaker::attempt_state::admit(call_context
 RESILIENCE_FUNCTION settlement circuit_breaker::attempt_state::settle(const attempt_result& result,
                                                                       call_context& ctx) {
     auto judgement = core_->judge(held_, result); // runs user code, so admitted_ is still set
-    if (ctx.ended_by_stop() && judgement.what == verdict::failure) judgement.what = verdict::ignored;
+    if (ctx.ended_by_caller() && judgement.what == verdict::failure) judgement.what = verdict::ignored;
     admitted_ = false;
     return settlement::finish_until(core_->settle(held_, std::move(judgement)));
 }

@@ -53,7 +53,7 @@ struct fallback_core {
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION bool fallback_core::is_for(const outcome_storage& out, const attempt_result& result,
                                                const call_context& ctx) {
-    if (ctx.ended_by_stop()) return false; // the caller is not waiting for a replacement
+    if (ctx.ended_by_caller()) return false; // the caller is not waiting for a replacement
     if (out.has_failure()) {
         if (out.why().is_cancellation()) return false;
         if (!when.has_value()) return true;

@@ -122,8 +122,8 @@ public:
     public:
         explicit attempt_state(detail::timeout_core& core) noexcept : core_(&core), config_(&core.config()) {}
         attempt_state(detail::timeout_core& core, const timeout_config& config, time_point deadline,
-                      time_point outer, duration outer_longest) noexcept
-            : core_(&core), config_(&config), deadline_(deadline), outer_{outer, outer_longest, nullptr} {}
+                      time_point outer, duration outer_cap) noexcept
+            : core_(&core), config_(&config), deadline_(deadline), outer_{outer, outer_cap, nullptr} {}
         attempt_state(const attempt_state&) = delete;
         attempt_state& operator=(const attempt_state&) = delete;
 
@@ -142,16 +142,16 @@ public:
         const timeout_config* config; // in force when the call began
         time_point deadline;
         time_point outer;
-        duration outer_longest;
+        duration outer_cap;
         explicit operator bool() const noexcept { return true; }
     };
     RESILIENCE_INLINE fast_permit try_begin(call_context& ctx) const noexcept {
         const timeout_config& config = core_->config();
         const time_point outer = ctx.deadline();
         const time_point deadline = core_->deadline(config.limit);
-        const duration outer_longest = ctx.longest();
+        const duration outer_cap = ctx.remaining_cap();
         ctx.tighten(deadline, config.limit);
-        return {&config, deadline, outer, outer_longest};
+        return {&config, deadline, outer, outer_cap};
     }
     RESILIENCE_INLINE bool in_time(const fast_permit& permit) const noexcept {
         return !core_->is_late(permit.config->limit, permit.deadline);
@@ -161,7 +161,7 @@ public:
     }
     void abandon(const fast_permit&) const noexcept {}
     attempt_state resume(const fast_permit& permit, call_context&) const noexcept {
-        return {*core_, *permit.config, permit.deadline, permit.outer, permit.outer_longest};
+        return {*core_, *permit.config, permit.deadline, permit.outer, permit.outer_cap};
     }
 };
 
@@ -187,7 +187,7 @@ RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_resu
                                                               call_context& ctx) {
     ctx.restore(std::move(outer_));
     using core = detail::timeout_core;
-    const auto raced = result.overran(deadline_); // the winner of a race is in time by any clock
+    const auto raced = result.missed(deadline_); // the winner of a race is in time by any clock
     if (!result.succeeded()) {
         if (!raced.value_or(false) || result.error()->code() != errc::timed_out) {
             core_->count(core::failed);

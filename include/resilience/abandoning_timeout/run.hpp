@@ -152,7 +152,7 @@ RESILIENCE_FUNCTION void abandonable_run::run() {
     ctx.set_attempt(attempt_);
     ctx.set_retry_depth(retry_depth_);
     ctx.apply(options_);
-    ctx.deadline_stops();
+    ctx.stop_token_covers_deadline();
     const enclosing_call here(ctx);
     work(ctx);
     at_the_end.returned = true;

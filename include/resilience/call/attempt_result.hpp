@@ -35,7 +35,7 @@ public:
     }
     /// Tells whether an attempt that ran in a race was late for `deadline`. True: it lost against that
     /// deadline. False: it finished first. Empty: the race does not tell, ask the clock.
-    std::optional<bool> overran(time_point deadline) const noexcept {
+    std::optional<bool> missed(time_point deadline) const noexcept {
         if (raced_until_ == time_point::min()) return std::nullopt;
         if (race_ == race::won) return false; // every limit further out is at that moment or later
         if (deadline <= raced_until_) return true;

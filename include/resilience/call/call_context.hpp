@@ -61,7 +61,7 @@ public:
     /// Time left until the deadline, never negative; duration::max() without one.
     duration remaining() const noexcept {
         if (deadline_ == time_point::max()) return duration::max();
-        return std::min(elapsed_between(clock_->now(), deadline_), longest_);
+        return std::min(elapsed_between(clock_->now(), deadline_), remaining_cap_);
     }
     /// The token is requested at the deadline, when the caller asks for it, and when the enclosing call is
     /// stopped. For an attempt that is a task with a limit, it is also requested when its coroutine is
@@ -91,14 +91,14 @@ public:
 
     // For drivers and policies.
 
-    duration longest() const noexcept { return longest_; }
+    duration remaining_cap() const noexcept { return remaining_cap_; }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
     /// True if only the caller's stop request ended the call. Its last outcome stays; outer policies must not
     /// replace it or count it as a failure.
-    bool ended_by_stop() const noexcept { return ended_by_stop_; }
-    void end_by_stop() noexcept { ended_by_stop_ = true; }
+    bool ended_by_caller() const noexcept { return ended_by_caller_; }
+    void mark_ended_by_caller() noexcept { ended_by_caller_ = true; }
     /// Marks the coroutine of this call as cancelled.
     void cancel() noexcept { cancelled_ = true; }
     /// While a race runs, its end also requests this context's stop token. Null means no race.
@@ -108,9 +108,11 @@ public:
     /// Inherits the limits of an enclosing call. Most calls have none around them.
     void inherit(const call_context& outer);
     /// The token's owner will request it at the deadline, so we need no timer of our own.
-    void deadline_stops() noexcept { stopped_by_ = deadline_; }
+    void stop_token_covers_deadline() noexcept { covered_deadline_ = deadline_; }
     /// The token that ends a driver's waits. If nobody can request a stop, it is an empty token.
-    std::stop_token outer_stop() const noexcept { return stop_ != nullptr ? *stop_ : std::stop_token{}; }
+    std::stop_token callers_stop_token() const noexcept {
+        return stop_ != nullptr ? *stop_ : std::stop_token{};
+    }
 
     struct stop_request {
         std::stop_source source;
@@ -136,7 +138,7 @@ public:
     /// The limits that `narrow` replaced. The narrowing policy puts them back when it settles.
     struct scope {
         time_point deadline;
-        duration longest;
+        duration remaining_cap;
         std::unique_ptr<armed_stop> armed;
     };
     scope narrow(time_point deadline, duration limit = duration::max()) noexcept;
@@ -146,7 +148,7 @@ public:
     void tighten(time_point deadline, duration limit) noexcept {
         if (deadline >= deadline_) return;
         deadline_ = deadline;
-        longest_ = limit;
+        remaining_cap_ = limit;
     }
     void restore(scope&& outer) noexcept;
 
@@ -169,18 +171,18 @@ private:
     time_source* clock_;
     const detail::environment* env_;
     time_point deadline_ = time_point::max();
-    duration longest_ = duration::max(); // the most that remaining() returns
+    duration remaining_cap_ = duration::max(); // the most that remaining() returns
     std::string_view operation_;
-    const std::stop_token* stop_ = nullptr;     // the caller's, or the enclosing call's
-    time_point stopped_by_ = time_point::max(); // stop_ is requested by then without a timer of ours
-    std::unique_ptr<joined_stop> joined_;       // stop_ points into it if two tokens are joined
-    std::unique_ptr<armed_stop> armed_;         // made when the callable first takes the stop token
-    detail::stop_relay* relay_ = nullptr;       // of the race that the attempt runs in; null if none
+    const std::stop_token* stop_ = nullptr;           // the caller's, or the enclosing call's
+    time_point covered_deadline_ = time_point::max(); // stop_ is requested by then without a timer of ours
+    std::unique_ptr<joined_stop> joined_;             // stop_ points into it if two tokens are joined
+    std::unique_ptr<armed_stop> armed_;               // made when the callable first takes the stop token
+    detail::stop_relay* relay_ = nullptr;             // of the race that the attempt runs in; null if none
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
     resilience::idempotency idempotency_ = resilience::idempotency::safe;
     bool cancelled_ = false;
-    bool ended_by_stop_ = false;
+    bool ended_by_caller_ = false;
 };
 
 #if RESILIENCE_BODIES
@@ -193,7 +195,7 @@ RESILIENCE_FUNCTION call_context::armed_stop::armed_stop(time_source& clock, tim
 RESILIENCE_FUNCTION call_context::armed_stop::~armed_stop() = default;
 RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
     if (!armed_) {
-        if (relay_ == nullptr && deadline_ >= stopped_by_) return outer_stop();
+        if (relay_ == nullptr && deadline_ >= covered_deadline_) return callers_stop_token();
         arm();
     }
     return armed_->source.get_token();
@@ -218,24 +220,24 @@ RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer) {
     const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
                                  ? outer.deadline_
                                  : saturating_add(clock_->now(), outer.remaining());
-    tighten(limit, outer.longest_);
+    tighten(limit, outer.remaining_cap_);
     if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
         join(*outer.stop_);
     } else if (stop_ == nullptr) {
         stop_ = outer.stop_;
-        if (outer.clock_ == clock_) stopped_by_ = outer.stopped_by_;
+        if (outer.clock_ == clock_) covered_deadline_ = outer.covered_deadline_;
     }
     if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
     cancelled_ = cancelled_ || outer.cancelled_;
 }
 RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit) noexcept {
-    scope outer{deadline_, longest_, std::move(armed_)};
+    scope outer{deadline_, remaining_cap_, std::move(armed_)};
     tighten(deadline, limit);
     return outer;
 }
 RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
     deadline_ = outer.deadline;
-    longest_ = outer.longest;
+    remaining_cap_ = outer.remaining_cap;
     armed_ = std::move(outer.armed);
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_token& another) {
@@ -243,7 +245,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_toke
     stop_ = &joined_->token;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::arm() {
-    armed_ = std::make_unique<armed_stop>(*clock_, deadline_, outer_stop());
+    armed_ = std::make_unique<armed_stop>(*clock_, deadline_, callers_stop_token());
     if (clock_->now() >= deadline_) armed_->source.request_stop(); // now, without the timer
     if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
 }

@@ -195,7 +195,7 @@ RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
             // token itself.
             if (walk.delay() > duration{0}) {
                 time_source& clock = ctx.clock();
-                clock.sleep_until(saturating_add(clock.now(), walk.delay()), ctx.outer_stop());
+                clock.sleep_until(saturating_add(clock.now(), walk.delay()), ctx.callers_stop_token());
             }
             next = walk.resume(slot, ctx);
             break;

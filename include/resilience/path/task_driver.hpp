@@ -164,7 +164,7 @@ typename As::task_type drive_task(task_body<Task, Place> body, task_request requ
                 {
 #endif
                     // Each awaited object has a name: g++ 12 may destroy a temporary of such an expression twice.
-                    auto sleep = traits::sleep_until(ctx.clock(), until, ctx.outer_stop());
+                    auto sleep = traits::sleep_until(ctx.clock(), until, ctx.callers_stop_token());
                     co_await std::move(sleep);
 #if RESILIENCE_EXCEPTIONS
                 } catch (...) {

@@ -74,7 +74,7 @@ void settle_race(call_slot& slot, const task_limit& limit, const call_context& c
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION void begin_race(std::optional<task_limit>& limit, call_context& ctx) {
     if (!ctx.is_limited()) return;
-    limit.emplace(ctx.clock(), ctx.deadline(), ctx.outer_stop());
+    limit.emplace(ctx.clock(), ctx.deadline(), ctx.callers_stop_token());
     ctx.relay_by(&limit->attempts_stop());
 }
 RESILIENCE_FUNCTION void settle_race(call_slot& slot, const task_limit& limit,

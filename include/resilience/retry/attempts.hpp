@@ -181,7 +181,7 @@ RESILIENCE_FUNCTION duration retry_attempts::delay_before(unsigned retry, const 
     return delay_of(schedule, retry, previous_, random ? core_->env()->random().uniform() : 0.0);
 }
 RESILIENCE_FUNCTION void retry_attempts::mark_ended_by_caller(call_context& ctx) noexcept {
-    if (ctx.stop_requested() && ctx.remaining() > duration{0}) ctx.end_by_stop();
+    if (ctx.stop_requested() && ctx.remaining() > duration{0}) ctx.mark_ended_by_caller();
 }
 RESILIENCE_FUNCTION void retry_attempts::end_round(call_context& ctx, retry_core::counter as) noexcept {
     core_->count(as);
