@@ -5,8 +5,8 @@
 usage: check_headers.py [--compiler g++] [--flags "-I..."] [--mode alone|compiled|no-exceptions|macros]...
 
 alone           each header as the first and only include, twice (it guards itself)
-compiled        the same in a program that links resilience::compiled: without bodies, and what only they include;
-                a header that holds includes alone is left out
+compiled        the same of headers that have bodies, as in a program that links resilience::compiled: without them, and
+                without what only they include
 no-exceptions   the headers of the core together, with -fno-exceptions
 macros          the same after macros.hpp, which defines what careless headers of others define
 --flags         what the dependencies of the views need, e.g. the feature macros of cpp-httplib
@@ -35,7 +35,7 @@ def std_includes(names):
 def units(mode):
     """what is checked -> its translation unit"""
     if mode in ("alone", "compiled"):
-        names = [name for name in layers.headers() if mode == "alone" or layers.code_of((layers.library / name).read_text())]
+        names = [n for n in layers.headers() if mode == "alone" or "#if RESILIENCE_BODIES" in (layers.library / n).read_text()]
         return {name: f"#include <resilience/{name}>\n" * 2 for name in names}
     core = layers.core_headers()
     before = ""
