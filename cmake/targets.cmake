@@ -29,6 +29,10 @@ if(RESILIENCE_COMPILED)
                                                          CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
     target_link_libraries(resilience_compiled PUBLIC resilience_core)
     target_compile_definitions(resilience_compiled PUBLIC RESILIENCE_COMPILED=1)
+    # Without a build type it is optimised all the same: every call of a program passes through it.
+    if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES AND NOT MSVC)
+        target_compile_options(resilience_compiled PRIVATE -O2)
+    endif()
     list(APPEND resilience_components compiled)
 endif()
 
