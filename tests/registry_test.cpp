@@ -8,6 +8,7 @@
 #include "support/catch.hpp"
 #include "support/circuits.hpp"
 #include "support/plain_policy.hpp"
+#include "support/world.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -342,6 +343,20 @@ struct other_policy : rs::registered_policy {
     std::string_view kind() const noexcept override { return policy_kind; }
     rs::policy_snapshot snapshot() const override { return {}; }
 };
+
+TEST_CASE("a policy is listed by the name that it was enrolled under", "[registry]") {
+    support::world w;
+    for (const char* name : {"m", "z", "a"})
+        (void)w.reg.enroll<plain_policy>(name,
+                                         [&] { return std::make_shared<plain_policy>("its own", w.reg); });
+
+    for (const char* name : {"a", "m", "z"}) {
+        CHECK(w.reg.listed("test", name).size() == 1);
+        CHECK(w.reg.enroll<plain_policy>(name, []() -> std::shared_ptr<plain_policy> { return nullptr; }));
+    }
+    CHECK(w.reg.remove("m"));
+    CHECK(w.reg.listed().size() == 2);
+}
 
 TEST_CASE("policies of two types and one kind are not taken for one another", "[registry]") {
     support::world w;

@@ -103,6 +103,7 @@ public:
 private:
     struct listing {
         detail::name kind;
+        detail::name name;
         std::shared_ptr<registered_policy> policy;
     };
 
@@ -115,7 +116,7 @@ private:
     std::size_t place_of(std::string_view kind, std::string_view name) const noexcept;
     bool is_listed_at(std::size_t place, std::string_view kind, std::string_view name) const noexcept {
         return place < listed_.size() && listed_[place].kind.str() == kind &&
-               listed_[place].policy->name() == name;
+               listed_[place].name.str() == name;
     }
     std::shared_ptr<registered_policy> lookup(std::string_view kind, std::string_view name) const;
     /// `made`, or the one that was listed meanwhile; then `made` dies after the lock is released.
@@ -179,11 +180,11 @@ RESILIENCE_FUNCTION bool registry::remove(std::string_view name) {
     std::vector<std::shared_ptr<registered_policy>> gone; // destroyed after the lock is released
     const detail::lock_guard lock(mutex_);
     std::size_t kept = 0;
-    for (const listing& each : listed_) kept += each.policy->name() == name ? 0 : 1;
+    for (const listing& each : listed_) kept += each.name.str() == name ? 0 : 1;
     gone.reserve(listed_.size() - kept); // may throw: before anything changes
     kept = 0;
     for (listing& each : listed_) {
-        if (each.policy->name() == name) gone.push_back(std::move(each.policy));
+        if (each.name.str() == name) gone.push_back(std::move(each.policy));
         else std::swap(listed_[kept++], each);
     }
     listed_.erase(listed_.begin() + static_cast<std::ptrdiff_t>(kept), listed_.end());
@@ -231,7 +232,7 @@ RESILIENCE_FUNCTION std::vector<std::shared_ptr<registered_policy>> registry::li
     const detail::lock_guard lock(mutex_);
     if (name.empty()) all.reserve(listed_.size());
     for (const listing& each : listed_) {
-        if ((kind.empty() || each.kind.str() == kind) && (name.empty() || each.policy->name() == name))
+        if ((kind.empty() || each.kind.str() == kind) && (name.empty() || each.name.str() == name))
             all.push_back(each.policy);
     }
     return all;
@@ -242,7 +243,7 @@ RESILIENCE_FUNCTION std::size_t registry::place_of(std::string_view kind,
     while (first < end) {
         const std::size_t middle = first + (end - first) / 2;
         const int order = listed_[middle].kind.str().compare(kind);
-        if (order < 0 || (order == 0 && listed_[middle].policy->name() < name)) first = middle + 1;
+        if (order < 0 || (order == 0 && listed_[middle].name.str() < name)) first = middle + 1;
         else end = middle;
     }
     return first;
@@ -255,7 +256,7 @@ RESILIENCE_FUNCTION std::shared_ptr<registered_policy> registry::lookup(std::str
 }
 RESILIENCE_FUNCTION std::shared_ptr<registered_policy> registry::list(
     std::string_view kind, std::string_view name, std::shared_ptr<registered_policy> made) {
-    const detail::name known(kind);
+    const detail::name its_kind(kind), its_name(name);
     const detail::lock_guard lock(mutex_);
     const std::size_t place = place_of(kind, name);
     if (is_listed_at(place, kind, name)) return listed_[place].policy;
@@ -263,7 +264,7 @@ RESILIENCE_FUNCTION std::shared_ptr<registered_policy> registry::list(
         detail::raise(std::length_error("registry: no more than " + std::to_string(capacity_) +
                                         " named policies; refused '" + std::string(name) + "'"));
     }
-    listed_.insert(listed_.begin() + static_cast<std::ptrdiff_t>(place), listing{known, made});
+    listed_.insert(listed_.begin() + static_cast<std::ptrdiff_t>(place), listing{its_kind, its_name, made});
     return made;
 }
 RESILIENCE_FUNCTION void registry::require_type(const registered_policy& policy, const char* type) {

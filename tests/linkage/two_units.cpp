@@ -15,6 +15,7 @@ bool holds(bool condition, const char* what) {
 
 int main() {
     bool passed = holds(debug_unit() == release_unit(), "NDEBUG, assertions and -O change no layout");
+    passed &= holds(checked_unit().global != debug_unit().global, "a unit with other containers keeps apart");
     passed &= holds(unit_without_exceptions() == 3, "a unit without exceptions retries failing values");
     return passed ? 0 : 1;
 }

@@ -12,4 +12,5 @@ struct unit_view {
 
 unit_view debug_unit();
 unit_view release_unit();
+unit_view checked_unit();
 int unit_without_exceptions();

@@ -47,8 +47,9 @@ PROGRAMS = {
     "two_units": [
         "{flags} -DUNIT=debug_unit -D_GLIBCXX_ASSERTIONS -UNDEBUG -c unit.cpp -o {out}/debug.o",
         "{flags} -DUNIT=release_unit -DNDEBUG -O2 -c unit.cpp -o {out}/release.o",
+        "{flags} -DUNIT=checked_unit -D_GLIBCXX_DEBUG -c unit.cpp -o {out}/checked.o",
         "{flags} -fno-exceptions -c no_exceptions.cpp -o {out}/no_exceptions.o",
-        "{flags} two_units.cpp {out}/debug.o {out}/release.o {out}/no_exceptions.o -o {out}/program",
+        "{flags} two_units.cpp {out}/debug.o {out}/release.o {out}/checked.o {out}/no_exceptions.o -o {out}/program",
     ],
 }
 

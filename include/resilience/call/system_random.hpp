@@ -43,8 +43,8 @@ struct xoshiro256 {
     }
 };
 
-/// Keeps one generator per thread. A generator is seeded at its first number, from the entropy of the process
-/// and a count of threads. A forked child reads entropy of its own. Not for secrets.
+/// Keeps one generator per thread. A generator is seeded at its first number, and anew in a forked child, from the
+/// entropy of the system and a count of threads. Not for secrets.
 class RESILIENCE_VISIBLE system_random_source final : public random_source {
 public:
     double uniform() noexcept override {
