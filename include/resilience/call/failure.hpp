@@ -6,6 +6,7 @@
 #include <resilience/call/exception_mixins.hpp>
 #include <resilience/call/rejection.hpp>
 #include <resilience/detail/platform.hpp>
+#include <resilience/detail/returned.hpp>
 #include <resilience/detail/text.hpp>
 
 #include <cstdint>
@@ -25,14 +26,13 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 class failure {
 public:
     failure() noexcept = default;
+    /// Reads the error code of an exception that carries one without being a std::system_error. May be null.
+    using code_reader = std::error_code (*)(const std::exception&);
+
     /// From any exception. It rethrows once to look for the std::exception inside.
-    explicit failure(std::exception_ptr exception) noexcept : failure(std::move(exception), nullptr) {
-        object_ = as<std::exception>();
-    }
+    explicit failure(std::exception_ptr exception) noexcept;
     /// From an exception whose std::exception is at hand: `known` is that, or null if the exception is none.
-    /// `code` is the error code of an exception that carries one without being a std::system_error.
-    failure(std::exception_ptr exception, const std::exception* known, std::error_code code = {}) noexcept
-        : source_(source::exception), object_(known), exception_(std::move(exception)), code_(code) {}
+    failure(std::exception_ptr exception, const std::exception* known, code_reader read = nullptr) noexcept;
     // Inlined, so that the rejection is not read in wide loads right after it was written field by field,
     // which would stall.
     RESILIENCE_INLINE failure(
@@ -41,8 +41,8 @@ public:
 
     /// Null for failing values and rejections (unless a timeout's make_exception provided one).
     std::exception_ptr exception() const noexcept { return exception_; }
-    /// The exception as an E, or null if it is none. If a failing outcome was returned, this looks at the
-    /// exception in it.
+    /// The exception as an E, else the first of the exceptions nested in it that is one, from the outside inwards;
+    /// null if none is. If a failing outcome was returned, this looks at the exception in it.
     template <class E>
     const E* as() const noexcept;
     /// The failing (or, for predicates built by on_result, any) returned value, if it is exactly a V.
@@ -50,12 +50,14 @@ public:
     const V* value() const noexcept {
         return ops_ != nullptr && *ops_->type == typeid(V) ? static_cast<const V*>(object_) : nullptr;
     }
-    /// Our errc for rejections; the code inside a std::system_error or a failing error code; else empty.
+    /// Our errc for rejections; the code inside a std::system_error or a failing error code; else empty. This and the
+    /// questions below are answered by the outermost exception that has an answer, nested ones included: whoever
+    /// wraps an exception adds to it, and overrides only what the wrapper says itself.
     std::error_code code() const noexcept;
-    /// True if it is an exception that an E handler would catch.
+    /// True if it is an exception that an E handler would catch, or one is nested in it.
     template <class E>
     bool exception_is() const noexcept {
-        return (exception_ != nullptr || source_ == source::value) && as<E>() != nullptr;
+        return as<E>() != nullptr;
     }
     /// True if a policy made the failure, not the callable.
     bool is_rejection() const noexcept { return source_ == source::rejection; }
@@ -67,7 +69,7 @@ public:
     }
     /// True if it reports a cancellation: our errc::cancelled, any code that means
     /// std::errc::operation_canceled, or Asio's operation_aborted.
-    bool is_cancellation() const noexcept { return detail::is_cancellation(code()); }
+    bool is_cancellation() const noexcept { return detail::is_cancellation(unwrapped().code()); }
     /// The HTTP status that the exception or the value carries.
     std::optional<int> http_status() const noexcept;
     /// True if the exception or the value itself says that nothing was sent, false if it says that something
@@ -82,7 +84,8 @@ public:
     std::string type_name() const;
     /// The type that type_name() names; null if the compiler does not tell.
     const std::type_info* type() const noexcept;
-    /// The last real failure before a rejection that ended the call. Null if there was none.
+    /// The last real failure before a rejection that ended the call. Of an exception: the one nested in it. Null
+    /// if there is none.
     const failure* cause() const noexcept { return cause_.get(); }
     /// The policy that rejected; empty for the user's own failures.
     const std::string& policy() const noexcept { return rejection_.policy.str(); }
@@ -103,6 +106,14 @@ public:
         const failure* held = held_failure();
         return held != nullptr ? held->innermost() : *this;
     }
+    /// The failure that this one wraps: of an exception the nested one, of retries_exhausted the last attempt's. Null
+    /// if it wraps none. A refusal wraps none: its cause is another attempt's.
+    const failure* wrapped() const noexcept {
+        return source_ == source::exception || rejection_.code == errc::retries_exhausted ? cause_.get()
+                                                                                          : nullptr;
+    }
+    /// The failure that judges this one. Our own wrapper only says that attempts ran out, so it is passed by.
+    const failure& unwrapped() const noexcept;
     /// The rejection, if the failure is nothing else: it has no cause, and no exception stands in for it.
     /// Else null.
     const rejection* plain_rejection() const noexcept {
@@ -129,6 +140,7 @@ public:
 
 private:
     enum class source : std::uint8_t { exception, value, rejection };
+    static constexpr unsigned deepest = 32; // nested exceptions that are looked at
 
     const std::exception* known_exception() const noexcept {
         return source_ == source::exception ? static_cast<const std::exception*>(object_) : nullptr;
@@ -138,8 +150,13 @@ private:
     }
     std::system_error value_error() const;
     const http_carrier* carrier() const noexcept {
-        return source_ == source::exception ? as<http_carrier>() : nullptr;
+        return source_ == source::exception ? own<http_carrier>() : nullptr;
     }
+    /// The exception itself as an E, without the nested ones.
+    template <class E>
+    const E* own() const noexcept;
+    /// Looks for a nested exception, at most `depth` deep: a chain may be long, or bite its own tail.
+    void look_inside(code_reader read, unsigned depth) noexcept;
 
     source source_ = source::exception;
     int http_status_ = 0;
@@ -153,6 +170,16 @@ private:
 
 template <class E>
 const E* failure::as() const noexcept {
+    if (source_ == source::rejection && exception_)
+        return failure(exception_).as<E>(); // alive as long as exception_
+    if (const E* found = own<E>()) return found;
+    if (const failure* held = held_failure()) return held->as<E>();
+    const failure* inside = wrapped();
+    return inside != nullptr ? inside->as<E>() : nullptr;
+}
+
+template <class E>
+const E* failure::own() const noexcept {
     if (const auto* known = known_exception()) {
         if constexpr (std::is_base_of_v<std::exception, E>) {
             if (const auto* found = dynamic_cast<const E*>(known)) return found;
@@ -161,7 +188,6 @@ const E* failure::as() const noexcept {
             return dynamic_cast<const E*>(known);
         }
     }
-    if (const failure* held = held_failure()) return held->as<E>();
 #if RESILIENCE_EXCEPTIONS
     if (!exception_) return nullptr;
     try {
@@ -176,104 +202,8 @@ const E* failure::as() const noexcept {
 #endif
 }
 
-#if RESILIENCE_BODIES
-RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcept {
-    if (const auto* http = carrier()) return http->retry_after();
-    if (const auto* ours = dynamic_cast<const error*>(known_exception())) return ours->retry_after();
-    if (rejection_.retry_after >= duration{0}) return rejection_.retry_after;
-    return std::nullopt;
-}
-
-RESILIENCE_FUNCTION std::optional<int> failure::http_status() const noexcept {
-    if (const auto* http = carrier()) return http->http_status();
-    return http_status_ != 0 ? std::optional(http_status_) : std::nullopt;
-}
-
-RESILIENCE_FUNCTION std::optional<bool> failure::not_sent() const noexcept {
-    if (const failure* held = held_failure()) return held->not_sent();
-    if (source_ == source::value)
-        return ops_->not_sent != nullptr ? std::optional(ops_->not_sent(object_)) : std::nullopt;
-    if (const auto* carrier = as<not_sent_carrier>()) return carrier->not_sent();
-    return std::nullopt;
-}
-
-RESILIENCE_FUNCTION std::error_code failure::code() const noexcept {
-    if (const auto* known = known_exception()) {
-        if (const auto* system = dynamic_cast<const std::system_error*>(known)) return system->code();
-    }
-    return code_;
-}
-
-/// An exception that stands for a failing value. It keeps only text, so the value may be destroyed.
-RESILIENCE_FUNCTION std::system_error failure::value_error() const {
-    const auto code = code_ ? code_ : std::make_error_code(std::errc::io_error);
-    const auto text = message();
-    return text == code.message() ? std::system_error(code) : std::system_error(code, text);
-}
-
-RESILIENCE_FUNCTION void failure::set_cause(const failure& cause) {
-    auto kept = std::make_shared<failure>(cause.innermost());
-    if (kept->source_ == source::value) { // the next attempt destroys the value: keep its text
-        kept->exception_ = std::make_exception_ptr(kept->value_error());
-        kept->source_ = source::exception;
-        kept->object_ = nullptr;
-        kept->ops_ = nullptr;
-    }
-    cause_ = std::move(kept);
-}
-
-RESILIENCE_COLD RESILIENCE_FUNCTION std::string failure::message() const {
-    if (source_ == source::rejection) return rejection_.message();
-    if (const auto* known = known_exception()) return detail::said(known->what());
-    if (source_ == source::value) return ops_->message(object_);
-    if (const auto* e = as<std::exception>()) return detail::said(e->what());
-    if (const auto* text = as<std::string>()) return *text;
-    return exception_ ? "an exception that is no std::exception" : "no outcome";
-}
-
-RESILIENCE_FUNCTION std::string failure::type_name() const {
-    const std::type_info* known = type();
-    return known != nullptr ? detail::type_name(*known) : "unknown";
-}
-
-RESILIENCE_COLD RESILIENCE_FUNCTION const std::type_info* failure::type() const noexcept {
-    if (const failure* held = held_failure()) return held->type();
-    if (source_ == source::value) return ops_->type;
-    if (const auto* known = known_exception()) return &typeid(*known);
-    if (source_ == source::rejection) {
-        switch (rejection_.code) {
-        case errc::circuit_open: return &typeid(circuit_open_error);
-        case errc::timed_out: return &typeid(timeout_error);
-        case errc::bulkhead_full: return &typeid(bulkhead_full_error);
-        case errc::rate_limited: return &typeid(rate_limited_error);
-        case errc::throttled: return &typeid(throttled_error);
-        case errc::limit_exceeded: return &typeid(limit_exceeded_error);
-        case errc::cancelled: return &typeid(cancelled_error);
-        case errc::retries_exhausted: return &typeid(retries_exhausted_error);
-        case errc::workers_exhausted: return &typeid(workers_exhausted_error);
-        }
-    }
-    return detail::exception_type(exception_);
-}
-
-RESILIENCE_COLD RESILIENCE_FUNCTION void failure::rethrow() const {
-#if RESILIENCE_EXCEPTIONS
-    if (exception_) std::rethrow_exception(exception_);
-#endif
-    if (const failure* held = held_failure()) held->rethrow();
-    if (source_ == source::value) detail::raise(value_error());
-    if (source_ == source::exception) detail::raise(std::logic_error("resilience: no failure to rethrow"));
-#if RESILIENCE_EXCEPTIONS
-    if (cause_ && rejection_.code == errc::retries_exhausted) {
-        try {
-            cause_->rethrow();
-        } catch (...) { // retries_exhausted_error nests what is being handled
-            detail::raise_rejection(rejection_);
-        }
-    }
-#endif
-    detail::raise_rejection(rejection_);
-}
-#endif
-
 }} // namespace resilience::RESILIENCE_ABI
+
+#if RESILIENCE_BODIES
+#include <resilience/call/failure.ipp>
+#endif

@@ -50,7 +50,7 @@ verdict default_verdict(const failure& f) noexcept;
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION verdict default_verdict(const failure& f) noexcept {
-    const verdict judged = detail::default_verdict(f.code(), f.http_status());
+    const verdict judged = detail::default_verdict(f.unwrapped().code(), f.http_status());
     return judged == verdict::failure && f.exception_is<std::bad_alloc>() ? verdict::ignored : judged;
 }
 #endif

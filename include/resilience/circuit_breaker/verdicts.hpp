@@ -61,7 +61,7 @@ RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circu
     }
     const failure& why = *result.error();
     const verdict usual = default_verdict(why);
-    const auto code = why.code();
+    const auto code = why.unwrapped().code();
     const bool refused = usual == verdict::ignored &&
                          code.category() == resilience::error_category(); // detail has a class of that name
     if (why.is_cancellation() || refused) return verdict::ignored;

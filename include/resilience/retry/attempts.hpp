@@ -146,7 +146,8 @@ RESILIENCE_FUNCTION const char* retry_attempts::why_not(const failure& why, cons
         return "may have been sent";
 
     delay = delay_before(attempt_, why);
-    if (why.code() == errc::circuit_open) { // a refusal that retry_if accepts never lengthens the delay
+    if (why.unwrapped().code() ==
+        errc::circuit_open) { // a refusal that retry_if accepts never lengthens the delay
         if (why.retry_after().value_or(duration{0}) > delay) return "circuit is open until later";
     } else if (c.respect_retry_after) {
         if (const auto hint = why.retry_after(); hint && *hint > duration{0}) {

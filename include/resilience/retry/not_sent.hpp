@@ -21,7 +21,7 @@ struct retry_traits {
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION bool retry_traits::known_not_sent(const failure& f) noexcept {
     if (const auto said = f.not_sent()) return *said;
-    const auto code = f.code();
+    const auto code = f.unwrapped().code();
     if (code.category() == error_category()) {
         const auto ours = static_cast<errc>(code.value());
         return ours != errc::timed_out && ours != errc::cancelled && ours != errc::retries_exhausted;
