@@ -7,10 +7,12 @@
 #include "support/world.hpp"
 
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <type_traits>
 #include <vector>
 
@@ -697,4 +699,36 @@ TEST_CASE("a task sees its context, and passes it on", "[task]") {
     CHECK_FALSE(task.start().result());
     CHECK(seen == std::vector<std::string>{"leaf 1 depth 2 3s", "leaf 1 depth 2 3s"});
     CHECK(rs::call_context::current() == nullptr);
+}
+
+TEST_CASE("a task's failure tells of the first of its call, and of what it nests",
+          "[task][H-USE-14][H-USE-15]") {
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 1}, w.reg);
+    const auto guard = rs::retry(at_once(3), w.reg) | rs::circuit_breaker({}, w.reg);
+    int calls = 0;
+    const auto aborted = [&]() -> lazy<int> {
+        if (++calls == 1) throw std::range_error("40001");
+        throw std::runtime_error("25P02");
+        co_return 0;
+    };
+    const auto cancelled = [&]() -> lazy<int> {
+        try {
+            throw std::system_error(std::make_error_code(std::errc::operation_canceled));
+        } catch (...) {
+            std::throw_with_nested(std::runtime_error("while paying"));
+        }
+        co_return 0;
+    };
+
+    auto paying = guard.try_call(aborted);
+    const auto out = paying.start().result();
+    auto stopping = breaker.try_call(cancelled);
+    (void)stopping.start().result();
+
+    CHECK(out.error().message() == "25P02");
+    REQUIRE(out.error().first() != nullptr);
+    CHECK(out.error().first()->message() == "40001");
+    CHECK(breaker.state() == rs::circuit_state::closed);
+    CHECK(breaker.stats().ignored == 1);
 }

@@ -387,4 +387,36 @@ TEST_CASE("an exception that make_exception nests is found by its type", "[timeo
     CHECK(calls == 3);
 }
 
+/// An answer that tells whether it was sent.
+struct unsure_answer {
+    int status = 200;
+    bool is_unsent = false;
+    friend std::optional<int> http_status_of(const unsure_answer& a) { return a.status; }
+    friend std::optional<rs::duration> retry_after_of(const unsure_answer&) { return rs::duration{7s}; }
+    friend bool was_not_sent(const unsure_answer& a) noexcept { return a.is_unsent; }
+};
+
+TEST_CASE("retries_exhausted hides nothing of a returned value, thrown or not", "[retry][H-USE-14]") {
+    world w;
+    auto c = at_once(2);
+    c.wrap_exhausted = true;
+    c.respect_retry_after = false;
+    const rs::retry retry(c, w.reg);
+    for (const bool unsent : {true, false}) {
+        const auto answer = [unsent] { return unsure_answer{503, unsent}; };
+        const auto out = retry.try_call(answer);
+        const auto thrown = failed_with([&] { retry(answer); });
+        const auto of_value =
+            failed_with([&] { (void)rs::retry(at_once(1), w.reg).try_call(answer).value(); });
+
+        for (const rs::failure* why : {&out.error(), &thrown, &of_value}) {
+            CHECK(why->http_status() == 503);
+            CHECK(why->retry_after() == rs::duration{7s});
+            CHECK(why->not_sent() == unsent);
+            CHECK(rs::retry_traits::known_not_sent(*why) == unsent);
+        }
+        CHECK(of_value.type_name().ends_with("unsure_answer"));
+    }
+}
+
 } // namespace

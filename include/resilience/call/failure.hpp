@@ -19,6 +19,11 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
+namespace detail {
+struct gone_value;
+class failing_value_error;
+} // namespace detail
+
 /// The reason why a call gave no accepted value: the user's exception, a returned value that stands for a
 /// failure, or a rejection by a policy. Looking at it is cheap: nothing is rethrown to find its type.
 ///
@@ -33,6 +38,7 @@ public:
     explicit failure(std::exception_ptr exception) noexcept;
     /// From an exception whose std::exception is at hand: `known` is that, or null if the exception is none.
     failure(std::exception_ptr exception, const std::exception* known, code_reader read = nullptr) noexcept;
+    failure(std::exception_ptr exception, const std::exception* known, std::error_code code) noexcept;
     // Inlined, so that the rejection is not read in wide loads right after it was written field by field,
     // which would stall.
     RESILIENCE_INLINE failure(
@@ -87,6 +93,9 @@ public:
     /// The last real failure before a rejection that ended the call. Of an exception: the one nested in it. Null
     /// if there is none.
     const failure* cause() const noexcept { return cause_.get(); }
+    /// The first real failure of the call, where it differs from this one in type or text; else null. Later
+    /// attempts may fail only since the first one did: it is the one to look into.
+    const failure* first() const noexcept { return first_.get(); }
     /// The policy that rejected; empty for the user's own failures.
     const std::string& policy() const noexcept { return rejection_.policy.str(); }
     /// Throws the user's exception unchanged, the error of a rejection, or for a value a std::system_error.
@@ -100,6 +109,8 @@ public:
         bool (*not_sent)(const void*) noexcept; ///< null if the type does not say
         /// Null if failing values of the type hold no failure of ours.
         const failure* (*inner)(const void*) noexcept = nullptr;
+        /// True if the text is that of the value's code.
+        bool text_is_of_code = false;
     };
     /// The failure inside a failing value that holds one, as an outcome does; else this one.
     const failure& innermost() const noexcept {
@@ -134,6 +145,26 @@ public:
     void follow(const failure& before) {
         if (before.is_real()) set_cause(before);
         else if (before.cause_) cause_ = before.cause_;
+        first_ = before.first_;
+    }
+    /// Makes the last failure of a call whose attempts ran out the cause; the first is that of `last`.
+    void wrap(const failure& last) {
+        set_cause(last);
+        first_ = last.first_;
+    }
+    /// Keeps the call's first real failure, if it differs from this one in type or text.
+    void set_first(const failure& first);
+    /// A copy that needs neither the value nor the outcome that this failure refers to: it has their text.
+    failure kept() const;
+    /// The failing value's functions, if they and the code are enough to keep it; else null.
+    const value_ops* plain_ops() const noexcept {
+        return source_ == source::value && ops_->text_is_of_code ? ops_ : nullptr;
+    }
+    /// The copy that kept() makes of a value of a type with plain_ops().
+    static failure kept_code(const value_ops& ops, std::error_code code);
+    /// The std::exception inside the exception, if this failure is one; else null.
+    const std::exception* known_exception() const noexcept {
+        return source_ == source::exception ? static_cast<const std::exception*>(object_) : nullptr;
     }
     /// Sets the exception that is thrown for this rejection instead of our own error.
     void set_exception(std::exception_ptr exception) noexcept { exception_ = std::move(exception); }
@@ -142,13 +173,16 @@ private:
     enum class source : std::uint8_t { exception, value, rejection };
     static constexpr unsigned deepest = 32; // nested exceptions that are looked at
 
-    const std::exception* known_exception() const noexcept {
-        return source_ == source::exception ? static_cast<const std::exception*>(object_) : nullptr;
-    }
     const failure* held_failure() const noexcept {
         return source_ == source::value && ops_->inner != nullptr ? ops_->inner(object_) : nullptr;
     }
-    std::system_error value_error() const;
+    /// An exception that stands for a failing value. It keeps what the value said, so the value may be destroyed.
+    detail::failing_value_error value_error() const;
+    /// The exception that stood for a failing value of another call; null if it is none.
+    const detail::failing_value_error* thrown_value() const noexcept;
+    void stay_as(detail::gone_value value);
+    std::string ends_of_the_call() const;
+    [[noreturn]] void raise_exhausted() const;
     const http_carrier* carrier() const noexcept {
         return source_ == source::exception ? own<http_carrier>() : nullptr;
     }
@@ -165,7 +199,8 @@ private:
     std::exception_ptr exception_;
     rejection rejection_{.code = errc{}};
     std::error_code code_;
-    std::shared_ptr<const failure> cause_;
+    std::shared_ptr<const failure> cause_; // of a kept value: null, but it owns the object_
+    std::shared_ptr<const failure> first_;
 };
 
 template <class E>

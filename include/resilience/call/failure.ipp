@@ -3,6 +3,49 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
+namespace detail {
+
+/// The words of a failing value that is gone.
+struct gone_value {
+    failure::value_ops ops; // they read this
+    const std::type_info* type;
+    std::string text;
+    bool not_sent;
+
+    gone_value(const failure::value_ops& of, std::string said, bool unsent)
+        : ops{&typeid(gone_value), [](const void* v) { return read(v).text; },
+              [](const void*) { return failure(); }, nullptr},
+          type(of.type), text(std::move(said)), not_sent(unsent) {
+        if (of.not_sent != nullptr) ops.not_sent = [](const void* v) noexcept { return read(v).not_sent; };
+    }
+    static const gone_value& read(const void* value) noexcept {
+        return *static_cast<const gone_value*>(value);
+    }
+};
+
+/// Stands for a failing value where an exception is needed. A failure made of it tells what the value told.
+class RESILIENCE_VISIBLE failing_value_error final : public std::system_error {
+public:
+    failing_value_error(std::error_code code, std::shared_ptr<const gone_value> gone,
+                        std::optional<int> status, std::optional<duration> hint)
+        : std::system_error(code_of(code)), value(std::move(gone)), http_status(status), retry_after(hint) {}
+    failing_value_error(std::error_code code, const std::string& text, std::shared_ptr<const gone_value> gone,
+                        std::optional<int> status, std::optional<duration> hint)
+        : std::system_error(code_of(code), text), value(std::move(gone)), http_status(status),
+          retry_after(hint) {}
+
+    std::shared_ptr<const gone_value> value;
+    std::optional<int> http_status;
+    std::optional<duration> retry_after;
+
+private:
+    static std::error_code code_of(std::error_code code) noexcept {
+        return code ? code : std::make_error_code(std::errc::io_error);
+    }
+};
+
+} // namespace detail
+
 RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception) noexcept
     : source_(source::exception), exception_(std::move(exception)) {
     object_ = own<std::exception>();
@@ -13,9 +56,19 @@ RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception, const std::ex
     : source_(source::exception), object_(known), exception_(std::move(exception)) {
     look_inside(read, deepest);
 }
+RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception, const std::exception* known,
+                                     std::error_code code) noexcept
+    : failure(std::move(exception), known) {
+    code_ = code;
+}
 RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) noexcept {
     if (const auto* known = known_exception(); known != nullptr && read != nullptr)
         detail::returned([&] { code_ = read(*known); });
+    if (const auto* value = thrown_value()) {
+        http_status_ = value->http_status.value_or(0);
+        rejection_.retry_after = value->retry_after.value_or(duration{-1});
+        return;
+    }
     const std::nested_exception* nest = depth > 0 ? own<std::nested_exception>() : nullptr;
     if (nest == nullptr || nest->nested_ptr() == nullptr) return;
     detail::returned([&] { // if there is no memory for it, it is not seen
@@ -24,6 +77,9 @@ RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) 
         inside->object_ = inside->own<std::exception>();
         inside->look_inside(read, depth - 1);
         cause_ = std::move(inside);
+        const auto* exhausted = dynamic_cast<const retries_exhausted_error*>(nest);
+        if (exhausted != nullptr && exhausted->first != nullptr)
+            first_ = std::make_shared<const failure>(exhausted->first);
     });
 }
 RESILIENCE_FUNCTION const failure& failure::unwrapped() const noexcept {
@@ -58,7 +114,9 @@ RESILIENCE_FUNCTION std::optional<bool> failure::not_sent() const noexcept {
     if (const failure* held = held_failure()) return held->not_sent();
     if (source_ == source::value)
         return ops_->not_sent != nullptr ? std::optional(ops_->not_sent(object_)) : std::nullopt;
-    if (const auto* carrier = as<not_sent_carrier>()) return carrier->not_sent();
+    if (const auto* value = thrown_value())
+        return value->value->ops.not_sent != nullptr ? std::optional(value->value->not_sent) : std::nullopt;
+    if (const auto* carrier = own<not_sent_carrier>()) return carrier->not_sent();
     const failure* inside = wrapped();
     return inside != nullptr ? inside->not_sent() : std::nullopt;
 }
@@ -72,26 +130,52 @@ RESILIENCE_FUNCTION std::error_code failure::code() const noexcept {
     return inside != nullptr ? inside->code() : std::error_code{};
 }
 
-/// An exception that stands for a failing value. It keeps only text, so the value may be destroyed.
-RESILIENCE_FUNCTION std::system_error failure::value_error() const {
-    const auto code = code_ ? code_ : std::make_error_code(std::errc::io_error);
-    const auto text = message();
-    return text == code.message() ? std::system_error(code) : std::system_error(code, text);
+RESILIENCE_FUNCTION void failure::stay_as(detail::gone_value value) {
+    const auto gone = std::make_shared<const detail::gone_value>(std::move(value));
+    object_ = gone.get();
+    ops_ = &gone->ops;
+    cause_ = {gone, nullptr};
 }
-
+RESILIENCE_FUNCTION failure failure::kept() const {
+    failure copy = innermost();
+    copy.first_.reset();
+    if (copy.source_ == source::value && *copy.ops_->type != typeid(detail::gone_value))
+        copy.stay_as({*copy.ops_, copy.message(), copy.not_sent().value_or(false)});
+    return copy;
+}
+RESILIENCE_FUNCTION failure failure::kept_code(const value_ops& ops, std::error_code code) {
+    failure made(nullptr, ops, code, 0, duration{-1});
+    made.stay_as({ops, code.message(), false});
+    return made;
+}
 RESILIENCE_FUNCTION void failure::set_cause(const failure& cause) {
-    auto kept = std::make_shared<failure>(cause.innermost());
-    if (kept->source_ == source::value) { // the next attempt destroys the value: keep its text
-        kept->exception_ = std::make_exception_ptr(kept->value_error());
-        kept->source_ = source::exception;
-        kept->object_ = nullptr;
-        kept->ops_ = nullptr;
-    }
-    cause_ = std::move(kept);
+    cause_ = std::make_shared<const failure>(cause.kept());
+}
+RESILIENCE_FUNCTION void failure::set_first(const failure& first) {
+    const std::type_info* own_type = type();
+    const std::type_info* its_type = first.type();
+    const bool same_type =
+        own_type == its_type || (own_type != nullptr && its_type != nullptr && *own_type == *its_type);
+    first_ =
+        same_type && message() == first.message() ? nullptr : std::make_shared<const failure>(first.kept());
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION detail::failing_value_error failure::value_error() const {
+    const failure own = kept();
+    const std::shared_ptr<const detail::gone_value> gone(own.cause_,
+                                                         static_cast<const detail::gone_value*>(own.object_));
+    const auto code = code_ ? code_ : std::make_error_code(std::errc::io_error);
+    if (gone->text == code.message()) return {code, gone, http_status(), retry_after()};
+    return {code, gone->text, gone, http_status(), retry_after()};
+}
+RESILIENCE_FUNCTION const detail::failing_value_error* failure::thrown_value() const noexcept {
+    const auto* known = known_exception();
+    return known != nullptr && typeid(*known) == typeid(detail::failing_value_error)
+               ? static_cast<const detail::failing_value_error*>(known)
+               : nullptr;
 }
 
 RESILIENCE_COLD RESILIENCE_FUNCTION std::string failure::message() const {
-    if (source_ == source::rejection) return rejection_.message();
+    if (source_ == source::rejection) return rejection_.message() + ends_of_the_call();
     if (const auto* known = known_exception()) return detail::said(known->what());
     if (source_ == source::value) return ops_->message(object_);
     if (const auto* e = as<std::exception>()) return detail::said(e->what());
@@ -106,7 +190,10 @@ RESILIENCE_FUNCTION std::string failure::type_name() const {
 
 RESILIENCE_COLD RESILIENCE_FUNCTION const std::type_info* failure::type() const noexcept {
     if (const failure* held = held_failure()) return held->type();
-    if (source_ == source::value) return ops_->type;
+    if (source_ == source::value)
+        return *ops_->type == typeid(detail::gone_value) ? detail::gone_value::read(object_).type
+                                                         : ops_->type;
+    if (const auto* value = thrown_value()) return value->value->type;
     if (const auto* known = known_exception()) return &typeid(*known);
     if (source_ == source::rejection) {
         switch (rejection_.code) {
@@ -124,6 +211,26 @@ RESILIENCE_COLD RESILIENCE_FUNCTION const std::type_info* failure::type() const 
     return detail::exception_type(exception_);
 }
 
+/// The first failure and the last of a call whose attempts ran out, if they differ; else empty.
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string failure::ends_of_the_call() const {
+    const failure* last = wrapped();
+    if (last == nullptr || !first_) return {};
+    const auto told = [](const failure& f) { return f.type_name() + ": " + f.message(); };
+    return "; first " + told(*first_) + "; last " + told(*last);
+}
+#if RESILIENCE_EXCEPTIONS
+RESILIENCE_COLD RESILIENCE_FUNCTION void failure::raise_exhausted() const {
+    retries_exhausted_error error(rejection_.code, rejection_.policy, message(), std::nullopt);
+    if (first_) {
+        try {
+            first_->rethrow();
+        } catch (...) {
+            error.first = std::current_exception();
+        }
+    }
+    throw error;
+}
+#endif
 RESILIENCE_COLD RESILIENCE_FUNCTION void failure::rethrow() const {
 #if RESILIENCE_EXCEPTIONS
     if (exception_) std::rethrow_exception(exception_);
@@ -136,7 +243,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void failure::rethrow() const {
         try {
             cause_->rethrow();
         } catch (...) { // retries_exhausted_error nests what is being handled
-            detail::raise_rejection(rejection_);
+            raise_exhausted();
         }
     }
 #endif

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/verdict.hpp>
+#include <resilience/detail/returned.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -29,6 +30,8 @@ public:
     verdict judged() const noexcept { return judged_; }
     /// The reason why there is no accepted value.
     const failure& why() const noexcept { return has_failure() ? failure_ : no_outcome(); }
+    /// Makes the failure, if there is one, tell of the first of its call.
+    void tell_first(const failure& first) noexcept;
 
 protected:
     enum class content : std::uint8_t { nothing, value, failing_value, failure };
@@ -102,6 +105,10 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void outcome_storage::keep_current_exception
     keep_failure(resilience::failure(std::move(exception), known));
 }
 #endif
+RESILIENCE_COLD RESILIENCE_FUNCTION void outcome_storage::tell_first(
+    const resilience::failure& first) noexcept {
+    if (has_failure()) returned([&] { failure_.set_first(first); }); // without memory it is not told
+}
 RESILIENCE_COLD RESILIENCE_FUNCTION void outcome_storage::destroy_failure() noexcept { failure_.~failure(); }
 #endif
 

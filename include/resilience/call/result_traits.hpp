@@ -91,6 +91,7 @@ std::string text_in(const E& e) {
 template <class R>
 struct result_traits {
     /// True if a value of the type can stand for a failure. If false, the library never calls judge().
+    static constexpr bool is_ours = true;
     static constexpr bool can_fail = detail::expected_like<R> || detail::status_like<R> ||
                                      detail::http_like<R> || std::same_as<R, std::error_code> ||
                                      std::same_as<R, std::errc>;
@@ -206,6 +207,14 @@ constexpr auto not_sent_op() noexcept -> bool (*)(const void*) noexcept {
     }
 }
 
+/// True if message() is the text of code(), in which case the code is enough to keep a failing value.
+template <class R>
+constexpr bool text_is_of_code() noexcept {
+    if constexpr (!requires { result_traits<R>::is_ours; } || http_like<R>) return false;
+    else if constexpr (expected_like<R>) return std::same_as<typename error_of<R>::type, std::error_code>;
+    else return std::same_as<R, std::error_code> || std::same_as<R, std::errc>;
+}
+
 template <class R>
 constexpr auto inner_op() noexcept -> const failure* (*)(const void*) noexcept {
     if constexpr (holds_failure<R>) {
@@ -226,9 +235,12 @@ std::string message_of(const R& r) {
 
 template <class R>
 inline constexpr failure::value_ops ops_of{
-    &typeid(R), [](const void* value) { return message_of(*static_cast<const R*>(value)); },
-    [](const void* value) { return describe(*static_cast<const R*>(value)); }, not_sent_op<R>(),
-    inner_op<R>()};
+    &typeid(R),
+    [](const void* value) { return message_of(*static_cast<const R*>(value)); },
+    [](const void* value) { return describe(*static_cast<const R*>(value)); },
+    not_sent_op<R>(),
+    inner_op<R>(),
+    text_is_of_code<R>()};
 
 template <class R>
 duration hint_of(const R& r) {

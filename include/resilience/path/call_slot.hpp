@@ -24,6 +24,8 @@ public:
     void refuse(failure why) noexcept;
     /// The call keeps the outcome of its last attempt. If it made no attempt, it was cancelled.
     void stand() noexcept;
+    /// The failure in the outcome, if there is one, tells of the call's first.
+    void tell_first(const failure& first) noexcept;
     /// To be called by a policy that knows the result's type and has put another outcome in the attempt's
     /// place.
     void replaced() noexcept {
@@ -64,7 +66,7 @@ protected:
     ~call_slot() = default;
 
 private:
-    virtual const outcome_storage& outcome() const noexcept = 0;
+    virtual outcome_storage& outcome() noexcept = 0;
     virtual attempt_result seen() const = 0;
     virtual void put(failure why) noexcept = 0;
     virtual void clear() noexcept = 0;
@@ -94,7 +96,7 @@ protected:
     ~typed_slot() = default;
 
 private:
-    const outcome_storage& outcome() const noexcept override { return out_->storage(); }
+    outcome_storage& outcome() noexcept override { return out_->storage(); }
     attempt_result seen() const override { return out_->result(); }
     void put(failure why) noexcept override { out_->fail(std::move(why)); }
     void clear() noexcept override { out_->clear(); }
@@ -129,6 +131,7 @@ RESILIENCE_FUNCTION void call_slot::fail(failure why) noexcept {
 RESILIENCE_FUNCTION void call_slot::stand() noexcept {
     if (outcome().is_empty()) fail(rejection{.code = errc::cancelled});
 }
+RESILIENCE_FUNCTION void call_slot::tell_first(const failure& first) noexcept { outcome().tell_first(first); }
 RESILIENCE_FUNCTION bool call_slot::time_out_if_cancelled() noexcept {
     if (!outcome().has_failure() || !outcome().why().is_cancellation()) return false;
     put(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});

@@ -4,6 +4,7 @@
 #include <resilience/detail/returned.hpp>
 #include <resilience/policy.hpp>
 #include <resilience/retry/core.hpp>
+#include <resilience/retry/first_failure.hpp>
 #include <resilience/retry/not_sent.hpp>
 
 #include <algorithm>
@@ -65,6 +66,7 @@ private:
     unsigned attempt_;                 // the number of the last attempt; 0 before the first
     duration previous_{0};             // the delay before the last attempt
     time_point started_{};             // set only with max_elapsed
+    first_failure first_;              // of this round, once another attempt follows it
 };
 
 #if RESILIENCE_BODIES
@@ -73,9 +75,10 @@ RESILIENCE_FUNCTION admission retry_attempts::admit(call_context& ctx) {
         depth_ = ctx.retry_depth();
         if (rules_->config.max_elapsed) started_ = ctx.clock().now();
     } else if (ctx.stop_requested() || ctx.remaining() == duration{0}) { // during the wait
+        auto stands = first_.is_kept() ? admission::stand(first_.get()) : admission::stand();
         end_round(ctx, failure_counter());
         mark_ended_by_caller(ctx);
-        return admission::stand();
+        return stands;
     }
     ctx.set_retry_depth(depth_ + 1);
     if (attempt_ > 0) {
@@ -106,18 +109,15 @@ RESILIENCE_FUNCTION settlement retry_attempts::settle(const attempt_result& resu
     if (wanted.retry) stop = why_not(why, result, ctx, delay);
     else stop = wanted.reason;
 
+    if (stop != nullptr) return give_up(why, result, ctx, stop);
     if (listened()) {
-        if (was_attempt)
-            publish(event_kind::attempt_failed, &why, ctx,
-                    stop == nullptr ? std::optional(delay) : std::nullopt, stop);
-        if (stop == nullptr) publish(event_kind::retry_scheduled, &why, ctx, delay);
+        if (was_attempt) publish(event_kind::attempt_failed, &why, ctx, delay);
+        publish(event_kind::retry_scheduled, &why, ctx, delay);
     }
-    if (stop == nullptr) {
-        previous_ = delay;
-        if (delay > duration{0}) core_->total_delay.fetch_add(delay.count(), std::memory_order_relaxed);
-        return settlement::retry_after(delay);
-    }
-    return give_up(why, result, ctx, stop);
+    if (was_attempt) first_.keep(why);
+    previous_ = delay;
+    if (delay > duration{0}) core_->total_delay.fetch_add(delay.count(), std::memory_order_relaxed);
+    return settlement::retry_after(delay);
 }
 RESILIENCE_FUNCTION bool retry_attempts::listened() const noexcept { return core_->env()->has_listeners(); }
 RESILIENCE_FUNCTION unsigned retry_attempts::most() const noexcept {
@@ -189,32 +189,37 @@ RESILIENCE_FUNCTION void retry_attempts::end_round(call_context& ctx, retry_core
     ctx.set_retry_depth(depth_);
     attempt_ = 0;
     previous_ = duration{0};
+    first_.forget();
 }
 RESILIENCE_FUNCTION retry_core::counter retry_attempts::failure_counter() const noexcept {
     return attempt_ > 1 ? retry_core::failed_after_retry : retry_core::failed_first_time;
 }
-RESILIENCE_FUNCTION settlement retry_attempts::give_up(const failure& why, const attempt_result& result,
+RESILIENCE_FUNCTION settlement retry_attempts::give_up(const failure& last, const attempt_result& result,
                                                        call_context& ctx, const char* stop) {
     const unsigned made = attempt_;
+    const bool exhausted = stop == out_of_attempts && made > 1;
+    std::optional<failure> first;
+    if (first_.is_kept()) first = first_.get();
+    std::optional<failure> told; // the last failure, which tells of the first
+    if (first && (listened() || exhausted)) returned([&] { told.emplace(last).set_first(*first); });
+    const failure& why = told ? *told : last;
+    if (listened() && last.is_real()) publish(event_kind::attempt_failed, &why, ctx, {}, stop);
     if (stop == out_of_budget) {
         core_->budget_exhausted.fetch_add(1, std::memory_order_relaxed);
         if (listened()) publish(event_kind::budget_exhausted, &why, ctx, {}, stop);
     }
-    if (stop == out_of_attempts && made > 1) {
+    if (exhausted) {
         core_->exhausted.fetch_add(1, std::memory_order_relaxed);
         if (listened()) publish(event_kind::retries_exhausted, &why, ctx, {}, stop);
     }
     end_round(ctx, failure_counter());
     if (stop == cancelled) mark_ended_by_caller(ctx);
-    if (stop == out_of_attempts && made > 1) {
-        if (rules_->config.wrap_exhausted && !result.succeeded()) {
-            failure wrapped(
-                rejection{.code = errc::retries_exhausted, .policy = core_->label(), .amount = made});
-            wrapped.set_cause(why);
-            return settlement::replace(std::move(wrapped));
-        }
+    if (exhausted && rules_->config.wrap_exhausted && !result.succeeded()) {
+        failure wrapped(rejection{.code = errc::retries_exhausted, .policy = core_->label(), .amount = made});
+        wrapped.wrap(why);
+        return settlement::replace(std::move(wrapped));
     }
-    return settlement::finish();
+    return first ? settlement::finish(*std::move(first)) : settlement::finish();
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void retry_attempts::publish(event_kind kind, const failure* why,
                                                                  const call_context& ctx,
