@@ -732,3 +732,28 @@ TEST_CASE("a task's failure tells of the first of its call, and of what it nests
     CHECK(breaker.state() == rs::circuit_state::closed);
     CHECK(breaker.stats().ignored == 1);
 }
+
+TEST_CASE("a task that meets stale connections is repeated at once, and no circuit counts them",
+          "[task][H-USE-17]") {
+    struct dead : std::runtime_error, rs::stale_connection_carrier {
+        dead() : std::runtime_error("closed by the server") {}
+        bool stale_connection() const noexcept override { return true; }
+    };
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 1}, w.reg);
+    const rs::retry retry(plain(1), w.reg);
+    int calls = 0;
+    const auto ask = [&]() -> lazy<int> {
+        if (++calls <= 8) throw dead();
+        co_return 42;
+    };
+
+    auto asking = (retry | breaker | rs::timeout(1s, w.reg)).try_call(ask);
+    const auto out = asking.start().result();
+
+    CHECK(out.has_value());
+    CHECK(calls == 9);
+    CHECK(retry.stats().transparent_repeats == 8);
+    CHECK(breaker.stats().ignored == 8);
+    CHECK(breaker.state() == rs::circuit_state::closed);
+}

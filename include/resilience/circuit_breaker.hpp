@@ -29,7 +29,8 @@ public:
     void success() {
         if (const auto core = std::move(core_)) core->success_slow_path(held_);
     }
-    /// Settles as a failure without asking record_if and ignore_if. break_duration_of is asked about `why`.
+    /// Settles as a failure without asking record_if and ignore_if. break_duration_of is asked about `why`. If `why`
+    /// is a stale connection, it settles as ignored.
     void failure() { settle_as_failure(nullptr); }
     void failure(const resilience::failure& why) { settle_as_failure(&why); }
     /// Judges the outcome by the circuit's rules.

@@ -93,6 +93,9 @@ public:
 
     duration remaining_cap() const noexcept { return remaining_cap_; }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
+    /// The repeats of this call after stale connections, by all its retries.
+    unsigned transparent_repeats() const noexcept { return transparent_repeats_; }
+    void count_transparent_repeat() noexcept { ++transparent_repeats_; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
     /// True if only the caller's stop request ended the call. Its last outcome stays; outer policies must not
@@ -180,6 +183,7 @@ private:
     detail::stop_relay* relay_ = nullptr;             // of the race that the attempt runs in; null if none
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
+    unsigned transparent_repeats_ = 0;
     resilience::idempotency idempotency_ = resilience::idempotency::safe;
     bool cancelled_ = false;
     bool ended_by_caller_ = false;

@@ -82,6 +82,8 @@ public:
     /// may have been, empty if it does not say. retry_traits::known_not_sent() also judges codes and
     /// refusals.
     std::optional<bool> not_sent() const noexcept;
+    /// True if the exception or the value says that its connection was dead before anything was sent.
+    bool stale_connection() const noexcept;
     /// A server's hint, or for rejections the time until it makes sense to come back.
     std::optional<duration> retry_after() const noexcept;
     /// A text for an operator. There always is one, if only to say that none is known.
@@ -111,6 +113,7 @@ public:
         const failure* (*inner)(const void*) noexcept = nullptr;
         /// True if the text is that of the value's code.
         bool text_is_of_code = false;
+        bool (*stale)(const void*) noexcept = nullptr; ///< null if the type does not say
     };
     /// The failure inside a failing value that holds one, as an outcome does; else this one.
     const failure& innermost() const noexcept {

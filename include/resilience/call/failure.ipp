@@ -11,12 +11,14 @@ struct gone_value {
     const std::type_info* type;
     std::string text;
     bool not_sent;
+    bool stale;
 
-    gone_value(const failure::value_ops& of, std::string said, bool unsent)
+    gone_value(const failure::value_ops& of, std::string said, bool unsent, bool dead)
         : ops{&typeid(gone_value), [](const void* v) { return read(v).text; },
               [](const void*) { return failure(); }, nullptr},
-          type(of.type), text(std::move(said)), not_sent(unsent) {
+          type(of.type), text(std::move(said)), not_sent(unsent), stale(dead) {
         if (of.not_sent != nullptr) ops.not_sent = [](const void* v) noexcept { return read(v).not_sent; };
+        if (of.stale != nullptr) ops.stale = [](const void* v) noexcept { return read(v).stale; };
     }
     static const gone_value& read(const void* value) noexcept {
         return *static_cast<const gone_value*>(value);
@@ -121,6 +123,15 @@ RESILIENCE_FUNCTION std::optional<bool> failure::not_sent() const noexcept {
     return inside != nullptr ? inside->not_sent() : std::nullopt;
 }
 
+RESILIENCE_FUNCTION bool failure::stale_connection() const noexcept {
+    if (const failure* held = held_failure()) return held->stale_connection();
+    if (source_ == source::value) return ops_->stale != nullptr && ops_->stale(object_);
+    if (const auto* value = thrown_value()) return value->value->stale;
+    if (const auto* carrier = own<stale_connection_carrier>()) return carrier->stale_connection();
+    const failure* inside = wrapped();
+    return inside != nullptr && inside->stale_connection();
+}
+
 RESILIENCE_FUNCTION std::error_code failure::code() const noexcept {
     if (const auto* system = dynamic_cast<const std::system_error*>(known_exception())) {
         if (system->code()) return system->code();
@@ -140,12 +151,12 @@ RESILIENCE_FUNCTION failure failure::kept() const {
     failure copy = innermost();
     copy.first_.reset();
     if (copy.source_ == source::value && *copy.ops_->type != typeid(detail::gone_value))
-        copy.stay_as({*copy.ops_, copy.message(), copy.not_sent().value_or(false)});
+        copy.stay_as({*copy.ops_, copy.message(), copy.not_sent().value_or(false), copy.stale_connection()});
     return copy;
 }
 RESILIENCE_FUNCTION failure failure::kept_code(const value_ops& ops, std::error_code code) {
     failure made(nullptr, ops, code, 0, duration{-1});
-    made.stay_as({ops, code.message(), false});
+    made.stay_as({ops, code.message(), false, false});
     return made;
 }
 RESILIENCE_FUNCTION void failure::set_cause(const failure& cause) {

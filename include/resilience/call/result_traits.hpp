@@ -54,6 +54,13 @@ concept says_if_sent = requires(const R& r) {
     { was_not_sent(r) } -> std::convertible_to<bool>;
 };
 
+/// A value for which the free function `was_stale(v)`, found by argument-dependent lookup, tells whether its
+/// connection was dead before anything was sent. It must be noexcept. A stale value is a failing value.
+template <class R>
+concept says_if_stale = requires(const R& r) {
+    { was_stale(r) } -> std::convertible_to<bool>;
+};
+
 template <class E>
 std::error_code code_in(const E& e) noexcept {
     if constexpr (std::is_convertible_v<const E&, std::error_code>) return e;
@@ -87,18 +94,21 @@ std::string text_in(const E& e) {
 
 /// Tells the library what a returned value means. Specialise it for a type of yours with the members shown
 /// here, or use a way that needs less: has_value()/error(), enable_status_like, http_status_of. With any of
-/// these, retry_after_of and was_not_sent tell retries more about a failing value.
+/// these, retry_after_of and was_not_sent tell retries more about a failing value, and was_stale tells every policy.
 template <class R>
 struct result_traits {
     /// True if a value of the type can stand for a failure. If false, the library never calls judge().
     static constexpr bool is_ours = true;
     static constexpr bool can_fail = detail::expected_like<R> || detail::status_like<R> ||
-                                     detail::http_like<R> || std::same_as<R, std::error_code> ||
-                                     std::same_as<R, std::errc>;
+                                     detail::http_like<R> || detail::says_if_stale<R> ||
+                                     std::same_as<R, std::error_code> || std::same_as<R, std::errc>;
 
     /// The verdict on a value. A value judged `failure` is a failing value, any other is an accepted one.
     static verdict judge(const R& r) {
         const auto when = [](bool good) { return good ? verdict::success : verdict::failure; };
+        if constexpr (detail::says_if_stale<R>) {
+            if (was_stale(r)) return verdict::failure;
+        }
         if constexpr (detail::http_like<R>) return http_verdict(http_status_of(r));
         else if constexpr (detail::expected_like<R>) return when(r.has_value());
         else if constexpr (detail::status_like<R>) return when(r.ok());
@@ -207,10 +217,21 @@ constexpr auto not_sent_op() noexcept -> bool (*)(const void*) noexcept {
     }
 }
 
+template <class R>
+constexpr auto stale_op() noexcept -> bool (*)(const void*) noexcept {
+    if constexpr (says_if_stale<R>) {
+        static_assert(noexcept(was_stale(std::declval<const R&>())),
+                      "resilience: was_stale(const R&) must be noexcept");
+        return [](const void* value) noexcept -> bool { return was_stale(*static_cast<const R*>(value)); };
+    } else {
+        return nullptr;
+    }
+}
+
 /// True if message() is the text of code(), in which case the code is enough to keep a failing value.
 template <class R>
 constexpr bool text_is_of_code() noexcept {
-    if constexpr (!requires { result_traits<R>::is_ours; } || http_like<R>) return false;
+    if constexpr (!requires { result_traits<R>::is_ours; } || http_like<R> || says_if_stale<R>) return false;
     else if constexpr (expected_like<R>) return std::same_as<typename error_of<R>::type, std::error_code>;
     else return std::same_as<R, std::error_code> || std::same_as<R, std::errc>;
 }
@@ -240,7 +261,8 @@ inline constexpr failure::value_ops ops_of{
     [](const void* value) { return describe(*static_cast<const R*>(value)); },
     not_sent_op<R>(),
     inner_op<R>(),
-    text_is_of_code<R>()};
+    text_is_of_code<R>(),
+    stale_op<R>()};
 
 template <class R>
 duration hint_of(const R& r) {

@@ -32,7 +32,8 @@ struct call_timing {
 };
 call_timing timing_of(const breaker_permit& permit, const circuit_breaker_config& c, time_point now) noexcept;
 
-/// Judges a result by the config's predicates, which may throw.
+/// Judges a result by the config's predicates, which may throw. A stale connection is ignored without asking them:
+/// it says nothing of the server as it is now.
 verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c);
 
 /// The texts of a failure; empty if memory runs out or what() throws.
@@ -40,7 +41,8 @@ circuit_breaker_stats::error_text texts_of(const attempt_result& result);
 
 breaker_judgement judge(const attempt_result& result, const circuit_breaker_config& c);
 
-/// Judges a result as a failure without asking record_if and ignore_if. `why` is null if nothing is known.
+/// Judges a result as a failure without asking record_if and ignore_if, but ignores a stale connection. `why` is null
+/// if nothing is known.
 breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c);
 
 #if RESILIENCE_BODIES
@@ -60,6 +62,7 @@ RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circu
                                                                             : result.judged();
     }
     const failure& why = *result.error();
+    if (why.stale_connection()) return verdict::ignored;
     const verdict usual = default_verdict(why);
     const auto code = why.unwrapped().code();
     const bool refused = usual == verdict::ignored &&
@@ -94,6 +97,10 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
 }
 RESILIENCE_FUNCTION breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c) {
     breaker_judgement j;
+    if (why != nullptr && why->stale_connection()) {
+        j.what = verdict::ignored;
+        return j;
+    }
     if (why != nullptr && c.break_duration_of)
         j.predicate_threw = !returned([&] { j.break_for = c.break_duration_of(*why); });
     const failure unknown;

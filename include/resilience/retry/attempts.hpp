@@ -37,6 +37,9 @@ private:
     static constexpr const char* out_of_budget = "budget";
     static constexpr const char* cancelled = "cancelled";
 
+    /// True if the attempt met a stale connection, is repeated without being counted, and that is recorded.
+    bool repeats_transparently(const attempt_result& result, call_context& ctx) noexcept;
+
     bool listened() const noexcept;
     unsigned most() const noexcept;
 
@@ -64,6 +67,7 @@ private:
     std::shared_ptr<retry_core> keep_; // set by publish()
     unsigned depth_;                   // retries around this call
     unsigned attempt_;                 // the number of the last attempt; 0 before the first
+    bool is_repeating_ = false;        // the next attempt has the number of the last
     duration previous_{0};             // the delay before the last attempt
     time_point started_{};             // set only with max_elapsed
     first_failure first_;              // of this round, once another attempt follows it
@@ -81,6 +85,10 @@ RESILIENCE_FUNCTION admission retry_attempts::admit(call_context& ctx) {
         return stands;
     }
     ctx.set_retry_depth(depth_ + 1);
+    if (std::exchange(is_repeating_, false)) {
+        ctx.set_attempt(attempt_);
+        return admission::go();
+    }
     if (attempt_ > 0) {
         core_->count(retry_core::retries);
         if (depth_ > 0) core_->nested_retries.fetch_add(1, std::memory_order_relaxed);
@@ -89,6 +97,7 @@ RESILIENCE_FUNCTION admission retry_attempts::admit(call_context& ctx) {
     return admission::go();
 }
 RESILIENCE_FUNCTION settlement retry_attempts::settle(const attempt_result& result, call_context& ctx) {
+    if (repeats_transparently(result, ctx)) return settlement::retry_after(duration{0});
     const auto wanted = wants_retry(result);
     if (result.succeeded() && !wanted.retry) {
         const bool retried = attempt_ > 1;
@@ -118,6 +127,18 @@ RESILIENCE_FUNCTION settlement retry_attempts::settle(const attempt_result& resu
     previous_ = delay;
     if (delay > duration{0}) core_->total_delay.fetch_add(delay.count(), std::memory_order_relaxed);
     return settlement::retry_after(delay);
+}
+RESILIENCE_FUNCTION bool retry_attempts::repeats_transparently(const attempt_result& result,
+                                                               call_context& ctx) noexcept {
+    const auto& c = rules_->config;
+    if (result.succeeded() || ctx.transparent_repeats() >= c.max_transparent) return false;
+    if (!result.error()->stale_connection() || ctx.stop_requested()) return false;
+    if (ctx.remaining() == duration{0}) return false;
+    if (c.max_elapsed && ctx.clock().now() >= saturating_add(started_, *c.max_elapsed)) return false;
+    ctx.count_transparent_repeat();
+    core_->transparent_repeats.fetch_add(1, std::memory_order_relaxed);
+    is_repeating_ = true;
+    return true;
 }
 RESILIENCE_FUNCTION bool retry_attempts::listened() const noexcept { return core_->env()->has_listeners(); }
 RESILIENCE_FUNCTION unsigned retry_attempts::most() const noexcept {
@@ -188,6 +209,7 @@ RESILIENCE_FUNCTION void retry_attempts::end_round(call_context& ctx, retry_core
     core_->count(as);
     ctx.set_retry_depth(depth_);
     attempt_ = 0;
+    is_repeating_ = false;
     previous_ = duration{0};
     first_.forget();
 }

@@ -69,6 +69,10 @@ struct retry_config {
     /// True: throw retries_exhausted_error, the cause nested, when all attempts failed. By default the last
     /// outcome goes out unchanged, so that callers catch the exceptions that they always caught.
     bool wrap_exhausted = false;
+    /// Repeats of a call after connections that were dead before anything was sent (stale_connection_carrier,
+    /// was_stale). They come at once and cost neither attempt nor budget. 8: a few calls together empty a pool that
+    /// a restart of the server left full of them. 0: such failures are retried like others.
+    unsigned max_transparent = 8;
     /// Shown on metrics, events and snapshots; at most 8, constant.
     labels_type labels{};
 };
@@ -89,6 +93,7 @@ void fields(retry_config& c, auto&& visit) {
     visit("max_retry_after", c.max_retry_after);
     visit("nested", c.nested);
     visit("wrap_exhausted", c.wrap_exhausted);
+    visit("max_transparent", c.max_transparent);
 }
 
 /// A complaint that names field, value and range; empty if the config is valid.
