@@ -48,6 +48,9 @@ public:
     static constexpr std::string_view root = "/api/v1/resilience";
     static constexpr std::string_view metrics = "/metrics";
     static constexpr std::string_view dashboard = "/dashboard";
+    /// Bytes of a path, percent-encoded. A longer one is answered with 414: no resource has one, and servers and proxies
+    /// differ in what they make of it. A policy with a longer name is asked for by the argument `name`.
+    static constexpr std::size_t longest_path = 512;
 
     /// The registry must outlive the API. Throws std::invalid_argument for options that are not valid.
     explicit monitoring_api(registry& where = registry::global(), monitoring_options options = {})
@@ -73,6 +76,18 @@ public:
     }
     const monitoring_options& options() const noexcept { return *options_; }
 
+    /// A copy that lets at most that many streams be open at the same time, counted together with the original's.
+    /// No more than the original does. For servers whose threads streams occupy.
+    monitoring_api with_streams(std::size_t most) const {
+        monitoring_api copy = *this;
+        if (most < options_->max_streams) {
+            monitoring_options fewer = *options_;
+            fewer.max_streams = most;
+            copy.options_ = std::make_shared<const monitoring_options>(std::move(fewer));
+        }
+        return copy;
+    }
+
 private:
     static bool reads(const http_request& request) noexcept {
         return request.method == "GET" || request.method == "HEAD";
@@ -89,6 +104,11 @@ private:
         detail::request_target target;
         const std::string broken = detail::read_target(request.target, target);
         std::string_view path = target.path;
+        if (path.size() > longest_path) {
+            return detail::refused(
+                414, "path_too_long",
+                "the path has more than 512 bytes; ask for a long name by /policies?name=");
+        }
         if (path == metrics) return reads(request) ? exposed() : only_read();
         if (path == dashboard && !options_->dashboard.empty()) return reads(request) ? page() : only_read();
         if (!path.starts_with(root)) return unknown_path();
