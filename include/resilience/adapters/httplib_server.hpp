@@ -133,8 +133,9 @@ inline void restore_path(const httplib::Request& request) {
 /// not read, after the server's write timeout. See mount_options::threads. Idle and slow clients are the server's
 /// business: set_keep_alive_timeout, set_read_timeout. Serve liveness from a server of its own.
 ///
-/// The API's paths are matched before cpp-httplib matches any by std::regex, so threads with a stack of 128 KiB do.
-/// Paths of more than 512 bytes are answered with 414. Throws std::invalid_argument for options that are not valid.
+/// The API's paths are matched before cpp-httplib matches any by std::regex, so that no path exhausts a thread's stack,
+/// down to 128 KiB. cpp-httplib itself reads a Range header that way: its threads need more than 4 MiB where clients may
+/// send one. Throws std::invalid_argument for options that are not valid.
 inline void mount(httplib::Server& server, const monitoring_api& api, mount_options options = {}) {
     detail::require_valid(validate(options));
     const auto serve = [api = api.with_streams(options.threads / 2)](
