@@ -246,6 +246,27 @@ TEST_CASE("streams of events take at most half of a server's threads", "[httplib
     for (std::thread& each : readers) each.join();
 }
 
+TEST_CASE("long bodies are sent in chunks, as a whole where there are none", "[httplib][monitoring_api]") {
+    http_fixture f;
+    std::vector<rs::circuit_breaker> circuits;
+    for (int i = 0; i < 300; ++i)
+        circuits.emplace_back(rs::circuit_breaker_config{.name = "circuit_" + std::to_string(i)}, f.reg);
+    const rs::monitoring_api api(f.reg);
+    const running_server server([&](httplib::Server& s) { rs::mount(s, api); });
+    auto client = server.client();
+
+    for (const std::string& path : {http_root + "/policies", std::string("/metrics")}) {
+        const std::string whole = api.handle({.method = "GET", .target = path}).body;
+        const auto chunked = client.Get(path);
+        const auto head = client.Head(path);
+
+        REQUIRE((chunked && head));
+        CHECK(chunked->get_header_value("Transfer-Encoding") == "chunked");
+        CHECK(chunked->body == whole);
+        CHECK(head->get_header_value("Content-Length") == std::to_string(whole.size()));
+    }
+}
+
 TEST_CASE("a server without threads is refused", "[httplib][monitoring_api]") {
     http_fixture f;
     httplib::Server server;

@@ -61,6 +61,20 @@ inline http_request asked_by(const httplib::Request& request, std::string body) 
 inline void answer_with(http_response answer, const httplib::Request& request, httplib::Response& response) {
     response.status = answer.status;
     for (const auto& [name, value] : answer.headers) response.set_header(name.c_str(), value);
+    if (answer.pieces) {
+        response.set_chunked_content_provider(
+            answer.content_type, [write = std::move(answer.pieces)](std::size_t, httplib::DataSink& sink) {
+                bool sent = true;
+                const auto send = [&](std::string_view piece) {
+                    return sent = sink.write(piece.data(), piece.size());
+                };
+                // cpp-httplib does not catch exceptions here.
+                if (!returned([&] { write(send); }) || !sent) return false;
+                sink.done();
+                return true;
+            });
+        return;
+    }
     if (!answer.stream || request.method == "HEAD") {
         // NOLINTNEXTLINE(performance-move-const-arg): later versions of cpp-httplib take the string over
         response.set_content(std::move(answer.body), answer.content_type);
@@ -140,7 +154,11 @@ inline void mount(httplib::Server& server, const monitoring_api& api, mount_opti
     detail::require_valid(validate(options));
     const auto serve = [api = api.with_streams(options.threads / 2)](
                            const httplib::Request& request, httplib::Response& response, std::string body) {
-        detail::answer_with(api.handle(detail::asked_by(request, std::move(body))), request, response);
+        // HEAD is told the length, and HTTP/1.0 has no chunks.
+        const bool in_pieces = request.method == "GET" && request.version == "HTTP/1.1";
+        detail::answer_with(api.handle(detail::asked_by(request, std::move(body)),
+                                       in_pieces ? body_form::pieces : body_form::whole),
+                            request, response);
     };
     const auto serve_body = [serve](const httplib::Request& request, httplib::Response& response,
                                     const httplib::ContentReader& reader) {
