@@ -8,6 +8,7 @@
 #include "support/world.hpp"
 
 #include <chrono>
+#include <ratio>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -58,6 +59,95 @@ TEST_CASE("remaining is never negative", "[call_context]") {
     CHECK(ctx.remaining() == 0s);
     w.clock.advance(1h);
     CHECK(ctx.remaining() == 0s);
+}
+
+/// What a client that counts in D is told when `left` is left of a call.
+template <class D>
+D told(rs::duration left, D cap = D::max()) {
+    world w;
+    rs::call_context ctx(w.clock);
+    if (left != rs::duration::max()) ctx.apply({.deadline = rs::saturating_add(w.clock.now(), left)});
+    return ctx.remaining_as<D>(cap);
+}
+
+TEST_CASE("remaining_as rounds up and never says 0, which means for ever to many clients",
+          "[call_context][H-USE-04]") {
+    CHECK(told<std::chrono::milliseconds>(900us) == 1ms);
+    CHECK(told<std::chrono::milliseconds>(1ns) == 1ms);
+    CHECK(told<std::chrono::milliseconds>(0ns) == 1ms);
+    CHECK(told<std::chrono::milliseconds>(-1h) == 1ms);
+    CHECK(told<std::chrono::milliseconds>(1ms) == 1ms);
+    CHECK(told<std::chrono::milliseconds>(1ms + 1ns) == 2ms);
+    CHECK(told<std::chrono::seconds>(1999ms) == 2s);
+    CHECK(told<std::chrono::hours>(1s) == 1h);
+    CHECK(told<std::chrono::nanoseconds>(0s) == 1ns);
+    CHECK(told<std::chrono::nanoseconds>(7ns) == 7ns);
+}
+
+TEST_CASE("remaining_as is at most its cap, and the cap where nothing limits the call",
+          "[call_context][H-USE-04]") {
+    using std::chrono::milliseconds;
+
+    CHECK(told<milliseconds>(2s, 1s) == 1s);
+    CHECK(told<milliseconds>(2s, 2s) == 2s);
+    CHECK(told<milliseconds>(2s, 3s) == 2s);
+    CHECK(told<milliseconds>(rs::duration::max(), 30s) == 30s);
+    CHECK(told<milliseconds>(rs::duration::max()) == milliseconds::max());
+    CHECK(told<milliseconds>(2s, 0s) == 1ms);
+    CHECK(told<milliseconds>(2s, -5s) == 1ms);
+    CHECK(told<milliseconds>(rs::duration::max(), 0s) == 1ms);
+}
+
+TEST_CASE("remaining_as fits into every type that counts", "[call_context][H-USE-04]") {
+    using int_ms = std::chrono::duration<int, std::milli>;
+    using small = std::chrono::duration<signed char, std::milli>;
+    using unsigned_us = std::chrono::duration<unsigned long long, std::micro>;
+    using unsigned_short = std::chrono::duration<unsigned short>;
+    using picoseconds = std::chrono::duration<long long, std::pico>;
+    using frames = std::chrono::duration<int, std::ratio<1, 60>>;
+    const rs::duration longest = rs::duration::max() - 1ns;
+
+    CHECK(told<int_ms>(24h * 365) == int_ms::max());
+    CHECK(told<int_ms>(rs::duration::max()) == int_ms::max());
+    CHECK(told<int_ms>(900us).count() == 1);
+    CHECK(told<small>(128ms).count() == 127);
+    CHECK(told<small>(126ms + 1ns).count() == 127);
+    CHECK(told<unsigned_us>(1500ns).count() == 2);
+    CHECK(told<unsigned_us>(rs::duration::max()) == unsigned_us::max());
+    CHECK(told<unsigned_short>(65535s + 1ns) == unsigned_short::max());
+    CHECK(told<picoseconds>(3ns).count() == 3000);
+    CHECK(told<picoseconds>(longest / 4) == picoseconds::max());
+    CHECK(told<frames>(1s).count() == 60);
+    CHECK(told<frames>(1s + 1ns).count() == 61);
+    CHECK(told<std::chrono::years>(24h).count() == 1);
+}
+
+TEST_CASE("a client that counts in fractions is told what is left, and never 0", "[call_context][H-USE-04]") {
+    using fractions = std::chrono::duration<double>;
+
+    CHECK(told<fractions>(1500ms).count() == 1.5);
+    CHECK(told<fractions>(500ms).count() == 0.5);
+    CHECK(told<fractions>(0ns).count() > 0);
+    CHECK(told<fractions>(0ns).count() < 1e-8);
+    CHECK(told<fractions>(rs::duration::max(), 30s).count() == 30);
+    CHECK(told<fractions>(2s, 1s).count() == 1);
+}
+
+TEST_CASE("system_deadline is the deadline on the system's clock, and does not wrap",
+          "[call_context][H-USE-05]") {
+    using wall = std::chrono::system_clock;
+    world w;
+    rs::call_context ctx(w.clock);
+
+    CHECK(ctx.system_deadline() == wall::time_point::max());
+    ctx.apply({.deadline = rs::time_point::max() - 1ns});
+    CHECK(ctx.system_deadline() == wall::time_point::max());
+    ctx.apply({.deadline = w.clock.now() + 1500ms});
+    CHECK(ctx.system_deadline() == w.clock.wall_now() + 1500ms);
+    w.clock.advance(1s);
+    CHECK(ctx.system_deadline() == w.clock.wall_now() + 500ms);
+    w.clock.advance(1s);
+    CHECK(ctx.system_deadline() == w.clock.wall_now());
 }
 
 TEST_CASE("attempts are numbered and calls are named", "[call_context]") {

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/rounded.hpp>
 #include <resilience/call/stop_relay.hpp>
 #include <resilience/call/time.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
@@ -62,6 +65,20 @@ public:
     duration remaining() const noexcept {
         if (deadline_ == time_point::max()) return duration::max();
         return std::min(elapsed_between(clock_->now(), deadline_), remaining_cap_);
+    }
+    /// remaining() for a client that takes a limit in units of its own: rounded up, at least 1, at most `cap`.
+    /// To many clients 0 means "for ever", and a conversion by hand gives 0 for what is left in the last
+    /// millisecond. Without a deadline it is `cap`, which has no better value than the type's maximum: a
+    /// client that counts in int is asked in `duration<int, std::milli>`. If D counts in fractions
+    /// (`duration<double>`), nothing is rounded, and the least is a nanosecond.
+    template <class D>
+    D remaining_as(std::type_identity_t<D> cap = D::max()) const noexcept {
+        return detail::rounded_up<D>(remaining(), cap);
+    }
+    /// The deadline for a client that takes a moment of the system's clock. It never wraps into the past:
+    /// without a deadline, or beyond the clock's range, it is that clock's maximum.
+    std::chrono::system_clock::time_point system_deadline() const noexcept {
+        return detail::later_by(clock_->wall_now(), remaining());
     }
     /// The token is requested at the deadline, when the caller asks for it, and when the enclosing call is
     /// stopped. For an attempt that is a task with a limit, it is also requested when its coroutine is
