@@ -4,6 +4,7 @@
 #include <resilience/retry.hpp>
 #include <resilience/timeout.hpp>
 
+#include "composition/every_policy.hpp"
 #include "support/catch.hpp"
 #include "support/world.hpp"
 
@@ -313,6 +314,146 @@ TEST_CASE("a context can be handed on to a call on another thread", "[call_conte
             });
         }).join();
     });
+}
+
+/// Undoes something when it goes, as a transaction or a lock does.
+template <class Undo>
+struct rollback {
+    Undo undo;
+    ~rollback() { undo(); }
+};
+template <class Undo>
+rollback(Undo) -> rollback<Undo>;
+
+constexpr auto apart = rs::inherit::nothing;
+
+TEST_CASE("a rollback runs although the limit of the call around it has struck", "[call_context][H-USE-07]") {
+    support::with_each([](const auto& client) {
+        world w;
+        int undone = 0;
+        const auto undo = [&] { ++undone; };
+        const auto wrapped = client.with({.inherit = apart}).wrap(undo);
+
+        (void)rs::timeout(1s, w.reg).try_call([&] {
+            const rollback at_the_end{[&] {
+                (void)client.try_call(undo);
+                CHECK(undone == 0); // nothing else gets through
+                client.with({.inherit = apart})(undo);
+                client.with({.inherit = apart}).call(undo);
+                CHECK(client.with({.inherit = apart}).named("undo").try_call(undo));
+                client.named("undo").with({.inherit = apart})(undo);
+                wrapped();
+            }};
+            w.clock.advance(2s);
+            throw std::runtime_error("down");
+        });
+
+        CHECK(undone == 5);
+    });
+}
+
+TEST_CASE("a rollback runs although the caller has cancelled the call around it",
+          "[call_context][H-USE-07]") {
+    support::with_each([](const auto& client) {
+        for (const rs::inherit which : {rs::inherit::nothing, rs::inherit::deadline_only}) {
+            world w;
+            std::stop_source stop;
+            int undone = 0;
+            const auto undo = [&](rs::call_context& ctx) {
+                ++undone;
+                CHECK_FALSE(ctx.stop_requested());
+                CHECK_FALSE(ctx.stop_token().stop_requested());
+            };
+
+            (void)rs::retry(support::plain(), w.reg)
+                .with({.deadline = w.clock.now() + 1h, .stop_token = stop.get_token()})
+                .try_call([&] {
+                    const rollback at_the_end{[&] {
+                        CHECK_FALSE(client.try_call(undo));
+                        client.with({.inherit = which})(undo);
+                    }};
+                    stop.request_stop();
+                    throw std::runtime_error("down");
+                });
+
+            CHECK(undone == 1);
+        }
+    });
+}
+
+TEST_CASE("a call that inherits the deadline only is over with the call around it",
+          "[call_context][H-USE-07]") {
+    world w;
+    const rs::retry client{support::plain(), w.reg};
+    const auto began = w.clock.now();
+
+    (void)rs::timeout(1s, w.reg).try_call([&] {
+        client.with({.inherit = rs::inherit::deadline_only})(
+            [&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 1s); });
+        client.with({.deadline = began + 300ms, .inherit = rs::inherit::deadline_only})(
+            [&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 300ms); });
+        w.clock.advance(1s);
+        CHECK(client.with({.inherit = rs::inherit::deadline_only}).try_call([] {}).error().code() ==
+              rs::errc::timed_out);
+    });
+}
+
+TEST_CASE("a call that inherits nothing has its own limits, and calls inside of it have these",
+          "[call_context][H-USE-07]") {
+    world w;
+    std::stop_source outers;
+    std::stop_source own;
+    const rs::retry client{support::plain(), w.reg};
+    const auto began = w.clock.now();
+
+    rs::timeout(1s, w.reg).with({.stop_token = outers.get_token()})([&](rs::call_context& around) {
+        client.with({.inherit = apart})([&](rs::call_context& ctx) {
+            CHECK(ctx.deadline() == rs::time_point::max());
+            CHECK_FALSE(ctx.stop_token().stop_possible());
+            CHECK(rs::call_context::current() == &ctx);
+            client([](rs::call_context& inside) { CHECK(inside.deadline() == rs::time_point::max()); });
+        });
+        client.with({.deadline = began + 7s, .stop_token = own.get_token(), .inherit = apart})([&] {
+            client([&](rs::call_context& inside) {
+                CHECK(inside.deadline() == began + 7s);
+                own.request_stop();
+                CHECK(inside.stop_requested());
+            });
+        });
+        (client | rs::timeout(5s, w.reg)).with({.inherit = apart})([&](rs::call_context& ctx) {
+            CHECK(ctx.deadline() == began + 5s);
+        });
+        client.with(around).with({.inherit = apart})(
+            [](rs::call_context& ctx) { CHECK(ctx.deadline() == rs::time_point::max()); });
+        client.with({.inherit = rs::inherit::deadline_only}).with(around)([&](rs::call_context& ctx) {
+            CHECK(ctx.deadline() == began + 1s);
+            outers.request_stop();
+            CHECK_FALSE(ctx.stop_requested());
+        });
+        CHECK(rs::call_context::current() == &around);
+    });
+}
+
+TEST_CASE("a call that inherits no retry depth is the outermost", "[call_context][H-USE-07]") {
+    for (const rs::inherit which : {rs::inherit::all, rs::inherit::deadline_only, rs::inherit::nothing}) {
+        world w;
+        auto config = support::at_once(3);
+        config.nested = rs::nested_retry::outermost_only;
+        const rs::retry inner(config, w.reg);
+        const rs::retry outer(support::at_once(2), w.reg);
+        const bool inherits = which == rs::inherit::all;
+        int attempts = 0;
+        const auto fails = [&](rs::call_context& ctx) {
+            ++attempts;
+            CHECK(ctx.retry_depth() == (inherits ? 2U : 1U));
+            throw std::runtime_error("down");
+        };
+
+        outer([&] { (void)inner.with({.inherit = which}).try_call(fails); }); // on the fast path
+        (outer | rs::timeout(1s, w.reg))([&] { (void)inner.with({.inherit = which}).try_call(fails); });
+
+        CHECK(attempts == (inherits ? 2 : 6));
+    }
 }
 
 TEST_CASE("current() is the call that runs on this thread, and none after it", "[call_context]") {

@@ -20,6 +20,14 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// are known not to have reached the other side.
 enum class idempotency { safe, unsafe };
 
+/// The limits of the calls around a call that hold for it too: of the blocking call that it is made in, or of
+/// the context that it is given by `with(ctx)`.
+enum class inherit {
+    all,           ///< deadline, stop token and retry depth
+    deadline_only, ///< the deadline: a stop request does not end the call
+    nothing,       ///< the call has its own limits alone
+};
+
 /// The caller's wishes for one call; see `with`.
 struct call_options {
     /// The call must be over by then: no attempt starts later, no delay runs past it, and the callable
@@ -29,6 +37,9 @@ struct call_options {
     /// A stop request ends waits at once. The callable sees it through ctx.stop_token().
     std::stop_token stop_token{};
     resilience::idempotency idempotency = resilience::idempotency::safe;
+    /// A clean-up opts out: it must run although the limit of the call around it has struck, or its caller has
+    /// cancelled it. Calls inside of this one inherit from this one alone.
+    resilience::inherit inherit = resilience::inherit::all;
 };
 
 class call_context;
@@ -43,6 +54,10 @@ struct thread_calls {
     unsigned retry_depth = 0;              // retries that are running an attempt
 };
 RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
+
+constexpr resilience::inherit inherited_with(const call_options* options) noexcept {
+    return options != nullptr ? options->inherit : resilience::inherit::all;
+}
 
 } // namespace detail
 
@@ -103,7 +118,8 @@ public:
     time_source& clock() const noexcept { return *clock_; }
     const detail::environment* env() const noexcept { return env_; }
 
-    /// The context of the narrowed call that runs on this thread; null if there is none.
+    /// The context of the narrowed call that runs on this thread; null if there is none, or within
+    /// outside_of_calls.
     static const call_context* current() noexcept { return detail::this_threads_calls.current; }
 
     // For drivers and policies.
@@ -120,10 +136,10 @@ public:
     void cancel() noexcept { cancelled_ = true; }
     /// While a race runs, its end also requests this context's stop token. Null means no race.
     void relay_by(detail::stop_relay* relay);
-    /// Applies the caller's wishes. `options` must outlive the context.
+    /// Applies the caller's wishes, last. `options` must outlive the context.
     void apply(const call_options& options);
     /// Inherits the limits of an enclosing call. Most calls have none around them.
-    void inherit(const call_context& outer);
+    void inherit(const call_context& outer, resilience::inherit which);
     /// The token's owner will request it at the deadline, so we need no timer of our own.
     void stop_token_covers_deadline() noexcept { covered_deadline_ = deadline_; }
     /// The token that ends a driver's waits. If nobody can request a stop, it is an empty token.
@@ -231,13 +247,16 @@ RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
         }
     }
     idempotency_ = options.idempotency;
+    if (options.inherit != resilience::inherit::all) retry_depth_ = 0;
 }
-RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer) {
+RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resilience::inherit which) {
+    if (which == resilience::inherit::nothing) return;
     // The outer call may use another clock. Its deadline means nothing on ours; the time left does.
     const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
                                  ? outer.deadline_
                                  : saturating_add(clock_->now(), outer.remaining());
     tighten(limit, outer.remaining_cap_);
+    if (which == resilience::inherit::deadline_only) return;
     if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
         join(*outer.stop_);
     } else if (stop_ == nullptr) {
