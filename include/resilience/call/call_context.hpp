@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/limit.hpp>
 #include <resilience/call/rounded.hpp>
 #include <resilience/call/stop_relay.hpp>
 #include <resilience/call/time.hpp>
+#include <resilience/detail/sync.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -102,7 +104,7 @@ public:
     std::stop_token stop_token();
     /// True if the caller or an enclosing call requested a stop. A passed deadline does not count.
     bool stop_requested() const noexcept {
-        return cancelled_ || (stop_ != nullptr && stop_->stop_requested());
+        return cancelled_ || (stop_ != nullptr && stop_->stop_requested() && !is_stopped_at_deadline());
     }
     /// True if the callable took its stop token and only the deadline has requested a stop on it.
     bool stopped_by_deadline() const noexcept {
@@ -124,7 +126,16 @@ public:
 
     // For drivers and policies.
 
+    /// The length of the limit that ends at deadline(); duration::max() if it is not known. It is also the
+    /// most that remaining() returns.
     duration remaining_cap() const noexcept { return remaining_cap_; }
+    /// Whose limit ends at deadline().
+    limit_owner owner() const noexcept { return owner_; }
+    /// The moment from which an attempt that ends without a value has timed out; time_point::max() if nothing
+    /// limits it.
+    time_point strikes_from() const noexcept;
+    /// Records the time that the whole call has until its deadline.
+    void set_allowance(duration left) noexcept { remaining_cap_ = std::min(remaining_cap_, left); }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
@@ -141,7 +152,11 @@ public:
     /// Inherits the limits of an enclosing call. Most calls have none around them.
     void inherit(const call_context& outer, resilience::inherit which);
     /// The token's owner will request it at the deadline, so we need no timer of our own.
-    void stop_token_covers_deadline() noexcept { covered_deadline_ = deadline_; }
+    /// `at_deadline` becomes true before that happens, and stays false if somebody else requests the stop.
+    void stop_token_covers_deadline(const detail::atomic<bool>& at_deadline) noexcept {
+        covered_deadline_ = deadline_;
+        stopped_at_deadline_ = &at_deadline;
+    }
     /// The token that ends a driver's waits. If nobody can request a stop, it is an empty token.
     std::stop_token callers_stop_token() const noexcept {
         return stop_ != nullptr ? *stop_ : std::stop_token{};
@@ -173,15 +188,17 @@ public:
         time_point deadline;
         duration remaining_cap;
         std::unique_ptr<armed_stop> armed;
+        limit_owner owner = limit_owner::policy;
     };
     scope narrow(time_point deadline, duration limit = duration::max()) noexcept;
     /// Like `narrow`, for a context whose stop token nobody has taken yet. A deadline taken from the coarse
     /// clock may be up to a tick later than now + `limit`; remaining() never shows more than `limit` all the
     /// same.
-    void tighten(time_point deadline, duration limit) noexcept {
+    void tighten(time_point deadline, duration limit, limit_owner owner = limit_owner::policy) noexcept {
         if (deadline >= deadline_) return;
         deadline_ = deadline;
         remaining_cap_ = limit;
+        owner_ = owner;
     }
     void restore(scope&& outer) noexcept;
 
@@ -200,6 +217,9 @@ private:
     };
     void join(const std::stop_token& another);
     void arm();
+    bool is_stopped_at_deadline() const noexcept {
+        return stopped_at_deadline_ != nullptr && stopped_at_deadline_->load(std::memory_order_acquire);
+    }
 
     time_source* clock_;
     const detail::environment* env_;
@@ -208,14 +228,16 @@ private:
     std::string_view operation_;
     const std::stop_token* stop_ = nullptr;           // the caller's, or the enclosing call's
     time_point covered_deadline_ = time_point::max(); // stop_ is requested by then without a timer of ours
-    std::unique_ptr<joined_stop> joined_;             // stop_ points into it if two tokens are joined
-    std::unique_ptr<armed_stop> armed_;               // made when the callable first takes the stop token
-    detail::stop_relay* relay_ = nullptr;             // of the race that the attempt runs in; null if none
+    const detail::atomic<bool>* stopped_at_deadline_ = nullptr; // true: the deadline requested stop_
+    std::unique_ptr<joined_stop> joined_; // stop_ points into it if two tokens are joined
+    std::unique_ptr<armed_stop> armed_;   // made when the callable first takes the stop token
+    detail::stop_relay* relay_ = nullptr; // of the race that the attempt runs in; null if none
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
     resilience::idempotency idempotency_ = resilience::idempotency::safe;
     bool cancelled_ = false;
     bool ended_by_caller_ = false;
+    limit_owner owner_ = limit_owner::policy; // of deadline_
 };
 
 #if RESILIENCE_BODIES
@@ -233,12 +255,20 @@ RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
     }
     return armed_->source.get_token();
 }
+RESILIENCE_FUNCTION time_point call_context::strikes_from() const noexcept {
+    if (deadline_ == time_point::max()) return deadline_;
+    const duration tick = clock_->coarse_resolution();
+    // A timeout that reads the coarse clock adds a tick to its deadline.
+    const bool is_coarse = owner_ == limit_owner::policy && tick <= remaining_cap_ / 100;
+    return saturating_add(deadline_,
+                          -(detail::grace_of(remaining_cap_, tick) + (is_coarse ? tick : duration{0})));
+}
 RESILIENCE_FUNCTION void call_context::relay_by(detail::stop_relay* relay) {
     relay_ = relay;
     if (relay_ != nullptr && armed_) relay_->pass_on_to(armed_->source);
 }
 RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
-    if (options.deadline) tighten(*options.deadline, duration::max());
+    if (options.deadline) tighten(*options.deadline, duration::max(), limit_owner::caller);
     if (options.stop_token.stop_possible()) {
         if (stop_ != nullptr) {
             join(options.stop_token);
@@ -255,25 +285,27 @@ RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resili
     const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
                                  ? outer.deadline_
                                  : saturating_add(clock_->now(), outer.remaining());
-    tighten(limit, outer.remaining_cap_);
+    tighten(limit, outer.remaining_cap_, limit_owner::enclosing_call);
     if (which == resilience::inherit::deadline_only) return;
     if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
         join(*outer.stop_);
     } else if (stop_ == nullptr) {
         stop_ = outer.stop_;
+        stopped_at_deadline_ = outer.stopped_at_deadline_;
         if (outer.clock_ == clock_) covered_deadline_ = outer.covered_deadline_;
     }
     if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
     cancelled_ = cancelled_ || outer.cancelled_;
 }
 RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit) noexcept {
-    scope outer{deadline_, remaining_cap_, std::move(armed_)};
+    scope outer{deadline_, remaining_cap_, std::move(armed_), owner_};
     tighten(deadline, limit);
     return outer;
 }
 RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
     deadline_ = outer.deadline;
     remaining_cap_ = outer.remaining_cap;
+    owner_ = outer.owner;
     armed_ = std::move(outer.armed);
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_token& another) {
