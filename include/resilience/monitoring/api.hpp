@@ -29,6 +29,7 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 ///     GET  /circuit-breakers                        all circuits, by name
 ///     GET  /circuit-breakers/{name}                 one; the name percent-encoded, `/` as %2F
 ///     GET  /health   /summary                       all circuits in a word, in a line each
+///     GET  /health?details=true                     the same, and which open circuits are due for a probe
 ///     GET  /live                                    that the service answers, whatever its circuits do
 ///     GET  /policies?kind=&name=&after=&limit=      policies of all kinds: configs and statistics
 ///     GET  /policies/{name}?kind=                   those of a name
@@ -45,8 +46,12 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// policy of a page, {kind}/{name}, or its name alone where `kind` is given.
 ///
 /// HEAD is GET without the body; other methods get 405, other paths 404, broken percent-escapes and unknown or
+<<<<<<< HEAD
 /// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore their query,
 /// and /metrics arguments that it does not know.
+=======
+/// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore every other query.
+>>>>>>> meets
 /// Without `control` no request changes anything. Thread-safe. It never throws, whatever a client sends.
 /// Copies share their streams' counts.
 class monitoring_api {
@@ -140,7 +145,7 @@ private:
         if (parts[0] == "events" && (count == 1 || (count == 2 && parts[1] == "stream")))
             return events(request, target, count == 2 ? events_as::stream : events_as::page, broken);
         if (count != 1) return unknown_path();
-        if (parts[0] == "health") return reads(request) ? health() : only_read();
+        if (parts[0] == "health") return reads(request) ? health(target) : only_read();
         if (parts[0] == "summary")
             return reads(request) ? detail::made(200, to_json(registry_->summary())) : only_read();
         if (parts[0] == "live")
@@ -201,9 +206,20 @@ private:
         });
         return detail::made(200, json.take());
     }
-    http_response health() const {
+    http_response health(const detail::request_target& target) const {
         const health_report report = registry_->health();
-        return detail::made(report.status == "critical" ? options_->critical_status : 200, to_json(report));
+        // An instance that gets no calls because of this status would never send the probes that are due.
+        const std::size_t refusing = report.open - report.due_for_probe.size();
+        const int status = refusing * 2 > report.total_circuits ? options_->critical_status : 200;
+        if (target.argument("details") != "true") return detail::made(status, to_json(report));
+        detail::json_writer json;
+        json.object([&] {
+            detail::write_members(json, report);
+            json.key("due_for_probe").array([&] {
+                for (const auto& name : report.due_for_probe) json.value(name);
+            });
+        });
+        return detail::made(status, json.take());
     }
 
     http_response circuits(const http_request& request, const detail::request_target& target,
