@@ -46,12 +46,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// policy of a page, {kind}/{name}, or its name alone where `kind` is given.
 ///
 /// HEAD is GET without the body; other methods get 405, other paths 404, broken percent-escapes and unknown or
-<<<<<<< HEAD
-/// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore their query,
+/// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore every other query,
 /// and /metrics arguments that it does not know.
-=======
-/// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore every other query.
->>>>>>> meets
 /// Without `control` no request changes anything. Thread-safe. It never throws, whatever a client sends.
 /// Copies share their streams' counts.
 class monitoring_api {
@@ -121,7 +117,11 @@ private:
                 414, "path_too_long",
                 "the path has more than 512 bytes; ask for a long name by /policies?name=");
         }
-        if (path == metrics) return reads(request) ? exposed(target, form, broken) : only_read();
+        if (path == metrics) {
+            if (!reads(request)) return only_read();
+            if (!broken.empty()) return detail::bad_request(broken);
+            return detail::metrics_of(target, form, *registry_, options_, streams_);
+        }
         if (path == dashboard && !options_->dashboard.empty()) return reads(request) ? page() : only_read();
         if (!path.starts_with(root)) return unknown_path();
         path.remove_prefix(root.size());
@@ -153,33 +153,6 @@ private:
         return unknown_path();
     }
 
-    http_response exposed(const detail::request_target& target, body_form form,
-                          const std::string& broken) const {
-        if (!broken.empty()) return detail::bad_request(broken);
-        policy_query asked;
-        if (auto wrong = detail::read_query(target, asked); !wrong.empty()) return detail::bad_request(wrong);
-        policy_page page = registry_->page(asked);
-        http_response response = detail::made(200, {});
-        response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-        if (page.has_more) response.headers["Link"] = detail::link_to_next(asked, page);
-        const std::size_t page_size = page.policies.size();
-        const auto expose = [where = registry_, options = options_, streams = streams_, asked,
-                             page = std::move(page)](detail::exposition& out) {
-            detail::expose_metrics(out, page, asked, *where, *options, *streams);
-        };
-        if (form == body_form::pieces && page_size > detail::long_list) {
-            response.pieces = [expose, options = options_](const piece_sink& sink) {
-                detail::exposition out(options->prometheus.prefix, sink);
-                expose(out);
-                out.finish();
-            };
-            return response;
-        }
-        detail::exposition out(options_->prometheus.prefix);
-        expose(out);
-        response.body = out.take();
-        return response;
-    }
     http_response page() const {
         http_response response = detail::made(200, std::string(options_->dashboard));
         response.content_type = "text/html; charset=utf-8";
