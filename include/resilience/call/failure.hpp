@@ -48,7 +48,8 @@ public:
     /// Null for failing values and rejections (unless a timeout's make_exception provided one).
     std::exception_ptr exception() const noexcept { return exception_; }
     /// The exception as an E, else the first of the exceptions nested in it that is one, from the outside inwards;
-    /// null if none is. If a failing outcome was returned, this looks at the exception in it.
+    /// null if none is. If a failing outcome was returned, this looks at the exception in it. If the attempt was
+    /// asked to end at its limit, it looks at the error that the callable then gave.
     template <class E>
     const E* as() const noexcept;
     /// The failing (or, for predicates built by on_result, any) returned value, if it is exactly a V.
@@ -74,8 +75,20 @@ public:
                rejection_.code == errc::retries_exhausted;
     }
     /// True if it reports a cancellation: our errc::cancelled, any code that means
-    /// std::errc::operation_canceled, or Asio's operation_aborted.
-    bool is_cancellation() const noexcept { return detail::is_cancellation(unwrapped().code()); }
+    /// std::errc::operation_canceled, or Asio's operation_aborted. A client's own time-out is none, whatever
+    /// its code.
+    bool is_cancellation() const noexcept {
+        return !came_at_limit() && detail::is_cancellation(unwrapped().code());
+    }
+    /// True if it is the client's own error, and the attempt had come to its limit.
+    bool came_at_limit() const noexcept {
+        const failure* held = held_failure();
+        return timed_out_ || (held != nullptr && held->came_at_limit());
+    }
+    /// True if the attempt came to its limit without a value: our errc::timed_out, or the client's own error.
+    bool has_timed_out() const noexcept {
+        return came_at_limit() || code() == make_error_code(errc::timed_out);
+    }
     /// The HTTP status that the exception or the value carries.
     std::optional<int> http_status() const noexcept;
     /// True if the exception or the value itself says that nothing was sent, false if it says that something
@@ -144,6 +157,8 @@ public:
         if (source_ == source::value) object_ = object;
     }
     void set_cause(const failure& cause);
+    /// For drivers: the attempt came to its limit. The failure stays what it is, and is judged as a time-out.
+    void mark_timed_out() noexcept { timed_out_ = true; }
     /// Makes the last real failure in `before` the cause of this refusal.
     void follow(const failure& before) {
         if (before.is_real()) set_cause(before);
@@ -154,6 +169,7 @@ public:
     void wrap(const failure& last) {
         set_cause(last);
         first_ = last.first_;
+        timed_out_ = last.came_at_limit();
     }
     /// Keeps the call's first real failure, if it differs from this one in type or text.
     void set_first(const failure& first);
@@ -168,6 +184,10 @@ public:
     /// The std::exception inside the exception, if this failure is one; else null.
     const std::exception* known_exception() const noexcept {
         return source_ == source::exception ? static_cast<const std::exception*>(object_) : nullptr;
+    }
+    void share_cause(const failure& other) noexcept {
+        cause_ = other.cause_;
+        first_ = other.first_;
     }
     /// Sets the exception that is thrown for this rejection instead of our own error.
     void set_exception(std::exception_ptr exception) noexcept { exception_ = std::move(exception); }
@@ -186,6 +206,10 @@ private:
     void stay_as(detail::gone_value value);
     std::string ends_of_the_call() const;
     [[noreturn]] void raise_exhausted() const;
+    /// Of a time-out: the error that the callable gave when it was asked to end. Null if it gave none.
+    const failure* error_at_limit() const noexcept {
+        return source_ == source::rejection && rejection_.code == errc::timed_out ? cause_.get() : nullptr;
+    }
     const http_carrier* carrier() const noexcept {
         return source_ == source::exception ? own<http_carrier>() : nullptr;
     }
@@ -196,6 +220,7 @@ private:
     void look_inside(code_reader read, unsigned depth) noexcept;
 
     source source_ = source::exception;
+    bool timed_out_ = false; // marked by a driver
     int http_status_ = 0;
     const void* object_ = nullptr; // the std::exception inside exception_, or the value
     const value_ops* ops_ = nullptr;
@@ -208,12 +233,15 @@ private:
 
 template <class E>
 const E* failure::as() const noexcept {
-    if (source_ == source::rejection && exception_)
-        return failure(exception_).as<E>(); // alive as long as exception_
-    if (const E* found = own<E>()) return found;
-    if (const failure* held = held_failure()) return held->as<E>();
-    const failure* inside = wrapped();
-    return inside != nullptr ? inside->as<E>() : nullptr;
+    if (source_ == source::rejection && exception_) { // what is found in it is alive as long as exception_ is
+        if (const E* found = failure(exception_).as<E>()) return found;
+    } else if (const E* found = own<E>()) {
+        return found;
+    }
+    for (const failure* inside : {held_failure(), wrapped(), error_at_limit()}) {
+        if (inside != nullptr) return inside->as<E>();
+    }
+    return nullptr;
 }
 
 template <class E>

@@ -149,6 +149,7 @@ RESILIENCE_FUNCTION void failure::stay_as(detail::gone_value value) {
 }
 RESILIENCE_FUNCTION failure failure::kept() const {
     failure copy = innermost();
+    copy.timed_out_ = came_at_limit();
     copy.first_.reset();
     if (copy.source_ == source::value && *copy.ops_->type != typeid(detail::gone_value))
         copy.stay_as({*copy.ops_, copy.message(), copy.not_sent().value_or(false), copy.stale_connection()});

@@ -33,6 +33,9 @@ public:
     /// Makes the failure, if there is one, tell of the first of its call.
     void tell_first(const failure& first) noexcept;
 
+    /// The failure came at the limit of its attempt. Precondition: has_failure().
+    void mark_timed_out() noexcept { failure_.mark_timed_out(); }
+
 protected:
     enum class content : std::uint8_t { nothing, value, failing_value, failure };
 

@@ -96,8 +96,7 @@ bool ask_of_exception(const failure& seen, const F& f) {
                 return f(e);
             } catch (...) { // NOLINT(bugprone-empty-catch): another error type of ours
             }
-            const failure* inside = why.wrapped();
-            return inside != nullptr && ask_of_exception<E>(*inside, f);
+            if (const failure* inside = why.wrapped()) return ask_of_exception<E>(*inside, f);
         }
     }
 #endif

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/failure.hpp>
+#include <resilience/call/sent.hpp>
 #include <resilience/call/verdict.hpp>
 #include <resilience/detail/function_ref.hpp>
 #include <resilience/detail/returned.hpp>
@@ -46,21 +47,6 @@ template <class R>
 concept hint_like = requires(const R& r) {
     { retry_after_of(r) } -> std::convertible_to<std::optional<duration>>;
 };
-/// A value for which the free function `was_not_sent(v)`, found by argument-dependent lookup, tells whether
-/// it is certain that nothing reached the other side. Its answer overrides the value's code. It must be
-/// noexcept.
-template <class R>
-concept says_if_sent = requires(const R& r) {
-    { was_not_sent(r) } -> std::convertible_to<bool>;
-};
-
-/// A value for which the free function `was_stale(v)`, found by argument-dependent lookup, tells whether its
-/// connection was dead before anything was sent. It must be noexcept. A stale value is a failing value.
-template <class R>
-concept says_if_stale = requires(const R& r) {
-    { was_stale(r) } -> std::convertible_to<bool>;
-};
-
 template <class E>
 std::error_code code_in(const E& e) noexcept {
     if constexpr (std::is_convertible_v<const E&, std::error_code>) return e;
@@ -205,28 +191,6 @@ R carry(const failure& f) {
 
 template <class R>
 failure describe(const R& r);
-
-template <class R>
-constexpr auto not_sent_op() noexcept -> bool (*)(const void*) noexcept {
-    if constexpr (says_if_sent<R>) {
-        static_assert(noexcept(was_not_sent(std::declval<const R&>())),
-                      "resilience: was_not_sent(const R&) must be noexcept");
-        return [](const void* value) noexcept -> bool { return was_not_sent(*static_cast<const R*>(value)); };
-    } else {
-        return nullptr;
-    }
-}
-
-template <class R>
-constexpr auto stale_op() noexcept -> bool (*)(const void*) noexcept {
-    if constexpr (says_if_stale<R>) {
-        static_assert(noexcept(was_stale(std::declval<const R&>())),
-                      "resilience: was_stale(const R&) must be noexcept");
-        return [](const void* value) noexcept -> bool { return was_stale(*static_cast<const R*>(value)); };
-    } else {
-        return nullptr;
-    }
-}
 
 /// True if message() is the text of code(), in which case the code is enough to keep a failing value.
 template <class R>

@@ -219,6 +219,7 @@ RESILIENCE_FUNCTION step call_walk::settle_from(std::uint32_t end, call_slot& sl
             return step::answer;
         }
         if (s.what() == settlement::kind::retry) return wait_at(i, s.delay());
+        if (s.what() == settlement::kind::time_out) slot.reported_time_out(), result.reported_time_out();
         if (s.what() == settlement::kind::replace) slot.fail(std::move(s.why()));
         else if (s.has_why()) slot.tell_first(s.why());
         if (slot.take_replaced()) {
