@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attempts that run on past their limit: who sees them, and when.
+#include <resilience/abandoning_timeout.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>
+#include <resilience/testing/recorder.hpp>
 #include <resilience/timeout.hpp>
 
 #include "support/catch.hpp"
@@ -196,4 +198,33 @@ TEST_CASE("a listener that is told of an overrun may look at the statistics", "[
     });
 
     CHECK(seen == 1);
+}
+
+TEST_CASE("abandoned work that outruns twice its limit is told when it ends", "[abandoning_timeout]") {
+    world w;
+    const rs::abandoning_timeout limit({.name = "pdf", .limit = 500ms}, w.reg);
+    rs::testing::recorder recorded(w.reg); // of two threads
+    const auto work_for = [&](rs::duration length) {
+        (void)limit.named("render").try_call([&, length] {
+            CHECK(limit.stats().in_flight == 1);
+            w.clock.advance(length);
+        });
+        while (limit.stats().abandoned_running > 0) std::this_thread::yield();
+        CHECK(limit.stats().in_flight == 0);
+    };
+
+    work_for(499ms);
+    CHECK(limit.stats().longest_overrun == 0s);
+    work_for(1s);
+    CHECK(limit.stats().overrun_total == 0);
+    CHECK(limit.stats().longest_overrun == 500ms);
+    work_for(60s);
+    CHECK(limit.stats().overrun_total == 1);
+    CHECK(limit.stats().longest_overrun == 59'500ms);
+    REQUIRE(recorded.count(rs::event_kind::overran) == 1);
+    for (const auto& e : recorded.events()) {
+        if (e.kind != rs::event_kind::overran) continue;
+        CHECK(e.operation == "render");
+        CHECK(e.reason == "ran for 60s");
+    }
 }

@@ -2,12 +2,10 @@
 #pragma once
 
 #include <resilience/call/customise.hpp>
-#include <resilience/detail/striped_counters.hpp>
 #include <resilience/environment/policy_core.hpp>
 #include <resilience/path/composable.hpp>
-#include <resilience/timeout/overruns.hpp>
+#include <resilience/timeout/attempts.hpp>
 
-#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -86,21 +84,13 @@ namespace detail {
 
 class timeout_core final : public policy_core<timeout_core, timeout_config> {
 public:
-    enum counter : std::size_t { in_time, timed_out, kept_late, failed, abandoned, begun };
+    using counter = timed_attempts::counter;
 
     timeout_core(timeout_config config, const registry& where);
 
     /// Tells listeners of attempts that are past twice their limit.
     timeout_stats stats() const;
-    /// An attempt begins that stays on this thread. Its deadline stands in the thread's stripe, where readers
-    /// of the statistics see it.
-    RESILIENCE_INLINE void begin_here(time_point deadline) noexcept {
-        counts_.begin(begun, oldest_, mark_of(deadline));
-    }
-    void begin_anywhere() noexcept { counts_.add(begun); }
-    RESILIENCE_INLINE void end(counter how, time_point deadline) noexcept {
-        counts_.end(how, oldest_, mark_of(deadline));
-    }
+    timed_attempts& attempts() noexcept { return attempts_; }
     /// Called when an attempt ends after `deadline`: looks whether it is past twice its `limit`. `own` is the
     /// deadline with which it began.
     void look_at(duration limit, time_point deadline, time_point own, const call_context& ctx) noexcept;
@@ -121,16 +111,9 @@ public:
     }
 
 private:
-    static constexpr std::size_t oldest_ = begun + 1; // the cell of the deadline of a thread's oldest attempt
-    static std::uint64_t mark_of(time_point deadline) noexcept {
-        return static_cast<std::uint64_t>(deadline.time_since_epoch().count());
-    }
-    void look_at_running() const;
-
     const duration tick_;
-    const duration coarse_from_; // the least limit of which a tick is at most 1 %
-    striped_counters<oldest_ + 1> counts_;
-    mutable overruns overruns_; // a reader may be the first to see one
+    const duration coarse_from_;      // the least limit of which a tick is at most 1 %
+    mutable timed_attempts attempts_; // a reader may be the first to see an overrun
 };
 
 } // namespace detail
@@ -161,7 +144,7 @@ public:
         attempt_state(const attempt_state&) = delete;
         attempt_state& operator=(const attempt_state&) = delete;
         ~attempt_state() {
-            if (runs_) core_->end(detail::timeout_core::abandoned, deadline_);
+            if (runs_) core_->attempts().end(detail::timed_attempts::abandoned, deadline_);
         }
 
         admission admit(call_context& ctx);
@@ -195,13 +178,13 @@ public:
         return !core_->is_late(permit.config->limit, permit.deadline);
     }
     RESILIENCE_INLINE void start(const fast_permit& permit) const noexcept {
-        core_->begin_here(permit.deadline);
+        core_->attempts().begin_here(permit.deadline);
     }
     RESILIENCE_INLINE void succeed(const fast_permit& permit) const noexcept {
-        core_->end(detail::timeout_core::in_time, permit.deadline);
+        core_->attempts().end(detail::timed_attempts::in_time, permit.deadline);
     }
     void abandon(const fast_permit& permit) const noexcept {
-        core_->end(detail::timeout_core::abandoned, permit.deadline);
+        core_->attempts().end(detail::timed_attempts::abandoned, permit.deadline);
     }
     attempt_state resume(const fast_permit& permit, call_context&) const noexcept {
         return {*core_, *permit.config, permit.deadline, permit.outer, permit.outer_cap};
@@ -216,25 +199,8 @@ RESILIENCE_FUNCTION std::string validate(const timeout_config& c) {
 RESILIENCE_FUNCTION detail::timeout_core::timeout_core(timeout_config config, const registry& where)
     : policy_core(std::move(config), where), tick_(clock().coarse_resolution()), coarse_from_(tick_ * 100) {}
 RESILIENCE_FUNCTION timeout_stats detail::timeout_core::stats() const {
-    look_at_running();
-    timeout_stats s{
-        name(), 0, counts_.sum(in_time), counts_.sum(timed_out), counts_.sum(kept_late), counts_.sum(failed)};
-    s.calls = s.in_time + s.timed_out + s.kept_late + s.failed;
-    const std::uint64_t ended = s.calls + counts_.sum(abandoned);
-    const std::uint64_t all = counts_.sum(begun); // last: an attempt that is seen to end has begun
-    s.in_flight = all > ended ? all - ended : 0;
-    s.overrun_total = overruns_.total();
-    s.longest_overrun = overruns_.longest();
-    return s;
-}
-RESILIENCE_FUNCTION void detail::timeout_core::look_at_running() const {
-    const time_point now = clock().now();
     const duration limit = config().limit;
-    counts_.each_mark(oldest_, [&](std::uint32_t stripe, std::uint64_t mark) {
-        const duration past = elapsed_between(time_point{duration{static_cast<duration::rep>(mark)}}, now);
-        if (past == duration{0}) return;
-        overruns_.note(past);
-        if (past <= limit || !overruns_.count(stripe, mark)) return;
+    attempts_.look(clock().now(), limit, [&](duration past) {
         const auto keep = shared_from_this(); // a listener may destroy the last handle
         env_->tell([&] {
             event e = event_of(event_kind::overran);
@@ -243,14 +209,25 @@ RESILIENCE_FUNCTION void detail::timeout_core::look_at_running() const {
             return e;
         });
     });
+    const timed_attempts& a = attempts_;
+    timeout_stats s{name(),
+                    0,
+                    a.sum(counter::in_time),
+                    a.sum(counter::timed_out),
+                    a.sum(counter::kept_late),
+                    a.sum(counter::failed),
+                    a.in_flight(),
+                    a.overrun(),
+                    a.longest()};
+    s.calls = s.in_time + s.timed_out + s.kept_late + s.failed;
+    return s;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void detail::timeout_core::look_at(duration limit, time_point deadline,
                                                                        time_point own,
                                                                        const call_context& ctx) noexcept {
     const duration past = elapsed_between(deadline, clock().now());
-    if (past > duration{0}) overruns_.note(past);
-    const std::uint32_t stripe = ctx.stays_on_thread() ? counts_.marked_stripe() : exclusive_stripes;
-    if (past <= limit || !overruns_.count(stripe, mark_of(own))) return;
+    const std::uint32_t stripe = ctx.stays_on_thread() ? attempts_.here() : timed_attempts::nowhere;
+    if (!attempts_.ends_past(past, limit, own, stripe)) return;
     publish(event_kind::overran, ctx, nullptr, [&](event& e) {
         e.delay = limit;
         e.reason = "ran for " + duration_text(limit + past);
@@ -259,14 +236,14 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void detail::timeout_core::look_at(duration 
 RESILIENCE_FUNCTION admission timeout::attempt_state::admit(call_context& ctx) {
     deadline_ = core_->deadline(config_->limit);
     outer_ = ctx.narrow(deadline_, config_->limit);
-    if (ctx.stays_on_thread()) core_->begin_here(deadline_);
-    else core_->begin_anywhere();
+    if (ctx.stays_on_thread()) core_->attempts().begin_here(deadline_);
+    else core_->attempts().begin_anywhere();
     runs_ = true;
     return admission::go();
 }
 RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_result& result,
                                                               call_context& ctx) {
-    using core = detail::timeout_core;
+    using how = detail::timed_attempts::counter;
     // A deadline of the caller's or of an enclosing call is this policy's business if it is the earlier one.
     const bool is_own = outer_.owner == limit_owner::policy || outer_.deadline >= deadline_;
     const time_point deadline = is_own ? deadline_ : outer_.deadline;
@@ -280,18 +257,18 @@ RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_resu
     const failure* why = result.error();
     if (why == nullptr) {
         if (!(missed ? *missed : core_->is_late(config_->limit, deadline))) {
-            core_->end(core::in_time, deadline_);
+            core_->attempts().end(how::in_time, deadline_);
             return settlement::finish();
         }
         if (config_->keep_late) {
-            core_->end(core::kept_late, deadline_);
+            core_->attempts().end(how::kept_late, deadline_);
             return settlement::finish();
         }
     } else if (!missed.value_or(false)) {
-        core_->end(core::failed, deadline_);
+        core_->attempts().end(how::failed, deadline_);
         return settlement::finish();
     }
-    core_->end(core::timed_out, deadline_);
+    core_->attempts().end(how::timed_out, deadline_);
     const auto tell = [&](const failure& told) {
         core_->publish(event_kind::timed_out, ctx, &told, [&](event& e) {
             e.delay = limit;
