@@ -3,8 +3,6 @@
 
 #include <resilience/detail/sync.hpp>
 
-#include <atomic>
-
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Stores `value` if it is more than what is stored. Relaxed: it orders nothing.
