@@ -154,6 +154,28 @@ TEST_CASE("the limit passes while the callable goes on", "[abandoning_timeout][H
     CHECK(timeout.stats().late_results == 1);
 }
 
+TEST_CASE("abandoned work undoes something, also through an abandoning timeout",
+          "[abandoning_timeout][H-USE-07]") {
+    worker_world w;
+    const auto timeout = w.timeout(2s);
+    const auto client = w.timeout(5s);
+    const auto undone = std::make_shared<std::atomic<int>>(0);
+
+    const auto late = timeout.try_call([&w, client, undone] {
+        const auto undo = [undone] { ++*undone; };
+        w.clock.advance(3s);
+        (void)client.try_call(undo);
+        client.with({.inherit = rs::inherit::nothing})(undo);
+        rs::retry({}, w.reg).with({.inherit = rs::inherit::nothing})(undo);
+        const rs::outside_of_calls scope;
+        client(undo);
+    });
+    w.wait_for_workers();
+
+    CHECK(late.error().code() == rs::errc::timed_out);
+    CHECK(*undone == 3);
+}
+
 TEST_CASE("a callable that listens is stopped at the limit", "[abandoning_timeout]") {
     worker_world w;
     const auto timeout = w.timeout(2s);

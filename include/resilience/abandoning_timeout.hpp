@@ -6,6 +6,7 @@
 #include <resilience/abandoning_timeout/run.hpp>
 #include <resilience/abandoning_timeout/typed_run.hpp>
 #include <resilience/call/customise.hpp>
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/time_out.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/path/composable.hpp>
@@ -56,8 +57,8 @@ public:
         static_assert(
             std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
             "resilience: an abandoning timeout needs a result that can move: it comes from another thread");
-        const auto policy = core_;                       // the callable may destroy this handle
-        const detail::enclosing_call listeners(nullptr); // calls of listeners do not inherit this deadline
+        const auto policy = core_;        // the callable may destroy this handle
+        const outside_of_calls listeners; // their calls do not inherit the limits around this one
         const auto begun = ctx.clock().now();
         const attempt_limits limits(policy->config(), begun, ctx);
 

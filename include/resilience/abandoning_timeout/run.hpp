@@ -3,6 +3,7 @@
 
 #include <resilience/abandoning_timeout/core.hpp>
 #include <resilience/call/call_context.hpp>
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/system_time.hpp>
 #include <resilience/detail/raise_to.hpp>
 #include <resilience/detail/returned.hpp>
@@ -107,6 +108,7 @@ RESILIENCE_FUNCTION bool abandonable_run::abandon(end how) noexcept {
     ended_.notify_one();
     if (!returned(
             [&] { worker_pool::instance().start(std::make_shared<stop_request_job>(shared_from_this())); })) {
+        const outside_of_calls callbacks; // this thread may be inside of a call that has requested the stop
         stop_.request_stop();
         close_part();
     }

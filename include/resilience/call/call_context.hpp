@@ -2,15 +2,18 @@
 #pragma once
 
 #include <resilience/call/limit.hpp>
+#include <resilience/call/rounded.hpp>
 #include <resilience/call/stop_relay.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/detail/sync.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
@@ -18,6 +21,14 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// Tells if an operation may be run twice without harm. An `unsafe` one is retried only after failures that
 /// are known not to have reached the other side.
 enum class idempotency { safe, unsafe };
+
+/// The limits of the calls around a call that hold for it too: of the blocking call that it is made in, or of
+/// the context that it is given by `with(ctx)`.
+enum class inherit {
+    all,           ///< deadline, stop token and retry depth
+    deadline_only, ///< the deadline: a stop request does not end the call
+    nothing,       ///< the call has its own limits alone
+};
 
 /// The caller's wishes for one call; see `with`.
 struct call_options {
@@ -28,6 +39,9 @@ struct call_options {
     /// A stop request ends waits at once. The callable sees it through ctx.stop_token().
     std::stop_token stop_token{};
     resilience::idempotency idempotency = resilience::idempotency::safe;
+    /// A clean-up opts out: it must run although the limit of the call around it has struck, or its caller has
+    /// cancelled it. Calls inside of this one inherit from this one alone.
+    resilience::inherit inherit = resilience::inherit::all;
 };
 
 class call_context;
@@ -42,6 +56,10 @@ struct thread_calls {
     unsigned retry_depth = 0;              // retries that are running an attempt
 };
 RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
+
+constexpr resilience::inherit inherited_with(const call_options* options) noexcept {
+    return options != nullptr ? options->inherit : resilience::inherit::all;
+}
 
 } // namespace detail
 
@@ -64,6 +82,20 @@ public:
     duration remaining() const noexcept {
         if (deadline_ == time_point::max()) return duration::max();
         return std::min(elapsed_between(clock_->now(), deadline_), remaining_cap_);
+    }
+    /// remaining() for a client that takes a limit in units of its own: rounded up, at least 1, at most `cap`.
+    /// To many clients 0 means "for ever", and a conversion by hand gives 0 for what is left in the last
+    /// millisecond. Without a deadline it is `cap`, which has no better value than the type's maximum: a
+    /// client that counts in int is asked in `duration<int, std::milli>`. If D counts in fractions
+    /// (`duration<double>`), nothing is rounded, and the least is a nanosecond.
+    template <class D>
+    D remaining_as(std::type_identity_t<D> cap = D::max()) const noexcept {
+        return detail::rounded_up<D>(remaining(), cap);
+    }
+    /// The deadline for a client that takes a moment of the system's clock. It never wraps into the past:
+    /// without a deadline, or beyond the clock's range, it is that clock's maximum.
+    std::chrono::system_clock::time_point system_deadline() const noexcept {
+        return detail::later_by(clock_->wall_now(), remaining());
     }
     /// The token is requested at the deadline, when the caller asks for it, and when the enclosing call is
     /// stopped. For an attempt that is a task with a limit, it is also requested when its coroutine is
@@ -88,7 +120,8 @@ public:
     time_source& clock() const noexcept { return *clock_; }
     const detail::environment* env() const noexcept { return env_; }
 
-    /// The context of the narrowed call that runs on this thread; null if there is none.
+    /// The context of the narrowed call that runs on this thread; null if there is none, or within
+    /// outside_of_calls.
     static const call_context* current() noexcept { return detail::this_threads_calls.current; }
 
     // For drivers and policies.
@@ -117,10 +150,10 @@ public:
     void cancel() noexcept { cancelled_ = true; }
     /// While a race runs, its end also requests this context's stop token. Null means no race.
     void relay_by(detail::stop_relay* relay);
-    /// Applies the caller's wishes. `options` must outlive the context.
+    /// Applies the caller's wishes, last. `options` must outlive the context.
     void apply(const call_options& options);
     /// Inherits the limits of an enclosing call. Most calls have none around them.
-    void inherit(const call_context& outer);
+    void inherit(const call_context& outer, resilience::inherit which);
     /// The token's owner will request it at the deadline, so we need no timer of our own.
     /// `at_deadline` becomes true before that happens, and stays false if somebody else requests the stop.
     void stop_token_covers_deadline(const detail::atomic<bool>& at_deadline) noexcept {
@@ -248,13 +281,16 @@ RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
         }
     }
     idempotency_ = options.idempotency;
+    if (options.inherit != resilience::inherit::all) retry_depth_ = 0;
 }
-RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer) {
+RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resilience::inherit which) {
+    if (which == resilience::inherit::nothing) return;
     // The outer call may use another clock. Its deadline means nothing on ours; the time left does.
     const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
                                  ? outer.deadline_
                                  : saturating_add(clock_->now(), outer.remaining());
     tighten(limit, outer.remaining_cap_, limit_owner::enclosing_call);
+    if (which == resilience::inherit::deadline_only) return;
     if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
         join(*outer.stop_);
     } else if (stop_ == nullptr) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/time_out.hpp>
 #include <resilience/detail/function_ref.hpp>
 #include <resilience/path/call_body.hpp>
@@ -37,32 +38,6 @@ RESILIENCE_INLINE const environment& environment_around(const P&... policies) {
 
 /// Fills a context with the caller's options and the limits of the calls around it on this thread.
 void prepare(call_context& ctx, const call_request& request);
-
-/// Makes a call's context the current one on this thread while it lives: calls inside inherit from it.
-class enclosing_call {
-public:
-    explicit enclosing_call(const call_context& ctx) noexcept : enclosing_call(&ctx, ctx.retry_depth()) {}
-    /// For code that belongs to no call: listeners that are told of one that is over.
-    explicit enclosing_call(std::nullptr_t) noexcept : enclosing_call(nullptr, 0) {}
-    enclosing_call(const enclosing_call&) = delete;
-    enclosing_call& operator=(const enclosing_call&) = delete;
-    ~enclosing_call() {
-        this_threads_calls.current = outer_;
-        this_threads_calls.retry_depth = outer_depth_;
-    }
-
-private:
-    enclosing_call(const call_context* ctx, unsigned depth) noexcept
-        : outer_(this_threads_calls.current), outer_depth_(this_threads_calls.retry_depth) {
-        this_threads_calls.current = ctx;
-        this_threads_calls.retry_depth = depth;
-    }
-
-    // Two members, not one struct copy: copying both with one wide load would stall on the two stores just made
-    // (store forwarding).
-    const call_context* outer_;
-    unsigned outer_depth_;
-};
 
 /// Before the policies learn of an attempt: if it ended at its limit without a value, it has timed out.
 void settle_limit(call_slot& slot, const call_context& ctx) noexcept;
@@ -169,9 +144,9 @@ RESILIENCE_FUNCTION void prepare(call_context& ctx, const call_request& request)
     const thread_calls& around = this_threads_calls;
     ctx.set_retry_depth(around.retry_depth);
     if (request.parent != nullptr) [[unlikely]]
-        ctx.inherit(*request.parent);
+        ctx.inherit(*request.parent, inherited_with(request.options));
     if (around.current != nullptr) [[unlikely]]
-        ctx.inherit(*around.current);
+        ctx.inherit(*around.current, inherited_with(request.options));
     if (request.options != nullptr) ctx.apply(*request.options);
 }
 RESILIENCE_FUNCTION void settle_limit(call_slot& slot, const call_context& ctx) noexcept {
@@ -198,6 +173,7 @@ RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
             // The sleep may end early. The waiting policy is asked again in any case, and looks at the stop
             // token itself.
             if (walk.delay() > duration{0}) {
+                const outside_of_calls others; // a clock may run jobs of theirs while it sleeps
                 time_source& clock = ctx.clock();
                 clock.sleep_until(saturating_add(clock.now(), walk.delay()), ctx.callers_stop_token());
             }
