@@ -201,7 +201,7 @@ RESILIENCE_FUNCTION detail::timeout_core::timeout_core(timeout_config config, co
 RESILIENCE_FUNCTION timeout_stats detail::timeout_core::stats() const {
     const duration limit = config().limit;
     attempts_.look(clock().now(), limit, [&](duration past) {
-        const auto keep = shared_from_this(); // a listener may destroy the last handle
+        const auto alive = shared_from_this(); // a listener may destroy the last handle
         env_->tell([&] {
             event e = event_of(event_kind::overran);
             e.delay = limit;

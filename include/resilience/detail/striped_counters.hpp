@@ -114,14 +114,15 @@ public:
     }
 
 private:
+    struct alignas(64) stripe {
+        std::array<atomic<std::uint64_t>, 8> cells{};
+    };
+
     /// Invariant: only the owning thread writes an exclusive cell, so load and store need not be one atomic
     /// step. Relaxed: no other data depends on a count.
     RESILIENCE_INLINE static void increment(atomic<std::uint64_t>& cell) noexcept {
         cell.store(cell.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
-    struct alignas(64) stripe {
-        std::array<atomic<std::uint64_t>, 8> cells{};
-    };
 
     RESILIENCE_COLD void add_shared(std::size_t counter) noexcept {
         if (this_threads_stripe.owner == nullptr) {

@@ -3,6 +3,7 @@
 
 #include <resilience/call/time.hpp>
 #include <resilience/detail/function_ref.hpp>
+#include <resilience/detail/platform.hpp>
 #include <resilience/detail/raise_to.hpp>
 #include <resilience/detail/striped_counters.hpp>
 #include <resilience/detail/sync.hpp>
@@ -10,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -53,12 +55,18 @@ private:
     /// False if it was counted before. An attempt that left no mark is counted once, at its end.
     bool count(std::uint32_t stripe, std::uint64_t mark) noexcept;
 
+    /// In a forked child: the attempts whose marks stand there are the parent's, and never end.
+    void leave_parents_behind() noexcept;
+    bool is_parents(std::uint32_t stripe, std::uint64_t mark) noexcept;
+
     striped_counters<oldest_ + 1> counts_;
     // These only grow. Relaxed: they order nothing.
     atomic<std::uint64_t> overrun_{0};
     atomic<duration::rep> longest_{0};
     mutex mutex_;
-    std::array<std::uint64_t, exclusive_stripes> counted_{}; // the last mark counted; guarded by mutex_
+    std::uint32_t process_ = process_number();               // guarded by mutex_, like the next
+    std::array<std::uint64_t, exclusive_stripes> counted_{}; // the last mark counted of each stripe
+    std::array<std::uint64_t, exclusive_stripes> parents_{};
 };
 
 #if RESILIENCE_BODIES
@@ -70,12 +78,23 @@ RESILIENCE_FUNCTION std::uint64_t timed_attempts::in_flight() const noexcept {
 }
 RESILIENCE_FUNCTION void timed_attempts::look(time_point now, duration limit,
                                               function_ref<void(duration past)> tell) {
+    leave_parents_behind();
     counts_.each_mark(oldest_, [&](std::uint32_t stripe, std::uint64_t mark) {
         const time_point deadline{duration{static_cast<duration::rep>(mark)}};
         const duration past = elapsed_between(deadline, now);
+        if (past == duration{0} || is_parents(stripe, mark)) return;
         raise_to(longest_, past.count());
         if (past > limit && count(stripe, mark)) tell(past);
     });
+}
+RESILIENCE_FUNCTION void timed_attempts::leave_parents_behind() noexcept {
+    const lock_guard lock(mutex_);
+    if (std::exchange(process_, process_number()) == process_number()) return;
+    counts_.each_mark(oldest_, [&](std::uint32_t stripe, std::uint64_t mark) { parents_[stripe] = mark; });
+}
+RESILIENCE_FUNCTION bool timed_attempts::is_parents(std::uint32_t stripe, std::uint64_t mark) noexcept {
+    const lock_guard lock(mutex_);
+    return parents_[stripe] == mark;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION bool timed_attempts::ends_past(duration past, duration limit,
                                                                    time_point deadline,
