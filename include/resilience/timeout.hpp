@@ -123,9 +123,10 @@ private:
 /// reported as timed_out. A callable that ignores its context is judged late, never cut short; see
 /// abandoning_timeout for callables that cannot be asked.
 ///
-/// Deadlines nest: the inner is never later than the outer. A late failure stays as it is, unless it reports
-/// cancellation after the deadline requested ctx.stop_token(): then it is timed_out. A value that comes
-/// exactly at the limit is in time. Thread-safe.
+/// Deadlines nest: the inner is never later than the outer. A value that comes exactly at the limit is in
+/// time. An attempt that ends at its limit without a value has timed out for statistics, events and the
+/// policies around it; the client's own error goes out unchanged. Only where our stop request ended it is
+/// timeout_error thrown. Thread-safe.
 class timeout : public composable<timeout>, public policy_handle<detail::timeout_core> {
 public:
     using policy_handle::policy_handle;
