@@ -66,6 +66,7 @@ TEST_CASE("every setting of a retry can be given by a variable", "[env]") {
                                            {"JIRA_RETRY_MAX_RETRY_AFTER", "90s"},
                                            {"JIRA_RETRY_NESTED", "outermost_only"},
                                            {"JIRA_RETRY_WRAP_EXHAUSTED", "1"},
+                                           {"JIRA_RETRY_MAX_TRANSPARENT", "2"},
                                            {"JIRA_RETRY_NAME", "an identity is no setting"}},
                                           {.name = "jira_api"});
 
@@ -82,6 +83,7 @@ TEST_CASE("every setting of a retry can be given by a variable", "[env]") {
     CHECK(c.max_retry_after == 90s);
     CHECK(c.nested == rs::nested_retry::outermost_only);
     CHECK(c.wrap_exhausted);
+    CHECK(c.max_transparent == 2);
 }
 
 TEST_CASE("every setting of a circuit breaker can be given by a variable", "[env]") {

@@ -138,6 +138,7 @@ TEST_CASE("a name with an unequal config is refused, naming the field", "[retry]
         {"max_retry_after", [](auto& c) { c.max_retry_after = 1s; }},
         {"nested", [](auto& c) { c.nested = rs::nested_retry::outermost_only; }},
         {"wrap_exhausted", [](auto& c) { c.wrap_exhausted = true; }},
+        {"max_transparent", [](auto& c) { c.max_transparent = 0; }},
     };
     world w;
     const rs::retry first{{.name = "jira"}, w.reg};

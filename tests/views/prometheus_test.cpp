@@ -150,6 +150,9 @@ resilience_retry_retries_total{name="jira_api"} 1
 # HELP resilience_retry_nested_retries_total Retries made inside another retry: the amplification.
 # TYPE resilience_retry_nested_retries_total counter
 resilience_retry_nested_retries_total{name="jira_api"} 0
+# HELP resilience_retry_transparent_repeats_total Repeats after stale connections, which are no attempts.
+# TYPE resilience_retry_transparent_repeats_total counter
+resilience_retry_transparent_repeats_total{name="jira_api"} 0
 # HELP resilience_retry_exhausted_total Calls that failed with max_attempts made.
 # TYPE resilience_retry_exhausted_total counter
 resilience_retry_exhausted_total{name="jira_api"} 1

@@ -38,7 +38,6 @@ public:
     explicit failure(std::exception_ptr exception) noexcept;
     /// From an exception whose std::exception is at hand: `known` is that, or null if the exception is none.
     failure(std::exception_ptr exception, const std::exception* known, code_reader read = nullptr) noexcept;
-    failure(std::exception_ptr exception, const std::exception* known, std::error_code code) noexcept;
     // Inlined, so that the rejection is not read in wide loads right after it was written field by field,
     // which would stall.
     RESILIENCE_INLINE failure(
@@ -64,7 +63,9 @@ public:
     /// True if it is an exception that an E handler would catch, or one is nested in it.
     template <class E>
     bool exception_is() const noexcept {
-        return as<E>() != nullptr;
+        const bool has_exception =
+            source_ != source::rejection || exception_ != nullptr || wrapped() != nullptr;
+        return has_exception && as<E>() != nullptr;
     }
     /// True if a policy made the failure, not the callable.
     bool is_rejection() const noexcept { return source_ == source::rejection; }
@@ -178,6 +179,10 @@ public:
     /// The failing value's functions, if they and the code are enough to keep it; else null.
     const value_ops* plain_ops() const noexcept {
         return source_ == source::value && ops_->text_is_of_code ? ops_ : nullptr;
+    }
+    /// True if the exception tells all: it nests none, and nobody had to read its code.
+    bool is_exception_alone() const noexcept {
+        return source_ == source::exception && exception_ != nullptr && !cause_ && !code_ && !timed_out_;
     }
     /// The copy that kept() makes of a value of a type with plain_ops().
     static failure kept_code(const value_ops& ops, std::error_code code);

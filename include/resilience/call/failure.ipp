@@ -58,11 +58,6 @@ RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception, const std::ex
     : source_(source::exception), object_(known), exception_(std::move(exception)) {
     look_inside(read, deepest);
 }
-RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception, const std::exception* known,
-                                     std::error_code code) noexcept
-    : failure(std::move(exception), known) {
-    code_ = code;
-}
 RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) noexcept {
     if (const auto* known = known_exception(); known != nullptr && read != nullptr)
         detail::returned([&] { code_ = read(*known); });

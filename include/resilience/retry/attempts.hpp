@@ -20,7 +20,8 @@ public:
     /// `attempts_made`: 1 if the first attempt has run already.
     retry_attempts(retry_core& core, const retry_rules& rules, unsigned depth,
                    unsigned attempts_made) noexcept
-        : core_(&core), rules_(&rules), depth_(depth), attempt_(attempts_made) {}
+        : core_(&core), rules_(&rules), depth_(depth & all_depths), is_repeating_(0),
+          attempt_(attempts_made) {}
     retry_attempts(const retry_attempts&) = delete;
     retry_attempts& operator=(const retry_attempts&) = delete;
 
@@ -39,6 +40,8 @@ private:
 
     /// True if the attempt met a stale connection, is repeated without being counted, and that is recorded.
     bool repeats_transparently(const attempt_result& result, call_context& ctx) noexcept;
+
+    static constexpr unsigned all_depths = 0x7fff'ffff; // the bits of depth_
 
     bool listened() const noexcept;
     unsigned most() const noexcept;
@@ -65,9 +68,9 @@ private:
     retry_core* core_;
     const retry_rules* rules_;
     std::shared_ptr<retry_core> keep_; // set by publish()
-    unsigned depth_;                   // retries around this call
+    unsigned depth_ : 31;              // retries around this call
+    unsigned is_repeating_ : 1;        // the next attempt has the number of the last
     unsigned attempt_;                 // the number of the last attempt; 0 before the first
-    bool is_repeating_ = false;        // the next attempt has the number of the last
     duration previous_{0};             // the delay before the last attempt
     time_point started_{};             // set only with max_elapsed
     first_failure first_;              // of this round, once another attempt follows it
@@ -76,7 +79,7 @@ private:
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION admission retry_attempts::admit(call_context& ctx) {
     if (attempt_ == 0) {
-        depth_ = ctx.retry_depth();
+        depth_ = ctx.retry_depth() & all_depths;
         if (rules_->config.max_elapsed) started_ = ctx.clock().now();
     } else if (ctx.stop_requested() || ctx.remaining() == duration{0}) { // during the wait
         auto stands = first_.is_kept() ? admission::stand(first_.get()) : admission::stand();
@@ -85,7 +88,8 @@ RESILIENCE_FUNCTION admission retry_attempts::admit(call_context& ctx) {
         return stands;
     }
     ctx.set_retry_depth(depth_ + 1);
-    if (std::exchange(is_repeating_, false)) {
+    if (is_repeating_ != 0) {
+        is_repeating_ = 0;
         ctx.set_attempt(attempt_);
         return admission::go();
     }
@@ -137,7 +141,7 @@ RESILIENCE_FUNCTION bool retry_attempts::repeats_transparently(const attempt_res
     if (c.max_elapsed && ctx.clock().now() >= saturating_add(started_, *c.max_elapsed)) return false;
     ctx.count_transparent_repeat();
     core_->transparent_repeats.fetch_add(1, std::memory_order_relaxed);
-    is_repeating_ = true;
+    is_repeating_ = 1;
     return true;
 }
 RESILIENCE_FUNCTION bool retry_attempts::listened() const noexcept { return core_->env()->has_listeners(); }
@@ -209,7 +213,7 @@ RESILIENCE_FUNCTION void retry_attempts::end_round(call_context& ctx, retry_core
     core_->count(as);
     ctx.set_retry_depth(depth_);
     attempt_ = 0;
-    is_repeating_ = false;
+    is_repeating_ = 0;
     previous_ = duration{0};
     first_.forget();
 }

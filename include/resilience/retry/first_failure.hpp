@@ -32,10 +32,10 @@ public:
     failure get() const;
 
 private:
+    // Small: this lies in the frame of every coroutine that is retried.
     struct thrown {
         std::exception_ptr exception;
         const std::exception* known;
-        std::error_code code;
     };
     struct coded {
         const failure::value_ops* ops;
@@ -52,15 +52,14 @@ RESILIENCE_FUNCTION void first_failure::keep(const failure& why) noexcept {
     const failure& first = (why.first() != nullptr ? *why.first() : why).innermost();
     if (const auto* ops = first.plain_ops()) {
         what_ = coded{ops, first.code()};
-    } else if (!first.is_rejection() && first.exception() != nullptr && first.cause() == nullptr) {
-        what_ = thrown{first.exception(), first.known_exception(), first.code()};
+    } else if (first.is_exception_alone()) {
+        what_ = thrown{first.exception(), first.known_exception()};
     } else {
         returned([&] { what_ = std::make_shared<const failure>(first.kept()); });
     }
 }
 RESILIENCE_FUNCTION failure first_failure::get() const {
-    if (const auto* caught = std::get_if<thrown>(&what_))
-        return failure(caught->exception, caught->known, caught->code);
+    if (const auto* caught = std::get_if<thrown>(&what_)) return failure(caught->exception, caught->known);
     if (const auto* value = std::get_if<coded>(&what_)) return failure::kept_code(*value->ops, value->code);
     return **std::get_if<std::shared_ptr<const failure>>(&what_);
 }
