@@ -67,7 +67,7 @@ TEST_CASE("a 404 is a value like any other: not retried, not recorded") {
     CHECK(w.confluence_server.request_count() == 20);
     CHECK(w.confluence_circuit().state == rs::circuit_state::closed);
     CHECK(w.confluence_circuit().failure_count == 0);
-    CHECK(w.confluence_circuit().ignored == 20);
+    CHECK(w.confluence_circuit().successes == 20);
 }
 
 TEST_CASE("answers that break off are failures of the server, too") {

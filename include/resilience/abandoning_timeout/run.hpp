@@ -93,7 +93,7 @@ RESILIENCE_FUNCTION abandonable_run::abandonable_run(std::shared_ptr<abandoning_
       retry_depth_(caller.retry_depth()) {
     options_.deadline = until;
     options_.stop_token = stop_.get_token();
-    options_.idempotency = caller.idempotency();
+    options_.idempotency = caller.stated_idempotency();
 }
 RESILIENCE_FUNCTION bool abandonable_run::abandon(end how) noexcept {
     if (!end_as(how)) return false;

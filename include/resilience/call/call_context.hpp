@@ -3,6 +3,7 @@
 
 #include <resilience/call/stop_relay.hpp>
 #include <resilience/call/time.hpp>
+#include <resilience/call/value_ops.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -13,10 +14,6 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Tells if an operation may be run twice without harm. An `unsafe` one is retried only after failures that
-/// are known not to have reached the other side.
-enum class idempotency { safe, unsafe };
-
 /// The caller's wishes for one call; see `with`.
 struct call_options {
     /// The call must be over by then: no attempt starts later, no delay runs past it, and the callable
@@ -25,7 +22,8 @@ struct call_options {
     std::optional<time_point> deadline{};
     /// A stop request ends waits at once. The callable sees it through ctx.stop_token().
     std::stop_token stop_token{};
-    resilience::idempotency idempotency = resilience::idempotency::safe;
+    /// Unset: as the retry's config says, or the result (see idempotency_of in call/result_traits.hpp).
+    std::optional<resilience::idempotency> idempotency{};
 };
 
 class call_context;
@@ -80,7 +78,10 @@ public:
     bool is_limited() const noexcept { return deadline_ != time_point::max() || stop_ != nullptr; }
     /// The name given with `named`; empty if none.
     std::string_view operation() const noexcept { return operation_; }
-    resilience::idempotency idempotency() const noexcept { return idempotency_; }
+    /// `safe` unless the caller says otherwise.
+    resilience::idempotency idempotency() const noexcept {
+        return idempotency_.value_or(resilience::idempotency::safe);
+    }
     /// The number of retries that this call runs inside of, those of its own pipeline included.
     unsigned retry_depth() const noexcept { return retry_depth_; }
     time_source& clock() const noexcept { return *clock_; }
@@ -91,6 +92,8 @@ public:
 
     // For drivers and policies.
 
+    /// The caller's word on idempotency; empty if there is none.
+    std::optional<resilience::idempotency> stated_idempotency() const noexcept { return idempotency_; }
     duration remaining_cap() const noexcept { return remaining_cap_; }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
@@ -180,7 +183,7 @@ private:
     detail::stop_relay* relay_ = nullptr;             // of the race that the attempt runs in; null if none
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
-    resilience::idempotency idempotency_ = resilience::idempotency::safe;
+    std::optional<resilience::idempotency> idempotency_;
     bool cancelled_ = false;
     bool ended_by_caller_ = false;
 };

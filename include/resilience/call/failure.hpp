@@ -5,6 +5,7 @@
 #include <resilience/call/error_condition.hpp>
 #include <resilience/call/exception_mixins.hpp>
 #include <resilience/call/rejection.hpp>
+#include <resilience/call/value_ops.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/text.hpp>
 
@@ -74,8 +75,14 @@ public:
     /// may have been, empty if it does not say. retry_traits::known_not_sent() also judges codes and
     /// refusals.
     std::optional<bool> not_sent() const noexcept;
-    /// A server's hint, or for rejections the time until it makes sense to come back.
+    /// A server's hint, or for rejections the time until it makes sense to come back. Never negative.
     std::optional<duration> retry_after() const noexcept;
+    /// True if the exception or the value says that the other side asks for no other attempt.
+    bool forbids_retry() const noexcept;
+    /// True for a failing value whose type has a `judge` of its own in result_traits.
+    bool is_judged_by_its_type() const noexcept { return source_ == source::value && ops_->has_own_judge; }
+    /// The idempotency of the operation, if the value tells.
+    std::optional<resilience::idempotency> idempotency() const noexcept;
     /// A text for an operator. There always is one, if only to say that none is known.
     std::string message() const;
     /// The type of the exception, of our error, or of the failing value.
@@ -89,15 +96,7 @@ public:
     /// Throws the user's exception unchanged, the error of a rejection, or for a value a std::system_error.
     [[noreturn]] void rethrow() const;
 
-    /// Functions that read a failing value behind an untyped pointer.
-    struct value_ops {
-        const std::type_info* type;
-        std::string (*message)(const void*);
-        failure (*describe)(const void*);
-        bool (*not_sent)(const void*) noexcept; ///< null if the type does not say
-        /// Null if failing values of the type hold no failure of ours.
-        const failure* (*inner)(const void*) noexcept = nullptr;
-    };
+    using value_ops = detail::value_ops;
     /// The failure inside a failing value that holds one, as an outcome does; else this one.
     const failure& innermost() const noexcept {
         const failure* held = held_failure();
@@ -137,8 +136,10 @@ private:
         return source_ == source::value && ops_->inner != nullptr ? ops_->inner(object_) : nullptr;
     }
     std::system_error value_error() const;
-    const http_carrier* carrier() const noexcept {
-        return source_ == source::exception ? as<http_carrier>() : nullptr;
+    /// The exception as a mixin of ours; null if it has none.
+    template <class Mixin>
+    const Mixin* carrier() const noexcept {
+        return source_ == source::exception ? as<Mixin>() : nullptr;
     }
 
     source source_ = source::exception;
@@ -178,14 +179,27 @@ const E* failure::as() const noexcept {
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcept {
-    if (const auto* http = carrier()) return http->retry_after();
-    if (const auto* ours = dynamic_cast<const error*>(known_exception())) return ours->retry_after();
-    if (rejection_.retry_after >= duration{0}) return rejection_.retry_after;
-    return std::nullopt;
+    std::optional<duration> hint = rejection_.retry_after;
+    if (const auto* said = carrier<hint_carrier>()) hint = said->retry_after();
+    else if (const auto* ours = dynamic_cast<const error*>(known_exception())) hint = ours->retry_after();
+    return hint && *hint >= duration{0} ? hint : std::nullopt;
+}
+
+RESILIENCE_FUNCTION bool failure::forbids_retry() const noexcept {
+    if (const failure* held = held_failure()) return held->forbids_retry();
+    if (source_ == source::value) return ops_->forbids_retry != nullptr && ops_->forbids_retry(object_);
+    const auto* said = carrier<hint_carrier>();
+    return said != nullptr && said->forbids_retry();
+}
+
+RESILIENCE_FUNCTION std::optional<idempotency> failure::idempotency() const noexcept {
+    if (const failure* held = held_failure()) return held->idempotency();
+    if (source_ != source::value || ops_->idempotency_of == nullptr) return std::nullopt;
+    return ops_->idempotency_of(object_);
 }
 
 RESILIENCE_FUNCTION std::optional<int> failure::http_status() const noexcept {
-    if (const auto* http = carrier()) return http->http_status();
+    if (const auto* http = carrier<http_carrier>()) return http->http_status();
     return http_status_ != 0 ? std::optional(http_status_) : std::nullopt;
 }
 

@@ -11,6 +11,7 @@
 #include <resilience/mechanism/breaker_machine.hpp>
 #include <resilience/mechanism/breaker_rules.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -44,8 +45,8 @@ public:
     /// `successes` and `events` must outlive this.
     circuit(const circuit_breaker_config& config, success_counts& successes, circuit_events& events,
             wall_time now)
-        : successes_(successes), limits_(limits_of(config)), rules_(rules_of(config)), history_(now),
-          events_(events) {
+        : successes_(successes), limits_(limits_of(config)), max_break_(config.max_break),
+          rules_(rules_of(config)), history_(now), events_(events) {
         successes_.begin_locked(machine_.generation());
         prepare(config);
     }
@@ -54,6 +55,7 @@ public:
     std::uint64_t generation() const noexcept { return machine_.generation(); }
     window_fill fill() const noexcept { return successes_.fill_locked(); }
     time_point opens_until() const noexcept { return machine_.opens_until(); }
+    time_point held_until() const noexcept { return machine_.held_until(); }
 
     /// Admits or refuses a call, whose own deadline is given.
     breaker_machine::permission admit(const moment& at, time_point deadline) {
@@ -76,23 +78,24 @@ public:
     }
     void fail(const breaker_permit& permit, const call_timing& timing, breaker_judgement j,
               const moment& at) {
+        const wanted_break wanted = wanted_by(j);
         history_.count_failure(timing);
         expire_leases(at);
         if (!is_current(permit)) return history_.count_late();
         if (state() == circuit_state::disabled) return;
         history_.remember_failure(at.wall, std::move(j.texts));
         if (state() == circuit_state::half_open)
-            return settle_probe(permit, verdict::failure, j.break_for, at, "probe failed");
+            return settle_probe(permit, verdict::failure, wanted, at, "probe failed");
         const std::uint64_t position = successes_.take_position_locked();
         rules_.record({.failed = true, .slow = timing.is_slow}, at.now, position,
                       successes_.in_generation_locked());
-        judge(at, j.break_for);
+        judge(at, wanted);
     }
-    /// Gives a probe's place back.
-    void ignore(const breaker_permit& permit, const moment& at) {
+    /// Gives a probe's place back. The next one waits for the server's hint.
+    void ignore(const breaker_permit& permit, const moment& at, duration hint = {}) {
         expire_leases(at);
         if (!is_current(permit)) return history_.count_late();
-        settle_probe(permit, verdict::ignored, {}, at, {});
+        settle_probe(permit, verdict::ignored, {.at_least = std::min(hint, max_break_)}, at, {});
     }
 
     /// Changes the state by hand.
@@ -111,6 +114,7 @@ public:
         keep_bucket_successes(next, at.now);
         rules_.update(next, successes_.next_position_locked(), at.now);
         limits_ = limits_of(config);
+        max_break_ = config.max_break;
         successes_.renumber_locked();
         entered(machine_.rejudge(limits_), at, "success_threshold");
         if (records_results()) judge(at, {});
@@ -135,10 +139,16 @@ public:
         if (rules.failure_rate_threshold) s.failure_rate = in_window.failure_rate();
         if (rules.slow_call_rate_threshold) s.slow_call_rate = in_window.slow_rate();
         if (state() == circuit_state::open) s.retry_after = elapsed_between(now, opens_until());
+        if (now < machine_.held_until()) s.retry_after = elapsed_between(now, machine_.held_until());
         history_.describe(s);
     }
 
 private:
+    /// The break that a result asks for, bounded by max_break.
+    struct wanted_break {
+        std::optional<duration> length{}; // trips at once, for that long
+        duration at_least{0};             // if it opens or keeps the circuit half-open
+    };
     bool is_current(const breaker_permit& permit) const noexcept {
         return permit.admitted.generation() == generation();
     }
@@ -153,10 +163,21 @@ private:
         entered(machine_.expire(limits_, at.now, at.random_share), at, "probe_lease");
     }
     /// Does nothing unless half-open.
-    void settle_probe(const breaker_permit& permit, verdict v, std::optional<duration> break_for,
-                      const moment& at, std::string_view reason) {
-        entered(machine_.settle(v, permit.lease_end, limits_, at.now, break_for, at.random_share), at,
-                reason);
+    void settle_probe(const breaker_permit& permit, verdict v, const wanted_break& wanted, const moment& at,
+                      std::string_view reason) {
+        const auto change =
+            machine_.settle(v, permit.lease_end, limits_, at.now, wanted.length, at.random_share);
+        hold(wanted, at);
+        entered(change, at, reason);
+    }
+    /// Applies the server's hint.
+    void hold(const wanted_break& wanted, const moment& at) {
+        if (wanted.at_least > duration{0}) machine_.hold_until(saturating_add(at.now, wanted.at_least));
+    }
+    wanted_break wanted_by(const breaker_judgement& j) const noexcept {
+        wanted_break wanted{.length = j.break_for, .at_least = std::min(j.hint, max_break_)};
+        if (wanted.length) wanted.length = std::min(*wanted.length, max_break_);
+        return wanted;
     }
 
     void succeed_in_window(const call_timing& timing, const moment& at) {
@@ -198,14 +219,17 @@ private:
     }
     /// Trips if a rule is met or the failure asks for it. With metrics_only it publishes an event and starts
     /// over.
-    void judge(const moment& at, std::optional<duration> break_for) {
+    void judge(const moment& at, const wanted_break& wanted) {
         tally in_window;
         const char* rule = met_rule(at.now, in_window);
-        if (break_for) rule = "break_duration_of";
+        if (wanted.length) rule = "break_duration_of";
         if (rule == nullptr) return;
         history_.tripped_by(rules_.failures(at.now, in_window));
-        if (state() == circuit_state::closed)
-            return entered(machine_.trip(limits_, at.now, break_for, at.random_share), at, rule);
+        if (state() == circuit_state::closed) {
+            const auto change = machine_.trip(limits_, at.now, wanted.length, at.random_share);
+            hold(wanted, at);
+            return entered(change, at, rule);
+        }
         events_.put_locked(event_kind::would_have_tripped, at, [&](event& e) {
             e.from = e.to = state();
             e.failure_count = history_.tripping_failures();
@@ -260,6 +284,7 @@ private:
     breaker_machine machine_;
     success_counts& successes_;
     breaker_limits limits_;
+    duration max_break_;
     breaker_rules rules_;
     circuit_history history_;
     circuit_events& events_;

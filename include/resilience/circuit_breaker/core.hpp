@@ -63,9 +63,11 @@ public:
     /// permit.
     breaker_judgement judge(const breaker_permit& permit, const attempt_result& result);
     breaker_judgement judge_as_failure(const breaker_permit& permit, const failure* why);
-    /// Returns the time of the next probe if a failure left or found the circuit open; else min().
+    /// Returns the time of the next probe if the result left or found the circuit open, or half-open and told
+    /// to wait; else min().
     time_point settle(const breaker_permit& permit, breaker_judgement j) noexcept;
-    void ignore(const breaker_permit& permit) noexcept;
+    /// Returns the time until which a half-open circuit then refuses probes; else min().
+    time_point ignore(const breaker_permit& permit, duration hint = {}) noexcept;
 
     // Commands.
 
@@ -251,7 +253,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION time_point breaker_core::settle(const breake
                                                                     breaker_judgement j) noexcept {
     switch (j.what) {
     case verdict::success: success_slow_path(permit); break;
-    case verdict::ignored: ignore(permit); break;
+    case verdict::ignored: return ignore(permit, j.hint);
     case verdict::failure: return record_failure(permit, std::move(j));
     }
     return time_point::min();
@@ -266,12 +268,18 @@ RESILIENCE_COLD RESILIENCE_FUNCTION time_point breaker_core::record_failure(cons
     });
     return not_before;
 }
-RESILIENCE_COLD RESILIENCE_FUNCTION void breaker_core::ignore(const breaker_permit& permit) noexcept {
+RESILIENCE_COLD RESILIENCE_FUNCTION time_point breaker_core::ignore(const breaker_permit& permit,
+                                                                    duration hint) noexcept {
     successes_.take_ignored();
     const published_state seen = published(); // a probe's admission is visible to its own call
     if (seen.state() != circuit_state::half_open && seen.generation() == permit.admitted.generation())
-        return; // no place to give back
-    locked([&](const moment& at) { guarded_->circuit.ignore(permit, at); });
+        return time_point::min(); // no place to give back
+    time_point not_before = time_point::min();
+    locked([&](const moment& at) {
+        guarded_->circuit.ignore(permit, at, hint);
+        not_before = guarded_->circuit.held_until();
+    });
+    return not_before;
 }
 
 RESILIENCE_FUNCTION circuit_breaker_stats breaker_core::stats() const {

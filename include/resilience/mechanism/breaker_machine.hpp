@@ -34,7 +34,8 @@ struct open_state {
 struct half_open_state {
     unsigned in_flight;
     unsigned passed;
-    unsigned openings; ///< of the open state before
+    unsigned openings;                        ///< of the open state before
+    time_point not_before{time_point::min()}; ///< a server asked for no probe before
 };
 /// disabled, forced_open or metrics_only; entered and left by hand only.
 struct manual_state {
@@ -95,7 +96,11 @@ constexpr admission_answer admit(manual_state s) noexcept {
 constexpr admission_answer admit(const breaker_state& s, const breaker_limits& limits,
                                  time_point now) noexcept {
     if (const auto* open = std::get_if<open_state>(&s)) return admit(*open, now);
-    if (const auto* half = std::get_if<half_open_state>(&s)) return admit(*half, limits);
+    if (const auto* half = std::get_if<half_open_state>(&s)) {
+        if (now < half->not_before)
+            return {s, admission_kind::refused, elapsed_between(now, half->not_before)};
+        return admit(*half, limits);
+    }
     if (const auto* manual = std::get_if<manual_state>(&s)) return admit(*manual);
     return admit(closed_state{});
 }
@@ -180,10 +185,21 @@ public:
         }
         return move_to(after_probe(*half, v, limits, now, break_for, random_share));
     }
+    /// The moment until which a half-open circuit refuses probes; time_point::min() if it does not.
+    time_point held_until() const noexcept {
+        const auto* half = std::get_if<half_open_state>(&state_);
+        return half != nullptr ? half->not_before : time_point::min();
+    }
     /// Opens a closed circuit that met a rule.
     std::optional<transition> trip(const breaker_limits& limits, time_point now,
                                    std::optional<duration> break_for, double random_share) {
         return move_to(next_opening(0, limits, now, break_for, random_share));
+    }
+    /// Admits no probe before `moment`: an open circuit stays open until then, a half-open one keeps its place.
+    void hold_until(time_point moment) noexcept {
+        if (auto* open = std::get_if<open_state>(&state_)) open->until = std::max(open->until, moment);
+        if (auto* half = std::get_if<half_open_state>(&state_))
+            half->not_before = std::max(half->not_before, moment);
     }
     /// Applies new limits. The passed probes may now be enough. Otherwise a circuit with no probe in flight
     /// and no place for another would be half-open for ever.
