@@ -55,7 +55,8 @@ struct default_judgement {
     bool is_retried;
     verdict health; ///< to a circuit
 };
-/// A verdict that the failure states itself counts most, then code, then HTTP status. Local rejections,
+/// An attempt that came at its limit has timed out. Else a verdict that the failure states itself counts most,
+/// then code, then HTTP status. Local rejections,
 /// cancellation and std::bad_alloc are ignored. A time-out is a failure. Anything else is a failure.
 default_judgement judge_by_default(const failure& f) noexcept;
 
@@ -69,6 +70,7 @@ RESILIENCE_FUNCTION default_judgement judge_by_default(const failure& given) noe
     constexpr default_judgement failed{true, verdict::failure};
     constexpr default_judgement says_nothing{false, verdict::ignored};
     const failure& f = given.innermost();
+    if (f.came_at_limit()) return f.exception_is<std::bad_alloc>() ? says_nothing : failed;
     if (const auto* own = f.is_rejection() ? nullptr : f.as<verdict_carrier>())
         return {own->verdict() == verdict::failure, own->verdict()};
     if (const auto code = f.code()) {
