@@ -82,13 +82,8 @@ concept has_result_traits = requires(const R& r) {
 };
 template <class R>
 consteval bool can_fail() {
-    static_assert(
-        has_result_traits<R>,
-        "resilience: a specialisation of result_traits<R> needs `static constexpr bool can_fail` and the "
-        "static functions `verdict judge(const R&)`, `std::error_code code(const R&)` and `std::string "
-        "message(const R&)`; derive it from resilience::default_result_traits<R> to write only some");
     if constexpr (has_result_traits<R>) return result_traits<R>::can_fail;
-    else return false;
+    else return false; // the call refuses to compile: see checked_result
 }
 /// True if a result of type R can stand for a failure. A reference is judged by the object that it refers to.
 template <class R>
