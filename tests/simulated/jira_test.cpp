@@ -337,15 +337,15 @@ TEST_CASE("Jira's Retry-After is a floor for the delay, up to its cap of 10 s") 
     world w;
     w.jira_server.then(status(429).with_retry_after(10s));
     w.jira.get_projects();
-    CHECK(w.clock.slept() == durations{10s});
+    CHECK(w.clock.slept() == durations{10500ms}); // and a random share of base_delay
 
     w.jira_server.then(status(429).with_retry_after(100ms));
     w.jira.get_projects();
-    CHECK(w.clock.slept() == durations{10s, 500ms});
+    CHECK(w.clock.slept() == durations{10500ms, 600ms});
 
     w.jira_server.then(status(429).with_retry_after(10s + 1ns));
     CHECK(status_of([&] { w.jira.get_projects(); }) == 429);
-    CHECK(w.clock.slept() == durations{10s, 500ms});
+    CHECK(w.clock.slept() == durations{10500ms, 600ms});
 }
 
 TEST_CASE("a Jira that hangs is given up at the caller's deadline") {
