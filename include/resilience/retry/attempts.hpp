@@ -46,7 +46,7 @@ private:
 
     /// The delay before the n-th retry that delay_override gives.
     std::optional<duration> chosen_delay(unsigned retry, const failure& why);
-    duration strategys_delay(unsigned retry) const;
+    duration delay_by_strategy(unsigned retry) const;
 
     /// Marks the call as ended by its caller, unless the deadline has also passed.
     static void mark_ended_by_caller(call_context& ctx) noexcept;
@@ -147,7 +147,7 @@ RESILIENCE_FUNCTION const char* retry_attempts::why_not(const failure& why, cons
         return "may have been sent";
 
     const std::optional<duration> chosen = chosen_delay(attempt_, why);
-    const duration own = chosen ? *chosen : strategys_delay(attempt_);
+    const duration own = chosen ? *chosen : delay_by_strategy(attempt_);
     hinted_delay hinted{.least = duration{0}, .range = duration{0}};
     if (why.code() == errc::circuit_open) { // a refusal that retry_if accepts never lengthens the delay
         if (why.retry_after().value_or(duration{0}) > own) return "circuit is open until later";
@@ -185,7 +185,7 @@ RESILIENCE_FUNCTION std::optional<duration> retry_attempts::chosen_delay(unsigne
         core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
     return asked && *asked >= duration{0} ? asked : std::nullopt;
 }
-RESILIENCE_FUNCTION duration retry_attempts::strategys_delay(unsigned retry) const {
+RESILIENCE_FUNCTION duration retry_attempts::delay_by_strategy(unsigned retry) const {
     const auto& c = rules_->config;
     if (c.base_delay == duration{0}) return c.base_delay;
     const bool random = c.jitter != jitter::none || c.strategy == backoff::decorrelated;
