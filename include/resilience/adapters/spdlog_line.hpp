@@ -152,12 +152,14 @@ inline void write_other(log_line& line, const event& e, std::string_view functio
     case event_kind::timed_out: line.say("Call timed out"); break;
     case event_kind::call_abandoned: line.say("Call abandoned, it is still running"); break;
     case event_kind::fallback_used: line.say("Fallback used"); break;
+    case event_kind::probe_succeeded_late: line.say("Probe of {} succeeded after its lease", by()); break;
     case event_kind::policy_updated: line.say("Config of {} updated", by()); break;
     default: line.say("{}", to_string(e.kind)); break;
     }
     line.if_any("function", function).if_any("policy_kind", e.policy_kind).if_any("policy", e.policy);
     line.if_any("error_type", e.error_type);
     if (e.kind == event_kind::call_rejected) line.field("retry_after", e.delay);
+    else if (e.kind == event_kind::probe_succeeded_late) line.field("late_by", e.delay);
     else if (e.delay) line.field("limit", e.delay);
 }
 

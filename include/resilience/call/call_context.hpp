@@ -3,6 +3,7 @@
 
 #include <resilience/call/stop_relay.hpp>
 #include <resilience/call/time.hpp>
+#include <resilience/call/work_lease.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -91,6 +92,8 @@ public:
 
     // For drivers and policies.
 
+    /// The leases that policies gave the work of this call.
+    detail::work_leases& leases() noexcept { return leases_; }
     duration remaining_cap() const noexcept { return remaining_cap_; }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
@@ -173,6 +176,7 @@ private:
     time_point deadline_ = time_point::max();
     duration remaining_cap_ = duration::max(); // the most that remaining() returns
     std::string_view operation_;
+    detail::work_leases leases_;
     const std::stop_token* stop_ = nullptr;           // the caller's, or the enclosing call's
     time_point covered_deadline_ = time_point::max(); // stop_ is requested by then without a timer of ours
     std::unique_ptr<joined_stop> joined_;             // stop_ points into it if two tokens are joined
