@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -306,8 +307,8 @@ TEST_CASE("a late value is dropped or kept, a late failure stays what it is", "[
     CHECK(run(drops, false).error().code() == rs::errc::timed_out);
     CHECK(run(drops, true).error().message() == "the real one");
     CHECK(run(keeps, false).value() == 7);
-    CHECK(drops.stats().timed_out == 1);
-    CHECK(drops.stats().failed == 1);
+    CHECK(drops.stats().timed_out == 2);
+    CHECK(drops.stats().failed == 0);
     CHECK(keeps.stats().kept_late == 1);
 }
 
@@ -671,6 +672,68 @@ TEST_CASE("tasks of references and of outcomes are judged by what is in them", "
     auto c = breaker([&] { return inner.try_call(hopeless); });
     CHECK(c.start().result().error().code() == rs::errc::circuit_open);
     CHECK(runs == 6);
+}
+
+TEST_CASE("a task chooses what it inherits of the context that it is given", "[task][H-USE-07]") {
+    world w;
+    const auto guard = rs::retry(at_once(2), w.reg) | rs::circuit_breaker({}, w.reg);
+    std::stop_source stop;
+    std::vector<std::string> seen;
+    const auto leaf = [&](rs::call_context& ctx) -> lazy<int> {
+        seen.push_back((ctx.remaining() == 3s ? "3s" : "unlimited") + std::string(", depth ") +
+                       std::to_string(ctx.retry_depth()) + (ctx.stop_requested() ? ", stopped" : ""));
+        co_return 1;
+    };
+    const auto f = [&](rs::call_context& ctx) -> lazy<int> {
+        for (const rs::inherit which : {rs::inherit::all, rs::inherit::deadline_only, rs::inherit::nothing}) {
+            auto nested = guard.with(ctx).with({.inherit = which})(leaf);
+            co_await std::move(nested);
+            auto named = guard.named("leaf").with({.inherit = which}).with(ctx).try_call(leaf);
+            (void)co_await std::move(named);
+        }
+        co_return 0;
+    };
+
+    auto task = rs::retry(at_once(2), w.reg)
+                    .with({.deadline = w.clock.now() + 3s, .stop_token = stop.get_token()})
+                    .try_call(f);
+
+    CHECK(task.start().result());
+    CHECK(seen == std::vector<std::string>{"3s, depth 2", "3s, depth 2", "3s, depth 1", "3s, depth 1",
+                                           "unlimited, depth 1", "unlimited, depth 1"});
+}
+
+TEST_CASE("a task undoes something although its limit has struck or it is stopped", "[task][H-USE-07]") {
+    for (const bool stops : {true, false}) {
+        world w;
+        const rs::retry client(at_once(2), w.reg);
+        std::stop_source stop;
+        int undone = 0;
+        bool inherits = true;
+        const auto undo = [&]() -> lazy<int> {
+            ++undone;
+            co_return 1;
+        };
+        const auto f = [&](rs::call_context& ctx) -> lazy<int> {
+            try {
+                co_await pause(w.clock, 1h);
+            } catch (...) {}
+            auto refused = client.with(ctx).try_call(undo);
+            inherits = !co_await std::move(refused);
+            auto rollback = client.with(ctx).with({.inherit = rs::inherit::nothing})(undo);
+            co_await std::move(rollback);
+            throw std::runtime_error("down");
+        };
+
+        auto task = rs::timeout(2s, w.reg).with({.stop_token = stop.get_token()}).try_call(f);
+        task.start();
+        if (stops) stop.request_stop();
+        else w.clock.advance(2s);
+
+        REQUIRE(task.done());
+        CHECK(inherits);
+        CHECK(undone == 1);
+    }
 }
 
 TEST_CASE("a task sees its context, and passes it on", "[task]") {

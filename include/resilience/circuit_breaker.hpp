@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/time_out.hpp>
 #include <resilience/circuit_breaker/core.hpp>
 #include <resilience/path/composable.hpp>
 
@@ -44,10 +45,11 @@ public:
         const auto core = std::move(core_);
         return core && core->ignore(held_);
     }
-    /// Judges the outcome by the circuit's rules.
+    /// Judges the outcome by the circuit's rules. If the call that this runs in has come to its limit, a
+    /// failure has timed out.
     template <class R>
     bool settle(const outcome<R>& o) {
-        return core_ && settle_as(core_->judge(held_, o.result()));
+        return core_ && settle_seen(o.result());
     }
 
     /// The work goes on: a probe's lease lasts for `d` from now, or longer if it did. Permits that are no
@@ -63,6 +65,7 @@ private:
     bool settle_as_failure(const resilience::failure* why) {
         return core_ && settle_as(core_->judge_as_failure(held_, why));
     }
+    bool settle_seen(const attempt_result& result);
     bool settle_as(detail::breaker_judgement j) {
         const auto core = std::move(core_);
         return core->settle(held_, std::move(j)).counted;
@@ -176,6 +179,14 @@ public:
 };
 
 #if RESILIENCE_BODIES
+RESILIENCE_FUNCTION bool permit::settle_seen(const attempt_result& result) {
+    const call_context* around = call_context::current();
+    if (around == nullptr || result.succeeded() || !detail::has_timed_out(*result.error(), *around))
+        return settle_as(core_->judge(held_, result));
+    resilience::failure late = *result.error();
+    late.mark_timed_out();
+    return settle_as(core_->judge(held_, attempt_result(late)));
+}
 RESILIENCE_FUNCTION admission circuit_breaker::attempt_state::admit(call_context& ctx) {
     rejection why{.code = errc{}};
     admitted_ = core_->admit(held_, why, ctx.deadline());

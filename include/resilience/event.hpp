@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/sync.hpp>
@@ -260,6 +261,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void detail::event_hub::deliver(const event&
         list = subscribers_;
     }
     if (list == nullptr) return;
+    const outside_of_calls listeners;
     for (const auto& each : *list) {
         if (!each->deliver(e)) count_error();
     }

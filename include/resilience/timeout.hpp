@@ -123,7 +123,7 @@ public:
         explicit attempt_state(detail::timeout_core& core) noexcept : core_(&core), config_(&core.config()) {}
         attempt_state(detail::timeout_core& core, const timeout_config& config, time_point deadline,
                       time_point outer, duration outer_cap) noexcept
-            : core_(&core), config_(&config), deadline_(deadline), outer_{outer, outer_cap, nullptr} {}
+            : core_(&core), config_(&config), deadline_(deadline), outer_{outer, outer_cap, nullptr, {}} {}
         attempt_state(const attempt_state&) = delete;
         attempt_state& operator=(const attempt_state&) = delete;
 
@@ -185,25 +185,44 @@ RESILIENCE_FUNCTION admission timeout::attempt_state::admit(call_context& ctx) {
 }
 RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_result& result,
                                                               call_context& ctx) {
-    ctx.restore(std::move(outer_));
     using core = detail::timeout_core;
-    const auto raced = result.missed(deadline_); // the winner of a race is in time by any clock
-    if (!result.succeeded()) {
-        if (!raced.value_or(false) || result.error()->code() != errc::timed_out) {
-            core_->count(core::failed);
+    // A deadline of the caller's or of an enclosing call is this policy's business if it is the earlier one.
+    const bool is_own = outer_.owner == limit_owner::policy || outer_.deadline >= deadline_;
+    const time_point deadline = is_own ? deadline_ : outer_.deadline;
+    const duration limit = is_own ? config_->limit : outer_.remaining_cap;
+    const limit_owner whose = is_own ? limit_owner::policy : outer_.owner;
+    ctx.restore(std::move(outer_));
+
+    const auto missed = result.missed(deadline); // the winner of a race is in time by any clock
+    const failure* why = result.error();
+    if (why == nullptr) {
+        if (!(missed ? *missed : core_->is_late(config_->limit, deadline))) {
+            core_->count(core::in_time);
             return settlement::finish();
         }
-    } else if (!(raced ? *raced : core_->is_late(config_->limit, deadline_))) {
-        core_->count(core::in_time);
-        return settlement::finish();
-    } else if (config_->keep_late) {
-        core_->count(core::kept_late);
+        if (config_->keep_late) {
+            core_->count(core::kept_late);
+            return settlement::finish();
+        }
+    } else if (!missed.value_or(false)) {
+        core_->count(core::failed);
         return settlement::finish();
     }
     core_->count(core::timed_out);
-    failure late(
-        rejection{.code = errc::timed_out, .policy = core_->label(), .amount = config_->limit.count()});
-    core_->publish(event_kind::timed_out, ctx, &late, [&](event& e) { e.delay = config_->limit; });
+    const auto tell = [&](const failure& told) {
+        core_->publish(event_kind::timed_out, ctx, &told, [&](event& e) {
+            e.delay = limit;
+            if (!told.is_rejection()) e.reason = detail::no_result_within(limit, whose);
+        });
+    };
+    if (why != nullptr && !(why->is_rejection() && why->code() == errc::timed_out)) {
+        tell(*why); // the client's own error
+        return settlement::time_out();
+    }
+    failure late(rejection{
+        .code = errc::timed_out, .whose = whose, .policy = core_->label(), .amount = limit.count()});
+    if (why != nullptr) late.share_cause(*why);
+    tell(late);
     detail::customise(late, config_->make_exception);
     return settlement::replace(std::move(late));
 }

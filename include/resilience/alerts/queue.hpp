@@ -4,6 +4,7 @@
 #include <resilience/alerts/alert.hpp>
 #include <resilience/alerts/config.hpp>
 #include <resilience/alerts/ids.hpp>
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/system_time.hpp>
 #include <resilience/detail/quote.hpp>
 #include <resilience/detail/redacted.hpp>
@@ -167,6 +168,7 @@ private:
     }
 
     bool deliver_one() {
+        const outside_of_calls scope; // the alert is not the business of a call that delivers it by hand
         const time_point now = env_->clock().now();
         std::optional<taken> next;
         std::string id;

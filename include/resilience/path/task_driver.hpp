@@ -34,7 +34,7 @@ struct task_request {
 
     void prepare(call_context& ctx) const {
         ctx.set_operation(operation);
-        if (parent != nullptr) ctx.inherit(*parent);
+        if (parent != nullptr) ctx.inherit(*parent, inherited_with(options ? &*options : nullptr));
         if (options) ctx.apply(*options);
     }
     bool says_nothing() const noexcept { return !options && parent == nullptr; }

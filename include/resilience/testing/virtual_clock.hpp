@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/error.hpp>
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/config.hpp>
 #include <resilience/detail/sync.hpp>
@@ -197,6 +198,7 @@ private:
         const time_point at = timers_.next();
         if (at > latest || at == time_point::max()) return false;
         move_to(at, [&](const sleeper& s) { return s.until < at; });
+        const outside_of_calls timers; // the thread that moves the time may be inside of any call
         timers_.run_due(at);
         return true;
     }
