@@ -16,7 +16,6 @@
 #include <optional>
 #include <string_view>
 #include <utility>
-#include <variant>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -133,10 +132,9 @@ public:
         s.failure_threshold = rules.failure_threshold.value_or(rules.consecutive_failures.value_or(0));
         s.success_count = counts ? successes_.in_generation_locked() : machine_.probes_passed();
         s.success_threshold = config_->success_threshold;
-        if (rules.has_rates()) {
-            const auto* of_calls = std::get_if<count_window>(&rules.window);
-            s.window = {in_window.total, in_window.failed, in_window.slow, of_calls ? of_calls->size : 0};
-        }
+        if (rules.has_rates())
+            s.window = {in_window.total, in_window.failed, in_window.slow, rules.most_results(),
+                        rules.calls_to_judge()};
         if (rules.failure_rate_threshold) s.failure_rate = in_window.failure_rate();
         if (rules.slow_call_rate_threshold) s.slow_call_rate = in_window.slow_rate();
         if (state() == circuit_state::open) s.retry_after = elapsed_between(now, opens_until());

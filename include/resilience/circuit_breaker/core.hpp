@@ -214,8 +214,11 @@ RESILIENCE_INLINE bool breaker_core::success_unlocked(const breaker_permit& perm
     if (!is_disabled) {
         if (seen.needs_mutex() || permit.admitted.needs_mutex()) return false;
         if (seen.has(published_state::counts_results)) return successes_.take_position(generation);
-        if (seen.has(published_state::counts_by_time))
-            return successes_.take_bucket(generation, clock().coarse_now());
+        if (seen.has(published_state::counts_by_time)) {
+            // The exact time is at most a tick later. Only if that may be in the next bucket, it is read.
+            return successes_.take_bucket(generation, saturating_add(clock().coarse_now(), tick_)) ||
+                   (tick_ > duration{0} && successes_.take_bucket(generation, now()));
+        }
     }
     successes_.take(generation);
     return true;

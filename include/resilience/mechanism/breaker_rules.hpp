@@ -28,6 +28,11 @@ struct breaker_rules_config {
 
     bool has_rates() const noexcept { return failure_rate_threshold || slow_call_rate_threshold; }
     bool has_time_window() const noexcept { return std::holds_alternative<time_window>(window); }
+    /// The size of a count window; 0 for a time window.
+    std::uint64_t most_results() const noexcept {
+        const auto* count = std::get_if<count_window>(&window);
+        return count != nullptr ? count->size : 0;
+    }
     /// A count window smaller than minimum_calls is judged when full. Else it would never be.
     std::uint64_t calls_to_judge() const noexcept {
         const auto* count = std::get_if<count_window>(&window);
