@@ -6,6 +6,7 @@
 #include <resilience/detail/redacted.hpp>
 #include <resilience/environment/labels.hpp>
 #include <resilience/event.hpp>
+#include <resilience/retry/config.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -116,14 +117,14 @@ constexpr std::string_view changed_to(circuit_state state) noexcept {
 }
 
 inline void write_retry(log_line& line, const event& e, std::string_view function) {
+    const std::string most =
+        e.max_attempts == unlimited_attempts ? "unlimited" : std::to_string(e.max_attempts);
     switch (e.kind) {
-    case event_kind::attempt_failed: line.say("Attempt {}/{} failed", e.attempt, e.max_attempts); break;
-    case event_kind::retry_scheduled: line.say("Attempt {}/{} scheduled", e.attempt, e.max_attempts); break;
-    case event_kind::call_succeeded_after_retry:
-        line.say("Attempt {}/{} succeeded", e.attempt, e.max_attempts);
-        break;
+    case event_kind::attempt_failed: line.say("Attempt {}/{} failed", e.attempt, most); break;
+    case event_kind::retry_scheduled: line.say("Attempt {}/{} scheduled", e.attempt, most); break;
+    case event_kind::call_succeeded_after_retry: line.say("Attempt {}/{} succeeded", e.attempt, most); break;
     case event_kind::retries_exhausted: line.say("All {} attempts failed", e.attempt); break;
-    default: line.say("Retry budget exhausted after attempt {}/{}", e.attempt, e.max_attempts); break;
+    default: line.say("Retry budget exhausted after attempt {}/{}", e.attempt, most); break;
     }
     line.field("function", function).if_any("error_type", e.error_type);
     if (e.kind == event_kind::attempt_failed || e.kind == event_kind::retry_scheduled)

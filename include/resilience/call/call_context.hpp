@@ -55,6 +55,7 @@ class environment;
 struct thread_calls {
     const call_context* current = nullptr; // of the innermost call that has one
     unsigned retry_depth = 0;              // retries that are running an attempt
+    const call_context* waiting = nullptr; // of the call whose policy makes this thread sleep now
 };
 RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
 
