@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <resilience/circuit_breaker.hpp>
+#include <resilience/retry.hpp>
 #include <resilience/testing/recorder.hpp>
 
 #include "support/catch.hpp"
@@ -7,6 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -205,12 +207,12 @@ TEST_CASE("a permit tells if its result counted", "[circuit_breaker]") {
     circuit_world w;
     const auto breaker = w.make({.failure_threshold = 3});
     const auto permit = [&] { return std::move(*breaker.try_acquire()); };
-    const auto settlements = {
-        +[](rs::permit& p) { return p.success(); },
-        +[](rs::permit& p) { return p.failure(); },
-        +[](rs::permit& p) { return p.failure(rs::failure()); },
-        +[](rs::permit& p) { return p.ignore(); },
-        +[](rs::permit& p) { return p.settle(rs::outcome<int>(1)); },
+    const std::vector<std::function<bool(rs::permit&)>> settlements{
+        [](rs::permit& p) { return p.success(); },
+        [](rs::permit& p) { return p.failure(); },
+        [](rs::permit& p) { return p.failure(rs::failure()); },
+        [](rs::permit& p) { return p.ignore(); },
+        [](rs::permit& p) { return p.settle(rs::retry().try_call([] { return 1; })); },
     };
 
     for (const auto& settle : settlements) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/failure.hpp>
+#include <resilience/detail/same_callable.hpp>
 
 #include <concepts>
 #include <functional>
@@ -51,6 +52,10 @@ public:
     }
     template <class R, class F>
     friend predicate on_result(F f);
+    friend bool may_be_same(const predicate& a, const predicate& b) {
+        return detail::may_be_same(a.question_, b.question_) &&
+               detail::may_be_same(a.value_question_, b.value_question_);
+    }
 
 private:
     static void require_set(const predicate& p) {

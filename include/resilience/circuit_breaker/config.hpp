@@ -157,7 +157,9 @@ RESILIENCE_FUNCTION std::string validate(const circuit_breaker_config& c) {
                          "in (0, 1]");
     if (c.slow_call_duration.has_value() != c.slow_call_rate_threshold.has_value())
         return "circuit_breaker_config.slow_call_duration and slow_call_rate_threshold go together; only one "
-               "is set";
+               "is set: " +
+               (c.slow_call_duration ? detail::duration_text(*c.slow_call_duration)
+                                     : std::to_string(*c.slow_call_rate_threshold));
     if (const auto* count = std::get_if<count_window>(&c.window);
         count != nullptr && (count->size < 1 || count->size > 1'000'000))
         return complaint("circuit_breaker_config.window.size", count->size, "in 1..1000000");
@@ -172,7 +174,7 @@ RESILIENCE_FUNCTION std::string validate(const circuit_breaker_config& c) {
                              c.recovery_backoff->multiplier, "in 1..1000000");
         if (c.recovery_backoff->cap < c.recovery_timeout)
             return complaint("circuit_breaker_config.recovery_backoff.cap", c.recovery_backoff->cap,
-                             "recovery_timeout or more");
+                             "recovery_timeout (" + detail::duration_text(c.recovery_timeout) + ") or more");
     }
     if (c.half_open_failure_rate && !is_share(*c.half_open_failure_rate))
         return complaint("circuit_breaker_config.half_open_failure_rate", *c.half_open_failure_rate,

@@ -23,7 +23,7 @@ class fixed_random : public random_source {
 public:
     /// Throws std::invalid_argument if the list is empty or a number is not in [0, 1).
     fixed_random(std::initializer_list<double> numbers) : fixed_random(std::vector<double>(numbers)) {}
-    /// The same, from a range of numbers.
+    /// Takes the numbers of a range.
     template <std::ranges::input_range Numbers>
         requires std::convertible_to<std::ranges::range_reference_t<Numbers>, double>
     explicit fixed_random(Numbers&& numbers) : fixed_random(listed(numbers)) {}

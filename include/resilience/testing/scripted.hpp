@@ -122,7 +122,7 @@ public:
     scripted(std::initializer_list<step<R>> steps) : scripted(nullptr, std::vector<step<R>>(steps)) {}
     scripted(time_source& clock, std::initializer_list<step<R>> steps)
         : scripted(&clock, std::vector<step<R>>(steps)) {}
-    /// The same, from a range of steps, or of values.
+    /// Takes the steps, or values, of a range.
     template <std::ranges::input_range Steps>
         requires std::convertible_to<std::ranges::range_reference_t<Steps>, step<R>>
     explicit scripted(Steps&& steps) : scripted(nullptr, listed(steps)) {}

@@ -19,7 +19,6 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -149,7 +148,6 @@ public:
         /// with `named`, and the number of the attempt (the one before the delay of a retry). Else empty and 0.
         std::string operation;
         unsigned attempt;
-        std::thread::id thread;
     };
     /// The sleeps of slept(), and whose they were.
     std::vector<sleep> sleeps() const {
@@ -217,7 +215,7 @@ private:
         const call_context* const whose = waiting != nullptr ? waiting : call_context::current();
         sleep made{duration{0}, waiting != nullptr ? asked_by::policy : asked_by::code,
                    std::string(whose != nullptr ? whose->operation() : std::string_view{}),
-                   whose != nullptr ? whose->attempt() : 0, std::this_thread::get_id()};
+                   whose != nullptr ? whose->attempt() : 0};
         const detail::lock_guard lock(mutex_);
         until = std::max(until, now_);
         made.length = until == time_point::max() ? duration::max() : saturating_sub(until, now_);
