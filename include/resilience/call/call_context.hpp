@@ -6,6 +6,7 @@
 #include <resilience/call/stop_relay.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/call/value_ops.hpp>
+#include <resilience/call/work_lease.hpp>
 #include <resilience/detail/sync.hpp>
 
 #include <algorithm>
@@ -52,6 +53,7 @@ class environment;
 struct thread_calls {
     const call_context* current = nullptr; // of the innermost call that has one
     unsigned retry_depth = 0;              // retries that are running an attempt
+    const call_context* waiting = nullptr; // of the call whose policy makes this thread sleep now
 };
 RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
 
@@ -129,6 +131,8 @@ public:
 
     /// The caller's word on idempotency; empty if there is none.
     std::optional<resilience::idempotency> stated_idempotency() const noexcept { return idempotency_; }
+    /// The leases that policies gave the work of this call.
+    detail::work_leases& leases() noexcept { return leases_; }
     /// The length of the limit that ends at deadline(); duration::max() if it is not known. It is also the
     /// most that remaining() returns.
     duration remaining_cap() const noexcept { return remaining_cap_; }
@@ -229,6 +233,7 @@ private:
     time_point deadline_ = time_point::max();
     duration remaining_cap_ = duration::max(); // the most that remaining() returns
     std::string_view operation_;
+    detail::work_leases leases_;
     const std::stop_token* stop_ = nullptr;           // the caller's, or the enclosing call's
     time_point covered_deadline_ = time_point::max(); // stop_ is requested by then without a timer of ours
     const detail::atomic<bool>* stopped_at_deadline_ = nullptr; // true: the deadline requested stop_

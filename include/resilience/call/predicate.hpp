@@ -4,6 +4,7 @@
 #include <resilience/call/attempt_result.hpp>
 #include <resilience/call/failure.hpp>
 #include <resilience/call/verdict.hpp>
+#include <resilience/detail/same_callable.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -33,6 +34,12 @@ class predicate {
         bool usual;      // the answer of the default rule
     };
     using question = std::function<answer(const subject&)>;
+    struct plain_question {
+        std::function<bool(const failure&)> asks;
+        answer operator()(const subject& s) const {
+            return s.is_failure ? answer_of(asks(s.why)) : answer::silent;
+        }
+    };
 
 public:
     predicate() noexcept = default;
@@ -73,6 +80,12 @@ public:
     template <class R, class F>
     friend predicate on_result(F f);
     friend predicate default_rule();
+    friend bool may_be_same(const predicate& a, const predicate& b) {
+        const auto* const x = a.question_.target<plain_question>();
+        const auto* const y = b.question_.target<plain_question>();
+        if (x != nullptr && y != nullptr) return detail::may_be_same(x->asks, y->asks);
+        return a.parts_ == b.parts_ && detail::may_be_same(a.question_, b.question_);
+    }
 
 private:
     enum : std::uint8_t { of_values = 1, of_failures = 2, by_default = 4 }; // kinds of parts
@@ -93,9 +106,7 @@ predicate default_rule();
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION predicate::predicate(std::function<bool(const failure&)> f) {
     if (!f) return;
-    question_ = [f = std::move(f)](const subject& s) {
-        return s.is_failure ? answer_of(f(s.why)) : answer::silent;
-    };
+    question_ = plain_question{std::move(f)};
     parts_ = of_failures;
 }
 RESILIENCE_FUNCTION bool predicate::of_value(const failure& accepted) const {

@@ -30,13 +30,16 @@ constexpr std::array<std::pair<std::string_view, nested_retry>, 2> words_of(nest
     return {{{"multiply", nested_retry::multiply}, {"outermost_only", nested_retry::outermost_only}}};
 }
 
+/// For max_attempts: retries go on until something else ends them, such as a deadline, max_elapsed or the budget.
+inline constexpr unsigned unlimited_attempts = ~0U;
+
 /// Configures a retry.
 struct retry_config {
     static constexpr std::string_view policy_kind = "retry";
 
     /// Names the policy in its registry, in events and in errors; empty: private and unlisted.
     std::string name{};
-    /// Attempts in total, the first included. 1 means: never retry.
+    /// Attempts in total, the first included. 1 means: never retry. See also unlimited_attempts.
     unsigned max_attempts = 3;
     /// Delay before the second attempt. 0: at once.
     duration base_delay = std::chrono::seconds{1};
