@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/call_options.hpp>
 #include <resilience/call/limit.hpp>
 #include <resilience/call/rounded.hpp>
 #include <resilience/call/stop_relay.hpp>
 #include <resilience/call/time.hpp>
-#include <resilience/call/value_ops.hpp>
 #include <resilience/call/work_lease.hpp>
 #include <resilience/detail/sync.hpp>
 
@@ -20,29 +20,6 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// The limits of the calls around a call that hold for it too: of the blocking call that it is made in, or of
-/// the context that it is given by `with(ctx)`.
-enum class inherit {
-    all,           ///< deadline, stop token and retry depth
-    deadline_only, ///< the deadline: a stop request does not end the call
-    nothing,       ///< the call has its own limits alone
-};
-
-/// The caller's wishes for one call; see `with`.
-struct call_options {
-    /// The call must be over by then: no attempt starts later, no delay runs past it, and the callable
-    /// sees it as ctx.deadline(). Unset: the call has only the deadline of an enclosing call, if there is
-    /// one.
-    std::optional<time_point> deadline{};
-    /// A stop request ends waits at once. The callable sees it through ctx.stop_token().
-    std::stop_token stop_token{};
-    /// Unset: as the retry's config says, or the result (see idempotency_of in call/result_traits.hpp).
-    std::optional<resilience::idempotency> idempotency{};
-    /// A clean-up opts out: it must run although the limit of the call around it has struck, or its caller has
-    /// cancelled it. Calls inside of this one inherit from this one alone.
-    resilience::inherit inherit = resilience::inherit::all;
-};
-
 class call_context;
 
 namespace detail {
@@ -56,10 +33,6 @@ struct thread_calls {
     const call_context* waiting = nullptr; // of the call whose policy makes this thread sleep now
 };
 RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
-
-constexpr resilience::inherit inherited_with(const call_options* options) noexcept {
-    return options != nullptr ? options->inherit : resilience::inherit::all;
-}
 
 } // namespace detail
 
@@ -99,8 +72,7 @@ public:
     }
     /// The token is requested at the deadline, when the caller asks for it, and when the enclosing call is
     /// stopped. For an attempt that is a task with a limit, it is also requested when its coroutine is
-    /// cancelled or destroyed. The first use under a deadline arms a timer, which may allocate. Calls that
-    /// never use the token do not pay for it.
+    /// cancelled or destroyed. The first use under a deadline arms a timer, which may allocate.
     std::stop_token stop_token();
     /// True if the caller or an enclosing call requested a stop. A passed deadline does not count.
     bool stop_requested() const noexcept {
@@ -123,8 +95,7 @@ public:
     time_source& clock() const noexcept { return *clock_; }
     const detail::environment* env() const noexcept { return env_; }
 
-    /// The context of the narrowed call that runs on this thread; null if there is none, or within
-    /// outside_of_calls.
+    /// The context of the narrowed call that runs on this thread; null if none, or within outside_of_calls.
     static const call_context* current() noexcept { return detail::this_threads_calls.current; }
 
     // For drivers and policies.
@@ -138,8 +109,7 @@ public:
     duration remaining_cap() const noexcept { return remaining_cap_; }
     /// Whose limit ends at deadline().
     limit_owner owner() const noexcept { return owner_; }
-    /// The moment from which an attempt that ends without a value has timed out; time_point::max() if nothing
-    /// limits it.
+    /// The moment from which an attempt that ends without a value has timed out; time_point::max() for none.
     time_point strikes_from() const noexcept;
     /// Records the time that the whole call has until its deadline.
     void set_allowance(duration left) noexcept { remaining_cap_ = std::min(remaining_cap_, left); }

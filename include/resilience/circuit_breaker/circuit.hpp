@@ -12,7 +12,6 @@
 #include <resilience/mechanism/breaker_machine.hpp>
 #include <resilience/mechanism/breaker_rules.hpp>
 
-#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -36,7 +35,7 @@ public:
     std::uint64_t generation() const noexcept { return machine_.generation(); }
     window_fill fill() const noexcept { return successes_.fill_locked(); }
     time_point opens_until() const noexcept { return machine_.opens_until(); }
-    time_point held_until() const noexcept { return machine_.held_until(); }
+    time_point next_probe() const noexcept { return machine_.next_probe(); }
 
     /// Does what is due by now, as if a timer had fired.
     void catch_up(const moment& at) {
@@ -74,25 +73,24 @@ public:
     }
     bool fail(const breaker_permit& permit, const call_timing& timing, breaker_judgement j,
               const moment& at) {
-        const wanted_break wanted = wanted_by(j);
         history_.count_failure(timing);
         if (is_late(permit, at)) return false;
         if (state() == circuit_state::disabled) return true;
         history_.remember_failure(at.wall, std::move(j.texts));
         if (state() == circuit_state::half_open) {
-            settle_probe(permit, verdict::failure, wanted, at, "probe failed");
+            settle_probe(permit, verdict::failure, j.break_for, at, "probe failed", j.hint);
             return true;
         }
         const std::uint64_t position = successes_.take_position_locked();
         rules_.record({.failed = true, .slow = timing.is_slow}, at.now, position,
                       successes_.in_generation_locked());
-        judge(at, wanted);
+        judge(at, j.break_for, j.hint);
         return true;
     }
     /// Gives a probe's place back. The next one waits for the server's hint.
     bool ignore(const breaker_permit& permit, const moment& at, duration hint = {}) {
         if (is_late(permit, at)) return false;
-        settle_probe(permit, verdict::ignored, {.at_least = std::min(hint, config_->max_break)}, at, {});
+        settle_probe(permit, verdict::ignored, {}, at, {}, hint);
         return true;
     }
     /// Makes a probe's lease end at `until`, unless it ends later. False if the permit is late.
@@ -140,17 +138,12 @@ public:
                         rules.calls_to_judge()};
         if (rules.failure_rate_threshold) s.failure_rate = in_window.failure_rate();
         if (rules.slow_call_rate_threshold) s.slow_call_rate = in_window.slow_rate();
-        if (state() == circuit_state::open) s.retry_after = elapsed_between(now, opens_until());
-        if (now < machine_.held_until()) s.retry_after = elapsed_between(now, machine_.held_until());
+        if (state() == circuit_state::open || now < next_probe())
+            s.retry_after = elapsed_between(now, next_probe());
         history_.describe(s);
     }
 
 private:
-    /// The break that a result asks for, bounded by max_break.
-    struct wanted_break {
-        std::optional<duration> length{}; // trips at once, for that long
-        duration at_least{0};             // if it opens or keeps the circuit half-open
-    };
     breaker_limits limits() const { return limits_of(*config_); }
     /// True if the circuit has moved on since, by now. Such a result counts in totals alone.
     bool is_late(const breaker_permit& permit, const moment& at) {
@@ -189,21 +182,10 @@ private:
         });
     }
     /// Does nothing unless half-open.
-    void settle_probe(const breaker_permit& permit, verdict v, const wanted_break& wanted, const moment& at,
-                      std::string_view reason) {
-        const auto change =
-            machine_.settle(v, permit.lease_end, limits(), at.now, wanted.length, at.random_share);
-        hold(wanted, at);
-        entered(change, at, reason);
-    }
-    /// Applies the server's hint.
-    void hold(const wanted_break& wanted, const moment& at) {
-        if (wanted.at_least > duration{0}) machine_.hold_until(saturating_add(at.now, wanted.at_least));
-    }
-    wanted_break wanted_by(const breaker_judgement& j) const noexcept {
-        wanted_break wanted{.length = j.break_for, .at_least = std::min(j.hint, config_->max_break)};
-        if (wanted.length) wanted.length = std::min(*wanted.length, config_->max_break);
-        return wanted;
+    void settle_probe(const breaker_permit& permit, verdict v, std::optional<duration> break_for,
+                      const moment& at, std::string_view reason, duration hint = {}) {
+        entered(machine_.settle(v, permit.lease_end, limits(), at.now, break_for, at.random_share, hint), at,
+                reason);
     }
 
     void succeed_in_window(const call_timing& timing, const moment& at) {
@@ -248,17 +230,14 @@ private:
         return rules_.judge(now, in_window, successes_.in_generation_locked());
     }
     /// Trips if a rule is met or the failure asks for it; in metrics_only tells so and starts over.
-    void judge(const moment& at, const wanted_break& wanted) {
+    void judge(const moment& at, std::optional<duration> break_for, duration hint = {}) {
         tally in_window;
         const char* rule = met_rule(at.now, in_window);
-        if (wanted.length) rule = "break_duration_of";
+        if (break_for) rule = "break_duration_of";
         if (rule == nullptr) return;
         history_.tripped_by(failures(at.now, in_window));
-        if (state() == circuit_state::closed) {
-            const auto change = machine_.trip(limits(), at.now, wanted.length, at.random_share);
-            hold(wanted, at);
-            return entered(change, at, rule);
-        }
+        if (state() == circuit_state::closed)
+            return entered(machine_.trip(limits(), at.now, break_for, at.random_share, hint), at, rule);
         events_.put_locked(event_kind::would_have_tripped, at, [&](event& e) {
             e.from = e.to = state();
             e.failure_count = history_.tripping_failures();

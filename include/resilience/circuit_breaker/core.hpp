@@ -60,8 +60,7 @@ public:
         else success_slow_path({admitted, start});
     }
     bool success_slow_path(const breaker_permit& permit) noexcept;
-    /// Judges a result by the config that the call began under. Runs the user's code and does not settle the
-    /// permit.
+    /// Judges a result by the config that the call began under. Runs the user's code, and settles nothing.
     breaker_judgement judge(const breaker_permit& permit, const attempt_result& result);
     breaker_judgement judge_as_failure(const breaker_permit& permit, const failure* why);
     breaker_settlement settle(const breaker_permit& permit, breaker_judgement j) noexcept;
@@ -247,8 +246,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::settle(cons
     breaker_settlement done;
     locked([&](const moment& at) {
         done.counted = guarded_->circuit.fail(permit, timing_of(permit, c, at.now), std::move(j), at);
-        if (guarded_->circuit.state() == circuit_state::open)
-            done.not_before = guarded_->circuit.opens_until();
+        done.not_before = guarded_->circuit.next_probe();
     });
     return done;
 }
@@ -261,7 +259,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::ignore(cons
     breaker_settlement done;
     locked([&](const moment& at) {
         done.counted = guarded_->circuit.ignore(permit, at, hint);
-        done.not_before = guarded_->circuit.held_until();
+        done.not_before = guarded_->circuit.next_probe();
     });
     return done;
 }

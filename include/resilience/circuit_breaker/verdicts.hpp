@@ -10,6 +10,7 @@
 #include <resilience/detail/returned.hpp>
 #include <resilience/stats.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <typeinfo>
@@ -21,7 +22,7 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 struct breaker_judgement {
     verdict what = verdict::failure;
     std::optional<duration> break_for{};       // a failure that has it trips at once, for that long
-    duration hint{0};                          // of the server: no probe before
+    duration hint{0};                          // of the server, at most max_break: no probe before
     circuit_breaker_stats::error_text texts{}; // of a failure; the type's name is mangled: few are ever shown
     bool predicate_threw = false;
 };
@@ -38,6 +39,8 @@ verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c
 
 /// The hint of a server; 0 if it gave none. A policy's refusal is no hint of the server's.
 duration hint_of_server(const failure& why) noexcept;
+/// The answer of break_duration_of, which may throw; at most max_break.
+std::optional<duration> break_for(const failure& why, const circuit_breaker_config& c);
 
 /// The texts of a failure; empty if memory runs out or what() throws.
 circuit_breaker_stats::error_text texts_of(const attempt_result& result);
@@ -76,6 +79,11 @@ RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circu
 RESILIENCE_FUNCTION duration hint_of_server(const failure& why) noexcept {
     return why.is_rejection() ? duration{0} : why.retry_after().value_or(duration{0});
 }
+RESILIENCE_FUNCTION std::optional<duration> break_for(const failure& why, const circuit_breaker_config& c) {
+    std::optional<duration> asked;
+    if (c.break_duration_of) asked = c.break_duration_of(why);
+    return asked ? std::min(*asked, c.max_break) : asked;
+}
 RESILIENCE_FUNCTION circuit_breaker_stats::error_text texts_of(const attempt_result& result) {
     constexpr std::size_t most = 256;
     circuit_breaker_stats::error_text text;
@@ -95,8 +103,8 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
         if (j.what == verdict::success) return;
         std::optional<failure> value; // seen as a failure
         const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
-        j.hint = hint_of_server(why);
-        if (j.what == verdict::failure && c.break_duration_of) j.break_for = c.break_duration_of(why);
+        j.hint = std::min(hint_of_server(why), c.max_break);
+        if (j.what == verdict::failure) j.break_for = break_for(why, c);
     });
     if (j.predicate_threw) j.what = verdict::failure; // the attempt must be settled in any case
     if (j.what == verdict::failure) j.texts = texts_of(result);
@@ -104,9 +112,10 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
 }
 RESILIENCE_FUNCTION breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c) {
     breaker_judgement j;
-    if (why != nullptr) j.hint = hint_of_server(*why);
-    if (why != nullptr && c.break_duration_of)
-        j.predicate_threw = !returned([&] { j.break_for = c.break_duration_of(*why); });
+    if (why != nullptr) {
+        j.hint = std::min(hint_of_server(*why), c.max_break);
+        j.predicate_threw = !returned([&] { j.break_for = break_for(*why, c); });
+    }
     const failure unknown;
     j.texts = texts_of(attempt_result(why != nullptr ? *why : unknown));
     return j;

@@ -99,7 +99,7 @@ constexpr admission_answer admit(open_state s, const breaker_limits& limits, tim
             admission_kind::probe}; // this call is the first probe
 }
 constexpr admission_answer admit(half_open_state s, const breaker_limits& limits, time_point now) noexcept {
-    if (now < s.not_before) return {s, admission_kind::refused, elapsed_between(now, s.not_before)};
+    if (s.not_before > now) return {s, admission_kind::refused, elapsed_between(now, s.not_before)};
     if (s.in_flight >= limits.half_open_max_calls ||
         s.in_flight + s.passed + s.bad >= limits.success_threshold) {
         return {s, admission_kind::refused};
