@@ -13,13 +13,6 @@
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 template <class R>
-struct error_of {};
-template <expected_like R>
-struct error_of<R> {
-    using type = std::remove_cvref_t<decltype(std::declval<const R&>().error())>;
-};
-
-template <class R>
 concept carries_unexpected = expected_like<R> && requires { typename R::unexpected_type; } &&
                              (std::is_constructible_v<typename error_of<R>::type, std::error_code> ||
                               std::is_constructible_v<typename error_of<R>::type, const error&>);

@@ -47,4 +47,15 @@ public:
     virtual resilience::verdict verdict() const noexcept = 0;
 };
 
+/// Mixin for exceptions that know whether a pooled connection was dead before anything was sent on it; found by
+/// dynamic_cast. Such a failure tells of the past, not of the server: a retry repeats it at once, without counting
+/// it, and no circuit breaker counts it. Values say it by the free function was_stale (see
+/// call/result_traits.hpp).
+class RESILIENCE_VISIBLE stale_connection_carrier {
+public:
+    virtual ~stale_connection_carrier() = default;
+    /// True if it is certain that nothing was sent, since the connection had ended before.
+    virtual bool stale_connection() const noexcept = 0;
+};
+
 }} // namespace resilience::RESILIENCE_ABI

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/result_traits.hpp>
+#include <resilience/detail/returned.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -29,6 +30,8 @@ public:
     detail::standing standing() const noexcept { return standing_; }
     /// The reason why there is no accepted value.
     const failure& why() const noexcept { return has_failure() ? failure_ : no_outcome(); }
+    /// Makes the failure, if there is one, tell of the first of its call.
+    void tell_first(const failure& first) noexcept;
 
     /// The failure came at the limit of its attempt. Precondition: has_failure().
     void mark_timed_out() noexcept { failure_.mark_timed_out(); }
@@ -105,6 +108,10 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void outcome_storage::keep_current_exception
     keep_failure(resilience::failure(std::move(exception), known));
 }
 #endif
+RESILIENCE_COLD RESILIENCE_FUNCTION void outcome_storage::tell_first(
+    const resilience::failure& first) noexcept {
+    if (has_failure()) returned([&] { failure_.set_first(first); }); // without memory it is not told
+}
 RESILIENCE_COLD RESILIENCE_FUNCTION void outcome_storage::destroy_failure() noexcept { failure_.~failure(); }
 #endif
 

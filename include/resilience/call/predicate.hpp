@@ -154,24 +154,27 @@ RESILIENCE_FUNCTION predicate default_rule() {
 
 namespace detail {
 
-/// Asks `f` about the failure's exception; false if it is no E. If E is one of our error types, a rejection
-/// that would be thrown as an E is asked about too. on<std::exception>() does not match rejections.
+/// Asks `f` about the failure's exception, or the outermost of those nested in it that is an E; false if none is. If E is
+/// one of our error types, a rejection that would be thrown as an E is asked about too. on<std::exception>() does
+/// not match rejections.
 template <class E, class F>
 bool ask_of_exception(const failure& seen, const F& f) {
     const failure& why = seen.innermost();
-    if (const E* e = why.as<E>()) return f(*e);
 #if RESILIENCE_EXCEPTIONS
     if constexpr (std::is_base_of_v<error, E>) {
-        if (!why.is_rejection() || why.exception() != nullptr) return false;
-        try {
-            why.rethrow();
-        } catch (const E& e) {
-            return f(e);
-        } catch (...) { // NOLINT(bugprone-empty-catch): another error type of ours
+        if (why.is_rejection() && why.exception() == nullptr) {
+            try {
+                why.rethrow();
+            } catch (const E& e) {
+                return f(e);
+            } catch (...) { // NOLINT(bugprone-empty-catch): another error type of ours
+            }
+            if (const failure* inside = why.wrapped()) return ask_of_exception<E>(*inside, f);
         }
     }
 #endif
-    return false;
+    const E* e = why.as<E>();
+    return e != nullptr && f(*e);
 }
 
 } // namespace detail

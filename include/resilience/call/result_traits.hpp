@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/failure.hpp>
+#include <resilience/call/sent.hpp>
 #include <resilience/call/value_concepts.hpp>
 #include <resilience/call/verdict.hpp>
 
@@ -23,12 +24,15 @@ template <class R>
 struct default_result_traits {
     /// True if a value of the type can stand for a failure. If false, the library never calls judge().
     static constexpr bool can_fail = detail::expected_like<R> || detail::status_like<R> ||
-                                     detail::http_like<R> || std::same_as<R, std::error_code> ||
-                                     std::same_as<R, std::errc>;
+                                     detail::http_like<R> || detail::says_if_stale<R> ||
+                                     std::same_as<R, std::error_code> || std::same_as<R, std::errc>;
 
     /// The verdict on a value. A value judged `failure` is a failing value, any other is an accepted one.
     static verdict judge(const R& r) {
         const auto when = [](bool good) { return good ? verdict::success : verdict::failure; };
+        if constexpr (detail::says_if_stale<R>) {
+            if (was_stale(r)) return verdict::failure;
+        }
         if constexpr (detail::http_like<R>) return when(!detail::fails_by_status(http_status_of(r), r));
         else if constexpr (detail::expected_like<R>) return when(r.has_value());
         else if constexpr (detail::status_like<R>) return when(r.ok());
@@ -64,7 +68,9 @@ struct default_result_traits {
 /// has_value()/error(), enable_status_like, http_status_of. With any of these, retry_after_of, forbids_retry,
 /// was_not_sent and idempotency_of tell retries more about a failing value.
 template <class R>
-struct result_traits : default_result_traits<R> {};
+struct result_traits : default_result_traits<R> {
+    static constexpr bool is_ours = true;
+};
 
 namespace detail {
 
@@ -130,6 +136,9 @@ RESILIENCE_INLINE standing standing_of_value(const R& r) {
     if constexpr (holds_failure<R>) {
         return result_traits<R>::standing_of(r);
     } else if constexpr (http_like<R> && !has_own_judge<R>) {
+        if constexpr (says_if_stale<R>) {
+            if (was_stale(r)) return standing::failure;
+        }
         const std::optional<int> status = http_status_of(r);
         if (status && *status < 400) [[likely]]
             return standing::success;
@@ -142,15 +151,12 @@ RESILIENCE_INLINE standing standing_of_value(const R& r) {
 template <class R>
 failure describe(const R& r);
 
+/// True if message() is the text of code(), in which case the code is enough to keep a failing value.
 template <class R>
-constexpr auto not_sent_op() noexcept -> bool (*)(const void*) noexcept {
-    if constexpr (says_if_sent<R>) {
-        static_assert(noexcept(was_not_sent(std::declval<const R&>())),
-                      "resilience: was_not_sent(const R&) must be noexcept");
-        return [](const void* value) noexcept -> bool { return was_not_sent(*static_cast<const R*>(value)); };
-    } else {
-        return nullptr;
-    }
+constexpr bool text_is_of_code() noexcept {
+    if constexpr (!requires { result_traits<R>::is_ours; } || http_like<R> || says_if_stale<R>) return false;
+    else if constexpr (expected_like<R>) return std::same_as<typename error_of<R>::type, std::error_code>;
+    else return std::same_as<R, std::error_code> || std::same_as<R, std::errc>;
 }
 template <class R>
 constexpr auto forbids_retry_op() noexcept -> bool (*)(const void*) noexcept {
@@ -201,6 +207,8 @@ inline constexpr value_ops ops_of{
     .describe = [](const void* v) { return describe(*static_cast<const R*>(v)); },
     .not_sent = not_sent_op<R>(),
     .inner = inner_op<R>(),
+    .text_is_of_code = text_is_of_code<R>(),
+    .stale = stale_op<R>(),
     .forbids_retry = forbids_retry_op<R>(),
     .idempotency_of = idempotency_op<R>(),
     .has_own_judge = has_own_judge<R>};

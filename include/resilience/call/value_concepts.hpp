@@ -29,6 +29,13 @@ concept expected_like = requires(const R& r) {
     r.error();
 };
 template <class R>
+struct error_of {};
+template <expected_like R>
+struct error_of<R> {
+    using type = std::remove_cvref_t<decltype(std::declval<const R&>().error())>;
+};
+
+template <class R>
 concept status_like = enable_status_like<R> && requires(const R& r) {
     { r.ok() } -> std::convertible_to<bool>;
 };
@@ -43,13 +50,6 @@ concept http_like = requires(const R& r) {
 template <class R>
 concept hint_like = requires(const R& r) {
     { retry_after_of(r) } -> std::convertible_to<std::optional<duration>>;
-};
-/// A value for which the free function `was_not_sent(v)`, found by argument-dependent lookup, tells whether
-/// it is certain that nothing reached the other side. Its answer overrides the value's code. It must be
-/// noexcept.
-template <class R>
-concept says_if_sent = requires(const R& r) {
-    { was_not_sent(r) } -> std::convertible_to<bool>;
 };
 /// A value for which the free function `forbids_retry(v)`, found by argument-dependent lookup, tells whether
 /// the other side asks for no other attempt. It must be noexcept.

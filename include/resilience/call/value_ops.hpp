@@ -29,6 +29,9 @@ struct value_ops {
     bool (*not_sent)(const void*) noexcept;
     /// The failure that a failing value holds, as an outcome does.
     const failure* (*inner)(const void*) noexcept = nullptr;
+    /// True if the text is that of the value's code.
+    bool text_is_of_code = false;
+    bool (*stale)(const void*) noexcept = nullptr;
     bool (*forbids_retry)(const void*) noexcept = nullptr;
     std::optional<idempotency> (*idempotency_of)(const void*) noexcept = nullptr;
     /// True if the type's result_traits have a `judge` of their own.

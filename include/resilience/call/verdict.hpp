@@ -56,8 +56,7 @@ struct default_judgement {
     verdict health; ///< to a circuit
 };
 /// An attempt that came at its limit has timed out. Else a verdict that the failure states itself counts most,
-/// then code, then HTTP status. Local rejections,
-/// cancellation and std::bad_alloc are ignored. A time-out is a failure. Anything else is a failure.
+/// then code, then HTTP status. Local rejections, cancellation and std::bad_alloc are ignored. A time-out is a failure. Anything else is a failure.
 default_judgement judge_by_default(const failure& f) noexcept;
 
 /// The verdict on a failure unless a predicate of the user's decides.
@@ -69,8 +68,8 @@ inline bool is_retried_by_default(const failure& f) noexcept { return judge_by_d
 RESILIENCE_FUNCTION default_judgement judge_by_default(const failure& given) noexcept {
     constexpr default_judgement failed{true, verdict::failure};
     constexpr default_judgement says_nothing{false, verdict::ignored};
-    const failure& f = given.innermost();
-    if (f.came_at_limit()) return f.exception_is<std::bad_alloc>() ? says_nothing : failed;
+    const failure& f = given.unwrapped();
+    if (given.came_at_limit()) return f.exception_is<std::bad_alloc>() ? says_nothing : failed;
     if (const auto* own = f.is_rejection() ? nullptr : f.as<verdict_carrier>())
         return {own->verdict() == verdict::failure, own->verdict()};
     if (const auto code = f.code()) {

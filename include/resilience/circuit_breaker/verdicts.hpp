@@ -34,7 +34,8 @@ struct call_timing {
 };
 call_timing timing_of(const breaker_permit& permit, const circuit_breaker_config& c, time_point now) noexcept;
 
-/// Judges a result by the config's predicates, which may throw.
+/// Judges a result by the config's predicates, which may throw. A stale connection is ignored without asking them:
+/// it says nothing of the server as it is now.
 verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c);
 
 /// The hint of a server; 0 if it gave none. A policy's refusal is no hint of the server's.
@@ -47,7 +48,8 @@ circuit_breaker_stats::error_text texts_of(const attempt_result& result);
 
 breaker_judgement judge(const attempt_result& result, const circuit_breaker_config& c);
 
-/// Judges a result as a failure without asking record_if and ignore_if. `why` is null if nothing is known.
+/// Judges a result as a failure without asking record_if and ignore_if, but ignores a stale connection. `why` is null
+/// if nothing is known.
 breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c);
 
 #if RESILIENCE_BODIES
@@ -63,10 +65,11 @@ RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circu
     std::optional<failure> value; // seen as a failure
     const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
     const bool is_failure = !result.succeeded() || result.is_refused();
+    if (is_failure && why.stale_connection()) return verdict::ignored;
     const verdict usual = is_failure ? default_verdict(why) : result.judged();
     if (!asks) return usual;
     if (is_failure && usual == verdict::ignored &&
-        (why.is_cancellation() || why.code().category() == resilience::error_category()))
+        (why.is_cancellation() || why.unwrapped().code().category() == resilience::error_category()))
         return usual;
 
     const bool fails = usual == verdict::failure;
@@ -112,6 +115,10 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
 }
 RESILIENCE_FUNCTION breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c) {
     breaker_judgement j;
+    if (why != nullptr && why->stale_connection()) {
+        j.what = verdict::ignored;
+        return j;
+    }
     if (why != nullptr) {
         j.hint = std::min(hint_of_server(*why), c.max_break);
         j.predicate_threw = !returned([&] { j.break_for = break_for(*why, c); });

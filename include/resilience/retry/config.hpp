@@ -78,6 +78,10 @@ struct retry_config {
     /// Of all calls of this policy. A call's own options count more, and so does a result that knows: the
     /// adapter of cpp-httplib tells a POST from a GET.
     resilience::idempotency idempotency = resilience::idempotency::safe;
+    /// Repeats of a call after connections that were dead before anything was sent (stale_connection_carrier,
+    /// was_stale). They come at once and cost neither attempt nor budget. 8: a few calls together empty a pool that
+    /// a restart of the server left full of them. 0: such failures are retried like others.
+    unsigned max_transparent = 8;
     /// Shown on metrics, events and snapshots; at most 8, constant.
     labels_type labels{};
 };
@@ -99,6 +103,7 @@ void fields(retry_config& c, auto&& visit) {
     visit("nested", c.nested);
     visit("wrap_exhausted", c.wrap_exhausted);
     visit("idempotency", c.idempotency);
+    visit("max_transparent", c.max_transparent);
 }
 
 /// A complaint that names field, value and range; empty if the config is valid.
