@@ -147,6 +147,9 @@ public:
     /// replace it or count it as a failure.
     bool ended_by_caller() const noexcept { return ended_by_caller_; }
     void mark_ended_by_caller() noexcept { ended_by_caller_ = true; }
+    /// True if each attempt ends on the thread where it began: of a blocking call.
+    bool stays_on_thread() const noexcept { return stays_on_thread_; }
+    void may_change_thread() noexcept { stays_on_thread_ = false; }
     /// Marks the coroutine of this call as cancelled.
     void cancel() noexcept { cancelled_ = true; }
     /// While a race runs, its end also requests this context's stop token. Null means no race.
@@ -242,6 +245,7 @@ private:
     resilience::idempotency idempotency_ = resilience::idempotency::safe;
     bool cancelled_ = false;
     bool ended_by_caller_ = false;
+    bool stays_on_thread_ = true;
     limit_owner owner_ = limit_owner::policy; // of deadline_
 };
 
