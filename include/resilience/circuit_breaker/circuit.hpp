@@ -53,8 +53,7 @@ public:
         return given;
     }
 
-    // They return false for a result that is late.
-
+    // These return false for a result that is late.
     bool succeed(const breaker_permit& permit, const call_timing& timing, const moment& at) {
         history_.count_success(timing);
         if (is_late(permit, at)) {
@@ -171,9 +170,8 @@ private:
 
     void rejudge_probes(const moment& at) {
         const auto change = machine_.rejudge(limits(), at.now, at.random_share);
-        entered(
-            change, at,
-            change && change->to == circuit_state::closed ? "success_threshold" : "half_open_failure_rate");
+        const bool closes = change && change->to == circuit_state::closed;
+        entered(change, at, closes ? "success_threshold" : "half_open_failure_rate");
     }
     /// A probe that outlived its lease and succeeded says that the other side is well, and the lease short.
     void take_late_probe(const breaker_permit& permit, const moment& at) {
