@@ -6,6 +6,7 @@
 #include <resilience/detail/redacted.hpp>
 #include <resilience/environment/labels.hpp>
 #include <resilience/event.hpp>
+#include <resilience/retry/config.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -116,14 +117,14 @@ constexpr std::string_view changed_to(circuit_state state) noexcept {
 }
 
 inline void write_retry(log_line& line, const event& e, std::string_view function) {
+    const std::string most =
+        e.max_attempts == unlimited_attempts ? "unlimited" : std::to_string(e.max_attempts);
     switch (e.kind) {
-    case event_kind::attempt_failed: line.say("Attempt {}/{} failed", e.attempt, e.max_attempts); break;
-    case event_kind::retry_scheduled: line.say("Attempt {}/{} scheduled", e.attempt, e.max_attempts); break;
-    case event_kind::call_succeeded_after_retry:
-        line.say("Attempt {}/{} succeeded", e.attempt, e.max_attempts);
-        break;
+    case event_kind::attempt_failed: line.say("Attempt {}/{} failed", e.attempt, most); break;
+    case event_kind::retry_scheduled: line.say("Attempt {}/{} scheduled", e.attempt, most); break;
+    case event_kind::call_succeeded_after_retry: line.say("Attempt {}/{} succeeded", e.attempt, most); break;
     case event_kind::retries_exhausted: line.say("All {} attempts failed", e.attempt); break;
-    default: line.say("Retry budget exhausted after attempt {}/{}", e.attempt, e.max_attempts); break;
+    default: line.say("Retry budget exhausted after attempt {}/{}", e.attempt, most); break;
     }
     line.field("function", function).if_any("error_type", e.error_type);
     if (e.kind == event_kind::attempt_failed || e.kind == event_kind::retry_scheduled)
@@ -153,12 +154,14 @@ inline void write_other(log_line& line, const event& e, std::string_view functio
     case event_kind::call_abandoned: line.say("Call abandoned, it is still running"); break;
     case event_kind::overran: line.say("Call outran twice its limit"); break;
     case event_kind::fallback_used: line.say("Fallback used"); break;
+    case event_kind::probe_succeeded_late: line.say("Probe of {} succeeded after its lease", by()); break;
     case event_kind::policy_updated: line.say("Config of {} updated", by()); break;
     default: line.say("{}", to_string(e.kind)); break;
     }
     line.if_any("function", function).if_any("policy_kind", e.policy_kind).if_any("policy", e.policy);
     line.if_any("error_type", e.error_type);
     if (e.kind == event_kind::call_rejected) line.field("retry_after", e.delay);
+    else if (e.kind == event_kind::probe_succeeded_late) line.field("late_by", e.delay);
     else if (e.delay) line.field("limit", e.delay);
 }
 

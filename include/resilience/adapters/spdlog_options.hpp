@@ -90,6 +90,7 @@ inline spdlog::level::level_enum default_log_level(const event& e) noexcept {
     case event_kind::retries_exhausted: return level::err;
     case event_kind::attempt_failed:
     case event_kind::budget_exhausted:
+    case event_kind::probe_succeeded_late:
     case event_kind::would_have_tripped:
     case event_kind::timed_out:
     case event_kind::overran:

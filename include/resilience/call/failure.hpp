@@ -5,6 +5,7 @@
 #include <resilience/call/error_condition.hpp>
 #include <resilience/call/exception_mixins.hpp>
 #include <resilience/call/rejection.hpp>
+#include <resilience/call/value_ops.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/text.hpp>
@@ -98,8 +99,14 @@ public:
     std::optional<bool> not_sent() const noexcept;
     /// True if the exception or the value says that its connection was dead before anything was sent.
     bool stale_connection() const noexcept;
-    /// A server's hint, or for rejections the time until it makes sense to come back.
+    /// A server's hint, or for rejections the time until it makes sense to come back. Never negative.
     std::optional<duration> retry_after() const noexcept;
+    /// True if the exception or the value says that the other side asks for no other attempt.
+    bool forbids_retry() const noexcept;
+    /// True for a failing value whose type has a `judge` of its own in result_traits.
+    bool is_judged_by_its_type() const noexcept;
+    /// The idempotency of the operation, if the value tells.
+    std::optional<resilience::idempotency> idempotency() const noexcept;
     /// A text for an operator. There always is one, if only to say that none is known.
     std::string message() const;
     /// The type of the exception, of our error, or of the failing value.
@@ -117,18 +124,7 @@ public:
     /// Throws the user's exception unchanged, the error of a rejection, or for a value a std::system_error.
     [[noreturn]] void rethrow() const;
 
-    /// Functions that read a failing value behind an untyped pointer.
-    struct value_ops {
-        const std::type_info* type;
-        std::string (*message)(const void*);
-        failure (*describe)(const void*);
-        bool (*not_sent)(const void*) noexcept; ///< null if the type does not say
-        /// Null if failing values of the type hold no failure of ours.
-        const failure* (*inner)(const void*) noexcept = nullptr;
-        /// True if the text is that of the value's code.
-        bool text_is_of_code = false;
-        bool (*stale)(const void*) noexcept = nullptr; ///< null if the type does not say
-    };
+    using value_ops = detail::value_ops;
     /// The failure inside a failing value that holds one, as an outcome does; else this one.
     const failure& innermost() const noexcept {
         const failure* held = held_failure();
@@ -215,8 +211,10 @@ private:
     const failure* error_at_limit() const noexcept {
         return source_ == source::rejection && rejection_.code == errc::timed_out ? cause_.get() : nullptr;
     }
-    const http_carrier* carrier() const noexcept {
-        return source_ == source::exception ? own<http_carrier>() : nullptr;
+    /// The exception itself as a mixin of ours; null if it has none.
+    template <class Mixin>
+    const Mixin* carrier() const noexcept {
+        return source_ == source::exception ? own<Mixin>() : nullptr;
     }
     /// The exception itself as an E, without the nested ones.
     template <class E>

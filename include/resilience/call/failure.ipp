@@ -12,11 +12,18 @@ struct gone_value {
     std::string text;
     bool not_sent;
     bool stale;
+    bool forbids_retry;
+    std::optional<idempotency> operation;
 
-    gone_value(const failure::value_ops& of, std::string said, bool unsent, bool dead)
+    gone_value(const failure::value_ops& of, std::string said, bool unsent, bool dead, bool forbids = false,
+               std::optional<idempotency> of_operation = {})
         : ops{&typeid(gone_value), [](const void* v) { return read(v).text; },
               [](const void*) { return failure(); }, nullptr},
-          type(of.type), text(std::move(said)), not_sent(unsent), stale(dead) {
+          type(of.type), text(std::move(said)), not_sent(unsent), stale(dead), forbids_retry(forbids),
+          operation(of_operation) {
+        ops.has_own_judge = of.has_own_judge;
+        ops.forbids_retry = [](const void* v) noexcept { return read(v).forbids_retry; };
+        ops.idempotency_of = [](const void* v) noexcept { return read(v).operation; };
         if (of.not_sent != nullptr) ops.not_sent = [](const void* v) noexcept { return read(v).not_sent; };
         if (of.stale != nullptr) ops.stale = [](const void* v) noexcept { return read(v).stale; };
     }
@@ -90,8 +97,8 @@ RESILIENCE_FUNCTION const failure& failure::unwrapped() const noexcept {
 }
 
 RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcept {
-    if (const auto* http = carrier()) {
-        if (const auto hint = http->retry_after()) return hint;
+    if (const auto* said = carrier<hint_carrier>()) {
+        if (const auto hint = said->retry_after(); hint && *hint >= duration{0}) return hint;
     } else if (const auto* ours = dynamic_cast<const error*>(known_exception())) {
         if (const auto hint = ours->retry_after()) return hint;
     }
@@ -100,8 +107,32 @@ RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcep
     return inside != nullptr ? inside->retry_after() : std::nullopt;
 }
 
+RESILIENCE_FUNCTION bool failure::forbids_retry() const noexcept {
+    if (const failure* held = held_failure()) return held->forbids_retry();
+    if (source_ == source::value) return ops_->forbids_retry != nullptr && ops_->forbids_retry(object_);
+    if (const auto* value = thrown_value()) return value->value->forbids_retry;
+    if (const auto* said = carrier<hint_carrier>(); said != nullptr && said->forbids_retry()) return true;
+    const failure* inside = wrapped();
+    return inside != nullptr && inside->forbids_retry();
+}
+
+RESILIENCE_FUNCTION std::optional<idempotency> failure::idempotency() const noexcept {
+    if (const failure* held = held_failure()) return held->idempotency();
+    if (source_ == source::value)
+        return ops_->idempotency_of != nullptr ? ops_->idempotency_of(object_) : std::nullopt;
+    if (const auto* value = thrown_value()) return value->value->operation;
+    const failure* inside = wrapped();
+    return inside != nullptr ? inside->idempotency() : std::nullopt;
+}
+
+RESILIENCE_FUNCTION bool failure::is_judged_by_its_type() const noexcept {
+    if (source_ == source::value) return ops_->has_own_judge;
+    const auto* value = thrown_value();
+    return value != nullptr && value->value->ops.has_own_judge;
+}
+
 RESILIENCE_FUNCTION std::optional<int> failure::http_status() const noexcept {
-    if (const auto* http = carrier()) return http->http_status();
+    if (const auto* http = carrier<http_carrier>()) return http->http_status();
     if (http_status_ != 0) return http_status_;
     const failure* inside = wrapped();
     return inside != nullptr ? inside->http_status() : std::nullopt;
@@ -147,7 +178,8 @@ RESILIENCE_FUNCTION failure failure::kept() const {
     copy.timed_out_ = came_at_limit();
     copy.first_.reset();
     if (copy.source_ == source::value && *copy.ops_->type != typeid(detail::gone_value))
-        copy.stay_as({*copy.ops_, copy.message(), copy.not_sent().value_or(false), copy.stale_connection()});
+        copy.stay_as({*copy.ops_, copy.message(), copy.not_sent().value_or(false), copy.stale_connection(),
+                      copy.forbids_retry(), copy.idempotency()});
     return copy;
 }
 RESILIENCE_FUNCTION failure failure::kept_code(const value_ops& ops, std::error_code code) {

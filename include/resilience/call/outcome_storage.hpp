@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/call/verdict.hpp>
+#include <resilience/call/result_traits.hpp>
 #include <resilience/detail/returned.hpp>
 
 #include <cstdint>
@@ -26,8 +26,8 @@ public:
 
     bool has_failure() const noexcept { return content_ >= content::failing_value; }
     bool is_empty() const noexcept { return content_ == content::nothing; }
-    /// The verdict of the value's type on the stored value.
-    verdict judged() const noexcept { return judged_; }
+    /// The meaning of the stored value, as far as its type tells.
+    detail::standing standing() const noexcept { return standing_; }
     /// The reason why there is no accepted value.
     const failure& why() const noexcept { return has_failure() ? failure_ : no_outcome(); }
     /// Makes the failure, if there is one, tell of the first of its call.
@@ -49,7 +49,7 @@ protected:
         if (has_failure()) [[unlikely]]
             destroy_failure();
         content_ = content::nothing;
-        judged_ = verdict::success;
+        standing_ = detail::standing::success;
     }
     void keep_failure(resilience::failure&& why) noexcept {
         ::new (static_cast<void*>(std::addressof(failure_))) resilience::failure(std::move(why));
@@ -65,7 +65,7 @@ protected:
         resilience::failure failure_; // alive if has_failure()
     };
     content content_ = content::nothing;
-    verdict judged_ = verdict::success; // of the value; its type is asked once
+    detail::standing standing_ = detail::standing::success; // of the value; its type is asked once
 
 private:
     void destroy_failure() noexcept;

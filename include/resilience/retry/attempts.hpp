@@ -51,7 +51,9 @@ private:
     /// Null if another attempt is due after `delay`, which this sets; else the reason against it.
     const char* why_not(const failure& why, const attempt_result& result, call_context& ctx, duration& delay);
 
-    duration delay_before(unsigned retry, const failure& why);
+    /// The delay before the n-th retry that delay_override gives.
+    std::optional<duration> chosen_delay(unsigned retry, const failure& why);
+    duration delay_by_strategy(unsigned retry) const;
 
     /// Marks the call as ended by its caller, unless the deadline has also passed.
     static void mark_ended_by_caller(call_context& ctx) noexcept;
@@ -151,13 +153,10 @@ RESILIENCE_FUNCTION unsigned retry_attempts::most() const noexcept {
 }
 RESILIENCE_FUNCTION retry_attempts::decision retry_attempts::wants_retry(const attempt_result& result) {
     const auto& c = rules_->config;
-    if (result.succeeded() && !c.retry_if.examines_values()) return {false};
-    if (!c.retry_if.has_value())
-        return {default_verdict(*result.error()) == verdict::failure, "not retryable"};
+    if (result.succeeded() && !c.retry_if.sees(result)) return {false};
+    if (!c.retry_if.has_value()) return {is_retried_by_default(*result.error()), "not retryable"};
     bool retry = false;
-    const bool answered = returned([&] {
-        retry = result.succeeded() ? c.retry_if.of_value(result.as_failure()) : c.retry_if(*result.error());
-    });
+    const bool answered = returned([&] { retry = c.retry_if.selects(result); });
     if (answered) return {retry, "retry_if"};
     core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
     return {false, "retry_if threw"}; // the attempt's outcome stands
@@ -167,23 +166,35 @@ RESILIENCE_FUNCTION const char* retry_attempts::why_not(const failure& why, cons
     const auto& c = rules_->config;
     if (attempt_ >= most()) return out_of_attempts;
     if (ctx.stop_requested()) return cancelled;
-    if (ctx.idempotency() == idempotency::unsafe && !retry_traits::known_not_sent(why))
+    if (c.respect_retry_after && why.forbids_retry()) return "retry is forbidden";
+    const auto told = ctx.stated_idempotency() ? ctx.stated_idempotency() : why.idempotency();
+    if (told.value_or(c.idempotency) == idempotency::unsafe && !retry_traits::known_not_sent(why))
         return "may have been sent";
 
-    delay = delay_before(attempt_, why);
+    const std::optional<duration> chosen = chosen_delay(attempt_, why);
+    const duration own = chosen ? *chosen : delay_by_strategy(attempt_);
+    hinted_delay hinted{.least = duration{0}, .range = duration{0}};
     if (why.unwrapped().code() ==
         errc::circuit_open) { // a refusal that retry_if accepts never lengthens the delay
-        if (why.retry_after().value_or(duration{0}) > delay) return "circuit is open until later";
+        if (why.retry_after().value_or(duration{0}) > own) return "circuit is open until later";
     } else if (c.respect_retry_after) {
-        if (const auto hint = why.retry_after(); hint && *hint > duration{0}) {
-            if (*hint > c.max_retry_after.value_or(c.max_delay)) return "retry_after is too long";
-            delay = std::max(delay, *hint);
-        }
+        const duration hint = why.retry_after().value_or(duration{0});
+        if (hint > c.max_retry_after.value_or(c.max_delay)) return "retry_after is too long";
+        // A chosen delay that is long enough stays as it is.
+        if (hint > duration{0} && !(chosen && *chosen >= hint))
+            hinted = delay_after_hint(hint, c.base_delay, c.jitter);
     }
+    const double share = hinted.range > duration{0} ? core_->env()->random().uniform() : 0.0;
+    delay = std::max(own, hinted.drawn(share));
     const bool limited =
         ctx.deadline() != time_point::max() || c.max_elapsed || result.not_before() != time_point::min();
     if (limited || !rules_->budget.is_unlimited()) {
         const time_point now = ctx.clock().now();
+        const time_point end = c.max_elapsed
+                                   ? std::min(ctx.deadline(), saturating_add(started_, *c.max_elapsed))
+                                   : ctx.deadline();
+        if (saturating_add(now, delay) >= end)
+            delay = std::max(own, hinted.within(elapsed_between(now, end)).drawn(share));
         const time_point next = saturating_add(now, delay);
         if (next < result.not_before()) return "circuit is open until later";
         if (c.max_elapsed && next >= saturating_add(started_, *c.max_elapsed)) return "max_elapsed";
@@ -192,14 +203,16 @@ RESILIENCE_FUNCTION const char* retry_attempts::why_not(const failure& why, cons
     }
     return nullptr;
 }
-RESILIENCE_FUNCTION duration retry_attempts::delay_before(unsigned retry, const failure& why) {
+RESILIENCE_FUNCTION std::optional<duration> retry_attempts::chosen_delay(unsigned retry, const failure& why) {
     const auto& c = rules_->config;
-    if (c.delay_override) {
-        std::optional<duration> asked;
-        if (!returned([&] { asked = c.delay_override(retry, why); }))
-            core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
-        if (asked && *asked >= duration{0}) return std::min(*asked, c.max_delay);
-    }
+    if (!c.delay_override) return std::nullopt;
+    std::optional<duration> asked;
+    if (!returned([&] { asked = c.delay_override(retry, why); }))
+        core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
+    return asked && *asked >= duration{0} ? asked : std::nullopt;
+}
+RESILIENCE_FUNCTION duration retry_attempts::delay_by_strategy(unsigned retry) const {
+    const auto& c = rules_->config;
     if (c.base_delay == duration{0}) return c.base_delay;
     const bool random = c.jitter != jitter::none || c.strategy == backoff::decorrelated;
     const backoff_schedule schedule{c.strategy,   c.base_delay, c.max_delay,
