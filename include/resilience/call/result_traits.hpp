@@ -66,7 +66,7 @@ struct default_result_traits {
 /// Tells the library what a returned value means. Specialise it for a type of yours with all members of
 /// default_result_traits, or derive from that and change some; or use a way that needs less:
 /// has_value()/error(), enable_status_like, http_status_of. With any of these, retry_after_of, forbids_retry,
-/// was_not_sent and idempotency_of tell retries more about a failing value.
+/// was_not_sent and idempotency_of tell retries more about a failing value, and was_stale tells every policy.
 template <class R>
 struct result_traits : default_result_traits<R> {
     static constexpr bool is_ours = true;
