@@ -222,7 +222,7 @@ TEST_CASE("every policy is shown with its config and its statistics", "[monitori
         json::parse(
             R"({"max_attempts":4,"base_delay":"1500ms","max_delay":"60s","strategy":"exponential","multiplier":2.0,
 "jitter":"full","jitter_ratio":0.5,"max_elapsed":"90s","respect_retry_after":true,"max_retry_after":null,
-"nested":"multiply","wrap_exhausted":false,"max_transparent":8})"));
+"nested":"multiply","wrap_exhausted":false,"idempotency":"safe","max_transparent":8})"));
     CHECK(all[2]["statistics"]["calls"] == 0);
     CHECK(all[3]["kind"] == "timeout");
     CHECK(all[3]["config"] == json::parse(R"({"limit":"2s","keep_late":false})"));
