@@ -113,6 +113,24 @@ TEST_CASE("the trip and the recovery of a circuit are alerts, what happens betwe
     CHECK(t.sink->stats().sent == 2);
 }
 
+TEST_CASE("a slow probe that leaves the circuit open is no alert", "[alert_sink][H-USE-20]") {
+    by_hand t({.deduplicate_for = 0s});
+    const rs::circuit_breaker breaker({.name = "jira_api",
+                                       .failure_threshold = 1,
+                                       .recovery_timeout = 30s,
+                                       .slow_call_duration = 1s,
+                                       .slow_call_rate_threshold = 1.0},
+                                      t.reg);
+    (void)breaker.try_call([] { throw std::runtime_error("HTTP 503"); });
+    CHECK(t.names() == names{"jira_api"});
+
+    t.clock.advance(30s);
+    (void)breaker.try_call([&] { t.clock.advance(2s); });
+
+    CHECK(breaker.state() == rs::circuit_state::open);
+    CHECK(t.names().empty());
+}
+
 TEST_CASE("a circuit that is opened by hand is an alert while it was half-open, and none while it was open",
           "[alert_sink]") {
     by_hand t({.deduplicate_for = 0s});

@@ -89,6 +89,10 @@ TEST_CASE("every number of a config has its range", "[circuit_breaker_config]") 
         {"recovery_backoff.cap",
          {.recovery_backoff = rs::recovery_backoff{.cap = 30s}},
          {.recovery_backoff = rs::recovery_backoff{.cap = 30s - 1ns}}},
+        {"half_open_failure_rate", {.half_open_failure_rate = 1.0}, {.half_open_failure_rate = 1.001}},
+        {"half_open_failure_rate", {.half_open_failure_rate = 1e-9}, {.half_open_failure_rate = 0.0}},
+        {"half_open_failure_rate", {}, {.half_open_failure_rate = nan}},
+        {"half_open_quiet", {.half_open_quiet = 1ns}, {.half_open_quiet = 0ns}},
     };
 
     circuit_world w;
@@ -153,6 +157,8 @@ TEST_CASE("the same name and another config is refused, and the field named",
              c.break_duration_of = [](const rs::failure&) { return std::optional<rs::duration>(); };
          }},
         {"on_state_change", [](config& c) { c.on_state_change = [](const rs::event&) {}; }},
+        {"half_open_failure_rate", [](config& c) { c.half_open_failure_rate = 0.5; }},
+        {"half_open_quiet", [](config& c) { c.half_open_quiet = 1h; }},
     };
 
     for (const auto& [field, change] : changes) {

@@ -100,7 +100,9 @@ TEST_CASE("every setting of a circuit breaker can be given by a variable", "[env
                                                      {"JIRA_CIRCUIT_MINIMUM_CALLS", "10"},
                                                      {"JIRA_CIRCUIT_RECOVERY_BACKOFF_MULTIPLIER", "3"},
                                                      {"JIRA_CIRCUIT_RECOVERY_BACKOFF_CAP", "5m"},
-                                                     {"JIRA_CIRCUIT_RECOVERY_BACKOFF_JITTER", "equal"}});
+                                                     {"JIRA_CIRCUIT_RECOVERY_BACKOFF_JITTER", "equal"},
+                                                     {"JIRA_CIRCUIT_HALF_OPEN_FAILURE_RATE", "50%"},
+                                                     {"JIRA_CIRCUIT_HALF_OPEN_QUIET", "10m"}});
 
     CHECK(c.failure_threshold == 7U);
     CHECK(c.success_threshold == 3);
@@ -118,6 +120,8 @@ TEST_CASE("every setting of a circuit breaker can be given by a variable", "[env
     CHECK(c.recovery_backoff->multiplier == 3.0);
     CHECK(c.recovery_backoff->cap == 5min);
     CHECK(c.recovery_backoff->jitter == rs::jitter::equal);
+    CHECK(c.half_open_failure_rate == 0.5);
+    CHECK(c.half_open_quiet == 10min);
 }
 
 TEST_CASE("every setting of a timeout can be given by a variable", "[env]") {

@@ -38,9 +38,8 @@ rs::breaker_rules_config rate(double share, std::uint32_t size, unsigned minimum
     c.minimum_calls = minimum_calls;
     return c;
 }
-std::string judged(const rs::breaker_rules& rules, rs::time_point now, const rs::tally& rates = {},
-                   std::uint64_t successes = 0) {
-    const char* rule = rules.judge(now, rates, successes);
+std::string judged(const rs::breaker_rules& rules, rs::time_point now, const rs::tally& rates = {}) {
+    const char* rule = rules.judge(now, rates);
     return rule != nullptr ? rule : "";
 }
 
@@ -95,7 +94,7 @@ TEST_CASE("failure_threshold is met by the failure that reaches it, while all ar
     CHECK(judged(rules, at(2s)) == "failure_threshold");
     CHECK(judged(rules, at(10s - 1ns)) == "failure_threshold");
     CHECK(judged(rules, at(10s)).empty());
-    CHECK(rules.failures(at(10s), {}, 0) == 2);
+    CHECK(rules.failures(at(10s), {}) == 2);
 }
 
 TEST_CASE("successes do not touch failure_threshold", "[breaker_rules]") {
@@ -110,25 +109,27 @@ TEST_CASE("consecutive_failures is met by failures with no success in between", 
     rs::breaker_rules rules{in_a_row(3)};
     rules.record({.failed = true}, at(0s), 0, 7);
     rules.record({.failed = true}, at(1h), 1, 7);
-    CHECK(judged(rules, at(1h), {}, 7).empty());
+    CHECK(judged(rules, at(1h)).empty());
     rules.record({.failed = true}, at(2h), 2, 7);
-    CHECK(judged(rules, at(2h), {}, 7) == "consecutive_failures");
+    CHECK(judged(rules, at(2h)) == "consecutive_failures");
 
     rules.record({.failed = true}, at(2h), 3, 8); // a success came before it
-    CHECK(judged(rules, at(2h), {}, 8).empty());
-    CHECK(rules.failures(at(2h), {}, 8) == 1);
+    CHECK(judged(rules, at(2h)).empty());
+    CHECK(rules.failures(at(2h), {}) == 1);
 }
 
 TEST_CASE("a row of failures is over at the first success, before another failure comes",
           "[breaker_rules][H-USE-18]") {
     rs::breaker_rules rules{in_a_row(3)};
     for (std::uint64_t i = 0; i < 3; ++i) rules.record({.failed = true}, at(0s), i, 7);
-    REQUIRE(judged(rules, at(0s), {}, 7) == "consecutive_failures");
+    rules.end_row(7);
+    REQUIRE(judged(rules, at(0s)) == "consecutive_failures");
 
-    CHECK(judged(rules, at(0s), {}, 8).empty());
-    CHECK(rules.failures(at(0s), {}, 8) == 0);
+    rules.end_row(8);
+    CHECK(judged(rules, at(0s)).empty());
+    CHECK(rules.failures(at(0s), {}) == 0);
     rules.update(in_a_row(1), 4, at(0s));
-    CHECK(judged(rules, at(0s), {}, 8).empty());
+    CHECK(judged(rules, at(0s)).empty());
 }
 
 TEST_CASE("rates are judged from minimum_calls on", "[breaker_rules][H-CB-36]") {

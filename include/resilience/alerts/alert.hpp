@@ -55,11 +55,11 @@ struct alert {
 
 namespace detail {
 
-/// True if a probe failed, so that an open circuit stays open. Judged by the breaker's reasons, since an
+/// True if a probe was bad, so that an open circuit stays open. Judged by the breaker's reasons, since an
 /// operator may open a half-open circuit too.
 inline bool is_failed_probe(const event& e) noexcept {
     return e.from == circuit_state::half_open && e.to == circuit_state::open &&
-           (e.reason == "probe failed" || e.reason == "probe_lease");
+           (e.reason == "probe failed" || e.reason == "slow probe" || e.reason == "probe_lease");
 }
 
 } // namespace detail

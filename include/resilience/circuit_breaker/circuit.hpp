@@ -53,8 +53,7 @@ public:
         return given;
     }
 
-    // They return false for a result that is late.
-
+    // These return false for a result that is late.
     bool succeed(const breaker_permit& permit, const call_timing& timing, const moment& at) {
         history_.count_success(timing);
         if (is_late(permit, at)) {
@@ -103,7 +102,9 @@ public:
     }
 
     void command(const circuit_command& c, std::string_view reason, const moment& at) {
-        if (seen_as(state()) == circuit_state::closed) history_.tripped_by(failures(at.now, window(at.now)));
+        rules_.end_row(successes_.in_generation_locked());
+        if (seen_as(state()) == circuit_state::closed)
+            history_.tripped_by(rules_.failures(at.now, window(at.now)));
         history_.commanded(reason);
         const transition change = machine_.command(state_after(c, at));
         if (change.to == circuit_state::closed) history_.tripped_by(0);
@@ -118,18 +119,20 @@ public:
         config_ = &config;
         successes_.renumber_locked();
         rejudge_probes(at);
+        rules_.end_row(successes_.in_generation_locked());
         if (records_results()) judge(at, {});
     }
 
     /// Sets the circuit's part of the statistics.
     void describe(circuit_breaker_stats& s, time_point now) {
+        rules_.end_row(successes_.in_generation_locked());
         const auto& rules = rules_.config();
         const tally in_window = window(now);
         s.state = state();
         s.generation = generation();
         s.successes = successes_.successes();
         const bool counts = seen_as(state()) == circuit_state::closed;
-        s.failure_count = counts ? failures(now, in_window) : history_.tripping_failures();
+        s.failure_count = counts ? rules_.failures(now, in_window) : history_.tripping_failures();
         s.failure_threshold = rules.failure_threshold.value_or(rules.consecutive_failures.value_or(0));
         s.success_count = counts ? successes_.in_generation_locked() : machine_.probes_passed();
         s.success_threshold = config_->success_threshold;
@@ -167,9 +170,8 @@ private:
 
     void rejudge_probes(const moment& at) {
         const auto change = machine_.rejudge(limits(), at.now, at.random_share);
-        entered(
-            change, at,
-            change && change->to == circuit_state::closed ? "success_threshold" : "half_open_failure_rate");
+        const bool closes = change && change->to == circuit_state::closed;
+        entered(change, at, closes ? "success_threshold" : "half_open_failure_rate");
     }
     /// A probe that outlived its lease and succeeded says that the other side is well, and the lease short.
     void take_late_probe(const breaker_permit& permit, const moment& at) {
@@ -197,7 +199,9 @@ private:
         } else if (!successes_.take_bucket(generation(), at.now)) {
             enter_bucket(at.now);
         }
-        if (timing.is_slow || fill() == window_fill::below_minimum_calls) judge(at, {});
+        if (!timing.is_slow && fill() != window_fill::below_minimum_calls) return;
+        rules_.end_row(successes_.in_generation_locked());
+        judge(at, {});
     }
     /// Runs once per bucket and thread. The window may have lost buckets and be below minimum_calls now.
     void enter_bucket(time_point now) {
@@ -215,19 +219,15 @@ private:
         all.total += successes_.in_buckets_locked(rules_.first_bucket(), bucket);
         return all;
     }
-    /// The failures that the rule in force counts.
-    std::uint64_t failures(time_point now, const tally& in_window) const {
-        return rules_.failures(now, in_window, successes_.in_generation_locked());
-    }
     /// The rule that is met; null if none is. Sets `in_window` to the results that were judged.
     const char* met_rule(time_point now, tally& in_window) {
         in_window = window(now);
-        const char* rule = rules_.judge(now, in_window, successes_.in_generation_locked());
+        const char* rule = rules_.judge(now, in_window);
         if (rule != nullptr || !successes_.set_fill_locked(rules_.fill_of(in_window))) return rule;
         // Successes counted before the fill changed did not check the rules, so check them again.
         in_window = window(now);
         successes_.set_fill_locked(rules_.fill_of(in_window));
-        return rules_.judge(now, in_window, successes_.in_generation_locked());
+        return rules_.judge(now, in_window);
     }
     /// Trips if a rule is met or the failure asks for it; in metrics_only tells so and starts over.
     void judge(const moment& at, std::optional<duration> break_for, duration hint = {}) {
@@ -235,7 +235,7 @@ private:
         const char* rule = met_rule(at.now, in_window);
         if (break_for) rule = "break_duration_of";
         if (rule == nullptr) return;
-        history_.tripped_by(failures(at.now, in_window));
+        history_.tripped_by(rules_.failures(at.now, in_window));
         if (state() == circuit_state::closed)
             return entered(machine_.trip(limits(), at.now, break_for, at.random_share, hint), at, rule);
         events_.put_locked(event_kind::would_have_tripped, at, [&](event& e) {
@@ -255,7 +255,7 @@ private:
             e.from = change->from;
             e.to = change->to;
             e.failure_count = change->from == circuit_state::closed && change->to != circuit_state::open
-                                  ? failures(at.now, window(at.now))
+                                  ? rules_.failures(at.now, window(at.now))
                                   : history_.tripping_failures();
             e.success_count = successes_.in_generation_locked(); // of the generation that ends
             e.reason = reason;

@@ -61,18 +61,27 @@ public:
     using tripped_by = const char*;
 
     /// `position` is the result's place in the sequence of results (count window). `successes_so_far` is a
-    /// running count; if it moved since the last failure, the row of failures is broken.
+    /// running count, see end_row(): the row that is judged next includes this failure, whatever is counted
+    /// meanwhile.
     void record(bad_result result, time_point now, std::uint64_t position, std::uint64_t successes_so_far) {
         if (result.failed) {
             if (config_.failure_threshold) failures_.record(now);
-            consecutive_ = in_a_row(successes_so_far) + 1;
-            successes_at_last_failure_ = successes_so_far;
+            end_row(successes_so_far);
+            ++consecutive_;
         }
         if (!config_.has_rates()) return;
         if (config_.has_time_window())
             buckets_.record(bucket_at(now), result.failed ? 0 : 1, result.failed ? 1 : 0,
                             result.slow ? 1 : 0);
         else counted_.record(position, result);
+    }
+
+    /// Ends the row of failures if the running count of successes has moved. To be called before the rules are
+    /// judged, or their failures read, for any other reason than a failure.
+    void end_row(std::uint64_t successes_so_far) noexcept {
+        if (successes_so_far == successes_in_row_) return;
+        consecutive_ = 0;
+        successes_in_row_ = successes_so_far;
     }
 
     /// The number of the current time bucket. Also remembers the first bucket since the window was cleared.
@@ -84,10 +93,10 @@ public:
     std::uint32_t first_bucket() const noexcept { return first_bucket_.value_or(0); }
     time_point end_of_bucket(std::uint32_t number) const noexcept { return buckets_.end_of(number); }
 
-    tripped_by judge(time_point now, const tally& rates, std::uint64_t successes_so_far) const {
+    tripped_by judge(time_point now, const tally& rates) const {
         if (config_.failure_threshold && failures_.count(now) >= *config_.failure_threshold)
             return "failure_threshold";
-        if (config_.consecutive_failures && in_a_row(successes_so_far) >= *config_.consecutive_failures)
+        if (config_.consecutive_failures && consecutive_ >= *config_.consecutive_failures)
             return "consecutive_failures";
         return judge_rates(rates);
     }
@@ -113,18 +122,14 @@ public:
     tally last_results(std::uint64_t next_position) const { return counted_.at(next_position); }
     tally results_until(std::uint32_t bucket) const { return buckets_.at(bucket); }
 
-    /// Failures since the last success.
-    std::uint64_t in_a_row(std::uint64_t successes_so_far) const noexcept {
-        return successes_so_far == successes_at_last_failure_ ? consecutive_ : 0;
-    }
-    std::uint64_t failures(time_point now, const tally& rates, std::uint64_t successes_so_far) const {
+    std::uint64_t failures(time_point now, const tally& rates) const {
         if (config_.failure_threshold) return failures_.count(now);
-        return config_.consecutive_failures ? in_a_row(successes_so_far) : rates.failed;
+        return config_.consecutive_failures ? consecutive_ : rates.failed;
     }
     void clear(std::uint64_t next_position, std::uint64_t successes_so_far) {
         failures_.clear();
         consecutive_ = 0;
-        successes_at_last_failure_ = successes_so_far;
+        successes_in_row_ = successes_so_far;
         counted_.clear(next_position);
         buckets_.clear();
         first_bucket_.reset();
@@ -170,8 +175,8 @@ private:
     count_tally counted_;
     time_buckets buckets_;
     std::optional<std::uint32_t> first_bucket_; // since the window was cleared
-    std::uint64_t consecutive_ = 0;             // failures, the last one included; see in_a_row()
-    std::uint64_t successes_at_last_failure_ = 0;
+    std::uint64_t consecutive_ = 0;             // failures in a row
+    std::uint64_t successes_in_row_ = 0;        // the running count as of its last failure
 };
 
 }} // namespace resilience::RESILIENCE_ABI
