@@ -16,8 +16,8 @@
 namespace {
 
 namespace rs = resilience;
-using circuits::circuit_world;
 using Catch::Matchers::Contains;
+using circuits::circuit_world;
 using namespace std::chrono_literals;
 using config = rs::circuit_breaker_config;
 

@@ -37,13 +37,14 @@ public:
         const auto core = std::move(core_);
         return core && core->success_slow_path(held_);
     }
-    /// Settles as a failure without asking record_if and ignore_if. break_duration_of is asked about `why`.
+    /// Settles as a failure without asking record_if and ignore_if. break_duration_of is asked about `why`. If
+    /// `why` is a stale connection, it settles as ignored.
     bool failure() { return settle_as_failure(nullptr); }
     bool failure(const resilience::failure& why) { return settle_as_failure(&why); }
     /// Says nothing about health, as the destructor does: a probe gives its place back.
     bool ignore() noexcept {
         const auto core = std::move(core_);
-        return core && core->ignore(held_);
+        return core && core->ignore(held_).counted;
     }
     /// Judges the outcome by the circuit's rules. If the call that this runs in has come to its limit, a
     /// failure has timed out.

@@ -93,6 +93,10 @@ struct event {
     std::uint64_t generation = 0;
     /// The policy's labels.
     shared_labels labels{};
+    /// Type and text of the first real failure of the call, where they differ from error_type and error. Set in the
+    /// events that end a call of several attempts; empty otherwise.
+    std::string first_error_type{};
+    std::string first_error{};
 };
 
 namespace detail {

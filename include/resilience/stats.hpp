@@ -135,6 +135,8 @@ struct retry_stats {
     duration total_delay{0};
     /// Retries that the budget would pay for now (in gRPC's form the tokens above half); empty if unlimited.
     std::optional<double> budget_left;
+    /// Repeats after connections that were dead before anything was sent. They are no attempts.
+    std::uint64_t transparent_repeats = 0;
 };
 
 void statistics(const retry_stats& s, auto&& visit) {
@@ -152,6 +154,8 @@ void statistics(const retry_stats& s, auto&& visit) {
     visit("retries", s.retries, counter{"Attempts beyond the first of their call."});
     visit("nested_retries", s.nested_retries,
           counter{"Retries made inside another retry: the amplification."});
+    visit("transparent_repeats", s.transparent_repeats,
+          counter{"Repeats after stale connections, which are no attempts."});
     visit("exhausted", s.exhausted, counter{"Calls that failed with max_attempts made."});
     visit("budget_exhausted", s.budget_exhausted, counter{"Retries that the budget did not pay for."});
     visit("budget_left", s.budget_left,

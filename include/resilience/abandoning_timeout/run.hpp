@@ -101,7 +101,7 @@ RESILIENCE_FUNCTION abandonable_run::abandonable_run(std::shared_ptr<abandoning_
       retry_depth_(caller.retry_depth()), until_(until),
       limit_(until == time_point::max() ? duration::max() : saturating_sub(until, caller.clock().now())) {
     options_.stop_token = stop_.get_token();
-    options_.idempotency = caller.idempotency();
+    options_.idempotency = caller.stated_idempotency();
 }
 RESILIENCE_FUNCTION bool abandonable_run::abandon(end how) noexcept {
     if (!end_as(how)) return false;

@@ -165,6 +165,13 @@ inline void write_other(log_line& line, const event& e, std::string_view functio
     else if (e.delay) line.field("limit", e.delay);
 }
 
+/// True if the next event of the call says the same and more: that its attempts, or its budget, are exhausted. A
+/// final failure is one line.
+inline bool is_told_again(const event& e) noexcept {
+    return e.kind == event_kind::attempt_failed && !e.delay &&
+           (e.reason == "budget" || (e.reason == "max_attempts" && e.attempt > 1));
+}
+
 /// The line for an event. `suppressed` is the number of lines of this kind that were left out before this
 /// one.
 inline std::string line_of(const event& e, const log_options& options, std::uint64_t suppressed) {
@@ -180,13 +187,17 @@ inline std::string line_of(const event& e, const log_options& options, std::uint
     case event_kind::retries_exhausted:
     case event_kind::budget_exhausted:
         write_retry(line, e, function);
-        line.if_any(e.kind == event_kind::retries_exhausted ? "last_error" : "error", error)
-            .if_any("reason", e.reason);
+        line.if_any(e.kind == event_kind::retries_exhausted ? "last_error" : "error", error);
         break;
     default:
         write_other(line, e, function);
-        line.if_any("error", error).if_any("reason", e.reason);
+        line.if_any("error", error);
         break;
+    }
+    const bool of_circuit = e.kind == event_kind::state_changed || e.kind == event_kind::would_have_tripped;
+    if (!of_circuit) {
+        line.if_any("first_error_type", e.first_error_type);
+        line.if_any("first_error", redacted(options.redact, e.first_error)).if_any("reason", e.reason);
     }
     line.labels(e.labels);
     if (suppressed > 0) line.field("suppressed", suppressed);

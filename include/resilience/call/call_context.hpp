@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/call_options.hpp>
 #include <resilience/call/limit.hpp>
 #include <resilience/call/rounded.hpp>
 #include <resilience/call/stop_relay.hpp>
@@ -19,32 +20,6 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Tells if an operation may be run twice without harm. An `unsafe` one is retried only after failures that
-/// are known not to have reached the other side.
-enum class idempotency { safe, unsafe };
-
-/// The limits of the calls around a call that hold for it too: of the blocking call that it is made in, or of
-/// the context that it is given by `with(ctx)`.
-enum class inherit {
-    all,           ///< deadline, stop token and retry depth
-    deadline_only, ///< the deadline: a stop request does not end the call
-    nothing,       ///< the call has its own limits alone
-};
-
-/// The caller's wishes for one call; see `with`.
-struct call_options {
-    /// The call must be over by then: no attempt starts later, no delay runs past it, and the callable
-    /// sees it as ctx.deadline(). Unset: the call has only the deadline of an enclosing call, if there is
-    /// one.
-    std::optional<time_point> deadline{};
-    /// A stop request ends waits at once. The callable sees it through ctx.stop_token().
-    std::stop_token stop_token{};
-    resilience::idempotency idempotency = resilience::idempotency::safe;
-    /// A clean-up opts out: it must run although the limit of the call around it has struck, or its caller has
-    /// cancelled it. Calls inside of this one inherit from this one alone.
-    resilience::inherit inherit = resilience::inherit::all;
-};
-
 class call_context;
 
 namespace detail {
@@ -58,10 +33,6 @@ struct thread_calls {
     const call_context* waiting = nullptr; // of the call whose policy makes this thread sleep now
 };
 RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
-
-constexpr resilience::inherit inherited_with(const call_options* options) noexcept {
-    return options != nullptr ? options->inherit : resilience::inherit::all;
-}
 
 } // namespace detail
 
@@ -101,8 +72,7 @@ public:
     }
     /// The token is requested at the deadline, when the caller asks for it, and when the enclosing call is
     /// stopped. For an attempt that is a task with a limit, it is also requested when its coroutine is
-    /// cancelled or destroyed. The first use under a deadline arms a timer, which may allocate. Calls that
-    /// never use the token do not pay for it.
+    /// cancelled or destroyed. The first use under a deadline arms a timer, which may allocate.
     std::stop_token stop_token();
     /// True if the caller or an enclosing call requested a stop. A passed deadline does not count.
     bool stop_requested() const noexcept {
@@ -116,18 +86,22 @@ public:
     bool is_limited() const noexcept { return deadline_ != time_point::max() || stop_ != nullptr; }
     /// The name given with `named`; empty if none.
     std::string_view operation() const noexcept { return operation_; }
-    resilience::idempotency idempotency() const noexcept { return idempotency_; }
+    /// `safe` unless the caller says otherwise.
+    resilience::idempotency idempotency() const noexcept {
+        return idempotency_.value_or(resilience::idempotency::safe);
+    }
     /// The number of retries that this call runs inside of, those of its own pipeline included.
     unsigned retry_depth() const noexcept { return retry_depth_; }
     time_source& clock() const noexcept { return *clock_; }
     const detail::environment* env() const noexcept { return env_; }
 
-    /// The context of the narrowed call that runs on this thread; null if there is none, or within
-    /// outside_of_calls.
+    /// The context of the narrowed call that runs on this thread; null if none, or within outside_of_calls.
     static const call_context* current() noexcept { return detail::this_threads_calls.current; }
 
     // For drivers and policies.
 
+    /// The caller's word on idempotency; empty if there is none.
+    std::optional<resilience::idempotency> stated_idempotency() const noexcept { return idempotency_; }
     /// The leases that policies gave the work of this call.
     detail::work_leases& leases() noexcept { return leases_; }
     /// The length of the limit that ends at deadline(); duration::max() if it is not known. It is also the
@@ -135,12 +109,14 @@ public:
     duration remaining_cap() const noexcept { return remaining_cap_; }
     /// Whose limit ends at deadline().
     limit_owner owner() const noexcept { return owner_; }
-    /// The moment from which an attempt that ends without a value has timed out; time_point::max() if nothing
-    /// limits it.
+    /// The moment from which an attempt that ends without a value has timed out; time_point::max() for none.
     time_point strikes_from() const noexcept;
     /// Records the time that the whole call has until its deadline.
     void set_allowance(duration left) noexcept { remaining_cap_ = std::min(remaining_cap_, left); }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
+    /// The repeats of this call after stale connections, by all its retries.
+    unsigned transparent_repeats() const noexcept { return transparent_repeats_; }
+    void count_transparent_repeat() noexcept { ++transparent_repeats_; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
     /// True if only the caller's stop request ended the call. Its last outcome stays; outer policies must not
@@ -242,90 +218,16 @@ private:
     detail::stop_relay* relay_ = nullptr; // of the race that the attempt runs in; null if none
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
-    resilience::idempotency idempotency_ = resilience::idempotency::safe;
+    unsigned transparent_repeats_ = 0;
+    std::optional<resilience::idempotency> idempotency_;
     bool cancelled_ = false;
     bool ended_by_caller_ = false;
     bool stays_on_thread_ = true;
     limit_owner owner_ = limit_owner::policy; // of deadline_
 };
 
-#if RESILIENCE_BODIES
-RESILIENCE_FUNCTION call_context::~call_context() = default;
-RESILIENCE_FUNCTION call_context::armed_stop::armed_stop(time_source& clock, time_point at,
-                                                         const std::stop_token& outer)
-    : outer_link(outer, stop_request{source}) {
-    if (at != time_point::max()) deadline = clock.call_at(at, stop_request{source});
-}
-RESILIENCE_FUNCTION call_context::armed_stop::~armed_stop() = default;
-RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
-    if (!armed_) {
-        if (relay_ == nullptr && deadline_ >= covered_deadline_) return callers_stop_token();
-        arm();
-    }
-    return armed_->source.get_token();
-}
-RESILIENCE_FUNCTION time_point call_context::strikes_from() const noexcept {
-    if (deadline_ == time_point::max()) return deadline_;
-    const duration tick = clock_->coarse_resolution();
-    // A timeout that reads the coarse clock adds a tick to its deadline.
-    const bool is_coarse = owner_ == limit_owner::policy && tick <= remaining_cap_ / 100;
-    return saturating_add(deadline_,
-                          -(detail::grace_of(remaining_cap_, tick) + (is_coarse ? tick : duration{0})));
-}
-RESILIENCE_FUNCTION void call_context::relay_by(detail::stop_relay* relay) {
-    relay_ = relay;
-    if (relay_ != nullptr && armed_) relay_->pass_on_to(armed_->source);
-}
-RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
-    if (options.deadline) tighten(*options.deadline, duration::max(), limit_owner::caller);
-    if (options.stop_token.stop_possible()) {
-        if (stop_ != nullptr) {
-            join(options.stop_token);
-        } else {
-            stop_ = &options.stop_token;
-        }
-    }
-    idempotency_ = options.idempotency;
-    if (options.inherit != resilience::inherit::all) retry_depth_ = 0;
-}
-RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resilience::inherit which) {
-    if (which == resilience::inherit::nothing) return;
-    // The outer call may use another clock. Its deadline means nothing on ours; the time left does.
-    const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
-                                 ? outer.deadline_
-                                 : saturating_add(clock_->now(), outer.remaining());
-    tighten(limit, outer.remaining_cap_, limit_owner::enclosing_call);
-    if (which == resilience::inherit::deadline_only) return;
-    if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
-        join(*outer.stop_);
-    } else if (stop_ == nullptr) {
-        stop_ = outer.stop_;
-        stopped_at_deadline_ = outer.stopped_at_deadline_;
-        if (outer.clock_ == clock_) covered_deadline_ = outer.covered_deadline_;
-    }
-    if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
-    cancelled_ = cancelled_ || outer.cancelled_;
-}
-RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit) noexcept {
-    scope outer{deadline_, remaining_cap_, std::move(armed_), owner_};
-    tighten(deadline, limit);
-    return outer;
-}
-RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
-    deadline_ = outer.deadline;
-    remaining_cap_ = outer.remaining_cap;
-    owner_ = outer.owner;
-    armed_ = std::move(outer.armed);
-}
-RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_token& another) {
-    joined_ = std::make_unique<joined_stop>(*stop_, another, std::move(joined_));
-    stop_ = &joined_->token;
-}
-RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::arm() {
-    armed_ = std::make_unique<armed_stop>(*clock_, deadline_, callers_stop_token());
-    if (clock_->now() >= deadline_) armed_->source.request_stop(); // now, without the timer
-    if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
-}
-#endif
-
 }} // namespace resilience::RESILIENCE_ABI
+
+#if RESILIENCE_BODIES
+#include <resilience/call/call_context.ipp>
+#endif

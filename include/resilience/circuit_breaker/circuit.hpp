@@ -35,6 +35,7 @@ public:
     std::uint64_t generation() const noexcept { return machine_.generation(); }
     window_fill fill() const noexcept { return successes_.fill_locked(); }
     time_point opens_until() const noexcept { return machine_.opens_until(); }
+    time_point next_probe() const noexcept { return machine_.next_probe(); }
 
     /// Does what is due by now, as if a timer had fired.
     void catch_up(const moment& at) {
@@ -52,8 +53,7 @@ public:
         return given;
     }
 
-    // They return false for a result that is late.
-
+    // These return false for a result that is late.
     bool succeed(const breaker_permit& permit, const call_timing& timing, const moment& at) {
         history_.count_success(timing);
         if (is_late(permit, at)) {
@@ -77,19 +77,19 @@ public:
         if (state() == circuit_state::disabled) return true;
         history_.remember_failure(at.wall, std::move(j.texts));
         if (state() == circuit_state::half_open) {
-            settle_probe(permit, verdict::failure, j.break_for, at, "probe failed");
+            settle_probe(permit, verdict::failure, j.break_for, at, "probe failed", j.hint);
             return true;
         }
         const std::uint64_t position = successes_.take_position_locked();
         rules_.record({.failed = true, .slow = timing.is_slow}, at.now, position,
                       successes_.in_generation_locked());
-        judge(at, j.break_for);
+        judge(at, j.break_for, j.hint);
         return true;
     }
-    /// Gives a probe's place back.
-    bool ignore(const breaker_permit& permit, const moment& at) {
+    /// Gives a probe's place back. The next one waits for the server's hint.
+    bool ignore(const breaker_permit& permit, const moment& at, duration hint = {}) {
         if (is_late(permit, at)) return false;
-        settle_probe(permit, verdict::ignored, {}, at, {});
+        settle_probe(permit, verdict::ignored, {}, at, {}, hint);
         return true;
     }
     /// Makes a probe's lease end at `until`, unless it ends later. False if the permit is late.
@@ -141,7 +141,8 @@ public:
                         rules.calls_to_judge()};
         if (rules.failure_rate_threshold) s.failure_rate = in_window.failure_rate();
         if (rules.slow_call_rate_threshold) s.slow_call_rate = in_window.slow_rate();
-        if (state() == circuit_state::open) s.retry_after = elapsed_between(now, opens_until());
+        if (state() == circuit_state::open || now < next_probe())
+            s.retry_after = elapsed_between(now, next_probe());
         history_.describe(s);
     }
 
@@ -169,9 +170,8 @@ private:
 
     void rejudge_probes(const moment& at) {
         const auto change = machine_.rejudge(limits(), at.now, at.random_share);
-        entered(
-            change, at,
-            change && change->to == circuit_state::closed ? "success_threshold" : "half_open_failure_rate");
+        const bool closes = change && change->to == circuit_state::closed;
+        entered(change, at, closes ? "success_threshold" : "half_open_failure_rate");
     }
     /// A probe that outlived its lease and succeeded says that the other side is well, and the lease short.
     void take_late_probe(const breaker_permit& permit, const moment& at) {
@@ -185,8 +185,8 @@ private:
     }
     /// Does nothing unless half-open.
     void settle_probe(const breaker_permit& permit, verdict v, std::optional<duration> break_for,
-                      const moment& at, std::string_view reason) {
-        entered(machine_.settle(v, permit.lease_end, limits(), at.now, break_for, at.random_share), at,
+                      const moment& at, std::string_view reason, duration hint = {}) {
+        entered(machine_.settle(v, permit.lease_end, limits(), at.now, break_for, at.random_share, hint), at,
                 reason);
     }
 
@@ -230,14 +230,14 @@ private:
         return rules_.judge(now, in_window);
     }
     /// Trips if a rule is met or the failure asks for it; in metrics_only tells so and starts over.
-    void judge(const moment& at, std::optional<duration> break_for) {
+    void judge(const moment& at, std::optional<duration> break_for, duration hint = {}) {
         tally in_window;
         const char* rule = met_rule(at.now, in_window);
         if (break_for) rule = "break_duration_of";
         if (rule == nullptr) return;
         history_.tripped_by(rules_.failures(at.now, in_window));
         if (state() == circuit_state::closed)
-            return entered(machine_.trip(limits(), at.now, break_for, at.random_share), at, rule);
+            return entered(machine_.trip(limits(), at.now, break_for, at.random_share, hint), at, rule);
         events_.put_locked(event_kind::would_have_tripped, at, [&](event& e) {
             e.from = e.to = state();
             e.failure_count = history_.tripping_failures();

@@ -59,8 +59,8 @@ struct circuit_breaker_config {
     /// Makes recovery_timeout grow on repeated openings. Unset: it stays.
     std::optional<resilience::recovery_backoff> recovery_backoff{};
     /// Selects the failures (and, with on_result, the values) that count as failures; the others count as
-    /// successes. Empty: all but cancellation, std::bad_alloc and HTTP 4xx, which are ignored. Local
-    /// rejections and cancellation are always ignored.
+    /// successes. Empty: default_rule(): cancellation, std::bad_alloc and HTTP 429 are ignored, other HTTP 4xx are
+    /// successes, the rest are failures. Local rejections and cancellation are always ignored.
     predicate record_if{};
     /// Selects the failures that say nothing about health. Asked before record_if.
     predicate ignore_if{};
@@ -74,6 +74,9 @@ struct circuit_breaker_config {
     std::optional<double> half_open_failure_rate{};
     /// Closes a half-open circuit that has seen no probe for so long. Unset: it waits for probes.
     std::optional<duration> half_open_quiet{};
+    /// Bound of the break that a failure asks for, by break_duration_of or by the server's hint: a trip lasts at
+    /// least as long as the hint (Retry-After) of the failure that caused it. No server keeps us away for ever.
+    duration max_break = std::chrono::minutes{10};
     /// Shown on metrics, events and snapshots; at most 8, constant.
     labels_type labels{};
 };
@@ -98,6 +101,7 @@ void fields(circuit_breaker_config& c, auto&& visit) {
     visit("on_state_change", c.on_state_change);
     visit("half_open_failure_rate", c.half_open_failure_rate, field_form::share);
     visit("half_open_quiet", c.half_open_quiet);
+    visit("max_break", c.max_break);
 }
 
 /// A window's text is a number of calls, or a time.
@@ -181,6 +185,7 @@ RESILIENCE_FUNCTION std::string validate(const circuit_breaker_config& c) {
                          "in (0, 1]");
     if (c.half_open_quiet && *c.half_open_quiet <= none)
         return complaint("circuit_breaker_config.half_open_quiet", *c.half_open_quiet, "more than 0");
+    if (c.max_break <= none) return complaint("circuit_breaker_config.max_break", c.max_break, "more than 0");
     return detail::validate_labels("circuit_breaker_config", c.labels);
 }
 #endif

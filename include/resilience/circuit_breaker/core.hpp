@@ -60,12 +60,11 @@ public:
         else success_slow_path({admitted, start});
     }
     bool success_slow_path(const breaker_permit& permit) noexcept;
-    /// Judges a result by the config that the call began under. Runs the user's code and does not settle the
-    /// permit.
+    /// Judges a result by the config that the call began under. Runs the user's code, and settles nothing.
     breaker_judgement judge(const breaker_permit& permit, const attempt_result& result);
     breaker_judgement judge_as_failure(const breaker_permit& permit, const failure* why);
     breaker_settlement settle(const breaker_permit& permit, breaker_judgement j) noexcept;
-    bool ignore(const breaker_permit& permit) noexcept;
+    breaker_settlement ignore(const breaker_permit& permit, duration hint = {}) noexcept;
     /// Makes a probe's lease end at `until`, unless it ends later. False if the permit is late.
     bool renew(breaker_permit& permit, time_point until) noexcept;
 
@@ -242,24 +241,27 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::settle(cons
                                                                             breaker_judgement j) noexcept {
     if (j.predicate_threw) predicate_errors_.fetch_add(1, std::memory_order_relaxed);
     if (j.what == verdict::success) return {success_slow_path(permit)};
-    if (j.what == verdict::ignored) return {ignore(permit)};
+    if (j.what == verdict::ignored) return ignore(permit, j.hint);
     const auto& c = config_of(permit);
     breaker_settlement done;
     locked([&](const moment& at) {
         done.counted = guarded_->circuit.fail(permit, timing_of(permit, c, at.now), std::move(j), at);
-        if (guarded_->circuit.state() == circuit_state::open)
-            done.not_before = guarded_->circuit.opens_until();
+        done.not_before = guarded_->circuit.next_probe();
     });
     return done;
 }
-RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::ignore(const breaker_permit& permit) noexcept {
+RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::ignore(const breaker_permit& permit,
+                                                                            duration hint) noexcept {
     successes_.take_ignored();
     const published_state seen = published(); // a probe's admission is visible to its own call
     if (seen.state() != circuit_state::half_open && seen.generation() == permit.admitted.generation())
-        return true; // no place to give back
-    bool counted = true;
-    locked([&](const moment& at) { counted = guarded_->circuit.ignore(permit, at); });
-    return counted;
+        return {}; // no place to give back
+    breaker_settlement done;
+    locked([&](const moment& at) {
+        done.counted = guarded_->circuit.ignore(permit, at, hint);
+        done.not_before = guarded_->circuit.next_probe();
+    });
+    return done;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::renew(breaker_permit& permit,
                                                              time_point until) noexcept {

@@ -116,10 +116,7 @@ RESILIENCE_FUNCTION event registered_policy::event_in(event_kind what, const cal
     event e = event_of(what);
     e.operation = ctx.operation();
     e.attempt = ctx.attempt();
-    if (why != nullptr) {
-        e.error_type = why->type_name();
-        e.error = why->message();
-    }
+    if (why != nullptr) detail::describe(e, *why);
     return e;
 }
 RESILIENCE_FUNCTION void registered_policy::publish_updated() const {

@@ -34,6 +34,13 @@ public:
 
     circuit_state state() const noexcept { return name_of(state_); }
     std::uint64_t generation() const noexcept { return generation_; }
+    /// The moment before which no probe is admitted: of an open circuit, or of a half-open one that a server
+    /// told to wait; else time_point::min().
+    time_point next_probe() const noexcept {
+        if (const auto* open = std::get_if<open_state>(&state_)) return open->until;
+        const auto* half = std::get_if<half_open_state>(&state_);
+        return half != nullptr ? half->not_before : time_point::min();
+    }
     /// When an open circuit admits its first probe; time_point::max() in every other state.
     time_point opens_until() const noexcept {
         const auto* open = std::get_if<open_state>(&state_);
@@ -107,13 +114,14 @@ public:
     }
     /// Takes the verdict on a probe of this generation.
     std::optional<transition> settle(verdict v, time_point lease_end, const breaker_limits& limits,
-                                     time_point now, std::optional<duration> break_for, double random_share) {
+                                     time_point now, std::optional<duration> break_for, double random_share,
+                                     duration hint = {}) {
         const auto* half = std::get_if<half_open_state>(&state_);
         if (half == nullptr) return std::nullopt;
         if (const auto lease = std::find(leases_.begin(), leases_.end(), lease_end); lease != leases_.end()) {
             leases_.erase(lease); // equal ends are interchangeable
         }
-        return move_to(after_probe(*half, v, limits, now, break_for, random_share));
+        return held(move_to(after_probe(*half, v, limits, now, break_for, random_share)), now, hint);
     }
     /// True if a success of that generation, settled after the end of its lease, is one of a probe since the
     /// circuit was last closed: the other side is well. It counts for the next half-open.
@@ -125,8 +133,9 @@ public:
     }
     /// Opens a closed circuit that met a rule.
     std::optional<transition> trip(const breaker_limits& limits, time_point now,
-                                   std::optional<duration> break_for, double random_share) {
-        return move_to(next_opening(0, limits, now, break_for, random_share));
+                                   std::optional<duration> break_for, double random_share,
+                                   duration hint = {}) {
+        return held(move_to(next_opening(0, limits, now, break_for, random_share)), now, hint);
     }
     /// Applies new limits. The probes so far may now be enough, or too bad. Otherwise a circuit with no probe
     /// in flight and no place for another would be half-open for ever.
@@ -151,6 +160,18 @@ public:
     }
 
 private:
+    /// Admits no probe before the server's hint has passed: an open circuit stays open, a half-open one keeps
+    /// its places, and is not quiet meanwhile.
+    std::optional<transition> held(std::optional<transition> change, time_point now, duration hint) noexcept {
+        if (hint <= duration{0}) return change;
+        const time_point until = saturating_add(now, hint);
+        if (auto* open = std::get_if<open_state>(&state_)) open->until = std::max(open->until, until);
+        if (auto* half = std::get_if<half_open_state>(&state_)) {
+            half->not_before = std::max(half->not_before, until);
+            half->idle_since = std::max(half->idle_since, until);
+        }
+        return change;
+    }
     std::optional<transition> move_to(breaker_state next) {
         if (next.index() == state_.index()) {
             state_ = next;

@@ -50,6 +50,7 @@ struct half_open_state {
     unsigned bad = 0;        ///< probes that failed, were slow, or outlived their lease
     unsigned late = 0;       ///< as in the open state; for the next, if a lease that ends opens this one
     time_point idle_since{}; ///< the last admission or settlement of a probe
+    time_point not_before{time_point::min()}; ///< a server asked for no probe before
 };
 /// disabled, forced_open or metrics_only; entered and left by hand only.
 struct manual_state {
@@ -98,6 +99,7 @@ constexpr admission_answer admit(open_state s, const breaker_limits& limits, tim
             admission_kind::probe}; // this call is the first probe
 }
 constexpr admission_answer admit(half_open_state s, const breaker_limits& limits, time_point now) noexcept {
+    if (s.not_before > now) return {s, admission_kind::refused, elapsed_between(now, s.not_before)};
     if (s.in_flight >= limits.half_open_max_calls ||
         s.in_flight + s.passed + s.bad >= limits.success_threshold) {
         return {s, admission_kind::refused};

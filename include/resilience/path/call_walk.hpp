@@ -205,7 +205,10 @@ RESILIENCE_FUNCTION step call_walk::admit_from(std::uint32_t i, call_slot& slot,
         case admission::kind::go: continue;
         case admission::kind::wait: return wait_at(i, a.delay(), ctx);
         case admission::kind::reject: slot.refuse(std::move(a.why())); break;
-        case admission::kind::stand: slot.stand(); break;
+        case admission::kind::stand:
+            slot.stand();
+            if (a.has_why()) slot.tell_first(a.why());
+            break;
         }
         return settle_from(i, slot, ctx);
     }
@@ -225,6 +228,7 @@ RESILIENCE_FUNCTION step call_walk::settle_from(std::uint32_t end, call_slot& sl
         if (s.what() == settlement::kind::retry) return wait_at(i, s.delay(), ctx);
         if (s.what() == settlement::kind::time_out) slot.reported_time_out(), result.reported_time_out();
         if (s.what() == settlement::kind::replace) slot.fail(std::move(s.why()));
+        else if (s.has_why()) slot.tell_first(s.why());
         if (slot.take_replaced()) {
             const time_point not_before = result.not_before();
             result = slot.result();

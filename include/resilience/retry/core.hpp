@@ -42,6 +42,7 @@ public:
     atomic<std::uint64_t> exhausted{0};
     atomic<std::uint64_t> budget_exhausted{0};
     atomic<std::uint64_t> nested_retries{0};
+    atomic<std::uint64_t> transparent_repeats{0};
     atomic<std::uint64_t> predicate_errors{0};
     atomic<duration::rep> total_delay{0}; // nanoseconds; wraps after 292 years of waiting
 
@@ -91,6 +92,7 @@ RESILIENCE_FUNCTION retry_stats retry_core::stats() const {
     s.exhausted = value(exhausted);
     s.budget_exhausted = value(budget_exhausted);
     s.nested_retries = value(nested_retries);
+    s.transparent_repeats = value(transparent_repeats);
     s.predicate_errors = value(predicate_errors);
     s.total_delay = duration{total_delay.load(std::memory_order_relaxed)};
     s.budget_left = rules().budget.left(
