@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/customise.hpp>
+#include <resilience/call/silence.hpp>
 #include <resilience/detail/striped_counters.hpp>
 #include <resilience/environment/policy_core.hpp>
 #include <resilience/path/composable.hpp>
@@ -10,6 +11,8 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,12 +29,16 @@ struct timeout_config {
 
     /// Names the policy in its registry, in events and in errors; empty: private and unlisted.
     std::string name{};
-    /// How long an attempt may take. More than 0; there is no default.
+    /// How long an attempt may take. More than 0; there is no default. It may be left out where `idle` is set:
+    /// then an attempt may go on for as long as it makes progress.
     duration limit{};
     /// True: a value that came late is let through, instead of reporting timed_out.
     bool keep_late = false;
     /// Makes the exception that is thrown instead of timeout_error. If it is null or throws, that one is.
     std::function<std::exception_ptr(const failure&)> make_exception{};
+    /// How long an attempt may be silent: from its beginning, and from each ctx.progress() on. More than 0. Unset:
+    /// silence is not bounded, since only callables that tell of progress can be told from those that hang.
+    std::optional<duration> idle{};
     /// Shown on metrics, events and snapshots; at most 8, constant.
     labels_type labels{};
 };
@@ -40,6 +47,7 @@ void fields(timeout_config& c, auto&& visit) {
     visit("limit", c.limit);
     visit("keep_late", c.keep_late);
     visit("make_exception", c.make_exception);
+    visit("idle", c.idle);
 }
 
 /// A complaint that names field, value and range; empty if the config is valid.
@@ -77,7 +85,14 @@ public:
     timeout_core(timeout_config config, const registry& where);
 
     timeout_stats stats() const;
+    /// duration::max() if there is none.
+    static constexpr duration limit_of(const timeout_config& c) noexcept {
+        return c.limit > duration{0} ? c.limit : duration::max();
+    }
     void count(counter c) noexcept { counts_.add(c); }
+
+    /// A watch over the silence of an attempt that begins now; null if its silence is not bounded.
+    std::shared_ptr<silence_watch> watch(const timeout_config& config, const call_context& ctx) const;
 
     /// The deadline of an attempt that begins now. The coarse clock is behind by up to a tick, so a tick is
     /// added: no deadline is early. It is read only if a tick is at most 1 % of the limit.
@@ -107,6 +122,9 @@ private:
 /// reported as timed_out. A callable that ignores its context is judged late, never cut short; see
 /// abandoning_timeout for callables that cannot be asked.
 ///
+/// With `idle` it also bounds the attempt's silence: a live stream goes on for as long as the callable calls
+/// ctx.progress() often enough, and a connection that hangs is noticed long before a limit for the whole.
+///
 /// Deadlines nest: the inner is never later than the outer. A late failure stays as it is, unless it reports
 /// cancellation after the deadline requested ctx.stop_token(): then it is timed_out. A value that comes
 /// exactly at the limit is in time. Thread-safe.
@@ -134,19 +152,23 @@ public:
         detail::timeout_core* core_;
         const timeout_config* config_;
         time_point deadline_{};
+        std::shared_ptr<detail::silence_watch> silence_;
         call_context::scope outer_{};
     };
     attempt_state begin(call_context&) const noexcept { return attempt_state(*core_); }
 
     struct fast_permit {
-        const timeout_config* config; // in force when the call began
+        const timeout_config*
+            config; // in force when the call began; null: it bounds silence, which takes a watch
         time_point deadline;
         time_point outer;
         duration outer_cap;
-        explicit operator bool() const noexcept { return true; }
+        explicit operator bool() const noexcept { return config != nullptr; }
     };
     RESILIENCE_INLINE fast_permit try_begin(call_context& ctx) const noexcept {
         const timeout_config& config = core_->config();
+        if (config.idle) [[unlikely]]
+            return {};
         const time_point outer = ctx.deadline();
         const time_point deadline = core_->deadline(config.limit);
         const duration outer_cap = ctx.remaining_cap();
@@ -167,8 +189,12 @@ public:
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION std::string validate(const timeout_config& c) {
-    if (c.limit > duration{0}) return detail::validate_labels("timeout_config", c.labels);
-    return detail::complaint("timeout_config.limit", c.limit, "more than 0");
+    if (c.idle && *c.idle <= duration{0})
+        return detail::complaint("timeout_config.idle", *c.idle, "more than 0");
+    if (c.limit < duration{0} || (c.limit == duration{0} && !c.idle))
+        return detail::complaint("timeout_config.limit", c.limit,
+                                 "more than 0, or left out where idle is set");
+    return detail::validate_labels("timeout_config", c.labels);
 }
 RESILIENCE_FUNCTION detail::timeout_core::timeout_core(timeout_config config, const registry& where)
     : policy_core(std::move(config), where), tick_(clock().coarse_resolution()), coarse_from_(tick_ * 100) {}
@@ -178,22 +204,32 @@ RESILIENCE_FUNCTION timeout_stats detail::timeout_core::stats() const {
     s.calls = s.in_time + s.timed_out + s.kept_late + s.failed;
     return s;
 }
+RESILIENCE_FUNCTION std::shared_ptr<detail::silence_watch> detail::timeout_core::watch(
+    const timeout_config& config, const call_context& ctx) const {
+    if (!config.idle) return nullptr;
+    return std::make_shared<silence_watch>(ctx.clock().now(), *config.idle, ctx.watch());
+}
 RESILIENCE_FUNCTION admission timeout::attempt_state::admit(call_context& ctx) {
-    deadline_ = core_->deadline(config_->limit);
-    outer_ = ctx.narrow(deadline_, config_->limit);
+    const duration limit = core_->limit_of(*config_);
+    deadline_ = core_->deadline(limit);
+    silence_ = core_->watch(*config_, ctx);
+    outer_ = ctx.narrow(deadline_, limit, silence_.get());
     return admission::go();
 }
 RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_result& result,
                                                               call_context& ctx) {
     ctx.restore(std::move(outer_));
     using core = detail::timeout_core;
-    const auto raced = result.missed(deadline_); // the winner of a race is in time by any clock
+    const bool is_silence = silence_ != nullptr && silence_->until() < deadline_;
+    const time_point deadline = is_silence ? silence_->until() : deadline_;
+    const duration limit = is_silence ? silence_->idle() : core_->limit_of(*config_);
+    const auto raced = result.missed(deadline); // the winner of a race is in time by any clock
     if (!result.succeeded()) {
         if (!raced.value_or(false) || result.error()->code() != errc::timed_out) {
             core_->count(core::failed);
             return settlement::finish();
         }
-    } else if (!(raced ? *raced : core_->is_late(config_->limit, deadline_))) {
+    } else if (!(raced ? *raced : core_->is_late(limit, deadline))) {
         core_->count(core::in_time);
         return settlement::finish();
     } else if (config_->keep_late) {
@@ -201,9 +237,11 @@ RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_resu
         return settlement::finish();
     }
     core_->count(core::timed_out);
-    failure late(
-        rejection{.code = errc::timed_out, .policy = core_->label(), .amount = config_->limit.count()});
-    core_->publish(event_kind::timed_out, ctx, &late, [&](event& e) { e.delay = config_->limit; });
+    failure late(rejection{.code = errc::timed_out,
+                           .whose = is_silence ? limit_owner::silence : limit_owner::policy,
+                           .policy = core_->label(),
+                           .amount = limit.count()});
+    core_->publish(event_kind::timed_out, ctx, &late, [&](event& e) { e.delay = limit; });
     detail::customise(late, config_->make_exception);
     return settlement::replace(std::move(late));
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/armed_stop.hpp>
 #include <resilience/call/rounded.hpp>
+#include <resilience/call/silence.hpp>
 #include <resilience/call/stop_relay.hpp>
 #include <resilience/call/time.hpp>
 
@@ -74,12 +76,21 @@ public:
 
     /// The number of this attempt, from 1.
     unsigned attempt() const noexcept { return attempt_; }
-    /// When the call must be over; time_point::max() if there is no limit.
-    time_point deadline() const noexcept { return deadline_; }
+    /// When the call must be over; time_point::max() if there is no limit. Of an attempt whose silence is bounded
+    /// (timeout_config::idle) it may be the end of its silence, which progress() puts off.
+    time_point deadline() const noexcept {
+        return watch_ == nullptr ? deadline_ : std::min(deadline_, watch_->first().until());
+    }
     /// Time left until the deadline, never negative; duration::max() without one.
     duration remaining() const noexcept {
-        if (deadline_ == time_point::max()) return duration::max();
-        return std::min(elapsed_between(clock_->now(), deadline_), remaining_cap_);
+        const time_point at = deadline();
+        if (at == time_point::max()) return duration::max();
+        return std::min(elapsed_between(clock_->now(), at), remaining_cap_);
+    }
+    /// Tells that something has come: a chunk, a row, a heartbeat. Timeouts that bound the silence of this attempt, or of
+    /// one around it, wait anew. Silence that was too long stays too long. Without such a timeout it does nothing.
+    void progress() noexcept {
+        if (watch_ != nullptr) watch_->progress(clock_->now());
     }
     /// remaining() for a client that takes a limit in units of its own: rounded up, at least 1, at most `cap`.
     /// To many clients 0 means "for ever", and a conversion by hand gives 0 for what is left in the last
@@ -109,7 +120,9 @@ public:
         return armed_ != nullptr && armed_->source.stop_requested() && !stop_requested();
     }
     /// True if the call has a deadline or can be stopped by a token.
-    bool is_limited() const noexcept { return deadline_ != time_point::max() || stop_ != nullptr; }
+    bool is_limited() const noexcept {
+        return deadline_ != time_point::max() || stop_ != nullptr || watch_ != nullptr;
+    }
     /// The name given with `named`; empty if none.
     std::string_view operation() const noexcept { return operation_; }
     resilience::idempotency idempotency() const noexcept { return idempotency_; }
@@ -125,6 +138,10 @@ public:
     // For drivers and policies.
 
     duration remaining_cap() const noexcept { return remaining_cap_; }
+    /// The deadline that no progress moves.
+    time_point fixed_deadline() const noexcept { return deadline_; }
+    /// The watch over the silence of this attempt; null if nothing bounds it.
+    detail::silence_watch* watch() const noexcept { return watch_; }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
@@ -141,40 +158,25 @@ public:
     /// Inherits the limits of an enclosing call. Most calls have none around them.
     void inherit(const call_context& outer, resilience::inherit which);
     /// The token's owner will request it at the deadline, so we need no timer of our own.
-    void stop_token_covers_deadline() noexcept { covered_deadline_ = deadline_; }
+    void stop_token_covers_deadline() noexcept {
+        covered_deadline_ = deadline_;
+        covered_watch_ = watch_;
+    }
     /// The token that ends a driver's waits. If nobody can request a stop, it is an empty token.
     std::stop_token callers_stop_token() const noexcept {
         return stop_ != nullptr ? *stop_ : std::stop_token{};
     }
 
-    struct stop_request {
-        std::stop_source source;
-        void operator()() {
-            // The request may resume a coroutine that ends and destroys the owner of `source` before the
-            // request returns: a copy asks.
-            std::stop_source(source).request_stop();
-        }
-    };
-    class armed_stop {
-    public:
-        armed_stop(time_source& clock, time_point at, const std::stop_token& outer);
-        ~armed_stop();
-        armed_stop(const armed_stop&) = delete;
-        armed_stop& operator=(const armed_stop&) = delete;
-
-        std::stop_source source;
-
-    private:
-        std::stop_callback<stop_request> outer_link;
-        timer deadline;
-    };
+    using stop_request = detail::stop_request;
     /// The limits that `narrow` replaced. The narrowing policy puts them back when it settles.
     struct scope {
         time_point deadline;
         duration remaining_cap;
-        std::unique_ptr<armed_stop> armed;
+        std::unique_ptr<detail::armed_stop> armed;
+        detail::silence_watch* watch = nullptr;
     };
-    scope narrow(time_point deadline, duration limit = duration::max()) noexcept;
+    scope narrow(time_point deadline, duration limit = duration::max(),
+                 detail::silence_watch* watch = nullptr) noexcept;
     /// Like `narrow`, for a context whose stop token nobody has taken yet. A deadline taken from the coarse
     /// clock may be up to a tick later than now + `limit`; remaining() never shows more than `limit` all the
     /// same.
@@ -186,18 +188,6 @@ public:
     void restore(scope&& outer) noexcept;
 
 private:
-    /// Joins two stop tokens, the enclosing call's and the caller's: a request on either arrives at `token`.
-    struct joined_stop {
-        joined_stop(const std::stop_token& one, const std::stop_token& other, std::unique_ptr<joined_stop> e)
-            : earlier(std::move(e)), one_link(one, stop_request{source}),
-              other_link(other, stop_request{source}), token(source.get_token()) {}
-
-        std::unique_ptr<joined_stop> earlier; // keeps alive the token that `one` may be
-        std::stop_source source;
-        std::stop_callback<stop_request> one_link;
-        std::stop_callback<stop_request> other_link;
-        std::stop_token token;
-    };
     void join(const std::stop_token& another);
     void arm();
 
@@ -205,12 +195,14 @@ private:
     const detail::environment* env_;
     time_point deadline_ = time_point::max();
     duration remaining_cap_ = duration::max(); // the most that remaining() returns
+    detail::silence_watch* watch_ = nullptr;   // kept by the policy that bounds silence
     std::string_view operation_;
     const std::stop_token* stop_ = nullptr;           // the caller's, or the enclosing call's
     time_point covered_deadline_ = time_point::max(); // stop_ is requested by then without a timer of ours
-    std::unique_ptr<joined_stop> joined_;             // stop_ points into it if two tokens are joined
-    std::unique_ptr<armed_stop> armed_;               // made when the callable first takes the stop token
-    detail::stop_relay* relay_ = nullptr;             // of the race that the attempt runs in; null if none
+    const detail::silence_watch* covered_watch_ = nullptr; // and by the end of this watch's silence
+    std::unique_ptr<detail::joined_stop> joined_;          // stop_ points into it if two tokens are joined
+    std::unique_ptr<detail::armed_stop> armed_; // made when the callable first takes the stop token
+    detail::stop_relay* relay_ = nullptr;       // of the race that the attempt runs in; null if none
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
     resilience::idempotency idempotency_ = resilience::idempotency::safe;
@@ -220,15 +212,10 @@ private:
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION call_context::~call_context() = default;
-RESILIENCE_FUNCTION call_context::armed_stop::armed_stop(time_source& clock, time_point at,
-                                                         const std::stop_token& outer)
-    : outer_link(outer, stop_request{source}) {
-    if (at != time_point::max()) deadline = clock.call_at(at, stop_request{source});
-}
-RESILIENCE_FUNCTION call_context::armed_stop::~armed_stop() = default;
 RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
     if (!armed_) {
-        if (relay_ == nullptr && deadline_ >= covered_deadline_) return callers_stop_token();
+        if (relay_ == nullptr && watch_ == covered_watch_ && deadline_ >= covered_deadline_)
+            return callers_stop_token();
         arm();
     }
     return armed_->source.get_token();
@@ -252,8 +239,12 @@ RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
 RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resilience::inherit which) {
     if (which == resilience::inherit::nothing) return;
     // The outer call may use another clock. Its deadline means nothing on ours; the time left does.
-    const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
-                                 ? outer.deadline_
+    // Of two watches that know nothing of each other only one can be told of progress.
+    const bool shares_watch = outer.clock_ == clock_ && (watch_ == nullptr || watch_ == outer.watch_);
+    if (shares_watch) watch_ = outer.watch_;
+    const time_point ends = shares_watch ? outer.deadline_ : outer.deadline();
+    const time_point limit = outer.clock_ == clock_ || ends == time_point::max()
+                                 ? ends
                                  : saturating_add(clock_->now(), outer.remaining());
     tighten(limit, outer.remaining_cap_);
     if (which == resilience::inherit::deadline_only) return;
@@ -262,26 +253,32 @@ RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resili
     } else if (stop_ == nullptr) {
         stop_ = outer.stop_;
         if (outer.clock_ == clock_) covered_deadline_ = outer.covered_deadline_;
+        if (shares_watch) covered_watch_ = outer.covered_watch_;
     }
     if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
     cancelled_ = cancelled_ || outer.cancelled_;
 }
-RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit) noexcept {
-    scope outer{deadline_, remaining_cap_, std::move(armed_)};
+RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit,
+                                                             detail::silence_watch* watch) noexcept {
+    scope outer{deadline_, remaining_cap_, std::move(armed_), watch_};
     tighten(deadline, limit);
+    if (watch != nullptr) watch_ = watch;
     return outer;
 }
 RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
     deadline_ = outer.deadline;
     remaining_cap_ = outer.remaining_cap;
     armed_ = std::move(outer.armed);
+    watch_ = outer.watch;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_token& another) {
-    joined_ = std::make_unique<joined_stop>(*stop_, another, std::move(joined_));
+    joined_ = std::make_unique<detail::joined_stop>(*stop_, another, std::move(joined_));
     stop_ = &joined_->token;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::arm() {
-    armed_ = std::make_unique<armed_stop>(*clock_, deadline_, callers_stop_token());
+    // The end of a race requests the token too, also if it is silence that ends it.
+    armed_ = std::make_unique<detail::armed_stop>(*clock_, deadline_, callers_stop_token(),
+                                                  relay_ == nullptr ? watch_ : nullptr);
     if (clock_->now() >= deadline_) armed_->source.request_stop(); // now, without the timer
     if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/error.hpp>
+#include <resilience/call/limit.hpp>
 #include <resilience/detail/name.hpp>
 #include <resilience/detail/text.hpp>
 
@@ -15,6 +16,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// The reason why a policy refuses or ends a call. Making one does not allocate; message() makes the text.
 struct rejection {
     errc code;
+    /// Of a time-out: whose limit passed.
+    limit_owner whose = limit_owner::policy;
     /// The policy that refuses.
     detail::name policy{};
     /// The time after which trying again makes sense; negative if not known.
@@ -45,7 +48,10 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string rejection::message() const {
     case errc::circuit_open: sentence("circuit", "is open", "next probe in "); break;
     case errc::timed_out:
         if (reason != nullptr) named("timeout").append(": ").append(reason);
-        else named("timeout").append(": no result within ").append(detail::duration_text(duration{amount}));
+        else
+            named("timeout")
+                .append(whose == limit_owner::silence ? ": silence for " : ": no result within ")
+                .append(detail::duration_text(duration{amount}));
         break;
     case errc::bulkhead_full: sentence("bulkhead", "is full", "try again in "); break;
     case errc::rate_limited: sentence("rate limiter", "has no permit", "next permit in "); break;

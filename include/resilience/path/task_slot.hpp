@@ -74,7 +74,7 @@ void settle_race(call_slot& slot, const task_limit& limit, const call_context& c
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION void begin_race(std::optional<task_limit>& limit, call_context& ctx) {
     if (!ctx.is_limited()) return;
-    limit.emplace(ctx.clock(), ctx.deadline(), ctx.callers_stop_token());
+    limit.emplace(ctx.clock(), ctx.fixed_deadline(), ctx.callers_stop_token(), ctx.watch());
     ctx.relay_by(&limit->attempts_stop());
 }
 RESILIENCE_FUNCTION void settle_race(call_slot& slot, const task_limit& limit,
@@ -83,10 +83,11 @@ RESILIENCE_FUNCTION void settle_race(call_slot& slot, const task_limit& limit,
     const bool struck = !caller_first && limit.how() == task_limit::end::deadline;
     const bool gave_up =
         (struck || (!caller_first && ctx.stopped_by_deadline())) && slot.time_out_if_cancelled();
-    if (limit.deadline() == time_point::max()) return;
-    if (struck || gave_up) slot.lost_against(limit.deadline());
+    const time_point deadline = ctx.deadline();
+    if (deadline == time_point::max()) return;
+    if (struck || gave_up) slot.lost_against(deadline);
     // If the caller cancelled it, it neither timed out nor finished in time.
-    else if (limit.how() == task_limit::end::finished) slot.finished_before(limit.deadline());
+    else if (limit.how() == task_limit::end::finished) slot.finished_before(deadline);
 }
 #endif
 
