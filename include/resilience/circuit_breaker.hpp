@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/time_out.hpp>
 #include <resilience/circuit_breaker/core.hpp>
 #include <resilience/path/composable.hpp>
 
@@ -32,10 +33,11 @@ public:
     /// Settles as a failure without asking record_if and ignore_if. break_duration_of is asked about `why`.
     void failure() { settle_as_failure(nullptr); }
     void failure(const resilience::failure& why) { settle_as_failure(&why); }
-    /// Judges the outcome by the circuit's rules.
+    /// Judges the outcome by the circuit's rules. If the call that this runs in has come to its limit, a
+    /// failure has timed out.
     template <class R>
     void settle(const outcome<R>& o) {
-        if (core_) settle_as(core_->judge(held_, o.result()));
+        if (core_) settle_seen(o.result());
     }
 
 private:
@@ -43,6 +45,7 @@ private:
     void settle_as_failure(const resilience::failure* why) {
         if (core_) settle_as(core_->judge_as_failure(held_, why));
     }
+    void settle_seen(const attempt_result& result);
     void settle_as(detail::breaker_judgement j) {
         const auto core = std::move(core_);
         core->settle(held_, std::move(j));
@@ -150,6 +153,14 @@ public:
 };
 
 #if RESILIENCE_BODIES
+RESILIENCE_FUNCTION void permit::settle_seen(const attempt_result& result) {
+    const call_context* around = call_context::current();
+    if (around == nullptr || result.succeeded() || !detail::has_timed_out(*result.error(), *around))
+        return settle_as(core_->judge(held_, result));
+    resilience::failure late = *result.error();
+    late.mark_timed_out();
+    settle_as(core_->judge(held_, attempt_result(late)));
+}
 RESILIENCE_FUNCTION admission circuit_breaker::attempt_state::admit(call_context& ctx) {
     rejection why{.code = errc{}};
     admitted_ = core_->admit(held_, why, ctx.deadline());

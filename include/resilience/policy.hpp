@@ -49,7 +49,7 @@ private:
 /// A policy's answer to the outcome of an attempt that it admitted.
 class [[nodiscard]] settlement {
 public:
-    enum class kind : std::uint8_t { finish, retry, replace };
+    enum class kind : std::uint8_t { finish, time_out, retry, replace };
 
     /// The outcome stands.
     static settlement finish() noexcept { return settlement(kind::finish); }
@@ -60,6 +60,8 @@ public:
         s.not_before_ = moment;
         return s;
     }
+    /// The outcome stands, and this policy has reported it as timed out, so that those further out do not.
+    static settlement time_out() noexcept { return settlement(kind::time_out); }
     /// Admit and run another attempt after this delay.
     static settlement retry_after(duration delay) noexcept {
         settlement s(kind::retry);

@@ -141,7 +141,7 @@ public:
         explicit attempt_state(detail::timeout_core& core) noexcept : core_(&core), config_(&core.config()) {}
         attempt_state(detail::timeout_core& core, const timeout_config& config, time_point deadline,
                       time_point outer, duration outer_cap) noexcept
-            : core_(&core), config_(&config), deadline_(deadline), outer_{outer, outer_cap, nullptr} {}
+            : core_(&core), config_(&config), deadline_(deadline), outer_{outer, outer_cap, nullptr, {}} {}
         attempt_state(const attempt_state&) = delete;
         attempt_state& operator=(const attempt_state&) = delete;
 
@@ -169,9 +169,9 @@ public:
         const timeout_config& config = core_->config();
         if (config.idle) [[unlikely]]
             return {};
-        const time_point outer = ctx.deadline();
+        const time_point outer = ctx.fixed_deadline();
         const time_point deadline = core_->deadline(config.limit);
-        const duration outer_cap = ctx.remaining_cap();
+        const duration outer_cap = ctx.fixed_cap();
         ctx.tighten(deadline, config.limit);
         return {&config, deadline, outer, outer_cap};
     }
@@ -218,30 +218,49 @@ RESILIENCE_FUNCTION admission timeout::attempt_state::admit(call_context& ctx) {
 }
 RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_result& result,
                                                               call_context& ctx) {
-    ctx.restore(std::move(outer_));
     using core = detail::timeout_core;
-    const bool is_silence = silence_ != nullptr && silence_->until() < deadline_;
-    const time_point deadline = is_silence ? silence_->until() : deadline_;
-    const duration limit = is_silence ? silence_->idle() : core_->limit_of(*config_);
-    const auto raced = result.missed(deadline); // the winner of a race is in time by any clock
-    if (!result.succeeded()) {
-        if (!raced.value_or(false) || result.error()->code() != errc::timed_out) {
-            core_->count(core::failed);
+    // A deadline of the caller's or of an enclosing call is this policy's business if it is the earlier one.
+    const bool is_own = outer_.owner == limit_owner::policy || outer_.deadline >= deadline_;
+    time_point deadline = is_own ? deadline_ : outer_.deadline;
+    duration limit = is_own ? core::limit_of(*config_) : outer_.remaining_cap;
+    limit_owner whose = is_own ? limit_owner::policy : outer_.owner;
+    if (silence_ != nullptr && silence_->until() < deadline) {
+        deadline = silence_->until();
+        limit = silence_->idle();
+        whose = limit_owner::silence;
+    }
+    ctx.restore(std::move(outer_));
+
+    const auto missed = result.missed(deadline); // the winner of a race is in time by any clock
+    const failure* why = result.error();
+    if (why == nullptr) {
+        if (!(missed ? *missed : core_->is_late(config_->limit, deadline))) {
+            core_->count(core::in_time);
             return settlement::finish();
         }
-    } else if (!(raced ? *raced : core_->is_late(limit, deadline))) {
-        core_->count(core::in_time);
-        return settlement::finish();
-    } else if (config_->keep_late) {
-        core_->count(core::kept_late);
+        if (config_->keep_late) {
+            core_->count(core::kept_late);
+            return settlement::finish();
+        }
+    } else if (!missed.value_or(false)) {
+        core_->count(core::failed);
         return settlement::finish();
     }
     core_->count(core::timed_out);
-    failure late(rejection{.code = errc::timed_out,
-                           .whose = is_silence ? limit_owner::silence : limit_owner::policy,
-                           .policy = core_->label(),
-                           .amount = limit.count()});
-    core_->publish(event_kind::timed_out, ctx, &late, [&](event& e) { e.delay = limit; });
+    const auto tell = [&](const failure& told) {
+        core_->publish(event_kind::timed_out, ctx, &told, [&](event& e) {
+            e.delay = limit;
+            if (!told.is_rejection()) e.reason = detail::no_result_within(limit, whose);
+        });
+    };
+    if (why != nullptr && !(why->is_rejection() && why->code() == errc::timed_out)) {
+        tell(*why); // the client's own error
+        return settlement::time_out();
+    }
+    failure late(rejection{
+        .code = errc::timed_out, .whose = whose, .policy = core_->label(), .amount = limit.count()});
+    if (why != nullptr) late.share_cause(*why);
+    tell(late);
     detail::customise(late, config_->make_exception);
     return settlement::replace(std::move(late));
 }

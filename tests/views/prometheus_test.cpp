@@ -554,6 +554,40 @@ TEST_CASE("/metrics answers in the text format", "[prometheus][monitoring_api]")
         CHECK(api.handle({.method = "GET", .target = other}).status == 404);
 }
 
+TEST_CASE("a scrape in parts has every sample once", "[prometheus][monitoring_api]") {
+    prometheus_fixture f;
+    const rs::circuit_breaker a({.name = "a"}, f.reg);
+    const rs::circuit_breaker b({.name = "b"}, f.reg);
+    const rs::retry retry({.name = "a"}, f.reg);
+    const rs::monitoring_api api(f.reg, {.events = std::make_shared<rs::event_log>(f.reg),
+                                         .alerts = [] { return rs::alert_stats{}; }});
+    const auto scrape = [&](const std::string& query) {
+        return api.handle({.method = "GET", .target = "/metrics" + query});
+    };
+    const auto samples = [](const std::string& text) {
+        std::vector<std::string> all;
+        std::istringstream lines(text);
+        for (std::string line; std::getline(lines, line);) {
+            if (!line.starts_with('#')) all.push_back(line.substr(0, line.rfind(' ')));
+        }
+        std::ranges::sort(all);
+        return all;
+    };
+
+    auto parts = samples(scrape("?limit=1").body);
+    for (const char* query : {"?limit=1&after=circuit_breaker/a", "?limit=1&after=circuit_breaker/b"}) {
+        for (auto& each : samples(scrape(query).body)) parts.push_back(std::move(each));
+    }
+    std::ranges::sort(parts);
+    CHECK(parts == samples(scrape("").body));
+    CHECK(scrape("?limit=1").headers.at("Link") == R"(<?after=circuit_breaker/a&limit=1>; rel="next")");
+    CHECK(scrape("?kind=retry").body.find("circuitbreaker_state") == std::string::npos);
+    CHECK(scrape("?kind=retry").body.find("listener_errors") == std::string::npos);
+    CHECK(scrape("?kind=circuit_breaker&name=b").body.find("name=\"a\"") == std::string::npos);
+    CHECK(scrape("?kind=circuit_breaker&name=b").body.find("name=\"b\"") != std::string::npos);
+    CHECK(scrape("?limit=x").status == 400);
+}
+
 TEST_CASE("the alerts' metrics stand after the policies', and what became of them adds up",
           "[prometheus][monitoring_api]") {
     const rs::alert_stats stats{.seen = 28,

@@ -65,8 +65,11 @@ private:
     const std::string operation_;
     const unsigned attempt_;
     const unsigned retry_depth_;
+    const time_point until_;
+    const duration limit_; // its length
     std::stop_source stop_;
     call_options options_;
+    atomic<bool> at_limit_{false}; // true: the limit is why stop_ is requested; set before that
     waitable_mutex mutex_;
     condition_variable ended_;
     condition_variable look_again_; // never notified
@@ -91,8 +94,8 @@ private:
 RESILIENCE_FUNCTION abandonable_run::abandonable_run(std::shared_ptr<abandoning_timeout_core> core,
                                                      const call_context& caller, time_point until)
     : core_(std::move(core)), operation_(caller.operation()), attempt_(caller.attempt()),
-      retry_depth_(caller.retry_depth()) {
-    options_.deadline = until;
+      retry_depth_(caller.retry_depth()), until_(until),
+      limit_(until == time_point::max() ? duration::max() : saturating_sub(until, caller.clock().now())) {
     options_.stop_token = stop_.get_token();
     options_.idempotency = caller.idempotency();
 }
@@ -153,8 +156,9 @@ RESILIENCE_FUNCTION void abandonable_run::run() {
     ctx.set_operation(operation_);
     ctx.set_attempt(attempt_);
     ctx.set_retry_depth(retry_depth_);
+    ctx.tighten(until_, limit_);
     ctx.apply(options_);
-    ctx.stop_token_covers_deadline();
+    ctx.stop_token_covers_deadline(at_limit_);
     const enclosing_call here(ctx);
     work(ctx);
     at_the_end.returned = true;
@@ -174,6 +178,7 @@ RESILIENCE_FUNCTION bool abandonable_run::end_as(end how) noexcept {
     const lock_guard lock(mutex_);
     if (end_ != end::none) return false;
     if (how != end::finished) core_->abandoned.fetch_add(1, std::memory_order_relaxed);
+    if (how == end::limit) at_limit_.store(true, std::memory_order_release);
     end_ = how;
     return true;
 }

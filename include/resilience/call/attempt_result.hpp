@@ -33,8 +33,9 @@ public:
     void postpone(time_point moment) noexcept {
         if (moment > not_before_) not_before_ = moment;
     }
-    /// Tells whether an attempt that ran in a race was late for `deadline`. True: it lost against that
-    /// deadline. False: it finished first. Empty: the race does not tell, ask the clock.
+    /// Tells whether an attempt was late for `deadline`. True: it lost against that deadline; also of an
+    /// attempt without a value at its limit. False: it is a task that finished first. Empty: that is not known,
+    /// ask the clock.
     std::optional<bool> missed(time_point deadline) const noexcept {
         if (raced_until_ == time_point::min()) return std::nullopt;
         if (race_ == race::won) return false; // every limit further out is at that moment or later
@@ -45,6 +46,8 @@ public:
     void lost_against(time_point deadline) noexcept { raced(deadline, race::lost); }
     /// Records that the attempt finished before the earliest deadline.
     void finished_before(time_point deadline) noexcept { raced(deadline, race::won); }
+    /// Records that a policy has reported the attempt as timed out: no other does.
+    void reported_time_out() noexcept { raced_until_ = time_point::min(); }
 
 private:
     enum class race : std::uint8_t { won, lost };

@@ -2,47 +2,23 @@
 #pragma once
 
 #include <resilience/call/armed_stop.hpp>
+#include <resilience/call/call_options.hpp>
+#include <resilience/call/limit.hpp>
 #include <resilience/call/rounded.hpp>
 #include <resilience/call/silence.hpp>
 #include <resilience/call/stop_relay.hpp>
 #include <resilience/call/time.hpp>
+#include <resilience/detail/sync.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <optional>
 #include <stop_token>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
-
-/// Tells if an operation may be run twice without harm. An `unsafe` one is retried only after failures that
-/// are known not to have reached the other side.
-enum class idempotency { safe, unsafe };
-
-/// The limits of the calls around a call that hold for it too: of the blocking call that it is made in, or of
-/// the context that it is given by `with(ctx)`.
-enum class inherit {
-    all,           ///< deadline, stop token and retry depth
-    deadline_only, ///< the deadline: a stop request does not end the call
-    nothing,       ///< the call has its own limits alone
-};
-
-/// The caller's wishes for one call; see `with`.
-struct call_options {
-    /// The call must be over by then: no attempt starts later, no delay runs past it, and the callable
-    /// sees it as ctx.deadline(). Unset: the call has only the deadline of an enclosing call, if there is
-    /// one.
-    std::optional<time_point> deadline{};
-    /// A stop request ends waits at once. The callable sees it through ctx.stop_token().
-    std::stop_token stop_token{};
-    resilience::idempotency idempotency = resilience::idempotency::safe;
-    /// A clean-up opts out: it must run although the limit of the call around it has struck, or its caller has
-    /// cancelled it. Calls inside of this one inherit from this one alone.
-    resilience::inherit inherit = resilience::inherit::all;
-};
 
 class call_context;
 
@@ -56,10 +32,6 @@ struct thread_calls {
     unsigned retry_depth = 0;              // retries that are running an attempt
 };
 RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
-
-constexpr resilience::inherit inherited_with(const call_options* options) noexcept {
-    return options != nullptr ? options->inherit : resilience::inherit::all;
-}
 
 } // namespace detail
 
@@ -113,7 +85,7 @@ public:
     std::stop_token stop_token();
     /// True if the caller or an enclosing call requested a stop. A passed deadline does not count.
     bool stop_requested() const noexcept {
-        return cancelled_ || (stop_ != nullptr && stop_->stop_requested());
+        return cancelled_ || (stop_ != nullptr && stop_->stop_requested() && !is_stopped_at_deadline());
     }
     /// True if the callable took its stop token and only the deadline has requested a stop on it.
     bool stopped_by_deadline() const noexcept {
@@ -137,11 +109,24 @@ public:
 
     // For drivers and policies.
 
-    duration remaining_cap() const noexcept { return remaining_cap_; }
+    /// The length of the limit that ends at deadline(); duration::max() if it is not known. It is also the
+    /// most that remaining() returns.
+    duration remaining_cap() const noexcept {
+        return silence_ends_first() ? watch_->first().idle() : remaining_cap_;
+    }
     /// The deadline that no progress moves.
     time_point fixed_deadline() const noexcept { return deadline_; }
     /// The watch over the silence of this attempt; null if nothing bounds it.
     detail::silence_watch* watch() const noexcept { return watch_; }
+    /// The length of the limit that no progress moves.
+    duration fixed_cap() const noexcept { return remaining_cap_; }
+    /// Whose limit ends at deadline().
+    limit_owner owner() const noexcept { return silence_ends_first() ? limit_owner::silence : owner_; }
+    /// The moment from which an attempt that ends without a value has timed out; time_point::max() if nothing
+    /// limits it.
+    time_point strikes_from() const noexcept;
+    /// Records the time that the whole call has until its fixed deadline.
+    void set_allowance(duration left) noexcept { remaining_cap_ = std::min(remaining_cap_, left); }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
@@ -158,9 +143,11 @@ public:
     /// Inherits the limits of an enclosing call. Most calls have none around them.
     void inherit(const call_context& outer, resilience::inherit which);
     /// The token's owner will request it at the deadline, so we need no timer of our own.
-    void stop_token_covers_deadline() noexcept {
+    /// `at_deadline` becomes true before that happens, and stays false if somebody else requests the stop.
+    void stop_token_covers_deadline(const detail::atomic<bool>& at_deadline) noexcept {
         covered_deadline_ = deadline_;
         covered_watch_ = watch_;
+        stopped_at_deadline_ = &at_deadline;
     }
     /// The token that ends a driver's waits. If nobody can request a stop, it is an empty token.
     std::stop_token callers_stop_token() const noexcept {
@@ -173,6 +160,7 @@ public:
         time_point deadline;
         duration remaining_cap;
         std::unique_ptr<detail::armed_stop> armed;
+        limit_owner owner = limit_owner::policy;
         detail::silence_watch* watch = nullptr;
     };
     scope narrow(time_point deadline, duration limit = duration::max(),
@@ -180,16 +168,23 @@ public:
     /// Like `narrow`, for a context whose stop token nobody has taken yet. A deadline taken from the coarse
     /// clock may be up to a tick later than now + `limit`; remaining() never shows more than `limit` all the
     /// same.
-    void tighten(time_point deadline, duration limit) noexcept {
+    void tighten(time_point deadline, duration limit, limit_owner owner = limit_owner::policy) noexcept {
         if (deadline >= deadline_) return;
         deadline_ = deadline;
         remaining_cap_ = limit;
+        owner_ = owner;
     }
     void restore(scope&& outer) noexcept;
 
 private:
     void join(const std::stop_token& another);
     void arm();
+    bool silence_ends_first() const noexcept {
+        return watch_ != nullptr && watch_->first().until() < deadline_;
+    }
+    bool is_stopped_at_deadline() const noexcept {
+        return stopped_at_deadline_ != nullptr && stopped_at_deadline_->load(std::memory_order_acquire);
+    }
 
     time_source* clock_;
     const detail::environment* env_;
@@ -199,15 +194,17 @@ private:
     std::string_view operation_;
     const std::stop_token* stop_ = nullptr;           // the caller's, or the enclosing call's
     time_point covered_deadline_ = time_point::max(); // stop_ is requested by then without a timer of ours
-    const detail::silence_watch* covered_watch_ = nullptr; // and by the end of this watch's silence
-    std::unique_ptr<detail::joined_stop> joined_;          // stop_ points into it if two tokens are joined
-    std::unique_ptr<detail::armed_stop> armed_; // made when the callable first takes the stop token
-    detail::stop_relay* relay_ = nullptr;       // of the race that the attempt runs in; null if none
+    const detail::silence_watch* covered_watch_ = nullptr;      // and by the end of this watch's silence
+    const detail::atomic<bool>* stopped_at_deadline_ = nullptr; // true: the deadline requested stop_
+    std::unique_ptr<detail::joined_stop> joined_; // stop_ points into it if two tokens are joined
+    std::unique_ptr<detail::armed_stop> armed_;   // made when the callable first takes the stop token
+    detail::stop_relay* relay_ = nullptr;         // of the race that the attempt runs in; null if none
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
     resilience::idempotency idempotency_ = resilience::idempotency::safe;
     bool cancelled_ = false;
     bool ended_by_caller_ = false;
+    limit_owner owner_ = limit_owner::policy; // of deadline_
 };
 
 #if RESILIENCE_BODIES
@@ -220,12 +217,21 @@ RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
     }
     return armed_->source.get_token();
 }
+RESILIENCE_FUNCTION time_point call_context::strikes_from() const noexcept {
+    const time_point at = deadline();
+    if (at == time_point::max()) return at;
+    const duration length = remaining_cap();
+    const duration tick = clock_->coarse_resolution();
+    // A timeout that reads the coarse clock adds a tick to its deadline.
+    const bool is_coarse = owner() == limit_owner::policy && tick <= length / 100;
+    return saturating_add(at, -(detail::grace_of(length, tick) + (is_coarse ? tick : duration{0})));
+}
 RESILIENCE_FUNCTION void call_context::relay_by(detail::stop_relay* relay) {
     relay_ = relay;
     if (relay_ != nullptr && armed_) relay_->pass_on_to(armed_->source);
 }
 RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
-    if (options.deadline) tighten(*options.deadline, duration::max());
+    if (options.deadline) tighten(*options.deadline, duration::max(), limit_owner::caller);
     if (options.stop_token.stop_possible()) {
         if (stop_ != nullptr) {
             join(options.stop_token);
@@ -246,12 +252,13 @@ RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resili
     const time_point limit = outer.clock_ == clock_ || ends == time_point::max()
                                  ? ends
                                  : saturating_add(clock_->now(), outer.remaining());
-    tighten(limit, outer.remaining_cap_);
+    tighten(limit, outer.remaining_cap_, limit_owner::enclosing_call);
     if (which == resilience::inherit::deadline_only) return;
     if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
         join(*outer.stop_);
     } else if (stop_ == nullptr) {
         stop_ = outer.stop_;
+        stopped_at_deadline_ = outer.stopped_at_deadline_;
         if (outer.clock_ == clock_) covered_deadline_ = outer.covered_deadline_;
         if (shares_watch) covered_watch_ = outer.covered_watch_;
     }
@@ -260,7 +267,7 @@ RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resili
 }
 RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit,
                                                              detail::silence_watch* watch) noexcept {
-    scope outer{deadline_, remaining_cap_, std::move(armed_), watch_};
+    scope outer{deadline_, remaining_cap_, std::move(armed_), owner_, watch_};
     tighten(deadline, limit);
     if (watch != nullptr) watch_ = watch;
     return outer;
@@ -268,6 +275,7 @@ RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline
 RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
     deadline_ = outer.deadline;
     remaining_cap_ = outer.remaining_cap;
+    owner_ = outer.owner;
     armed_ = std::move(outer.armed);
     watch_ = outer.watch;
 }

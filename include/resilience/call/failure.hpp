@@ -42,7 +42,8 @@ public:
     /// Null for failing values and rejections (unless a timeout's make_exception provided one).
     std::exception_ptr exception() const noexcept { return exception_; }
     /// The exception as an E, or null if it is none. If a failing outcome was returned, this looks at the
-    /// exception in it.
+    /// exception in it. If the attempt was asked to end at its limit, it looks at the error that the callable
+    /// then gave.
     template <class E>
     const E* as() const noexcept;
     /// The failing (or, for predicates built by on_result, any) returned value, if it is exactly a V.
@@ -66,8 +67,18 @@ public:
                rejection_.code == errc::retries_exhausted;
     }
     /// True if it reports a cancellation: our errc::cancelled, any code that means
-    /// std::errc::operation_canceled, or Asio's operation_aborted.
-    bool is_cancellation() const noexcept { return detail::is_cancellation(code()); }
+    /// std::errc::operation_canceled, or Asio's operation_aborted. A client's own time-out is none, whatever
+    /// its code.
+    bool is_cancellation() const noexcept { return !came_at_limit() && detail::is_cancellation(code()); }
+    /// True if it is the client's own error, and the attempt had come to its limit.
+    bool came_at_limit() const noexcept {
+        const failure* held = held_failure();
+        return timed_out_ || (held != nullptr && held->came_at_limit());
+    }
+    /// True if the attempt came to its limit without a value: our errc::timed_out, or the client's own error.
+    bool has_timed_out() const noexcept {
+        return came_at_limit() || code() == make_error_code(errc::timed_out);
+    }
     /// The HTTP status that the exception or the value carries.
     std::optional<int> http_status() const noexcept;
     /// True if the exception or the value itself says that nothing was sent, false if it says that something
@@ -119,11 +130,14 @@ public:
         if (source_ == source::value) object_ = object;
     }
     void set_cause(const failure& cause);
+    /// For drivers: the attempt came to its limit. The failure stays what it is, and is judged as a time-out.
+    void mark_timed_out() noexcept { timed_out_ = true; }
     /// Makes the last real failure in `before` the cause of this refusal.
     void follow(const failure& before) {
         if (before.is_real()) set_cause(before);
         else if (before.cause_) cause_ = before.cause_;
     }
+    void share_cause(const failure& other) noexcept { cause_ = other.cause_; }
     /// Sets the exception that is thrown for this rejection instead of our own error.
     void set_exception(std::exception_ptr exception) noexcept { exception_ = std::move(exception); }
 
@@ -136,12 +150,17 @@ private:
     const failure* held_failure() const noexcept {
         return source_ == source::value && ops_->inner != nullptr ? ops_->inner(object_) : nullptr;
     }
+    /// Of a time-out: the error that the callable gave when it was asked to end. Null if it gave none.
+    const failure* error_at_limit() const noexcept {
+        return source_ == source::rejection && rejection_.code == errc::timed_out ? cause_.get() : nullptr;
+    }
     std::system_error value_error() const;
     const http_carrier* carrier() const noexcept {
         return source_ == source::exception ? as<http_carrier>() : nullptr;
     }
 
     source source_ = source::exception;
+    bool timed_out_ = false; // marked by a driver
     int http_status_ = 0;
     const void* object_ = nullptr; // the std::exception inside exception_, or the value
     const value_ops* ops_ = nullptr;
@@ -163,17 +182,17 @@ const E* failure::as() const noexcept {
     }
     if (const failure* held = held_failure()) return held->as<E>();
 #if RESILIENCE_EXCEPTIONS
-    if (!exception_) return nullptr;
-    try {
-        std::rethrow_exception(exception_);
-    } catch (const E& e) {
-        return std::addressof(e); // alive as long as exception_ is
-    } catch (...) {
-        return nullptr;
+    if (exception_) {
+        try {
+            std::rethrow_exception(exception_);
+        } catch (const E& e) {
+            return std::addressof(e); // alive as long as exception_ is
+        } catch (...) {               // NOLINT(bugprone-empty-catch): it is no E
+        }
     }
-#else
-    return nullptr;
 #endif
+    const failure* ended = error_at_limit();
+    return ended != nullptr ? ended->as<E>() : nullptr;
 }
 
 #if RESILIENCE_BODIES

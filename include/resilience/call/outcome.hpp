@@ -91,6 +91,7 @@ public:
     using detail::outcome_storage::is_empty;
     using detail::outcome_storage::judged;
     const detail::outcome_storage& storage() const noexcept { return *this; }
+    detail::outcome_storage& storage() noexcept { return *this; }
     void clear() noexcept {
         drop_value();
         drop_failure();

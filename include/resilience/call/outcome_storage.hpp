@@ -30,6 +30,9 @@ public:
     /// The reason why there is no accepted value.
     const failure& why() const noexcept { return has_failure() ? failure_ : no_outcome(); }
 
+    /// The failure came at the limit of its attempt. Precondition: has_failure().
+    void mark_timed_out() noexcept { failure_.mark_timed_out(); }
+
 protected:
     enum class content : std::uint8_t { nothing, value, failing_value, failure };
 

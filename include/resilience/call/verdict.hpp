@@ -44,13 +44,14 @@ RESILIENCE_INLINE verdict default_verdict(const std::error_code& code, std::opti
 } // namespace detail
 
 /// The verdict on a failure unless a predicate of the user's decides. Local rejections, cancellation and
-/// std::bad_alloc are ignored. A time-out is a failure. An HTTP status is judged by http_verdict(). Anything
+/// std::bad_alloc are ignored. A time-out is a failure, also a client's own. An HTTP status is judged by http_verdict(). Anything
 /// else is a failure. Breakers record failures, and retries retry them.
 verdict default_verdict(const failure& f) noexcept;
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION verdict default_verdict(const failure& f) noexcept {
-    const verdict judged = detail::default_verdict(f.code(), f.http_status());
+    const verdict judged =
+        f.came_at_limit() ? verdict::failure : detail::default_verdict(f.code(), f.http_status());
     return judged == verdict::failure && f.exception_is<std::bad_alloc>() ? verdict::ignored : judged;
 }
 #endif

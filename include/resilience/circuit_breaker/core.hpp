@@ -137,7 +137,6 @@ RESILIENCE_FUNCTION breaker_judgement breaker_core::judge_as_failure(const break
                                                                      const failure* why) {
     return counted(detail::judge_as_failure(why, config_of(permit)));
 }
-
 template <class Work>
 void breaker_core::locked(Work&& work) {
     const bool has_jitter = config().recovery_backoff.has_value();

@@ -11,12 +11,15 @@
 #include <resilience/event.hpp>
 #include <resilience/stats.hpp>
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -72,6 +75,27 @@ protected:
 private:
     const detail::name label_;
     const shared_labels labels_;
+};
+
+/// Selects policies of a registry, in the order of kinds and names. An empty text selects all.
+struct policy_query {
+    std::string kind{};
+    std::string name{};
+    /// Only policies that are listed after this kind and name: the last ones of an earlier page, see policy_page.
+    std::string after_kind{};
+    std::string after_name{};
+    /// Policies at most; 0: none.
+    std::size_t limit = SIZE_MAX;
+};
+
+/// The policies that a query selects.
+struct policy_page {
+    std::vector<std::shared_ptr<registered_policy>> policies{};
+    /// Kind and name of the last one, for the next query. Empty if there is none.
+    std::string last_kind{};
+    std::string last_name{};
+    /// True if the limit left some out.
+    bool has_more = false;
 };
 
 #if RESILIENCE_BODIES

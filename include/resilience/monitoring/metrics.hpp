@@ -9,7 +9,6 @@
 #include <resilience/registry.hpp>
 
 #include <optional>
-#include <string>
 
 // The answer to /metrics: the policies' metrics, and those of the monitoring itself.
 
@@ -25,14 +24,17 @@ inline void expose_streams(exposition& out, const stream_counts& streams) {
     out.sample({}, streams.missed.load(std::memory_order_relaxed));
 }
 
-inline std::string metrics_text(const registry& where, const monitoring_options& options,
-                                const stream_counts& streams) {
-    std::string text = to_prometheus(where, options.prometheus);
-    exposition more(options.prometheus.prefix);
-    if (options.events) expose_streams(more, streams);
+/// The metrics of a page of policies. Those that are no policy's come with the first page of all policies, so that a scrape
+/// in several parts has them once.
+inline void expose_metrics(exposition& out, const policy_page& page, const policy_query& asked,
+                           const registry& where, const monitoring_options& options,
+                           const stream_counts& streams) {
+    expose_policies(out, page, where);
+    if (!asked.kind.empty() || !asked.name.empty() || !asked.after_kind.empty()) return;
+    expose_registry(out, where);
+    if (options.events) expose_streams(out, streams);
     std::optional<alert_stats> alerts; // none if the user's function throws
-    if (options.alerts && returned([&] { alerts = options.alerts(); })) expose_alerts(more, *alerts);
-    return text += more.take();
+    if (options.alerts && returned([&] { alerts = options.alerts(); })) expose_alerts(out, *alerts);
 }
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

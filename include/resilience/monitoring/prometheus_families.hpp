@@ -150,7 +150,7 @@ inline void expose_circuits(exposition& out, const exposed_policies& all, wall_t
 }
 
 /// The families that policies of any kind share.
-inline void expose_common(exposition& out, const exposed_policies& all, const registry& from) {
+inline void expose_common(exposition& out, const exposed_policies& all) {
     for (const common_metric& metric : common_metrics) {
         out.family(metric.family, "counter", metric.help);
         for (const auto& each : all) {
@@ -161,6 +161,10 @@ inline void expose_common(exposition& out, const exposed_policies& all, const re
                 out.sample({{"policy_kind", each.kind}, {"name", each.name}}, count == nullptr ? 0U : *count);
         }
     }
+}
+
+/// The families of a registry as a whole.
+inline void expose_registry(exposition& out, const registry& from) {
     const fallback_stats fallbacks = from.fallbacks();
     out.family("fallback_calls_total", "counter",
                "Failures that a fallback took the place of (used), or tried to (failed).");

@@ -216,6 +216,7 @@ RESILIENCE_FUNCTION step call_walk::settle_from(std::uint32_t end, call_slot& sl
             return step::answer;
         }
         if (s.what() == settlement::kind::retry) return wait_at(i, s.delay());
+        if (s.what() == settlement::kind::time_out) slot.reported_time_out(), result.reported_time_out();
         if (s.what() == settlement::kind::replace) slot.fail(std::move(s.why()));
         if (slot.take_replaced()) {
             const time_point not_before = result.not_before();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/outside_of_calls.hpp>
+#include <resilience/call/time_out.hpp>
 #include <resilience/detail/function_ref.hpp>
 #include <resilience/path/call_body.hpp>
 #include <resilience/path/call_slot.hpp>
@@ -38,8 +39,8 @@ RESILIENCE_INLINE const environment& environment_around(const P&... policies) {
 /// Fills a context with the caller's options and the limits of the calls around it on this thread.
 void prepare(call_context& ctx, const call_request& request);
 
-/// Records a time-out if the attempt's stop token was requested by its deadline and it reports cancellation.
-void settle_stop(call_slot& slot, const call_context& ctx) noexcept;
+/// Before the policies learn of an attempt: if it ended at its limit without a value, it has timed out.
+void settle_limit(call_slot& slot, const call_context& ctx) noexcept;
 
 /// The blocking driver: does each step that the walk asks for until the call is done. `next` is the first
 /// step.
@@ -48,7 +49,7 @@ void drive(call_walk& walk, step next, call_slot& slot, function_ref<void(call_c
 
 /// Ends a call that may not begin, because a stop was requested or its deadline has passed. True if it did so
 /// and filled the slot.
-bool over_before_it_began(call_slot& slot, const call_context& ctx);
+bool over_before_it_began(call_slot& slot, call_context& ctx);
 
 /// Walks the policies around `attempt`. If `attempt` is null, the call ended before it began, and the slot says why.
 template <class Slot, class... P>
@@ -148,8 +149,11 @@ RESILIENCE_FUNCTION void prepare(call_context& ctx, const call_request& request)
         ctx.inherit(*around.current, inherited_with(request.options));
     if (request.options != nullptr) ctx.apply(*request.options);
 }
-RESILIENCE_FUNCTION void settle_stop(call_slot& slot, const call_context& ctx) noexcept {
-    if (ctx.stopped_by_deadline() && slot.time_out_if_cancelled()) slot.lost_against(ctx.deadline());
+RESILIENCE_FUNCTION void settle_limit(call_slot& slot, const call_context& ctx) noexcept {
+    if (ctx.deadline() == time_point::max()) return;
+    const failure* why = slot.why();
+    if (why == nullptr || !has_timed_out(*why, ctx)) return;
+    slot.time_out(ctx, ctx.stopped_by_deadline() ? asked_to_end::yes : asked_to_end::no);
 }
 RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
                                function_ref<void(call_context&)> attempt, call_context& ctx) {
@@ -161,7 +165,7 @@ RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
                 const enclosing_call here(ctx);
                 attempt(ctx);
             }
-            settle_stop(slot, ctx);
+            settle_limit(slot, ctx);
             next = walk.settle(slot, ctx);
             break;
         }
@@ -180,16 +184,21 @@ RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
         }
     }
 }
-RESILIENCE_FUNCTION bool over_before_it_began(call_slot& slot, const call_context& ctx) {
+RESILIENCE_FUNCTION bool over_before_it_began(call_slot& slot, call_context& ctx) {
     if (ctx.stop_requested()) {
         slot.fail(rejection{.code = errc::cancelled});
         return true;
     }
-    if (ctx.deadline() != time_point::max() && ctx.remaining() == duration{0}) {
-        slot.fail(rejection{.code = errc::timed_out, .reason = "deadline passed before the call began"});
-        return true;
-    }
-    return false;
+    if (ctx.deadline() == time_point::max()) return false;
+    const time_point now = ctx.clock().now();
+    if (ctx.fixed_deadline() != time_point::max())
+        ctx.set_allowance(elapsed_between(now, ctx.fixed_deadline()));
+    if (now < ctx.deadline()) return false;
+    slot.fail(rejection{.code = errc::timed_out,
+                        .reason = ctx.owner() == limit_owner::caller
+                                      ? "the caller's deadline passed before the call began"
+                                      : "the enclosing call's deadline passed before the call began"});
+    return true;
 }
 #endif
 

@@ -103,7 +103,7 @@ bool is_thrown_rejection(const outcome<R>& out, rejection& why) noexcept {
 template <class Slot, class Permits, class... P>
 RESILIENCE_NOINLINE void resume_walk(Slot& slot, function_ref<void(call_context&)> attempt, call_context& ctx,
                                      Permits permits, const P&... policies) {
-    settle_stop(slot, ctx);
+    settle_limit(slot, ctx);
     walk_through<Slot, P...> calls(permits, ctx, policies...);
     drive(calls.walk, calls.walk.settle(slot, ctx), slot, attempt, ctx);
 }

@@ -3,6 +3,7 @@
 
 #include <resilience/call/error_condition.hpp>
 #include <resilience/call/failure.hpp>
+#include <resilience/call/time_out.hpp>
 
 #include <string_view>
 #include <system_error>
@@ -22,10 +23,7 @@ struct retry_traits {
 RESILIENCE_FUNCTION bool retry_traits::known_not_sent(const failure& f) noexcept {
     if (const auto said = f.not_sent()) return *said;
     const auto code = f.code();
-    if (code.category() == error_category()) {
-        const auto ours = static_cast<errc>(code.value());
-        return ours != errc::timed_out && ours != errc::cancelled && ours != errc::retries_exhausted;
-    }
+    if (code.category() == error_category()) return detail::is_refusal(code);
     const std::string_view category = code.category().name();
     if (category == "asio.netdb" || category == "asio.addrinfo") return true; // the name has no address
     const auto condition = detail::condition_of(code);
