@@ -192,8 +192,7 @@ RESILIENCE_FUNCTION std::string validate(const timeout_config& c) {
     if (c.idle && *c.idle <= duration{0})
         return detail::complaint("timeout_config.idle", *c.idle, "more than 0");
     if (c.limit < duration{0} || (c.limit == duration{0} && !c.idle))
-        return detail::complaint("timeout_config.limit", c.limit,
-                                 "more than 0, or left out where idle is set");
+        return detail::complaint("timeout_config.limit", c.limit, "more than 0");
     return detail::validate_labels("timeout_config", c.labels);
 }
 RESILIENCE_FUNCTION detail::timeout_core::timeout_core(timeout_config config, const registry& where)

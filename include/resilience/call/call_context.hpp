@@ -120,6 +120,7 @@ public:
     detail::silence_watch* watch() const noexcept { return watch_; }
     /// The length of the limit that no progress moves.
     duration fixed_cap() const noexcept { return remaining_cap_; }
+    limit_owner fixed_owner() const noexcept { return owner_; }
     /// Whose limit ends at deadline().
     limit_owner owner() const noexcept { return silence_ends_first() ? limit_owner::silence : owner_; }
     /// The moment from which an attempt that ends without a value has timed out; time_point::max() if nothing
