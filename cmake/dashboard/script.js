@@ -11,7 +11,8 @@ const everyMs = 2000; // between polls
 const hiddenEveryMs = 15000; // while nobody looks
 const longestBackoffMs = 30000;
 const samplesKept = 60, secondsShown = 120; // a poll every two seconds
-const changesKept = 200;
+const changesKept = 1000, linesKept = 200;
+const flappingMs = 15 * 60000; // a circuit that makes a change again within it flaps: longer than its longest break
 const attention = ["open", "forced_open", "half_open", "metrics_only", "disabled", "closed"]; // worst first
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -28,6 +29,18 @@ function make(tag, attributes = {}, ...children) {
 /// Writes only what differs: hundreds of rows are shown anew every two seconds.
 function setText(node, text) {
     if (node.shownText !== text) node.textContent = node.shownText = text;
+}
+/// The same for names and errors, whose lines may end between their words and nowhere else.
+function setName(node, text) {
+    if (node.shownText === text) return;
+    node.shownText = text;
+    node.replaceChildren(...wordsOf(text));
+}
+/// Where a text has no blank for long, its line may end between the words of an identifier, an address, a path:
+/// resilience:: circuit_ open_ error, https:// host/ path. Short ones stay whole.
+function wordsOf(text) {
+    return String(text).split(/(\S{17,})/).flatMap((part, i) =>
+        i % 2 === 0 ? [part] : part.match(/[^_:.\/,;&?=-]*[_:.\/,;&?=-]*/g).flatMap((word, j) => (j === 0 ? [word] : [make("wbr"), word])));
 }
 function setAttribute(node, name, value) {
     if (node.getAttribute(name) !== value) node.setAttribute(name, value);
@@ -51,6 +64,7 @@ const percent = (share) => number.format(Math.round(share * 1000) / 10) + " %";
 const two = (n) => String(n).padStart(2, "0");
 const date = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
 const clock = (at) => `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+const moment = (at) => (at.toDateString() === new Date().toDateString() ? clock(at) : date(at));
 const dateAndClock = (at) => `${date(at)} ${clock(at)}`; // here, not in UTC
 
 /// 3.2 s, 12 s, 4 min 5 s, 2 h 3 min, 3 d 1 h
@@ -78,12 +92,14 @@ function readable(key, value, unit) {
 
 // ---- What is known of the service
 
+let answered = false; // whether it ever did
 let service = null; // its root resource; null until it answered, and again once it stopped to
 let clockSkewMs = 0; // the service's clock minus ours
 let token = ""; // for commands; nowhere but here
 const circuits = new Map(); // name -> what circuitOf makes
 const others = new Map(); // kind -> {table, columns, rows}
 let changes = []; // of state, newest first
+let lines = []; // what the timeline tells of them, newest first; several of one circuit that flaps are one
 let nextEvent = 0; // the number to ask for
 let sawRestart = false;
 
@@ -114,7 +130,7 @@ function circuitOf(name) {
         expanded: null,
     };
     body.circuit = c;
-    c.button.textContent = name === "" ? "(no name)" : name;
+    setName(c.button, name || "(no name)");
     c.button.addEventListener("click", () => expand(c, c.button, more, true));
     rowsInView.observe(body);
     return c;
@@ -126,7 +142,6 @@ function showCircuit(c, policy, nowMs) {
     c.policy = policy;
     c.state = s.state;
     if (!before || before.state !== s.state) {
-        c.badge.className = "state " + known(s.state);
         c.badge.querySelector("use").setAttribute("href", "#icon-" + known(s.state));
         setText(c.badge.lastElementChild, words(s.state));
         if (before) flash(c.body.rows[0]);
@@ -148,8 +163,10 @@ function showCircuit(c, policy, nowMs) {
         setText(c.cells[rate], (measured ? percent(s[rate]) : "\u2013") + (measured && limit !== null ? " / " + percent(limit) : ""));
         setBar(c.bars[rate], measured ? s[rate] : null, limit ?? 1);
     }
-    setText(c.cells.error, s.last_error_type ?? "\u2013");
-    const waits = typeof s.retry_after === "number";
+    setName(c.cells.error, s.last_error_type ?? "\u2013");
+    setName(c.cells.error_text, s.last_error ?? ""); // where the service shows it
+    setAttribute(c.cells.error_text, "title", s.last_error ?? "");
+    const waits = s.state === "open" && typeof s.retry_after === "number";
     c.probeAtMs = waits ? nowMs + s.retry_after * 1000 : null;
     showProbe(c, nowMs);
     takeSample(c, s, nowMs);
@@ -164,13 +181,13 @@ function setBar(bar, value, limit) {
     bar.classList.toggle("high", value !== null && value >= limit);
 }
 
+/// An open circuit whose break is over waits for a call: it no longer refuses them.
 function showProbe(c, nowMs) {
-    if (c.state !== "open" && c.probeAtMs === null) {
-        setText(c.cells.probe, c.state === "half_open" ? "probing" : c.state === "forced_open" ? "none: by hand" : "\u2013");
-        return;
-    }
     const left = c.probeAtMs === null ? 0 : (c.probeAtMs - nowMs) / 1000;
-    setText(c.cells.probe, left > 0 ? span(left, !reducedMotion.matches) : "with the next call");
+    const isDue = c.probeAtMs !== null && left <= 0;
+    setAttribute(c.badge, "class", `state ${known(c.state)}${isDue ? " due" : ""}`);
+    if (c.probeAtMs === null) setText(c.cells.probe, c.state === "half_open" ? "probing" : c.state === "forced_open" ? "none: by hand" : "\u2013");
+    else setText(c.cells.probe, isDue ? "due for a probe" : span(left, !reducedMotion.matches));
 }
 
 /// Totals only grow: what was added since the last look is a sample. Looks that follow closely share one.
@@ -280,7 +297,7 @@ function listOf(title) {
                 return make("div", {}, make("dt", {}, words(key)), value);
             }));
         }
-        for (const [key, value] of flat) setText(shown.get(key), readable(key, value, units[key]));
+        for (const [key, value] of flat) setName(shown.get(key), readable(key, value, units[key]));
         node.hidden = flat.length === 0;
     };
     return { node, update };
@@ -358,7 +375,7 @@ function choose() {
     for (const line of $("timeline").children) line.hidden = !line.circuitName.toLowerCase().includes(wanted);
     setText($("shown"), circuits.size === 0 ? "" : shown === circuits.size ? String(shown) : `${shown} of ${circuits.size}`);
     $("no-circuits").hidden = shown > 0;
-    setText($("no-circuits"), circuits.size ? "None fits what you chose." : "None yet.");
+    setText($("no-circuits"), circuits.size ? "None fits what you chose." : noneYet());
     $("circuit-table").hidden = shown === 0;
 }
 
@@ -396,6 +413,7 @@ function showOthers(policies) {
         }
     }
     $("no-policies").hidden = others.size > 0;
+    setText($("no-policies"), noneYet());
 }
 function tableOf(name, columns) {
     const title = words(name);
@@ -409,7 +427,7 @@ function tableOf(name, columns) {
     return { node, table, columns, rows: new Map() };
 }
 function policyRow(kind, name) {
-    const button = make("button", { type: "button", class: "name", "aria-expanded": "false" }, name === "" ? "(no name)" : name);
+    const button = make("button", { type: "button", class: "name", "aria-expanded": "false" }, ...wordsOf(name || "(no name)"));
     const cells = kind.columns.map(() => make("td", { class: "number" }));
     const more = make("tr", { class: "more", hidden: "" }, make("td", { colspan: String(cells.length + 1) }));
     const body = make("tbody", {}, make("tr", {}, make("th", { scope: "row" }, button), ...cells), more);
@@ -426,27 +444,59 @@ function addChanges(events) {
     const list = $("timeline");
     for (const e of events) {
         changes.unshift(e);
-        list.prepend(lineOf(e));
+        const line = lineOf(e);
+        lines.unshift(line);
+        list.prepend(line.node);
     }
-    while (changes.length > changesKept) {
-        changes.pop();
-        list.lastElementChild.remove();
-    }
-    list.hidden = changes.length === 0;
-    $("changes-note").hidden = changes.length > 0 && service?.events !== false;
-    if (service?.events === false) setText($("changes-note"), "Since this page was opened: the service keeps no events.");
+    changes.length = Math.min(changes.length, changesKept);
+    while (lines.length > linesKept) lines.pop().node.remove();
+    list.hidden = lines.length === 0;
+    $("changes-note").hidden = lines.length > 0 && service?.events !== false;
+    setText($("changes-note"), service?.events === false ? "Since this page was opened: the service keeps no events." : noneYet());
+}
+function forgetChanges() {
+    changes = [];
+    lines = [];
+    $("timeline").replaceChildren();
+}
+/// Takes away the lines of a circuit since it last made this change, if that is not long ago, and returns what they
+/// told. The line of a circuit that flaps tells all of them.
+function takeFlapping(e) {
+    const at = Date.parse(e.timestamp);
+    const itself = lines.filter((line) => line.circuit === e.policy); // newest first
+    const same = itself.findIndex((line) => line.made.has(`${e.from} ${e.to}`));
+    if (same < 0 || at - itself[same].untilMs > flappingMs) return { count: 0, openings: 0, made: new Set(), sinceMs: at };
+    const taken = itself.slice(0, same + 1);
+    for (const line of taken) line.node.remove();
+    lines = lines.filter((line) => !taken.includes(line));
+    return {
+        count: taken.reduce((sum, line) => sum + line.count, 0),
+        openings: taken.reduce((sum, line) => sum + line.openings, 0),
+        made: new Set(taken.flatMap((line) => [...line.made])),
+        sinceMs: taken.at(-1).sinceMs,
+    };
 }
 function lineOf(e) {
+    const before = takeFlapping(e);
     const at = new Date(e.timestamp);
-    const today = at.toDateString() === new Date().toDateString();
-    const time = make("time", { datetime: e.timestamp, title: dateAndClock(at) }, today ? clock(at) : date(at));
+    const line = {
+        circuit: e.policy,
+        count: before.count + 1,
+        openings: before.openings + (e.to === "open"),
+        made: before.made.add(`${e.from} ${e.to}`),
+        sinceMs: before.sinceMs,
+        untilMs: at.getTime(),
+    };
+    const time = make("time", { datetime: e.timestamp, title: dateAndClock(at) }, moment(at));
     const why = [e.reason && words(e.reason), e.to === "open" && e.failure_count ? `${e.failure_count} failures` : null, e.error_type].filter(Boolean).join(" \u00b7 ");
     const arrow = make("span", { "aria-hidden": "true" }, "\u2192");
     const what = make("span", { class: "what" }, make("span", {}, words(e.from ?? "?")), arrow, make("span", { class: "unseen" }, "to"), badge(e.to ?? "?"));
-    const line = make("li", {}, time, make("span", { class: "name" }, e.policy ?? "(no name)"), what);
-    if (why) line.append(make("span", { class: "why" }, why));
-    line.circuitName = e.policy ?? "";
-    line.hidden = !line.circuitName.toLowerCase().includes($("filter").value.toLowerCase());
+    if (line.count > 1) what.append(make("span", { class: "often" }, `${line.count} changes since ${moment(new Date(line.sinceMs))}` + (line.openings > 1 ? `, opened ${line.openings} times` : "")));
+    line.node = make("li", {}, time, make("span", { class: "name" }, ...wordsOf(e.policy || "(no name)")), what);
+    if (why) line.node.append(make("span", { class: "why" }, ...wordsOf(why)));
+    if (e.error) line.node.append(make("span", { class: "why clip", title: e.error }, ...wordsOf(e.error))); // where the service shows it
+    line.node.circuitName = e.policy ?? "";
+    line.node.hidden = !line.node.circuitName.toLowerCase().includes($("filter").value.toLowerCase());
     return line;
 }
 function takeEvents(events) {
@@ -467,8 +517,7 @@ async function readEvents(fromStart) {
     if (fromStart) {
         const heardMeanwhile = stream ? changes.filter((e) => e.number >= next).reverse() : [];
         found.push(...heardMeanwhile);
-        changes = [];
-        $("timeline").replaceChildren();
+        forgetChanges();
         nextEvent = 0;
     }
     takeEvents(found.slice(-changesKept));
@@ -497,6 +546,7 @@ function say(name, state) {
 
 function show(policies, health) {
     const nowMs = performance.now();
+    answered = true;
     clockSkewMs = (Date.parse(health.timestamp) || Date.now()) - Date.now();
     $("health").className = "health " + (["healthy", "degraded", "critical"].includes(health.status) ? health.status : "");
     setText($("health-word"), words(health.status));
@@ -661,7 +711,12 @@ function closeStream() {
     eventsUnsure = true;
 }
 
+/// What stands in the place of a list that is empty.
+function noneYet() {
+    return answered ? "None yet." : losses ? "The service does not answer." : "Connecting...";
+}
 function showConnection() {
+    if (!answered) for (const id of ["no-circuits", "changes-note", "no-policies"]) setText($(id), noneYet());
     const [kind, text] = losses
         ? ["lost", circuits.size ? `Disconnected: the figures are old. Trying again${nextPollMs > 4000 ? " in " + span(nextPollMs / 1000) : ""}.` : "The service does not answer."]
         : !service ? ["", "Connecting..."]
@@ -744,6 +799,7 @@ async function command(event) {
 // ---- Begin
 
 makeStateButtons();
+showConnection();
 $("choice").addEventListener("submit", (event) => event.preventDefault());
 $("filter").addEventListener("input", choose);
 $("sort").addEventListener("change", arrange);

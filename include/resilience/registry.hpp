@@ -205,6 +205,7 @@ RESILIENCE_FUNCTION health_report registry::health() const {
         switch (seen_as(circuit.state)) {
         case circuit_state::open:
             ++report.open;
+            if (circuit.is_due_for_probe()) report.due_for_probe.push_back(circuit.name);
             report.open_circuits.push_back(std::move(circuit.name));
             break;
         case circuit_state::half_open: ++report.half_open; break;

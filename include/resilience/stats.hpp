@@ -48,7 +48,7 @@ struct circuit_breaker_stats {
     };
     /// Empty if no rate rule is on.
     std::optional<window_counts> window;
-    /// While open: the time until a probe is admitted.
+    /// While open: the time until a probe is admitted; 0 once one is due.
     std::optional<duration> retry_after;
 
     /// Totals since creation. Calls were admitted and settled: successes + failures + ignored.
@@ -80,6 +80,12 @@ struct circuit_breaker_stats {
     std::optional<error_text> last_error;
     /// The reason given with the last command by hand; empty otherwise.
     std::string reason;
+
+    /// True if the circuit is open and its break is over: the next call is admitted, as a probe. A circuit that
+    /// nobody calls stays in this state.
+    bool is_due_for_probe() const noexcept {
+        return state == circuit_state::open && retry_after && *retry_after <= duration{0};
+    }
 };
 
 /// Circuits have metrics of their own: monitoring/prometheus_families.hpp.
@@ -185,6 +191,8 @@ struct health_report {
     std::size_t half_open = 0;
     std::vector<std::string> open_circuits;
     wall_time timestamp;
+    /// The open circuits whose break is over: the next call of each is its probe.
+    std::vector<std::string> due_for_probe{};
 };
 
 struct circuit_summary {

@@ -28,6 +28,7 @@ SCRIPT = [
     ("All circuits", f"{ADDRESS}{API}/circuit-breakers"),
     ("One circuit", f"{ADDRESS}{API}/circuit-breakers/jira_api"),
     ("All circuits in a word", f"{ADDRESS}{API}/health"),
+    ("The same with details", f"'{ADDRESS}{API}/health?details=true'"),
     ("All circuits in a line each", f"{ADDRESS}{API}/summary"),
     ("Whether the service answers at all", f"{ADDRESS}{API}/live"),
     ("Policies of all kinds, one of them", f"'{ADDRESS}{API}/policies?kind=retry'"),

@@ -97,6 +97,70 @@ TEST_CASE("health can tell a load balancer that most circuits are open", "[monit
     CHECK(json::parse(f.get("/health", {.critical_status = 503}).body)["status"] == "critical");
 }
 
+TEST_CASE("circuits that are due for a probe keep no load balancer away, since only calls can probe",
+          "[monitoring_api]") {
+    shown_fixture f;
+    fail_with(f.circuit("jira_api", 1), "down"); // open for 30 s
+    f.circuit("confluence_api", 1).open_for(60s);
+
+    CHECK(f.status("/health", {.critical_status = 503}) == 503);
+    f.clock.advance(30s - 1ns);
+    CHECK(f.status("/health", {.critical_status = 503}) == 503);
+    f.clock.advance(1ns);
+    CHECK(f.status("/health", {.critical_status = 503}) == 200);
+    CHECK(f.read("/health", {.critical_status = 503})["status"] == "critical");
+}
+
+TEST_CASE(
+    "health tells by details which open circuits are due for a probe, and has its promised body without",
+    "[monitoring_api]") {
+    shown_fixture f;
+    fail_with(f.circuit("jira_api", 1), "down");
+    f.circuit("forced").force_open();
+    const auto due = [&] { return f.read("/health?details=true")["due_for_probe"]; };
+
+    CHECK(due() == json::array());
+    f.clock.advance(30s - 1ns);
+    CHECK(due() == json::array());
+    f.clock.advance(1ns);
+    CHECK(due() == json{"jira_api"});
+    CHECK(f.reg.health().due_for_probe == std::vector<std::string>{"jira_api"});
+
+    const std::string promised = f.get("/health").body;
+    CHECK(promised == rs::to_json(f.reg.health()));
+    CHECK(promised.ends_with(R"("open_circuits":["forced","jira_api"]})"));
+    CHECK(f.get("/health?details=true").body ==
+          promised.substr(0, promised.size() - 1) + R"(,"due_for_probe":["jira_api"]})");
+    for (const char* other : {"?", "?details", "?details=false", "?detail=true", "?x=%zz"})
+        CHECK(f.get("/health" + std::string(other)).body == promised);
+}
+
+TEST_CASE("a circuit is due for a probe from the end of its break until a call comes", "[monitoring_api]") {
+    shown_fixture f;
+    const auto circuit = f.circuit("jira_api", 1);
+    const auto shown = [&] {
+        const json policy = f.read("/policies/jira_api")[0]["statistics"];
+        CHECK(policy["due_for_probe"] == circuit.stats().is_due_for_probe());
+        return std::pair(policy["due_for_probe"].get<bool>(), policy["retry_after"]);
+    };
+
+    CHECK(shown() == std::pair(false, json()));
+    fail_with(circuit, "down");
+    CHECK(shown() == std::pair(false, json(30.0)));
+    f.clock.advance(30s);
+    CHECK(shown() == std::pair(true, json(0.0)));
+    f.clock.advance(24h);
+    CHECK(shown() == std::pair(true, json(0.0)));
+    CHECK(circuit([] { return 1; }) == 1); // the first probe of two
+    CHECK(circuit.state() == rs::circuit_state::half_open);
+    CHECK(shown() == std::pair(false, json()));
+    circuit.force_open();
+    CHECK(shown() == std::pair(false, json()));
+    circuit.open_for(1s);
+    f.clock.advance(1s);
+    CHECK(shown() == std::pair(true, json(0.0)));
+}
+
 TEST_CASE("options of the monitoring API are checked", "[monitoring_api]") {
     const auto complaint = [](rs::monitoring_options options) {
         rs::registry reg;

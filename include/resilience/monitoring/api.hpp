@@ -29,6 +29,7 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 ///     GET  /circuit-breakers                        all circuits, by name
 ///     GET  /circuit-breakers/{name}                 one; the name percent-encoded, `/` as %2F
 ///     GET  /health   /summary                       all circuits in a word, in a line each
+///     GET  /health?details=true                     the same, and which open circuits are due for a probe
 ///     GET  /live                                    that the service answers, whatever its circuits do
 ///     GET  /policies?kind=&name=&after=&limit=      policies of all kinds: configs and statistics
 ///     GET  /policies/{name}?kind=                   those of a name
@@ -45,7 +46,7 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// policy of a page, {kind}/{name}, or its name alone where `kind` is given.
 ///
 /// HEAD is GET without the body; other methods get 405, other paths 404, broken percent-escapes and unknown or
-/// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore their query,
+/// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore every other query,
 /// and /metrics arguments that it does not know.
 /// Without `control` no request changes anything. Thread-safe. It never throws, whatever a client sends.
 /// Copies share their streams' counts.
@@ -116,7 +117,11 @@ private:
                 414, "path_too_long",
                 "the path has more than 512 bytes; ask for a long name by /policies?name=");
         }
-        if (path == metrics) return reads(request) ? exposed(target, form, broken) : only_read();
+        if (path == metrics) {
+            if (!reads(request)) return only_read();
+            if (!broken.empty()) return detail::bad_request(broken);
+            return detail::metrics_of(target, form, *registry_, options_, streams_);
+        }
         if (path == dashboard && !options_->dashboard.empty()) return reads(request) ? page() : only_read();
         if (!path.starts_with(root)) return unknown_path();
         path.remove_prefix(root.size());
@@ -140,7 +145,7 @@ private:
         if (parts[0] == "events" && (count == 1 || (count == 2 && parts[1] == "stream")))
             return events(request, target, count == 2 ? events_as::stream : events_as::page, broken);
         if (count != 1) return unknown_path();
-        if (parts[0] == "health") return reads(request) ? health() : only_read();
+        if (parts[0] == "health") return reads(request) ? health(target) : only_read();
         if (parts[0] == "summary")
             return reads(request) ? detail::made(200, to_json(registry_->summary())) : only_read();
         if (parts[0] == "live")
@@ -148,33 +153,6 @@ private:
         return unknown_path();
     }
 
-    http_response exposed(const detail::request_target& target, body_form form,
-                          const std::string& broken) const {
-        if (!broken.empty()) return detail::bad_request(broken);
-        policy_query asked;
-        if (auto wrong = detail::read_query(target, asked); !wrong.empty()) return detail::bad_request(wrong);
-        policy_page page = registry_->page(asked);
-        http_response response = detail::made(200, {});
-        response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-        if (page.has_more) response.headers["Link"] = detail::link_to_next(asked, page);
-        const std::size_t page_size = page.policies.size();
-        const auto expose = [where = registry_, options = options_, streams = streams_, asked,
-                             page = std::move(page)](detail::exposition& out) {
-            detail::expose_metrics(out, page, asked, *where, *options, *streams);
-        };
-        if (form == body_form::pieces && page_size > detail::long_list) {
-            response.pieces = [expose, options = options_](const piece_sink& sink) {
-                detail::exposition out(options->prometheus.prefix, sink);
-                expose(out);
-                out.finish();
-            };
-            return response;
-        }
-        detail::exposition out(options_->prometheus.prefix);
-        expose(out);
-        response.body = out.take();
-        return response;
-    }
     http_response page() const {
         http_response response = detail::made(200, std::string(options_->dashboard));
         response.content_type = "text/html; charset=utf-8";
@@ -201,9 +179,20 @@ private:
         });
         return detail::made(200, json.take());
     }
-    http_response health() const {
+    http_response health(const detail::request_target& target) const {
         const health_report report = registry_->health();
-        return detail::made(report.status == "critical" ? options_->critical_status : 200, to_json(report));
+        // An instance that gets no calls because of this status would never send the probes that are due.
+        const std::size_t refusing = report.open - report.due_for_probe.size();
+        const int status = refusing * 2 > report.total_circuits ? options_->critical_status : 200;
+        if (target.argument("details") != "true") return detail::made(status, to_json(report));
+        detail::json_writer json;
+        json.object([&] {
+            detail::write_members(json, report);
+            json.key("due_for_probe").array([&] {
+                for (const auto& name : report.due_for_probe) json.value(name);
+            });
+        });
+        return detail::made(status, json.take());
     }
 
     http_response circuits(const http_request& request, const detail::request_target& target,

@@ -160,6 +160,17 @@ inline void write(json_writer& json, const policy_snapshot& p) {
         json.key("statistics").object([&] { write_statistics(json, p); });
     });
 }
+inline void write_members(json_writer& json, const health_report& h) {
+    json.member("status", h.status)
+        .member("timestamp", h.timestamp)
+        .member("total_circuits", h.total_circuits);
+    json.key("circuits_by_state").object([&] {
+        json.member("closed", h.closed).member("open", h.open).member("half_open", h.half_open);
+    });
+    json.key("open_circuits").array([&] {
+        for (const auto& name : h.open_circuits) json.value(name);
+    });
+}
 inline std::optional<double> seconds_of(const std::optional<duration>& d) {
     if (!d) return std::nullopt;
     return std::chrono::duration<double>(*d).count();
@@ -230,17 +241,7 @@ inline std::string to_json(const circuit_breaker_stats& c) {
 /// {status, timestamp, total_circuits, circuits_by_state {closed, open, half_open}, open_circuits [names]}
 inline std::string to_json(const health_report& h) {
     detail::json_writer json;
-    json.object([&] {
-        json.member("status", h.status)
-            .member("timestamp", h.timestamp)
-            .member("total_circuits", h.total_circuits);
-        json.key("circuits_by_state").object([&] {
-            json.member("closed", h.closed).member("open", h.open).member("half_open", h.half_open);
-        });
-        json.key("open_circuits").array([&] {
-            for (const auto& name : h.open_circuits) json.value(name);
-        });
-    });
+    json.object([&] { detail::write_members(json, h); });
     return json.take();
 }
 

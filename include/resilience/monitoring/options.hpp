@@ -96,8 +96,9 @@ struct monitoring_options {
     /// The number of event streams that may be open at the same time; further ones are refused with 503. 0:
     /// none. Each occupies a thread of a server such as cpp-httplib's, which has eight or more.
     std::size_t max_streams = 4;
-    /// The status of /health while more than half of the circuits are open, for load balancers that look at
-    /// nothing else; 200 to 599. 200 by default: a service whose dependencies are down is not down itself,
+    /// The status of /health while more than half of the circuits refuse calls, for load balancers that look at
+    /// nothing else; 200 to 599. Circuits that are due for a probe refuse none: without calls they would stay
+    /// open. 200 by default: a service whose dependencies are down is not down itself,
     /// and taking all of its instances out at once helps nobody.
     int critical_status = 200;
     /// The page of /dashboard: rs::dashboard_page of <resilience/dashboard_page.hpp>. Empty: there is none. Not copied.

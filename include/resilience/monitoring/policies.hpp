@@ -26,7 +26,7 @@ inline void write_circuit_statistics(json_writer& json, const circuit_breaker_st
                                      const shown_errors& errors) {
     json.member("state_since", c.state_since);
     json.member("opened_at", c.opened_at).member("last_failure_time", c.last_failure_time);
-    json.member("retry_after", seconds_of(c.retry_after));
+    json.member("retry_after", seconds_of(c.retry_after)).member("due_for_probe", c.is_due_for_probe());
     json.key("window");
     if (c.window) {
         json.object([&] {

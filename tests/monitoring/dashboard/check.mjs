@@ -128,6 +128,99 @@ async function mockedCases() {
         expect("different times seen in a second", seen.size >= 5);
     });
 
+    await mocked("an open circuit whose break is over is shown as due for a probe, at the moment at which it is", { circuits: 4 }, async (service) => {
+        service.trip("jira_api", 3);
+        service.trip("confluence_api", 60);
+        const page = await open(service.url);
+        const probe = (name) => row(page, name).locator("[data-cell=probe]");
+        await says(probe("jira_api"), /^\d(\.\d)? s$/);
+        expect("due before its time", await state(page, "jira_api").evaluate((node) => node.classList.contains("due")), false);
+        await says(probe("jira_api"), /^due for a probe$/, 4000);
+        await says(state(page, "jira_api"), /^open$/);
+        expect("due", await state(page, "jira_api").evaluate((node) => node.classList.contains("due")));
+        expect("the other is due", await state(page, "confluence_api").evaluate((node) => node.classList.contains("due")), false);
+        await page.waitForTimeout(2500); // a poll
+        await says(probe("jira_api"), /^due for a probe$/);
+        service.change("jira_api", "half_open", { reason: "recovery_timeout" });
+        await says(probe("jira_api"), /^probing$/, 2500);
+        expect("due once it is half-open", await state(page, "jira_api").evaluate((node) => node.classList.contains("due")), false);
+        await expectNoComplaints(page);
+    });
+
+    await mocked("a circuit that flaps is one line of the timeline with a count, an outage that ends is not", { circuits: 8 }, async (service) => {
+        const page = await open(service.url);
+        await says(connection(page), /^Live$/);
+        const outage = (name, probes) => {
+            service.trip(name);
+            for (let i = 0; i < probes; ++i) {
+                service.change(name, "half_open", { reason: "recovery_timeout" });
+                service.change(name, "open", { reason: "probe failed", delay: 30 });
+            }
+            service.change(name, "half_open", { reason: "recovery_timeout" });
+            service.change(name, "closed", { reason: "success_threshold" });
+        };
+        const of = (name) => page.locator("#timeline li").filter({ hasText: name });
+        outage("jira_api", 0);
+        await says(of("jira_api").first(), /half open[\s\S]*closed/);
+        expect("lines of one outage", await of("jira_api").count(), 3);
+        for (let i = 0; i < 20; ++i) {
+            service.change("confluence_api", i % 2 ? "closed" : "half_open");
+            outage("__proto__", 2); // another one between its changes
+        }
+        await says(of("confluence_api").first(), /20 changes since \d\d:\d\d:\d\d$/m);
+        await says(of("__proto__").first(), /140 changes since \d\d:\d\d:\d\d, opened 60 times/);
+        expect("lines of one that flaps", await of("__proto__").count(), 1);
+        expect("lines of the other", await of("confluence_api").count(), 1);
+        expect("the newest change leads", /half open\s*\u2192[\s\S]*closed/.test(await of("__proto__").innerText()));
+        await page.reload(); // the same from the events that are kept
+        await says(of("__proto__").first(), /140 changes since/);
+        expect("lines after it was read again", await of("__proto__").count(), 1);
+        await expectNoComplaints(page);
+    });
+
+    await mocked("what a circuit does again after a quarter of an hour is a line of its own", {}, async (service) => {
+        service.trip("jira_api");
+        service.change("jira_api", "closed", { reason: "by hand" });
+        for (const event of service.events) event.timestamp = new Date(Date.parse(event.timestamp) - 16 * 60000).toISOString();
+        service.trip("jira_api");
+        const page = await open(service.url);
+        await says(page.locator("#timeline"), /open/);
+        expect("lines", await page.locator("#timeline li").count(), 3);
+    });
+
+    await mocked("the last error's text is shown where the service shows it", { circuits: 3, showsErrors: true }, async (service) => {
+        service.error = "HTTP 503 <b>from</b> /rest/api/2/search";
+        service.trip("jira_api");
+        const page = await open(service.url);
+        await says(row(page, "jira_api").locator("[data-label='Last error']"), /http_error\s+HTTP 503 <b>from<\/b> \/rest\/api\/2\/search/);
+        await says(page.locator("#timeline li").first(), /http_error\s+HTTP 503 <b>from/);
+        expect("elements of the text", await page.locator("main b").count(), 0);
+        service.circuits.get("jira_api").statistics.last_error = "and another text";
+        await says(row(page, "jira_api"), /and another text/, 3000);
+        await expectNoComplaints(page);
+    });
+    await mocked("without the text its type alone is shown", {}, async (service) => {
+        service.trip("jira_api");
+        const page = await open(service.url);
+        await says(row(page, "jira_api").locator("[data-label='Last error']"), /^(Last error\s*)?http_error\s*$/);
+    });
+
+    await mocked("it is connecting until the service has answered, and only then is there nothing yet", { circuits: 0, names: [], slowMs: 1200 }, async (service) => {
+        service.others = [];
+        const page = await browser.newPage();
+        await page.goto(service.url + "/dashboard");
+        for (const note of ["#no-circuits", "#changes-note", "#no-policies", "#connection"]) await says(page.locator(note), /^Connecting\.\.\.$/, 500);
+        await page.getByLabel("Name contains").fill("j");
+        await says(page.locator("#no-circuits"), /^Connecting\.\.\.$/, 500);
+        for (const note of ["#no-circuits", "#changes-note", "#no-policies"]) await says(page.locator(note), /^None yet\.$/);
+    });
+    await mocked("a service that has never answered is not one that has nothing", { slowMs: 1e6 }, async (service) => {
+        const page = await browser.newPage();
+        await page.route("**/api/**", (route) => route.abort());
+        await page.goto(service.url + "/dashboard");
+        for (const note of ["#no-circuits", "#changes-note", "#no-policies", "#connection"]) await says(page.locator(note), /^The service does not answer\.$/);
+    });
+
     await mocked("polls where the stream is refused, and still shows a trip within two seconds and a half", { refuseStreams: true }, async (service) => {
         const page = await open(service.url, { allow: notesOf(503) });
         await says(connection(page), /^Polling every 2 s$/);
@@ -383,6 +476,26 @@ async function mockedCases() {
         });
     }
 
+    for (const width of [320, 375, 1280]) {
+        await check(`no line ends inside of a word at ${width} px`, async () => {
+            const names = ["jira_api", "confluence_api", "customer_notification_dispatcher_eu_west", "std::runtime_error", "a/b/c"];
+            const service = await livelyService({ ...header, names: names.concat([..."abcdefghi"].map((c) => `service_${c}`)), showsErrors: true }).listen();
+            try {
+                for (const [i, name] of names.entries()) {
+                    service.others[i].name = name;
+                    service.circuits.get(name).statistics.last_error_type = "resilience::retries_exhausted_error";
+                    service.circuits.get(name).statistics.last_error = "HTTP 503 from https://jira.example.com/rest/api/2/search?jql=project%3DTICKETS";
+                }
+                const page = await open(service.url, { viewport: { width, height: 800 } });
+                for (const name of names.slice(0, 3)) await page.getByRole("button", { name, exact: true }).first().click();
+                await says(page.locator("#policies"), /confluence_api/);
+                expect("words that are broken", (await page.evaluate(brokenWords)).join("; "), "");
+            } finally {
+                await service.close();
+            }
+        });
+    }
+
     for (const width of [320, 375, 768, 1280, 1600]) {
         await check(`the page does not scroll sideways at ${width} px`, async () => {
             const service = await livelyService({ ...header }).listen();
@@ -416,6 +529,24 @@ function lowContrast() {
         const [a, b] = [light(channels(getComputedStyle(node).color)), light(channels(getComputedStyle(ground ?? document.body).backgroundColor))];
         const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
         if (contrast < 4.5) found.add(`${node.tagName}.${node.className} ${contrast.toFixed(2)}`);
+    }
+    return [...found];
+}
+
+/// In the page: words on more than one line. Those that have their own places to end a line are several.
+function brokenWords() {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const found = new Set();
+    while (texts.nextNode()) {
+        const { currentNode: text } = texts;
+        if (!text.parentElement.checkVisibility?.() || text.parentElement.closest("script, style, .unseen, select")) continue;
+        for (const word of text.data.matchAll(/\S+/g)) {
+            const range = document.createRange();
+            range.setStart(text, word.index);
+            range.setEnd(text, word.index + word[0].length);
+            const tops = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+            if (tops.size > 1) found.add(word[0]);
+        }
     }
     return [...found];
 }
@@ -464,7 +595,7 @@ async function pictures(into) {
     mkdirSync(into, { recursive: true });
     const names = ["jira_api", "confluence_api", "mongodb", "ldap", "mail", "search", "billing", "geocoding", "payments", "warehouse",
         "vendor_feed", "exchange_rates", "translations", "thumbnails", "sms_gateway", "audit_log", "calendar", "ticketing"];
-    const service = await livelyService({ ...header, names }).listen();
+    const service = await livelyService({ ...header, names, showsErrors: true }).listen();
     service.others = service.others.filter(({ name }) => !/[<_]b|unknown/.test(name));
     service.change("jira_api", "closed", { reason: "success_threshold" });
     const looks = [["light", 1600, 720, "light"], ["dark", 1280, 900, "dark"], ["narrow", 375, 812, "light"]];

@@ -23,9 +23,10 @@ export class Service {
     keptFrom = 1; // older events have made room
     requests = []; // "POST /path", as they came
     streams = new Set();
-    /// What a test switches: refuseStreams (503), offersEvents, control, token ("" for none), away (connections break).
-    constructor({ page, policy, circuits = 2, names = null, folder = "", refuseStreams = false, offersEvents = true, control = true, token = "", port = 0 }) {
-        Object.assign(this, { page, policy, folder, refuseStreams, offersEvents, control, token, port });
+    /// What a test switches: refuseStreams (503), offersEvents, control, token ("" for none), showsErrors
+    /// (their texts), slowMs (before each answer), away (connections break).
+    constructor({ page, policy, circuits = 2, names = null, folder = "", refuseStreams = false, offersEvents = true, control = true, token = "", showsErrors = false, slowMs = 0, port = 0 }) {
+        Object.assign(this, { page, policy, folder, refuseStreams, offersEvents, control, token, showsErrors, slowMs, port });
         if (names === null) {
             names = ["jira_api", "confluence_api", ...oddNames];
             for (let i = names.length; i < circuits; ++i) names.push(`service_${String(i).padStart(3, "0")}`);
@@ -39,7 +40,7 @@ export class Service {
             otherPolicy("retry", '<b onmouseover="alert(2)">bold</b>', { max_attempts: 2 }, { calls: 3, succeeded_at_once: 3, succeeded_after_retry: 0, failed_without_retry: 0, failed_after_retry: 0, failed_attempts: 0, retries: 0, exhausted: 0, budget_exhausted: 0, nested_retries: 0, predicate_errors: 0, total_delay: 0 }),
             otherPolicy("timeout", "jira_api", { limit: "2s", keep_late: false }, { calls: 590, in_time: 581, timed_out: 9, kept_late: 0, failed: 41 }),
         ];
-        this.server = createServer((request, response) => this.answer(request, response));
+        this.server = createServer((request, response) => setTimeout(() => this.answer(request, response), /^\/api/.test(request.url) ? this.slowMs : 0));
         this.heartbeat = setInterval(() => { for (const stream of this.streams) stream.write(": still here\n\n"); }, 5000);
     }
     async listen() {
@@ -69,12 +70,14 @@ export class Service {
         s.generation += 1;
         c.until = delay === null ? null : Date.now() + delay * 1000;
         if (to === "open") {
-            Object.assign(s, { opened_at: at, last_failure_time: at, failure_count: 5, failure_rate: 0.62, last_error_type: "http_error" });
+            Object.assign(s, { opened_at: at, last_failure_time: at, failure_count: 5, failure_rate: 0.62, last_error_type: "http_error", last_error: this.errorText() });
             if (from === "closed") s.trips += 1;
         }
         if (to === "closed") Object.assign(s, { opened_at: null, failure_count: 0, failure_rate: null });
-        this.happened({ kind: "state_changed", policy_kind: "circuit_breaker", policy: name, operation: null, attempt: 0, max_attempts: 0, retry_depth: 0, delay, from, to, failure_count: s.failure_count, success_count: 0, error_type: to === "open" ? "http_error" : null, error: null, reason, timestamp: at, generation: s.generation });
+        this.happened({ kind: "state_changed", policy_kind: "circuit_breaker", policy: name, operation: null, attempt: 0, max_attempts: 0, retry_depth: 0, delay, from, to, failure_count: s.failure_count, success_count: 0, error_type: to === "open" ? "http_error" : null, error: to === "open" ? this.errorText() : null, reason, timestamp: at, generation: s.generation });
     }
+    errorText() { return this.showsErrors ? this.error : null; }
+    error = "HTTP 503: upstream connect error or disconnect/reset before headers";
     trip(name, seconds = 30) { this.change(name, "open", { delay: seconds }); }
     happened(event) {
         const numbered = { number: this.events.length + 1, ...event };
@@ -185,7 +188,8 @@ function circuit(name, i) {
     };
 }
 function shownCircuit({ kind, name, config, statistics, until }) {
-    return { kind, name, config, statistics: { ...statistics, retry_after: until === null ? null : Math.max(0, (until - Date.now()) / 1000) } };
+    const left = until === null || statistics.state !== "open" ? null : Math.max(0, (until - Date.now()) / 1000);
+    return { kind, name, config, statistics: { ...statistics, retry_after: left, due_for_probe: left === 0 }, units: { failure_rate: "ratio", slow_call_rate: "ratio", retry_after: "seconds" } };
 }
 const send = (stream, event) => stream.write(`id: ${event.number}\nevent: ${event.kind}\ndata: ${JSON.stringify(event)}\n\n`);
 const problem = (code, message) => ({ error: { code, message } });
