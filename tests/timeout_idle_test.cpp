@@ -253,6 +253,28 @@ TEST_CASE("the event tells which limit struck", "[timeout][event][H-USE-16]") {
     CHECK(events.events()[1].delay == 60s);
 }
 
+TEST_CASE("a client that gives up at the end of its silence has timed out", "[timeout][H-USE-16]") {
+    world w;
+    rs::testing::recorder events(w.reg);
+    const rs::timeout timeout{{.name = "live", .limit = 60s, .idle = 10s}, w.reg};
+    const auto gives_up_after = [&](rs::duration silence) {
+        return [&w, silence](rs::call_context& ctx) {
+            w.clock.advance(9s);
+            ctx.progress();
+            w.clock.advance(silence);
+            throw std::runtime_error("read timed out");
+        };
+    };
+
+    CHECK_THROWS_WITH(timeout(gives_up_after(10s - 1ms)), "read timed out");
+    CHECK(timeout.stats().timed_out == 1);
+    REQUIRE(events.kinds() == std::vector{rs::event_kind::timed_out});
+    CHECK(events.events()[0].reason == "silence for 10s");
+    CHECK_THROWS_WITH(timeout(gives_up_after(9s)), "read timed out");
+    CHECK(timeout.stats().timed_out == 1);
+    CHECK(timeout.stats().failed == 1);
+}
+
 TEST_CASE("idle is a field like any other", "[timeout]") {
     world w;
     CHECK(rs::validate(rs::timeout_config{.idle = 10s}).empty());
