@@ -147,7 +147,7 @@ public:
     /// `at_deadline` becomes true before that happens, and stays false if somebody else requests the stop.
     void stop_token_covers_deadline(const detail::atomic<bool>& at_deadline) noexcept {
         covered_deadline_ = deadline_;
-        covered_watch_ = watch_;
+        covers_silence_ = true;
         stopped_at_deadline_ = &at_deadline;
     }
     /// The token that ends a driver's waits. If nobody can request a stop, it is an empty token.
@@ -162,6 +162,7 @@ public:
         duration remaining_cap;
         std::unique_ptr<detail::armed_stop> armed;
         limit_owner owner = limit_owner::policy;
+        bool covers_silence = false;
         detail::silence_watch* watch = nullptr;
     };
     scope narrow(time_point deadline, duration limit = duration::max(),
@@ -195,7 +196,6 @@ private:
     std::string_view operation_;
     const std::stop_token* stop_ = nullptr;           // the caller's, or the enclosing call's
     time_point covered_deadline_ = time_point::max(); // stop_ is requested by then without a timer of ours
-    const detail::silence_watch* covered_watch_ = nullptr;      // and by the end of this watch's silence
     const detail::atomic<bool>* stopped_at_deadline_ = nullptr; // true: the deadline requested stop_
     std::unique_ptr<detail::joined_stop> joined_; // stop_ points into it if two tokens are joined
     std::unique_ptr<detail::armed_stop> armed_;   // made when the callable first takes the stop token
@@ -205,6 +205,7 @@ private:
     resilience::idempotency idempotency_ = resilience::idempotency::safe;
     bool cancelled_ = false;
     bool ended_by_caller_ = false;
+    bool covers_silence_ = false;             // stop_ is requested at the end of the silence too
     limit_owner owner_ = limit_owner::policy; // of deadline_
 };
 
@@ -212,7 +213,7 @@ private:
 RESILIENCE_FUNCTION call_context::~call_context() = default;
 RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
     if (!armed_) {
-        if (relay_ == nullptr && watch_ == covered_watch_ && deadline_ >= covered_deadline_)
+        if (relay_ == nullptr && (watch_ == nullptr || covers_silence_) && deadline_ >= covered_deadline_)
             return callers_stop_token();
         arm();
     }
@@ -261,16 +262,18 @@ RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resili
         stop_ = outer.stop_;
         stopped_at_deadline_ = outer.stopped_at_deadline_;
         if (outer.clock_ == clock_) covered_deadline_ = outer.covered_deadline_;
-        if (shares_watch) covered_watch_ = outer.covered_watch_;
+        if (shares_watch) covers_silence_ = outer.covers_silence_;
     }
     if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
     cancelled_ = cancelled_ || outer.cancelled_;
 }
 RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit,
                                                              detail::silence_watch* watch) noexcept {
-    scope outer{deadline_, remaining_cap_, std::move(armed_), owner_, watch_};
+    scope outer{deadline_, remaining_cap_, std::move(armed_), owner_, covers_silence_, watch_};
     tighten(deadline, limit);
-    if (watch != nullptr) watch_ = watch;
+    if (watch == nullptr) return outer;
+    watch_ = watch;
+    covers_silence_ = false;
     return outer;
 }
 RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
@@ -279,6 +282,7 @@ RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
     owner_ = outer.owner;
     armed_ = std::move(outer.armed);
     watch_ = outer.watch;
+    covers_silence_ = outer.covers_silence;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_token& another) {
     joined_ = std::make_unique<detail::joined_stop>(*stop_, another, std::move(joined_));
