@@ -31,6 +31,7 @@ enum class event_kind {
     timed_out,                  ///< a limit passed without a result
     call_abandoned,             ///< the callable still runs, but nobody waits for it
     fallback_used,              ///< a fallback's value replaced a failure
+    overran,                    ///< an attempt is past twice its limit; told when it ends or is looked at
     policy_updated,             ///< a config was replaced
 };
 
@@ -47,6 +48,7 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     case event_kind::timed_out: return "timed_out";
     case event_kind::call_abandoned: return "call_abandoned";
     case event_kind::fallback_used: return "fallback_used";
+    case event_kind::overran: return "overran";
     case event_kind::policy_updated: return "policy_updated";
     }
     return "unknown";

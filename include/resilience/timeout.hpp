@@ -3,93 +3,38 @@
 
 #include <resilience/call/customise.hpp>
 #include <resilience/call/silence.hpp>
-#include <resilience/detail/striped_counters.hpp>
 #include <resilience/environment/policy_core.hpp>
 #include <resilience/path/composable.hpp>
+#include <resilience/timeout/attempts.hpp>
+#include <resilience/timeout/config.hpp>
 
-#include <cstddef>
 #include <cstdint>
-#include <exception>
-#include <functional>
 #include <memory>
-#include <optional>
-#include <string>
-#include <string_view>
 #include <utility>
 
 #if RESILIENCE_BODIES
-#include <resilience/detail/complaint.hpp>
+#include <resilience/detail/text.hpp>
 #endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
-
-/// Configures a timeout.
-struct timeout_config {
-    static constexpr std::string_view policy_kind = "timeout";
-
-    /// Names the policy in its registry, in events and in errors; empty: private and unlisted.
-    std::string name{};
-    /// How long an attempt may take. More than 0; there is no default. It may be left out where `idle` is set:
-    /// then an attempt may go on for as long as it makes progress.
-    duration limit{};
-    /// True: a value that came late is let through, instead of reporting timed_out.
-    bool keep_late = false;
-    /// Makes the exception that is thrown instead of timeout_error. If it is null or throws, that one is.
-    std::function<std::exception_ptr(const failure&)> make_exception{};
-    /// How long an attempt may be silent: from its beginning, and from each ctx.progress() on. More than 0. Unset:
-    /// silence is not bounded, since only callables that tell of progress can be told from those that hang.
-    std::optional<duration> idle{};
-    /// Shown on metrics, events and snapshots; at most 8, constant.
-    labels_type labels{};
-};
-
-void fields(timeout_config& c, auto&& visit) {
-    visit("limit", c.limit);
-    visit("keep_late", c.keep_late);
-    visit("make_exception", c.make_exception);
-    visit("idle", c.idle);
-}
-
-/// A complaint that names field, value and range; empty if the config is valid.
-std::string validate(const timeout_config& c);
-
-/// Totals of a timeout since its creation.
-struct timeout_stats {
-    std::string name;
-    std::uint64_t calls = 0;
-    std::uint64_t in_time = 0;
-    std::uint64_t timed_out = 0;
-    /// Late values that keep_late let through.
-    std::uint64_t kept_late = 0;
-    /// Failures of the callable and of policies further in. They go out unchanged, late or not.
-    std::uint64_t failed = 0;
-};
-
-void statistics(const timeout_stats& s, auto&& visit) {
-    const auto ended = [](std::string_view how) {
-        return counter{"Attempts under a timeout that ended, by how.", "timelimiter_calls_total", how};
-    };
-    visit("calls", s.calls, counter{"Attempts that ended.", no_metric});
-    visit("in_time", s.in_time, ended("successful"));
-    visit("kept_late", s.kept_late, ended("successful"));
-    visit("failed", s.failed, ended("failed"));
-    visit("timed_out", s.timed_out, ended("timeout"));
-}
-
 namespace detail {
 
 class timeout_core final : public policy_core<timeout_core, timeout_config> {
 public:
-    enum counter : std::size_t { in_time, timed_out, kept_late, failed };
+    using counter = timed_attempts::counter;
 
     timeout_core(timeout_config config, const registry& where);
 
+    /// Tells listeners of attempts that are past twice their limit.
     timeout_stats stats() const;
     /// duration::max() if there is none.
     static constexpr duration limit_of(const timeout_config& c) noexcept {
         return c.limit > duration{0} ? c.limit : duration::max();
     }
-    void count(counter c) noexcept { counts_.add(c); }
+    timed_attempts& attempts() noexcept { return attempts_; }
+    /// Called when an attempt ends after `deadline`: looks whether it is past twice its `limit`. `own` is the
+    /// deadline with which it began.
+    void look_at(duration limit, time_point deadline, time_point own, const call_context& ctx) noexcept;
 
     /// A watch over the silence of an attempt that begins now; null if its silence is not bounded.
     std::shared_ptr<silence_watch> watch(const timeout_config& config, const call_context& ctx) const;
@@ -111,8 +56,8 @@ public:
 
 private:
     const duration tick_;
-    const duration coarse_from_; // the least limit of which a tick is at most 1 %
-    striped_counters<4> counts_;
+    const duration coarse_from_;      // the least limit of which a tick is at most 1 %
+    mutable timed_attempts attempts_; // a reader may be the first to see an overrun
 };
 
 } // namespace detail
@@ -125,9 +70,10 @@ private:
 /// With `idle` it also bounds the attempt's silence: a live stream goes on for as long as the callable calls
 /// ctx.progress() often enough, and a connection that hangs is noticed long before a limit for the whole.
 ///
-/// Deadlines nest: the inner is never later than the outer. A late failure stays as it is, unless it reports
-/// cancellation after the deadline requested ctx.stop_token(): then it is timed_out. A value that comes
-/// exactly at the limit is in time. Thread-safe.
+/// Deadlines nest: the inner is never later than the outer. A value that comes exactly at the limit is in
+/// time. An attempt that ends at its limit without a value has timed out for statistics, events and the
+/// policies around it; the client's own error goes out unchanged. Only where our stop request ended it is
+/// timeout_error thrown. Thread-safe.
 class timeout : public composable<timeout>, public policy_handle<detail::timeout_core> {
 public:
     using policy_handle::policy_handle;
@@ -141,9 +87,13 @@ public:
         explicit attempt_state(detail::timeout_core& core) noexcept : core_(&core), config_(&core.config()) {}
         attempt_state(detail::timeout_core& core, const timeout_config& config, time_point deadline,
                       time_point outer, duration outer_cap) noexcept
-            : core_(&core), config_(&config), deadline_(deadline), outer_{outer, outer_cap, nullptr, {}} {}
+            : core_(&core), config_(&config), deadline_(deadline), outer_{outer, outer_cap, nullptr, {}},
+              runs_(true) {}
         attempt_state(const attempt_state&) = delete;
         attempt_state& operator=(const attempt_state&) = delete;
+        ~attempt_state() {
+            if (runs_) core_->attempts().end(detail::timed_attempts::abandoned, deadline_);
+        }
 
         admission admit(call_context& ctx);
         settlement settle(const attempt_result& result, call_context& ctx);
@@ -154,6 +104,7 @@ public:
         time_point deadline_{};
         std::shared_ptr<detail::silence_watch> silence_;
         call_context::scope outer_{};
+        bool runs_ = false; // an attempt was admitted and is not settled
     };
     attempt_state begin(call_context&) const noexcept { return attempt_state(*core_); }
 
@@ -178,28 +129,44 @@ public:
     RESILIENCE_INLINE bool in_time(const fast_permit& permit) const noexcept {
         return !core_->is_late(permit.config->limit, permit.deadline);
     }
-    RESILIENCE_INLINE void succeed(const fast_permit&) const noexcept {
-        core_->count(detail::timeout_core::in_time);
+    RESILIENCE_INLINE void start(const fast_permit& permit) const noexcept {
+        core_->attempts().begin_here(permit.deadline);
     }
-    void abandon(const fast_permit&) const noexcept {}
+    RESILIENCE_INLINE void succeed(const fast_permit& permit) const noexcept {
+        core_->attempts().end(detail::timed_attempts::in_time, permit.deadline);
+    }
+    void abandon(const fast_permit& permit) const noexcept {
+        core_->attempts().end(detail::timed_attempts::abandoned, permit.deadline);
+    }
     attempt_state resume(const fast_permit& permit, call_context&) const noexcept {
         return {*core_, *permit.config, permit.deadline, permit.outer, permit.outer_cap};
     }
 };
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION std::string validate(const timeout_config& c) {
-    if (c.idle && *c.idle <= duration{0})
-        return detail::complaint("timeout_config.idle", *c.idle, "more than 0");
-    if (c.limit < duration{0} || (c.limit == duration{0} && !c.idle))
-        return detail::complaint("timeout_config.limit", c.limit, "more than 0");
-    return detail::validate_labels("timeout_config", c.labels);
-}
 RESILIENCE_FUNCTION detail::timeout_core::timeout_core(timeout_config config, const registry& where)
     : policy_core(std::move(config), where), tick_(clock().coarse_resolution()), coarse_from_(tick_ * 100) {}
 RESILIENCE_FUNCTION timeout_stats detail::timeout_core::stats() const {
-    timeout_stats s{
-        name(), 0, counts_.sum(in_time), counts_.sum(timed_out), counts_.sum(kept_late), counts_.sum(failed)};
+    const duration limit = limit_of(config());
+    attempts_.look(clock().now(), limit, [&](duration past) {
+        const auto alive = shared_from_this(); // a listener may destroy the last handle
+        env_->tell([&] {
+            event e = event_of(event_kind::overran);
+            e.delay = limit;
+            e.reason = "has been running for " + duration_text(limit + past);
+            return e;
+        });
+    });
+    const timed_attempts& a = attempts_;
+    timeout_stats s{name(),
+                    0,
+                    a.sum(counter::in_time),
+                    a.sum(counter::timed_out),
+                    a.sum(counter::kept_late),
+                    a.sum(counter::failed),
+                    a.in_flight(),
+                    a.overrun(),
+                    a.longest()};
     s.calls = s.in_time + s.timed_out + s.kept_late + s.failed;
     return s;
 }
@@ -208,20 +175,34 @@ RESILIENCE_FUNCTION std::shared_ptr<detail::silence_watch> detail::timeout_core:
     if (!config.idle) return nullptr;
     return std::make_shared<silence_watch>(ctx.clock().now(), *config.idle, ctx.watch());
 }
+RESILIENCE_COLD RESILIENCE_FUNCTION void detail::timeout_core::look_at(duration limit, time_point deadline,
+                                                                       time_point own,
+                                                                       const call_context& ctx) noexcept {
+    const duration past = elapsed_between(deadline, clock().now());
+    const std::uint32_t stripe = ctx.stays_on_thread() ? attempts_.here() : timed_attempts::nowhere;
+    if (!attempts_.ends_past(past, limit, own, stripe)) return;
+    publish(event_kind::overran, ctx, nullptr, [&](event& e) {
+        e.delay = limit;
+        e.reason = "ran for " + duration_text(limit + past);
+    });
+}
 RESILIENCE_FUNCTION admission timeout::attempt_state::admit(call_context& ctx) {
     const duration limit = core_->limit_of(*config_);
     deadline_ = core_->deadline(limit);
     silence_ = core_->watch(*config_, ctx);
     outer_ = ctx.narrow(deadline_, limit, silence_.get());
+    if (ctx.stays_on_thread()) core_->attempts().begin_here(deadline_);
+    else core_->attempts().begin_anywhere();
+    runs_ = true;
     return admission::go();
 }
 RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_result& result,
                                                               call_context& ctx) {
-    using core = detail::timeout_core;
+    using how = detail::timed_attempts::counter;
     // A deadline of the caller's or of an enclosing call is this policy's business if it is the earlier one.
     const bool is_own = outer_.owner == limit_owner::policy || outer_.deadline >= deadline_;
     time_point deadline = is_own ? deadline_ : outer_.deadline;
-    duration limit = is_own ? core::limit_of(*config_) : outer_.remaining_cap;
+    duration limit = is_own ? core_->limit_of(*config_) : outer_.remaining_cap;
     limit_owner whose = is_own ? limit_owner::policy : outer_.owner;
     if (silence_ != nullptr && silence_->until() < deadline) {
         deadline = silence_->until();
@@ -229,23 +210,25 @@ RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_resu
         whose = limit_owner::silence;
     }
     ctx.restore(std::move(outer_));
+    runs_ = false;
+    if (core_->is_late(config_->limit, deadline)) core_->look_at(limit, deadline, deadline_, ctx);
 
     const auto missed = result.missed(deadline); // the winner of a race is in time by any clock
     const failure* why = result.error();
     if (why == nullptr) {
         if (!(missed ? *missed : core_->is_late(config_->limit, deadline))) {
-            core_->count(core::in_time);
+            core_->attempts().end(how::in_time, deadline_);
             return settlement::finish();
         }
         if (config_->keep_late) {
-            core_->count(core::kept_late);
+            core_->attempts().end(how::kept_late, deadline_);
             return settlement::finish();
         }
     } else if (!missed.value_or(false)) {
-        core_->count(core::failed);
+        core_->attempts().end(how::failed, deadline_);
         return settlement::finish();
     }
-    core_->count(core::timed_out);
+    core_->attempts().end(how::timed_out, deadline_);
     const auto tell = [&](const failure& told) {
         core_->publish(event_kind::timed_out, ctx, &told, [&](event& e) {
             e.delay = limit;

@@ -162,6 +162,15 @@ resilience_retry_budget_left{name="jira_api"} 99.4
 # HELP resilience_retry_delay_seconds_total Delays before retries, added up as scheduled.
 # TYPE resilience_retry_delay_seconds_total counter
 resilience_retry_delay_seconds_total{name="jira_api"} 0.5
+# HELP resilience_timeout_in_flight Attempts that run now.
+# TYPE resilience_timeout_in_flight gauge
+resilience_timeout_in_flight{name="jira_api"} 0
+# HELP resilience_timeout_overrun_total Attempts that ran for more than twice their limit.
+# TYPE resilience_timeout_overrun_total counter
+resilience_timeout_overrun_total{name="jira_api"} 0
+# HELP resilience_timeout_longest_overrun_seconds The longest time by which an attempt outran its limit.
+# TYPE resilience_timeout_longest_overrun_seconds gauge
+resilience_timeout_longest_overrun_seconds{name="jira_api"} 1
 # HELP resilience_rejections_total Attempts that a policy refused.
 # TYPE resilience_rejections_total counter
 resilience_rejections_total{policy_kind="circuit_breaker",name="jira_api"} 1

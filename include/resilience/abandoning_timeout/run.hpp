@@ -6,8 +6,10 @@
 #include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/silence.hpp>
 #include <resilience/call/system_time.hpp>
+#include <resilience/detail/raise_to.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/sync.hpp>
+#include <resilience/detail/text.hpp>
 #include <resilience/detail/worker_pool.hpp>
 #include <resilience/path/composable.hpp>
 
@@ -57,6 +59,8 @@ protected:
 private:
     class stop_request_job;
 
+    /// Called when abandoned work has ended: tells if it is past twice its limit.
+    void look_at_overrun() noexcept;
     /// An abandoned run is over when its work and its stop request are.
     void close_part() noexcept;
     /// True for the first caller, whose end counts.
@@ -140,18 +144,36 @@ RESILIENCE_FUNCTION abandonable_run::end abandonable_run::wait(time_point until)
 RESILIENCE_FUNCTION void abandonable_run::work_ended() noexcept {
     drop_work();
     if (end_as(end::finished)) return;
+    look_at_overrun();
     if (drop_outcome()) core_->late_results.fetch_add(1, std::memory_order_relaxed);
     close_part();
+}
+RESILIENCE_FUNCTION void abandonable_run::look_at_overrun() noexcept {
+    const duration past = elapsed_between(until_, core_->clock().now());
+    raise_to(core_->longest_overrun, past.count());
+    if (past <= limit_) return;
+    core_->overrun.fetch_add(1, std::memory_order_relaxed);
+    core_->env()->tell([&] {
+        event e = core_->event_of(event_kind::overran);
+        e.operation = operation_;
+        e.attempt = attempt_;
+        e.retry_depth = retry_depth_;
+        e.delay = limit_;
+        e.reason = "ran for " + duration_text(limit_ + past);
+        return e;
+    });
 }
 RESILIENCE_FUNCTION void abandonable_run::run() {
     struct end_guard {
         abandonable_run& run;
         bool returned = false;
         ~end_guard() {
+            run.core_->in_flight.fetch_sub(1, std::memory_order_relaxed);
             run.work_ended();
             if (!returned) run.tell(); // the callable ended this thread, so the pool will not tell
         }
     } at_the_end{*this};
+    core_->in_flight.fetch_add(1, std::memory_order_relaxed);
     {
         const lock_guard lock(mutex_);
         at_the_end.returned = end_ != end::none;

@@ -151,6 +151,7 @@ inline void write_other(log_line& line, const event& e, std::string_view functio
     case event_kind::call_rejected: line.say("Call rejected by {}", by()); break;
     case event_kind::timed_out: line.say("Call timed out"); break;
     case event_kind::call_abandoned: line.say("Call abandoned, it is still running"); break;
+    case event_kind::overran: line.say("Call outran twice its limit"); break;
     case event_kind::fallback_used: line.say("Fallback used"); break;
     case event_kind::policy_updated: line.say("Config of {} updated", by()); break;
     default: line.say("{}", to_string(e.kind)); break;

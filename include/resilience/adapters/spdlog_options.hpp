@@ -91,6 +91,7 @@ inline spdlog::level::level_enum default_log_level(const event& e) noexcept {
     case event_kind::budget_exhausted:
     case event_kind::would_have_tripped:
     case event_kind::timed_out:
+    case event_kind::overran:
     case event_kind::call_abandoned: return level::warn;
     case event_kind::state_changed:
         return e.to == circuit_state::open || e.to == circuit_state::forced_open ? level::warn : level::info;

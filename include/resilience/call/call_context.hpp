@@ -64,17 +64,14 @@ public:
     void progress() noexcept {
         if (watch_ != nullptr) watch_->progress(clock_->now());
     }
-    /// remaining() for a client that takes a limit in units of its own: rounded up, at least 1, at most `cap`.
-    /// To many clients 0 means "for ever", and a conversion by hand gives 0 for what is left in the last
-    /// millisecond. Without a deadline it is `cap`, which has no better value than the type's maximum: a
-    /// client that counts in int is asked in `duration<int, std::milli>`. If D counts in fractions
-    /// (`duration<double>`), nothing is rounded, and the least is a nanosecond.
+    /// remaining() in a client's units: rounded up, at least 1 (0 means "for ever" to many), at most `cap`, and
+    /// `cap` without a deadline. A client that counts in int takes `duration<int, std::milli>`. Fractions, as
+    /// of `duration<double>`, are not rounded, and are at least a nanosecond.
     template <class D>
     D remaining_as(std::type_identity_t<D> cap = D::max()) const noexcept {
         return detail::rounded_up<D>(remaining(), cap);
     }
-    /// The deadline for a client that takes a moment of the system's clock. It never wraps into the past:
-    /// without a deadline, or beyond the clock's range, it is that clock's maximum.
+    /// The deadline on the system's clock: that clock's maximum without one, or if it is beyond the range.
     std::chrono::system_clock::time_point system_deadline() const noexcept {
         return detail::later_by(clock_->wall_now(), remaining());
     }
@@ -103,8 +100,7 @@ public:
     time_source& clock() const noexcept { return *clock_; }
     const detail::environment* env() const noexcept { return env_; }
 
-    /// The context of the narrowed call that runs on this thread; null if there is none, or within
-    /// outside_of_calls.
+    /// The context of the narrowed call that runs on this thread; null if there is none, or outside_of_calls.
     static const call_context* current() noexcept { return detail::this_threads_calls.current; }
 
     // For drivers and policies.
@@ -135,6 +131,9 @@ public:
     /// replace it or count it as a failure.
     bool ended_by_caller() const noexcept { return ended_by_caller_; }
     void mark_ended_by_caller() noexcept { ended_by_caller_ = true; }
+    /// True if each attempt ends on the thread where it began: of a blocking call.
+    bool stays_on_thread() const noexcept { return stays_on_thread_; }
+    void may_change_thread() noexcept { stays_on_thread_ = false; }
     /// Marks the coroutine of this call as cancelled.
     void cancel() noexcept { cancelled_ = true; }
     /// While a race runs, its end also requests this context's stop token. Null means no race.
@@ -205,7 +204,8 @@ private:
     resilience::idempotency idempotency_ = resilience::idempotency::safe;
     bool cancelled_ = false;
     bool ended_by_caller_ = false;
-    bool covers_silence_ = false;             // stop_ is requested at the end of the silence too
+    bool covers_silence_ = false; // stop_ is requested at the end of the silence too
+    bool stays_on_thread_ = true;
     limit_owner owner_ = limit_owner::policy; // of deadline_
 };
 

@@ -42,6 +42,12 @@ public:
             .permit;
     }
     RESILIENCE_INLINE bool all_given() const noexcept { return (static_cast<bool>(get<I>()) && ...); }
+    RESILIENCE_INLINE void start(const P&... policies) const noexcept {
+        const auto begin = [](const auto& policy, const auto& permit) RESILIENCE_INLINE_LAMBDA {
+            if constexpr (sets_deadline<std::remove_cvref_t<decltype(policy)>>) policy.start(permit);
+        };
+        (begin(policies, get<I>()), ...);
+    }
     RESILIENCE_INLINE bool in_time(const P&... policies) const noexcept {
         return (is_in_time(policies, get<I>()) && ...);
     }
@@ -246,6 +252,7 @@ private:
         const fast_permits<P...> permits(&ctx, policies...);
         if (!permits.all_given()) [[unlikely]]
             return false;
+        permits.start(policies...);
         const unsigned depth = ctx.retry_depth();
         ctx.set_retry_depth(depth + retries_in<P...>);
         {
