@@ -944,4 +944,21 @@ TEST_CASE("what a policy further in throws comes out of the call", "[abandoning_
     CHECK_THROWS_AS((timeout | thrower{})([] { return 1; }), std::length_error);
 }
 
+TEST_CASE("the lease of a circuit's probe lasts as long as the limit inside",
+          "[abandoning_timeout][H-USE-21]") {
+    rs::testing::virtual_clock clock;
+    rs::registry reg{clock};
+    const rs::circuit_breaker breaker(
+        {.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 60s}, reg);
+    (void)breaker.try_call([] { throw std::runtime_error("down"); });
+    clock.advance(5s);
+
+    (breaker | rs::abandoning_timeout(120s, reg))([&clock, breaker] {
+        clock.advance(90s);
+        (void)breaker.try_acquire(); // whose arrival would end a lease that is over
+    });
+
+    CHECK(breaker.state() == rs::circuit_state::closed);
+}
+
 } // namespace

@@ -7,11 +7,13 @@
 #include "support/world.hpp"
 
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <system_error>
 #include <type_traits>
 #include <vector>
 
@@ -760,4 +762,61 @@ TEST_CASE("a task sees its context, and passes it on", "[task]") {
     CHECK_FALSE(task.start().result());
     CHECK(seen == std::vector<std::string>{"leaf 1 depth 2 3s", "leaf 1 depth 2 3s"});
     CHECK(rs::call_context::current() == nullptr);
+}
+
+TEST_CASE("a task's failure tells of the first of its call, and of what it nests",
+          "[task][H-USE-14][H-USE-15]") {
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 1}, w.reg);
+    const auto guard = rs::retry(at_once(3), w.reg) | rs::circuit_breaker({}, w.reg);
+    int calls = 0;
+    const auto aborted = [&]() -> lazy<int> {
+        if (++calls == 1) throw std::range_error("40001");
+        throw std::runtime_error("25P02");
+        co_return 0;
+    };
+    const auto cancelled = [&]() -> lazy<int> {
+        try {
+            throw std::system_error(std::make_error_code(std::errc::operation_canceled));
+        } catch (...) {
+            std::throw_with_nested(std::runtime_error("while paying"));
+        }
+        co_return 0;
+    };
+
+    auto paying = guard.try_call(aborted);
+    const auto out = paying.start().result();
+    auto stopping = breaker.try_call(cancelled);
+    (void)stopping.start().result();
+
+    CHECK(out.error().message() == "25P02");
+    REQUIRE(out.error().first() != nullptr);
+    CHECK(out.error().first()->message() == "40001");
+    CHECK(breaker.state() == rs::circuit_state::closed);
+    CHECK(breaker.stats().ignored == 1);
+}
+
+TEST_CASE("a task that meets stale connections is repeated at once, and no circuit counts them",
+          "[task][H-USE-17]") {
+    struct dead : std::runtime_error, rs::stale_connection_carrier {
+        dead() : std::runtime_error("closed by the server") {}
+        bool stale_connection() const noexcept override { return true; }
+    };
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 1}, w.reg);
+    const rs::retry retry(plain(1), w.reg);
+    int calls = 0;
+    const auto ask = [&]() -> lazy<int> {
+        if (++calls <= 8) throw dead();
+        co_return 42;
+    };
+
+    auto asking = (retry | breaker | rs::timeout(1s, w.reg)).try_call(ask);
+    const auto out = asking.start().result();
+
+    CHECK(out.has_value());
+    CHECK(calls == 9);
+    CHECK(retry.stats().transparent_repeats == 8);
+    CHECK(breaker.stats().ignored == 8);
+    CHECK(breaker.state() == rs::circuit_state::closed);
 }

@@ -275,6 +275,31 @@ TEST_CASE("a client that gives up at the end of its silence has timed out", "[ti
     CHECK(timeout.stats().failed == 1);
 }
 
+TEST_CASE("a probe that makes progress keeps its place", "[timeout][circuit_breaker][H-USE-16]") {
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 1,
+                                       .success_threshold = 1,
+                                       .recovery_timeout = 1s,
+                                       .half_open_max_calls = 1,
+                                       .probe_lease = 20s},
+                                      w.reg);
+    for (const rs::duration limit : {rs::duration{0s}, rs::duration{1h}}) {
+        const auto guard = breaker | rs::timeout({.limit = limit, .idle = 10s}, w.reg);
+        (void)breaker.try_call([] { throw 1; });
+        w.clock.advance(1s);
+
+        guard([&](rs::call_context& ctx) {
+            for (int i = 0; i < 10; ++i) {
+                w.clock.advance(9s);
+                ctx.progress();
+                CHECK_FALSE(breaker.try_acquire());
+            }
+        });
+
+        CHECK(breaker.state() == rs::circuit_state::closed);
+    }
+}
+
 TEST_CASE("idle is a field like any other", "[timeout]") {
     world w;
     CHECK(rs::validate(rs::timeout_config{.idle = 10s}).empty());

@@ -33,7 +33,7 @@ protection make_async_protection(const std::string& name) {
         .window = rs::count_window{200},
         .minimum_calls = 200,
     };
-    return rs::retry(attempts) | rs::circuit_breaker(circuit) | rs::timeout(1500ms);
+    return rs::retry(attempts) | rs::circuit_breaker(circuit) | rs::timeout({.name = name, .limit = 1500ms});
 }
 
 namespace {

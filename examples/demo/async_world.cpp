@@ -5,10 +5,12 @@
 #include "async_plain_service.hpp"
 #include "async_server.hpp"
 #include "async_service.hpp"
+#include "pace.hpp"
 #include "pairs.hpp"
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <future>
 #include <stdexcept>
 #include <string>
@@ -18,6 +20,9 @@
 
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
@@ -29,6 +34,7 @@ using namespace std::chrono_literals;
 
 constexpr scenario numbers_of_coroutines{
     .arrival_rate = 2000,
+    .least_rate = 200,
     .callers = "one thread makes those of both sides",
     .patience = 3s,
     .quickest = 800ms, // about 2,000 calls in flight on each side
@@ -55,10 +61,38 @@ void raise_file_limit() {
         throw std::runtime_error(fmt::format("--async needs {} open files (ulimit -n)", needed_files));
 }
 
+/// How many calls a second this machine makes and answers now: one thread makes them, another answers.
+double answered_per_second() {
+    asio::io_context serving{1};
+    async_server server("trial", numbers_of_trial(numbers_of_coroutines), 1, serving);
+    server.become(condition::healthy); // nobody runs the loop yet
+    const std::jthread thread([&] { serving.run(); });
+
+    const plain_jira_client<async_plain_connection> client(server.port());
+    trial_count answered;
+    const auto caller = [&]() -> asio::awaitable<void> {
+        while (answered.goes_on()) {
+            try {
+                auto call = client.get_issue("DEMO-1", {});
+                (void)co_await std::move(call);
+                answered.add_one();
+            } catch (const std::exception&) { // not answered
+            }
+        }
+    };
+    asio::io_context calling{1};
+    for (int i = 0; i < 50; ++i) asio::co_spawn(calling, caller, asio::detached);
+    calling.run();
+    const double rate = answered.per_second();
+    asio::post(serving, [&] { server.become(condition::dead); }); // the loop has no more work then
+    return rate;
+}
+
 /// The servers, and the thread that they share.
 class async_servers {
 public:
-    async_servers() : thread_([this] { loop_.run(); }) {}
+    explicit async_servers(const scenario& numbers)
+        : pairs_(numbers, loop_), thread_([this] { loop_.run(); }) {}
     ~async_servers() {
         become(condition::dead, condition::dead);
         work_.reset(); // the thread ends when the last session has
@@ -77,7 +111,7 @@ public:
 private:
     asio::io_context loop_{1};
     asio::executor_work_guard<asio::io_context::executor_type> work_{loop_.get_executor()};
-    server_pairs<async_server> pairs_{numbers_of_coroutines, loop_};
+    server_pairs<async_server> pairs_;
     std::jthread thread_; // last: it ends before the rest goes
 };
 
@@ -109,7 +143,8 @@ private:
 
 class async_world final : public world {
 public:
-    const scenario& numbers() const override { return numbers_of_coroutines; }
+    const scenario& numbers() const override { return numbers_; }
+    int usual_rate() const override { return numbers_of_coroutines.arrival_rate; }
     protection jira_protection() const override { return make_async_protection("jira_api"); }
     void enter(const phase& next) override { servers_.become(next.jira, next.confluence); }
     std::unique_ptr<contest> begin(const std::vector<planned_call>& plan, clock::time_point start) override {
@@ -117,7 +152,8 @@ public:
     }
 
 private:
-    async_servers servers_;
+    const scenario numbers_ = at_the_pace_of(answered_per_second(), numbers_of_coroutines);
+    async_servers servers_{numbers_};
 };
 
 } // namespace

@@ -54,7 +54,10 @@ public:
 class world {
 public:
     virtual ~world() = default;
+    /// With the load that this machine bears.
     virtual const scenario& numbers() const = 0;
+    /// Calls a second where the machine has nothing else to do.
+    virtual int usual_rate() const = 0;
     /// Of the calls to Jira, on the side with the library; Confluence's is the same.
     virtual protection jira_protection() const = 0;
     /// All servers. Returns when it is so.

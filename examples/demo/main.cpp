@@ -7,27 +7,36 @@
 //   load.*            who calls, and when
 //   contest.hpp       both sides at once;  thread_world.*  with calls that block
 //   async_*           with coroutines: async_service.* is the service, async_world.* puts the rest together
+//   pace.hpp          as much load as the machine bears
 //   round.*           one outage from start to end;  timeline.*, summary.*  what is seen of it
 #include "async_world.hpp"
 #include "local_server.hpp"
 #include "options.hpp"
+#include "pace.hpp"
 #include "round.hpp"
 #include "thread_world.hpp"
 #include "timeline.hpp"
 
+#include <resilience/dashboard_page.hpp>
+#include <resilience/event_log.hpp>
 #include <resilience/format.hpp>
 #include <resilience/httplib.hpp>
 #include <resilience/resilience.hpp>
 #include <resilience/spdlog.hpp>
+#if __has_include(<nlohmann/json.hpp>)
+#include <resilience/nlohmann_json.hpp>
+#endif
 
 #include <chrono>
 #include <csignal>
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -75,11 +84,12 @@ std::shared_ptr<spdlog::logger> make_logger(std::string& where) {
 /// The line for a circuit that tripped or recovered; empty for other events. Probes that fail are for the log.
 std::string news_of(const rs::event& e) {
     if (e.kind != rs::event_kind::state_changed) return {};
-    if (e.from == rs::circuit_state::closed && e.to == rs::circuit_state::open) {
+    if (e.reason == "failure_rate_threshold")
         return fmt::format("{} opened after {} failures, the last: {}", e.policy, e.failure_count, e.error);
-    }
-    if (e.to != rs::circuit_state::closed) return {};
-    return fmt::format("{} closed: {} probes in a row went well", e.policy, e.success_count);
+    if (e.reason == "success_threshold")
+        return fmt::format("{} closed: {} probes in a row went well", e.policy, e.success_count);
+    if (e.reason == "recovery_timeout" || e.reason == "probe failed" || e.reason == "probe_lease") return {};
+    return fmt::format("{} is {}: {}", e.policy, e.to, e.reason); // by hand
 }
 
 std::unique_ptr<world> make_world(const options& asked) {
@@ -91,8 +101,43 @@ std::unique_ptr<world> make_world(const options& asked) {
 #endif
 }
 
-void introduce(screen& out, const options& asked, const world& place, const std::string& api,
-               const std::string& log) {
+/// A secret of this run: 128 random bits.
+std::string make_token() {
+    std::random_device random;
+    std::string token;
+    for (int i = 0; i < 4; ++i) token += fmt::format("{:08x}", random());
+    return token;
+}
+
+/// Everything that there is to see. With a token also commands and changes, for those who know it.
+rs::monitoring_options shown(const std::string& token) {
+    rs::monitoring_options all{.show_errors = true, // our own servers' errors, on the loopback interface
+                               .events = std::make_shared<rs::event_log>(),
+                               .dashboard = rs::dashboard_page,
+                               .dashboard_policy = rs::dashboard_policy};
+    if (token.empty()) return all;
+    all.control = true;
+    all.authorize = rs::bearer_token(token);
+#if __has_include(<nlohmann/json.hpp>)
+    all.read_changes = rs::read_json_changes;
+#endif
+    return all;
+}
+
+/// Where to look, and what to send to command a circuit.
+void introduce_monitoring(screen& out, const std::string& site, const std::string& token) {
+    const auto root = rs::monitoring_api::root;
+    out.line(fmt::format("  page      {}{}", site, rs::monitoring_api::dashboard));
+    out.line(fmt::format("  metrics   {}{}", site, rs::monitoring_api::metrics));
+    out.line(fmt::format("  API       {}{}/{{health,summary,circuit-breakers,policies,events}}", site, root));
+    if (token.empty()) return;
+    out.line(fmt::format("  token     {}", token));
+    out.line(fmt::format(
+        "  control   curl -X POST -H 'X-Resilience-Control: 1' -H 'Authorization: Bearer {}' \\", token));
+    out.line(fmt::format("              {}{}/circuit-breakers/jira_api/open-for?duration=5s", site, root));
+}
+
+void introduce(screen& out, const options& asked, const world& place, const std::string& log) {
     const scenario& numbers = place.numbers();
     out.line(out.paint(1, "An outage of Jira and Confluence, with and without the library"));
     out.line("");
@@ -103,6 +148,11 @@ void introduce(screen& out, const options& asked, const world& place, const std:
     out.line("");
     out.line(fmt::format("  load      {} calls a second, half to each service; {}; a caller waits {}",
                          numbers.arrival_rate, numbers.callers, rs::readable{numbers.patience}));
+    if (numbers.arrival_rate < place.usual_rate()) {
+        out.line(fmt::format(
+            "            ({} where the machine is less busy: a trial of {} told what it bears now)",
+            place.usual_rate(), rs::readable{trial_time}));
+    }
     out.line(
         fmt::format("  servers   each works on {} requests at once, whether their callers still wait or not",
                     numbers.capacity));
@@ -112,9 +162,7 @@ void introduce(screen& out, const options& asked, const world& place, const std:
         guard.get<0>().config().max_attempts, *guard.get<1>().config().failure_rate_threshold * 100,
         rs::readable{guard.get<1>().config().recovery_timeout}, rs::readable{guard.get<2>().config().limit}));
     out.line(fmt::format("  without   one attempt, given up after {}", rs::readable{numbers.patience}));
-    out.line(fmt::format("  API       {}", api));
     out.line(fmt::format("  log       {}", log));
-    out.line("");
 }
 
 int run(const options& asked) {
@@ -129,10 +177,11 @@ int run(const options& asked) {
         if (auto text = news_of(e); !text.empty()) news.add(std::move(text));
     });
 
-    const rs::monitoring_api api(registry);
-    const local_server monitoring([&](httplib::Server& server) { rs::mount(server, api); }, 0, 4);
-    const std::string root =
-        fmt::format("http://{}:{}{}", loopback, monitoring.port(), rs::monitoring_api::root);
+    const std::string token = asked.serve ? make_token() : std::string();
+    const rs::monitoring_api api(registry, shown(token));
+    // A page that is open keeps two threads busy, one of them for as long as it is open.
+    const local_server monitoring([&](httplib::Server& server) { rs::mount(server, api); }, 0, 16);
+    const std::string site = fmt::format("http://{}:{}", loopback, monitoring.port());
     const auto ask_health = [&]() -> std::string {
         httplib::Client client(loopback, monitoring.port());
         client.set_read_timeout(1s);
@@ -142,13 +191,16 @@ int run(const options& asked) {
         return fmt::format("GET {} {:.60} ...", path, answer->body);
     };
 
-    introduce(out, asked, *place, root + "/{health,summary,circuit-breakers}", log);
+    introduce(out, asked, *place, log);
+    introduce_monitoring(out, site, token);
+    out.line("");
     const auto is_over = [&] { return interrupted != 0 || !out.is_open(); };
     std::uint64_t round = 0;
     do {
         run_round(*place, asked.length, seed + round, {out, news, is_over, ask_health});
         if (!asked.serve || is_over()) break;
-        out.line(fmt::format("Again, with other calls (round {}); Ctrl-C ends it. {}", ++round + 1, root));
+        out.line(fmt::format("Again, with other calls (round {}); Ctrl-C ends it. {}{}", ++round + 1, site,
+                             rs::monitoring_api::dashboard));
         out.line("");
     } while (true);
 

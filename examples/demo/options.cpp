@@ -21,10 +21,13 @@ times: one through this library (retry | circuit_breaker | timeout), one with pl
 
   --async       the calls are coroutines, 2,000 of them in flight on each side, and one thread makes them all;
                 otherwise they block, and a few threads make a few
-  --serve       begin the outage again and again, and serve the monitoring API, until Ctrl-C
+  --serve       begin the outage again and again, until Ctrl-C; the page, the API and the metrics that it serves
+                take commands too, from those who send the token that is printed
   --seconds N   how long the outage script takes, 10 to 3600; 24 if not given (the servers then are well
                 again for no longer than the circuits need to notice, if N is small)
   --help        this text
+
+On a machine that is slow or busy there are fewer calls: a trial of half a second tells how many it bears.
 
 Exit codes: 0 done, 1 it could not run, 2 wrong arguments, 130 interrupted.
 )";

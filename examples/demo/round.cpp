@@ -88,8 +88,8 @@ void run_round(world& place, std::chrono::seconds length, std::uint64_t seed, co
     if (around.is_over()) sides->stop();
     sides->finish();
     end_of(script[at]);
-    print_summary(around.out, place.numbers(), script, plan, {sides->without(), plain_meter.counts()},
-                  {sides->with_library(), meter.counts()}, sides->look().policies);
+    print_summary(around.out, place.numbers(), script, plan, {sides->with_library(), meter.counts()},
+                  {sides->without(), plain_meter.counts()}, sides->look().policies);
 }
 
 } // namespace demo

@@ -9,7 +9,8 @@ namespace demo {
 
 /// The numbers of a demo.
 struct scenario {
-    int arrival_rate;                   ///< calls a second, to both services together
+    int arrival_rate;                   ///< calls a second, to both services together, at most
+    int least_rate;                     ///< with fewer a circuit has too little to judge by
     std::string_view callers;           ///< who makes them
     std::chrono::milliseconds patience; ///< how long a caller waits for an answer
     std::chrono::milliseconds quickest; ///< answer of a healthy server

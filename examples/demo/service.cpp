@@ -24,7 +24,7 @@ protection make_protection(const std::string& name) {
         .window = rs::count_window{25},
         .minimum_calls = 25,
     };
-    return rs::retry(attempts) | rs::circuit_breaker(circuit) | rs::timeout(300ms);
+    return rs::retry(attempts) | rs::circuit_breaker(circuit) | rs::timeout({.name = name, .limit = 300ms});
 }
 
 namespace {

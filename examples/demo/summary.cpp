@@ -58,15 +58,16 @@ std::string success_in(const phase& p, const std::vector<planned_call>& plan,
 } // namespace
 
 void print_summary(screen& out, const scenario& numbers, const std::vector<phase>& script,
-                   const std::vector<planned_call>& plan, const side& without, const side& with_library,
+                   const std::vector<planned_call>& plan, const side& with_library, const side& without,
                    const policy_counts& policies) {
     const auto& plain_calls = without.log.records();
     const auto& calls = with_library.log.records();
-    const auto row = [&](std::string_view what, const std::string& plain, const std::string& guarded) {
-        out.line(fmt::format("  {:54}{:>14}{:>14}", what, plain, guarded));
+    // The library comes first, as in the timeline.
+    const auto row = [&](std::string_view what, const std::string& guarded, const std::string& plain) {
+        out.line(fmt::format("  {:54}{:>14}{:>14}", what, guarded, plain));
     };
     const auto counted = [&](std::string_view what, ending how) {
-        row(what, std::to_string(calls_that(plain_calls, how)), std::to_string(calls_that(calls, how)));
+        row(what, std::to_string(calls_that(calls, how)), std::to_string(calls_that(plain_calls, how)));
     };
     const auto succeeded = [](const std::vector<call_record>& records) {
         const std::size_t good = calls_that(records, ending::succeeded);
@@ -76,12 +77,12 @@ void print_summary(screen& out, const scenario& numbers, const std::vector<phase
     out.line("");
     out.line(out.paint(
         1, fmt::format("  {:54}{:>14}{:>14}", fmt::format("{} calls, the same for both", plan.size()),
-                       "without", "with library")));
+                       "with library", "without")));
     row(fmt::format("succeeded within the caller's deadline ({})", resilience::readable{numbers.patience}),
-        succeeded(plain_calls), succeeded(calls));
+        succeeded(calls), succeeded(plain_calls));
     for (const phase& p : script) {
-        row(fmt::format("    of those due while: {}", p.name), success_in(p, plan, plain_calls),
-            success_in(p, plan, calls));
+        row(fmt::format("    of those due while: {}", p.name), success_in(p, plan, calls),
+            success_in(p, plan, plain_calls));
     }
     counted("answered, but after the deadline", ending::late);
     counted("failed", ending::failed);
@@ -89,17 +90,18 @@ void print_summary(screen& out, const scenario& numbers, const std::vector<phase
     if (made(plain_calls) + made(calls) < 2 * plan.size())
         counted("not begun, since interrupted", ending::not_made);
     out.line("");
-    row("latency seen by callers, p50", percentile(plain_calls, 0.50), percentile(calls, 0.50));
-    row("latency seen by callers, p99", percentile(plain_calls, 0.99), percentile(calls, 0.99));
-    row("most calls in flight at once", std::to_string(without.log.most_in_flight()),
-        std::to_string(with_library.log.most_in_flight()));
+    row("latency seen by callers, p50", percentile(calls, 0.50), percentile(plain_calls, 0.50));
+    row("latency seen by callers, p99", percentile(calls, 0.99), percentile(plain_calls, 0.99));
+    row("most calls in flight at once", std::to_string(with_library.log.most_in_flight()),
+        std::to_string(without.log.most_in_flight()));
     out.line("");
-    row("requests sent to servers that were dead or slow", std::to_string(without.requests.to_bad_servers),
-        std::to_string(with_library.requests.to_bad_servers));
-    row("requests sent in total", std::to_string(without.requests.all),
-        std::to_string(with_library.requests.all));
-    row("retries", "-", std::to_string(policies.retries));
-    row("circuits tripped", "-", std::to_string(policies.trips));
+    row("requests sent to servers that were dead or slow",
+        std::to_string(with_library.requests.to_bad_servers),
+        std::to_string(without.requests.to_bad_servers));
+    row("requests sent in total", std::to_string(with_library.requests.all),
+        std::to_string(without.requests.all));
+    row("retries", std::to_string(policies.retries), "-");
+    row("circuits tripped", std::to_string(policies.trips), "-");
     out.line("");
 }
 

@@ -26,7 +26,7 @@ struct side {
 
 /// The table at the end. Both sides' calls are in the order of the plan.
 void print_summary(screen& out, const scenario& numbers, const std::vector<phase>& script,
-                   const std::vector<planned_call>& plan, const side& without, const side& with_library,
+                   const std::vector<planned_call>& plan, const side& with_library, const side& without,
                    const policy_counts& policies);
 
 } // namespace demo

@@ -2,11 +2,15 @@
 #include "thread_world.hpp"
 
 #include "fake_server.hpp"
+#include "pace.hpp"
 #include "pairs.hpp"
 #include "plain_service.hpp"
 #include "service.hpp"
 
 #include <chrono>
+#include <exception>
+#include <thread>
+#include <vector>
 
 namespace demo {
 namespace {
@@ -15,6 +19,7 @@ using namespace std::chrono_literals;
 
 constexpr scenario numbers_of_threads{
     .arrival_rate = 80,
+    .least_rate = 30,
     .callers = "8 threads make them",
     .patience = 1s,
     .quickest = 5ms,
@@ -25,6 +30,29 @@ constexpr scenario numbers_of_threads{
     .shows_in_flight = false,
 };
 static_assert(worker_threads == 8);
+
+/// How many calls a second this machine makes and answers now, with all threads that make them.
+double answered_per_second() {
+    fake_server server("trial", numbers_of_trial(numbers_of_threads), 1);
+    server.become(condition::healthy);
+    const plain_jira_client<plain_connection> client(server.port());
+    trial_count answered;
+    {
+        std::vector<std::jthread> callers;
+        for (unsigned i = 0; i < worker_threads; ++i) {
+            callers.emplace_back([&] {
+                while (answered.goes_on()) {
+                    try {
+                        (void)client.get_issue("DEMO-1", {});
+                        answered.add_one();
+                    } catch (const std::exception&) { // not answered
+                    }
+                }
+            });
+        }
+    }
+    return answered.per_second();
+}
 
 class thread_contest final : public contest_of_pairs<jira_client, confluence_client, plain_connection> {
 public:
@@ -48,7 +76,8 @@ private:
 
 class thread_world final : public world {
 public:
-    const scenario& numbers() const override { return numbers_of_threads; }
+    const scenario& numbers() const override { return numbers_; }
+    int usual_rate() const override { return numbers_of_threads.arrival_rate; }
     protection jira_protection() const override { return make_protection("jira_api"); }
 
     void enter(const phase& next) override { servers_.become(next.jira, next.confluence); }
@@ -57,7 +86,8 @@ public:
     }
 
 private:
-    server_pairs<fake_server> servers_{numbers_of_threads};
+    const scenario numbers_ = at_the_pace_of(answered_per_second(), numbers_of_threads);
+    server_pairs<fake_server> servers_{numbers_};
 };
 
 } // namespace

@@ -67,6 +67,7 @@ public:
             out.fail(std::move(*why));
             return;
         }
+        if (limits.until != time_point::max()) ctx.leases().extend(time_point::min(), limits.until);
         std::shared_ptr<detail::typed_run<R, Copy>> run;
         silence_guard silence;
         outcome<void> made;

@@ -26,6 +26,7 @@ enum class event_kind {
     call_succeeded_after_retry, ///< the number `attempt` succeeded
     budget_exhausted,           ///< a retry was not made since the budget had no token
     state_changed,              ///< of a circuit: `from`, `to`, `generation`
+    probe_succeeded_late,       ///< of a circuit: `delay` after its lease; see probe_lease
     would_have_tripped,         ///< of a circuit in metrics_only
     call_rejected,              ///< a policy refused an attempt
     timed_out,                  ///< a limit passed without a result
@@ -43,6 +44,7 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     case event_kind::call_succeeded_after_retry: return "call_succeeded_after_retry";
     case event_kind::budget_exhausted: return "budget_exhausted";
     case event_kind::state_changed: return "state_changed";
+    case event_kind::probe_succeeded_late: return "probe_succeeded_late";
     case event_kind::would_have_tripped: return "would_have_tripped";
     case event_kind::call_rejected: return "call_rejected";
     case event_kind::timed_out: return "timed_out";
@@ -91,6 +93,10 @@ struct event {
     std::uint64_t generation = 0;
     /// The policy's labels.
     shared_labels labels{};
+    /// Type and text of the first real failure of the call, where they differ from error_type and error. Set in the
+    /// events that end a call of several attempts; empty otherwise.
+    std::string first_error_type{};
+    std::string first_error{};
 };
 
 namespace detail {

@@ -33,10 +33,17 @@ public:
     }
     /// The attempt does not run; the call keeps the outcome of the attempt before.
     static admission stand() noexcept { return admission(kind::stand); }
+    /// As above, and the outcome's failure tells of the call's first.
+    static admission stand(failure first) noexcept {
+        admission a(kind::stand);
+        a.why_.emplace(std::move(first));
+        return a;
+    }
 
     kind what() const noexcept { return kind_; }
     duration delay() const noexcept { return delay_; }
     failure& why() noexcept { return *why_; }
+    bool has_why() const noexcept { return why_.has_value(); }
 
 private:
     explicit admission(kind k) noexcept : kind_(k) {}
@@ -53,6 +60,12 @@ public:
 
     /// The outcome stands.
     static settlement finish() noexcept { return settlement(kind::finish); }
+    /// As above, and the outcome's failure tells of the call's first.
+    static settlement finish(failure first) noexcept {
+        settlement s(kind::finish);
+        s.why_.emplace(std::move(first));
+        return s;
+    }
     /// The outcome stands. No attempt can be admitted before `moment`, which the policies further out are
     /// told.
     static settlement finish_until(time_point moment) noexcept {
@@ -79,6 +92,7 @@ public:
     duration delay() const noexcept { return delay_; }
     time_point not_before() const noexcept { return not_before_; }
     failure& why() noexcept { return *why_; }
+    bool has_why() const noexcept { return why_.has_value(); }
 
 private:
     explicit settlement(kind k) noexcept : kind_(k) {}

@@ -5,6 +5,7 @@
 usage: check.py [--compiler g++] [--flags "-I..."] [file.cpp]...     without files: all of this folder
 
 The first line of a case is `// expect: <text>`: the compiler must fail with that text in its output.
+A second line `// most lines: 19` bounds the compiler's output, since nobody reads pages of it.
 Where the case has a branch on CONTROL, the same file with -DCONTROL must compile: it proves that nothing
 but the mistake is wrong with it.
 """
@@ -32,6 +33,9 @@ def check(path, command):
         return "compiles, and must not"
     if expected not in done.stderr:
         return f"fails, but does not say: {expected}\n" + "\n".join(done.stderr.splitlines()[:20])
+    most = re.match(r".*\n// most lines: (\d+)\n", text)
+    if most and len(done.stderr.splitlines()) > int(most[1]):
+        return f"says it in {len(done.stderr.splitlines())} lines, {most[1]} at most\n{done.stderr}"
     if re.search(r"^\s*#\s*(if|elif).*\bCONTROL\b", text, re.M):
         control = subprocess.run([*command, "-DCONTROL", str(path)], capture_output=True, text=True)
         if control.returncode != 0:

@@ -38,7 +38,7 @@ TEST_CASE("an answer of httplib is judged by its status", "[httplib]") {
 
     for (const int good : {200, 204, 304}) CHECK(traits::judge(answered(good)) == rs::verdict::success);
     for (const int own_mistake : {400, 401, 403, 404, 409, 422})
-        CHECK(traits::judge(answered(own_mistake)) == rs::verdict::ignored);
+        CHECK(traits::judge(answered(own_mistake)) == rs::verdict::success);
     for (const int bad : {408, 425, 429, 500, 502, 503, 504})
         CHECK(traits::judge(answered(bad)) == rs::verdict::failure);
     CHECK(traits::judge(broken(httplib::Error::Connection)) == rs::verdict::failure);
@@ -137,6 +137,73 @@ TEST_CASE("Retry-After is read as seconds, or as a date that counts from the ans
     CHECK(retry_after_of(answered(503, {{"Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT"}})) == 0s);
     CHECK(retry_after_of(answered(503, {{"Date", "Sun, 06 Nov 1994 08:49:37 GMT"},
                                         {"Retry-After", "Sun, 06 Nov 1994 08:49:38 GMT"}})) == 0s);
+}
+
+TEST_CASE("hints of other forms are read, and a server that forbids to try again is obeyed",
+          "[httplib][H-USE-13]") {
+    CHECK(retry_after_of(answered(429, {{"Retry-After", "1"}, {"retry-after-ms", "1500"}})) == 1500ms);
+    CHECK(forbids_retry(answered(503, {{"Is-Retryable", "false"}})));
+    CHECK_FALSE(forbids_retry(answered(503)));
+    CHECK_FALSE(forbids_retry(broken(httplib::Error::Read)));
+    http_fixture f;
+    const rs::retry retry{{.max_attempts = 3}, f.reg};
+    int calls = 0;
+
+    (void)retry([&] { return ++calls, answered(503, {{"Is-Retryable", "false"}}); });
+
+    CHECK(calls == 1);
+}
+
+TEST_CASE("a POST that got a 503 is not sent again, unless it may be", "[httplib][H-USE-31]") {
+    http_fixture f;
+    std::atomic<int> requests = 0;
+    const auto unavailable = [&](const httplib::Request&, httplib::Response& r) {
+        ++requests;
+        r.status = 503;
+    };
+    const running_server server([&](httplib::Server& s) {
+        s.Get("/x", unavailable);
+        s.Post("/x", unavailable);
+        s.Patch("/x", unavailable);
+        s.Delete("/x", unavailable);
+    });
+    auto client = server.client();
+    const rs::retry retry{{.max_attempts = 3, .budget = rs::retry_budget::unlimited()}, f.reg};
+    const rs::call_options safe{.idempotency = rs::idempotency::safe};
+    const auto sent = [&](auto call) {
+        requests = 0;
+        CHECK(call()->status == 503);
+        return requests.load();
+    };
+    const auto chunked = [](std::size_t, httplib::DataSink& sink) {
+        sink.done();
+        return true;
+    };
+
+    CHECK(sent([&] { return retry([&] { return client.Get("/x"); }); }) == 3);
+    CHECK(sent([&] { return retry([&] { return client.Delete("/x"); }); }) == 3);
+    CHECK(sent([&] { return retry([&] { return client.Post("/x"); }); }) == 1);
+    CHECK(sent([&] { return retry([&] { return client.Post("/x", "{}", "application/json"); }); }) == 1);
+    CHECK(sent([&] { return retry([&] { return client.Post("/x", chunked, "text/plain"); }); }) == 1);
+    CHECK(sent([&] { return retry([&] { return client.Patch("/x", "{}", "application/json"); }); }) == 1);
+    CHECK(sent([&] { return retry.with(safe)([&] { return client.Post("/x"); }); }) == 3);
+    const httplib::Headers key{{"Idempotency-Key", "8e03978e"}};
+    CHECK(sent([&] { return retry([&] { return client.Post("/x", key, "{}", "application/json"); }); }) == 3);
+}
+
+TEST_CASE("the method of a request tells if it may run twice", "[httplib][H-USE-31]") {
+    const auto of = [](const char* method, httplib::Headers headers = {}) {
+        httplib::Request request;
+        request.method = method;
+        request.headers = std::move(headers);
+        return idempotency_of(request);
+    };
+
+    for (const char* method : {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+        CHECK(of(method) == rs::idempotency::safe);
+    for (const char* method : {"POST", "PATCH", "CONNECT"}) CHECK(of(method) == rs::idempotency::unsafe);
+    CHECK(of("POST", {{"Idempotency-Key", "1"}}) == rs::idempotency::safe);
+    CHECK(idempotency_of(answered(503)) == std::nullopt);
 }
 
 TEST_CASE("a retry waits as long as the server asks, and returns the last answer unchanged", "[httplib]") {

@@ -106,10 +106,10 @@ resilience_circuitbreaker_max_buffered_calls{name="jira_api"} 10
 # HELP resilience_circuitbreaker_slow_calls Slow calls in the rate window; whether they failed is not kept.
 # TYPE resilience_circuitbreaker_slow_calls gauge
 resilience_circuitbreaker_slow_calls{name="jira_api",kind="any"} 0
-# HELP resilience_circuitbreaker_failure_rate Failures in the rate window in percent; -1 if unknown.
+# HELP resilience_circuitbreaker_failure_rate Failures in the rate window in percent; -1 below minimum_calls.
 # TYPE resilience_circuitbreaker_failure_rate gauge
 resilience_circuitbreaker_failure_rate{name="jira_api"} -1
-# HELP resilience_circuitbreaker_slow_call_rate Slow calls in the rate window in percent; -1 if unknown.
+# HELP resilience_circuitbreaker_slow_call_rate Slow calls in the rate window in percent; -1 below minimum_calls.
 # TYPE resilience_circuitbreaker_slow_call_rate gauge
 resilience_circuitbreaker_slow_call_rate{name="jira_api"} -1
 # HELP resilience_circuitbreaker_trips_total Times that the circuit went from closed to open.
@@ -241,7 +241,8 @@ TEST_CASE("exactly one state of a circuit is 1, and it is the right one", "[prom
     CHECK(f.value("circuitbreaker_trips_total{name=\"c\"}") == "1");
 }
 
-TEST_CASE("rates are percentages of the window, whose results are shown", "[prometheus]") {
+TEST_CASE("rates are percentages of the window from minimum_calls on, and its results are shown",
+          "[prometheus][H-USE-23]") {
     prometheus_fixture f;
     const rs::circuit_breaker c({.name = "c",
                                  .failure_rate_threshold = 0.9,
@@ -253,7 +254,13 @@ TEST_CASE("rates are percentages of the window, whose results are shown", "[prom
     CHECK(f.value("circuitbreaker_slow_call_rate{name=\"c\"}") == "-1");
 
     for (int i = 0; i < 7; ++i) fail(c);
-    for (int i = 0; i < 92; ++i) c([] {});
+    for (int i = 0; i < 12; ++i) c([] {});
+    CHECK(f.value("circuitbreaker_failure_rate{name=\"c\"}") == "-1"); // 19 calls are too few to judge
+    CHECK(f.value("circuitbreaker_slow_call_rate{name=\"c\"}") == "-1");
+    CHECK(f.value("circuitbreaker_buffered_calls{name=\"c\",kind=\"failed\"}") == "7");
+    c([] {});
+    CHECK(f.value("circuitbreaker_failure_rate{name=\"c\"}") == "35");
+    for (int i = 0; i < 79; ++i) c([] {});
     c([&] { f.clock.advance(2s); });
 
     CHECK(f.value("circuitbreaker_failure_rate{name=\"c\"}") == "7");
@@ -325,8 +332,9 @@ TEST_CASE("a circuit that counts failures alone shows those, up to its threshold
 
 TEST_CASE("a window of time has no most", "[prometheus]") {
     prometheus_fixture f;
-    const rs::circuit_breaker c({.name = "c", .failure_rate_threshold = 0.5, .window = rs::time_window{10s}},
-                                f.reg);
+    const rs::circuit_breaker c(
+        {.name = "c", .failure_rate_threshold = 0.9, .window = rs::time_window{10s}, .minimum_calls = 2},
+        f.reg);
     c([] {});
     fail(c);
 

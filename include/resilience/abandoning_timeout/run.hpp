@@ -106,7 +106,7 @@ RESILIENCE_FUNCTION abandonable_run::abandonable_run(std::shared_ptr<abandoning_
       limit_(until == time_point::max() ? duration::max() : saturating_sub(until, caller.clock().now())),
       watch_(std::move(watch)) {
     options_.stop_token = stop_.get_token();
-    options_.idempotency = caller.idempotency();
+    options_.idempotency = caller.stated_idempotency();
 }
 RESILIENCE_FUNCTION bool abandonable_run::abandon(end how) noexcept {
     if (!end_as(how)) return false;

@@ -4,7 +4,7 @@
 #include <resilience/adapters/httplib_server.hpp>
 #include <resilience/call/result_traits.hpp>
 #include <resilience/call/system_time.hpp>
-#include <resilience/http/retry_after.hpp>
+#include <resilience/http/retry_hints.hpp>
 
 #include <chrono>
 #include <optional>
@@ -27,20 +27,36 @@ inline std::optional<int> http_status_of(const Result& result) noexcept {
     return result ? http_status_of(*result) : std::nullopt;
 }
 
-/// The server's Retry-After. A date is measured from the answer's own Date, if it has one, so that two clocks
-/// that disagree do no harm.
+/// The server's hint (see retry_after_in).
 inline std::optional<resilience::duration> retry_after_of(const Response& response) {
-    if (!response.has_header("Retry-After")) return std::nullopt;
-    auto now = resilience::system_time().wall_now();
-    if (const auto sent = resilience::parse_http_date(response.get_header_value("Date"), now)) {
-        constexpr std::chrono::hours believable{24 * 366}; // beyond that, one of the two is wrong
-        const auto skew = std::chrono::floor<std::chrono::seconds>(now) - *sent;
-        if (skew < believable && skew > -believable) now = *sent;
-    }
-    return resilience::parse_retry_after(response.get_header_value("Retry-After"), now);
+    return resilience::retry_after_in(response.headers, resilience::system_time().wall_now());
 }
 inline std::optional<resilience::duration> retry_after_of(const Result& result) {
     return result ? retry_after_of(*result) : std::nullopt;
+}
+/// True if the server asks for no other attempt (see forbids_retry_in).
+inline bool forbids_retry(const Response& response) noexcept {
+    return resilience::forbids_retry_in(response.headers);
+}
+inline bool forbids_retry(const Result& result) noexcept { return result && forbids_retry(*result); }
+
+/// The idempotency of an HTTP method (RFC 9110, 9.2.2): POST, PATCH and CONNECT may do harm when they run twice.
+inline resilience::idempotency idempotency_of(const Request& request) {
+    using resilience::idempotency;
+    if (request.has_header("Idempotency-Key")) return idempotency::safe;
+    const bool harms = request.method == "POST" || request.method == "PATCH" || request.method == "CONNECT";
+    return harms ? idempotency::unsafe : idempotency::safe;
+}
+/// `unsafe` for an answer to a request with a body (POST, PATCH, PUT) and without an Idempotency-Key. A result does
+/// not know its method, but it knows the headers of its request. For a PUT, which may run twice, and for a POST
+/// that may, say so: `with({.idempotency = rs::idempotency::safe})`, or `with({.idempotency =
+/// idempotency_of(request)})` where the request is at hand.
+inline std::optional<resilience::idempotency> idempotency_of(const Result& result) noexcept {
+    using resilience::idempotency;
+    if (result.has_request_header("Idempotency-Key")) return idempotency::safe;
+    if (result.has_request_header("Content-Length") || result.has_request_header("Transfer-Encoding"))
+        return idempotency::unsafe;
+    return std::nullopt;
 }
 
 /// True if the request is known not to have reached the server: no connection was made, or TLS failed before
@@ -80,12 +96,9 @@ inline std::error_code transport_code(httplib::Error e) noexcept {
 
 } // namespace detail
 
-/// 408, 425, 429, 5xx and transport errors are failures, other 4xx are ignored (see http_verdict).
+/// Judged by the HTTP status (see http_verdict).
 template <>
-struct result_traits<httplib::Result> {
-    static constexpr bool can_fail = true;
-
-    static verdict judge(const httplib::Result& r) noexcept { return http_verdict(http_status_of(r)); }
+struct result_traits<httplib::Result> : default_result_traits<httplib::Result> {
     static std::error_code code(const httplib::Result& r) noexcept {
         return r ? std::error_code{} : detail::transport_code(r.error());
     }

@@ -8,6 +8,7 @@
 #include <resilience/call/silence.hpp>
 #include <resilience/call/stop_relay.hpp>
 #include <resilience/call/time.hpp>
+#include <resilience/call/work_lease.hpp>
 #include <resilience/detail/sync.hpp>
 
 #include <algorithm>
@@ -30,6 +31,7 @@ class environment;
 struct thread_calls {
     const call_context* current = nullptr; // of the innermost call that has one
     unsigned retry_depth = 0;              // retries that are running an attempt
+    const call_context* waiting = nullptr; // of the call whose policy makes this thread sleep now
 };
 RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
 
@@ -61,9 +63,7 @@ public:
     }
     /// Tells that something has come: a chunk, a row, a heartbeat. Timeouts that bound the silence of this attempt, or of
     /// one around it, wait anew. Silence that was too long stays too long. Without such a timeout it does nothing.
-    void progress() noexcept {
-        if (watch_ != nullptr) watch_->progress(clock_->now());
-    }
+    void progress() noexcept;
     /// remaining() in a client's units: rounded up, at least 1 (0 means "for ever" to many), at most `cap`, and
     /// `cap` without a deadline. A client that counts in int takes `duration<int, std::milli>`. Fractions, as
     /// of `duration<double>`, are not rounded, and are at least a nanosecond.
@@ -77,8 +77,7 @@ public:
     }
     /// The token is requested at the deadline, when the caller asks for it, and when the enclosing call is
     /// stopped. For an attempt that is a task with a limit, it is also requested when its coroutine is
-    /// cancelled or destroyed. The first use under a deadline arms a timer, which may allocate. Calls that
-    /// never use the token do not pay for it.
+    /// cancelled or destroyed. The first use under a deadline arms a timer, which may allocate.
     std::stop_token stop_token();
     /// True if the caller or an enclosing call requested a stop. A passed deadline does not count.
     bool stop_requested() const noexcept {
@@ -94,17 +93,24 @@ public:
     }
     /// The name given with `named`; empty if none.
     std::string_view operation() const noexcept { return operation_; }
-    resilience::idempotency idempotency() const noexcept { return idempotency_; }
+    /// `safe` unless the caller says otherwise.
+    resilience::idempotency idempotency() const noexcept {
+        return idempotency_.value_or(resilience::idempotency::safe);
+    }
     /// The number of retries that this call runs inside of, those of its own pipeline included.
     unsigned retry_depth() const noexcept { return retry_depth_; }
     time_source& clock() const noexcept { return *clock_; }
     const detail::environment* env() const noexcept { return env_; }
 
-    /// The context of the narrowed call that runs on this thread; null if there is none, or outside_of_calls.
+    /// The context of the narrowed call that runs on this thread; null if none, or within outside_of_calls.
     static const call_context* current() noexcept { return detail::this_threads_calls.current; }
 
     // For drivers and policies.
 
+    /// The caller's word on idempotency; empty if there is none.
+    std::optional<resilience::idempotency> stated_idempotency() const noexcept { return idempotency_; }
+    /// The leases that policies gave the work of this call.
+    detail::work_leases& leases() noexcept { return leases_; }
     /// The length of the limit that ends at deadline(); duration::max() if it is not known. It is also the
     /// most that remaining() returns.
     duration remaining_cap() const noexcept {
@@ -119,12 +125,14 @@ public:
     limit_owner fixed_owner() const noexcept { return owner_; }
     /// Whose limit ends at deadline().
     limit_owner owner() const noexcept { return silence_ends_first() ? limit_owner::silence : owner_; }
-    /// The moment from which an attempt that ends without a value has timed out; time_point::max() if nothing
-    /// limits it.
+    /// The moment from which an attempt that ends without a value has timed out; time_point::max() for none.
     time_point strikes_from() const noexcept;
     /// Records the time that the whole call has until its fixed deadline.
     void set_allowance(duration left) noexcept { remaining_cap_ = std::min(remaining_cap_, left); }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
+    /// The repeats of this call after stale connections, by all its retries.
+    unsigned transparent_repeats() const noexcept { return transparent_repeats_; }
+    void count_transparent_repeat() noexcept { ++transparent_repeats_; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
     /// True if only the caller's stop request ended the call. Its last outcome stays; outer policies must not
@@ -193,6 +201,7 @@ private:
     duration remaining_cap_ = duration::max(); // the most that remaining() returns
     detail::silence_watch* watch_ = nullptr;   // kept by the policy that bounds silence
     std::string_view operation_;
+    detail::work_leases leases_;
     const std::stop_token* stop_ = nullptr;           // the caller's, or the enclosing call's
     time_point covered_deadline_ = time_point::max(); // stop_ is requested by then without a timer of ours
     const detail::atomic<bool>* stopped_at_deadline_ = nullptr; // true: the deadline requested stop_
@@ -201,7 +210,8 @@ private:
     detail::stop_relay* relay_ = nullptr;         // of the race that the attempt runs in; null if none
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
-    resilience::idempotency idempotency_ = resilience::idempotency::safe;
+    unsigned transparent_repeats_ = 0;
+    std::optional<resilience::idempotency> idempotency_;
     bool cancelled_ = false;
     bool ended_by_caller_ = false;
     bool covers_silence_ = false; // stop_ is requested at the end of the silence too
@@ -209,92 +219,8 @@ private:
     limit_owner owner_ = limit_owner::policy; // of deadline_
 };
 
-#if RESILIENCE_BODIES
-RESILIENCE_FUNCTION call_context::~call_context() = default;
-RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
-    if (!armed_) {
-        if (relay_ == nullptr && (watch_ == nullptr || covers_silence_) && deadline_ >= covered_deadline_)
-            return callers_stop_token();
-        arm();
-    }
-    return armed_->source.get_token();
-}
-RESILIENCE_FUNCTION time_point call_context::strikes_from() const noexcept {
-    const time_point at = deadline();
-    if (at == time_point::max()) return at;
-    const duration length = remaining_cap();
-    const duration tick = clock_->coarse_resolution();
-    // A timeout that reads the coarse clock adds a tick to its deadline.
-    const bool is_coarse = owner() == limit_owner::policy && tick <= length / 100;
-    return saturating_add(at, -(detail::grace_of(length, tick) + (is_coarse ? tick : duration{0})));
-}
-RESILIENCE_FUNCTION void call_context::relay_by(detail::stop_relay* relay) {
-    relay_ = relay;
-    if (relay_ != nullptr && armed_) relay_->pass_on_to(armed_->source);
-}
-RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
-    if (options.deadline) tighten(*options.deadline, duration::max(), limit_owner::caller);
-    if (options.stop_token.stop_possible()) {
-        if (stop_ != nullptr) {
-            join(options.stop_token);
-        } else {
-            stop_ = &options.stop_token;
-        }
-    }
-    idempotency_ = options.idempotency;
-    if (options.inherit != resilience::inherit::all) retry_depth_ = 0;
-}
-RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resilience::inherit which) {
-    if (which == resilience::inherit::nothing) return;
-    // The outer call may use another clock. Its deadline means nothing on ours; the time left does.
-    // Of two watches that know nothing of each other only one can be told of progress.
-    const bool shares_watch = outer.clock_ == clock_ && (watch_ == nullptr || watch_ == outer.watch_);
-    if (shares_watch) watch_ = outer.watch_;
-    const time_point ends = shares_watch ? outer.deadline_ : outer.deadline();
-    const time_point limit = outer.clock_ == clock_ || ends == time_point::max()
-                                 ? ends
-                                 : saturating_add(clock_->now(), outer.remaining());
-    tighten(limit, outer.remaining_cap_, limit_owner::enclosing_call);
-    if (which == resilience::inherit::deadline_only) return;
-    if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
-        join(*outer.stop_);
-    } else if (stop_ == nullptr) {
-        stop_ = outer.stop_;
-        stopped_at_deadline_ = outer.stopped_at_deadline_;
-        if (outer.clock_ == clock_) covered_deadline_ = outer.covered_deadline_;
-        if (shares_watch) covers_silence_ = outer.covers_silence_;
-    }
-    if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
-    cancelled_ = cancelled_ || outer.cancelled_;
-}
-RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit,
-                                                             detail::silence_watch* watch) noexcept {
-    scope outer{deadline_, remaining_cap_, std::move(armed_), owner_, covers_silence_, watch_};
-    tighten(deadline, limit);
-    if (watch == nullptr) return outer;
-    watch_ = watch;
-    covers_silence_ = false;
-    return outer;
-}
-RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
-    deadline_ = outer.deadline;
-    remaining_cap_ = outer.remaining_cap;
-    owner_ = outer.owner;
-    armed_ = std::move(outer.armed);
-    watch_ = outer.watch;
-    covers_silence_ = outer.covers_silence;
-}
-RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_token& another) {
-    joined_ = std::make_unique<detail::joined_stop>(*stop_, another, std::move(joined_));
-    stop_ = &joined_->token;
-}
-RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::arm() {
-    // The end of a race requests the token too, also if it is silence that ends it.
-    armed_ = std::make_unique<detail::armed_stop>(*clock_, deadline_, callers_stop_token(),
-                                                  relay_ == nullptr ? watch_ : nullptr);
-    if (clock_->now() >= deadline_) armed_->source.request_stop(); // now, without the timer
-    if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
-}
-#endif
-
 }} // namespace resilience::RESILIENCE_ABI
+
+#if RESILIENCE_BODIES
+#include <resilience/call/call_context.ipp>
+#endif

@@ -2,15 +2,12 @@
 #pragma once
 
 #include <resilience/call/time.hpp>
+#include <resilience/call/value_ops.hpp>
 
 #include <optional>
 #include <stop_token>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
-
-/// Tells if an operation may be run twice without harm. An `unsafe` one is retried only after failures that
-/// are known not to have reached the other side.
-enum class idempotency { safe, unsafe };
 
 /// The limits of the calls around a call that hold for it too: of the blocking call that it is made in, or of
 /// the context that it is given by `with(ctx)`.
@@ -28,7 +25,8 @@ struct call_options {
     std::optional<time_point> deadline{};
     /// A stop request ends waits at once. The callable sees it through ctx.stop_token().
     std::stop_token stop_token{};
-    resilience::idempotency idempotency = resilience::idempotency::safe;
+    /// Unset: as the retry's config says, or the result (see idempotency_of in call/result_traits.hpp).
+    std::optional<resilience::idempotency> idempotency{};
     /// A clean-up opts out: it must run although the limit of the call around it has struck, or its caller has
     /// cancelled it. Calls inside of this one inherit from this one alone.
     resilience::inherit inherit = resilience::inherit::all;
@@ -41,4 +39,5 @@ constexpr resilience::inherit inherited_with(const call_options* options) noexce
 }
 
 } // namespace detail
+
 }} // namespace resilience::RESILIENCE_ABI

@@ -116,10 +116,7 @@ RESILIENCE_FUNCTION event registered_policy::event_in(event_kind what, const cal
     event e = event_of(what);
     e.operation = ctx.operation();
     e.attempt = ctx.attempt();
-    if (why != nullptr) {
-        e.error_type = why->type_name();
-        e.error = why->message();
-    }
+    if (why != nullptr) detail::describe(e, *why);
     return e;
 }
 RESILIENCE_FUNCTION void registered_policy::publish_updated() const {
@@ -151,12 +148,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void registered_policy::require_equal(const 
     if (mine == nullptr) return;
     std::string text(kind());
     text.append(" '").append(name()).append("' exists already with another ").append(mine->name);
-    if (mine->type != detail::field_type::hidden && mine->type != detail::field_type::parts) {
-        text.append(" (").append(detail::text_of(detail::show(*mine)));
-        text.append(", not ")
-            .append(detail::text_of(detail::show(other[static_cast<std::size_t>(mine - own.begin())])))
-            .append(")");
-    }
+    text.append(detail::both_texts(*mine, other[static_cast<std::size_t>(mine - own.begin())]));
     detail::raise(std::invalid_argument(text));
 }
 #endif

@@ -28,6 +28,8 @@ public:
     void refuse(failure why) noexcept;
     /// The call keeps the outcome of its last attempt. If it made no attempt, it was cancelled.
     void stand() noexcept;
+    /// The failure in the outcome, if there is one, tells of the call's first.
+    void tell_first(const failure& first) noexcept;
     /// To be called by a policy that knows the result's type and has put another outcome in the attempt's
     /// place.
     void replaced() noexcept {
@@ -138,6 +140,7 @@ RESILIENCE_FUNCTION void call_slot::fail(failure why) noexcept {
 RESILIENCE_FUNCTION void call_slot::stand() noexcept {
     if (outcome().is_empty()) fail(rejection{.code = errc::cancelled});
 }
+RESILIENCE_FUNCTION void call_slot::tell_first(const failure& first) noexcept { outcome().tell_first(first); }
 RESILIENCE_FUNCTION void call_slot::time_out(const call_context& ctx, asked_to_end how) noexcept {
     if (how == asked_to_end::yes && outcome().why().is_cancellation()) {
         failure late(

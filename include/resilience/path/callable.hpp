@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/call_context.hpp>
+#include <resilience/call/result_traits.hpp>
 #include <resilience/call/task_traits.hpp>
 
 #include <tuple>
@@ -47,6 +48,22 @@ auto result_type() {
                                      std::declval<A&>()...)){};
     else return std::type_identity<void>{};
 }
+/// True if the result_traits of a callable's result, or of its task's, have all members. A variable, since
+/// compilers explain at length why a concept is not satisfied.
+template <class R>
+inline constexpr bool has_whole_traits = !shows_object<R> || has_result_traits<std::remove_cvref_t<R>>;
+template <task R>
+inline constexpr bool has_whole_traits<R> = has_whole_traits<typename task_traits<R>::value_type>;
+template <class R>
+consteval bool
+require_whole_traits() { // not in the class: clang would then find no function to call, and say so too
+    static_assert(
+        has_whole_traits<R>,
+        "resilience: a specialisation of result_traits<R> needs `static constexpr bool can_fail` and the "
+        "static functions `verdict judge(const R&)`, `std::error_code code(const R&)` and `std::string "
+        "message(const R&)`; derive it from resilience::default_result_traits<R> to write only some");
+    return true;
+}
 template <class R>
 struct checked_result {
     static_assert(task<R> || !std::is_object_v<R> || !future_like<R>,
@@ -56,6 +73,7 @@ struct checked_result {
     static_assert(
         !std::is_rvalue_reference_v<R>,
         "resilience: a callable that returns an rvalue reference would leave it dangling; return by value.");
+    static_assert(require_whole_traits<R>());
     using type = std::conditional_t<std::is_reference_v<R>, R, std::remove_cv_t<R>>;
 };
 template <class F, class... A>

@@ -42,6 +42,20 @@ void prepare(call_context& ctx, const call_request& request);
 /// Before the policies learn of an attempt: if it ended at its limit without a value, it has timed out.
 void settle_limit(call_slot& slot, const call_context& ctx) noexcept;
 
+/// While it lives, a clock can tell that this thread sleeps for a policy of the call.
+class waiting_call {
+public:
+    explicit waiting_call(const call_context& ctx) noexcept : outer_(this_threads_calls.waiting) {
+        this_threads_calls.waiting = &ctx;
+    }
+    waiting_call(const waiting_call&) = delete;
+    waiting_call& operator=(const waiting_call&) = delete;
+    ~waiting_call() { this_threads_calls.waiting = outer_; }
+
+private:
+    const call_context* outer_;
+};
+
 /// The blocking driver: does each step that the walk asks for until the call is done. `next` is the first
 /// step.
 void drive(call_walk& walk, step next, call_slot& slot, function_ref<void(call_context&)> attempt,
@@ -174,6 +188,7 @@ RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
             // token itself.
             if (walk.delay() > duration{0}) {
                 const outside_of_calls others; // a clock may run jobs of theirs while it sleeps
+                const waiting_call here(ctx);
                 time_source& clock = ctx.clock();
                 clock.sleep_until(saturating_add(clock.now(), walk.delay()), ctx.callers_stop_token());
             }

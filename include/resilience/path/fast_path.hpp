@@ -68,7 +68,7 @@ using fast_permits = permits_at<std::index_sequence_for<P...>, P...>;
 template <class R>
 RESILIENCE_INLINE bool succeeded(const outcome<R>& out) noexcept {
     if constexpr (!can_be_failing<R>) return out.has_value();
-    else return out.has_value() && out.judged() == verdict::success;
+    else return out.has_value() && out.standing() == standing::success;
 }
 
 /// While it lives, calls on this thread run inside of `Retries` more retries.

@@ -52,11 +52,10 @@ public:
         this->begin_attempt();
         std::exception_ptr exception = std::current_exception();
         if (exception == nullptr) throw;
-        std::error_code code;
-        if constexpr (requires { task_traits<Task>::code_of(*known); }) {
-            if (known != nullptr) code = task_traits<Task>::code_of(*known);
-        }
-        out_.fail(failure(std::move(exception), known, code));
+        failure::code_reader read = nullptr;
+        if constexpr (requires { task_traits<Task>::code_of(*known); })
+            read = [](const std::exception& e) -> std::error_code { return task_traits<Task>::code_of(e); };
+        out_.fail(failure(std::move(exception), known, read));
     }
 #endif
 

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bodies of class call_context, included by call/call_context.hpp alone.
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+RESILIENCE_FUNCTION call_context::~call_context() = default;
+RESILIENCE_FUNCTION void call_context::progress() noexcept {
+    if (watch_ == nullptr) return;
+    watch_->progress(clock_->now());
+    if (!leases_.empty()) leases_.extend(time_point::min(), deadline()); // the work goes on
+}
+RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
+    if (!armed_) {
+        if (relay_ == nullptr && (watch_ == nullptr || covers_silence_) && deadline_ >= covered_deadline_)
+            return callers_stop_token();
+        arm();
+    }
+    return armed_->source.get_token();
+}
+RESILIENCE_FUNCTION time_point call_context::strikes_from() const noexcept {
+    const time_point at = deadline();
+    if (at == time_point::max()) return at;
+    const duration length = remaining_cap();
+    const duration tick = clock_->coarse_resolution();
+    // A timeout that reads the coarse clock adds a tick to its deadline.
+    const bool is_coarse = owner() == limit_owner::policy && tick <= length / 100;
+    return saturating_add(at, -(detail::grace_of(length, tick) + (is_coarse ? tick : duration{0})));
+}
+RESILIENCE_FUNCTION void call_context::relay_by(detail::stop_relay* relay) {
+    relay_ = relay;
+    if (relay_ != nullptr && armed_) relay_->pass_on_to(armed_->source);
+}
+RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
+    if (options.deadline) tighten(*options.deadline, duration::max(), limit_owner::caller);
+    if (options.stop_token.stop_possible()) {
+        if (stop_ != nullptr) {
+            join(options.stop_token);
+        } else {
+            stop_ = &options.stop_token;
+        }
+    }
+    idempotency_ = options.idempotency;
+    if (options.inherit != resilience::inherit::all) retry_depth_ = 0;
+}
+RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resilience::inherit which) {
+    if (which == resilience::inherit::nothing) return;
+    // The outer call may use another clock. Its deadline means nothing on ours; the time left does.
+    // Of two watches that know nothing of each other only one can be told of progress.
+    const bool shares_watch = outer.clock_ == clock_ && (watch_ == nullptr || watch_ == outer.watch_);
+    if (shares_watch) watch_ = outer.watch_;
+    const time_point ends = shares_watch ? outer.deadline_ : outer.deadline();
+    const time_point limit = outer.clock_ == clock_ || ends == time_point::max()
+                                 ? ends
+                                 : saturating_add(clock_->now(), outer.remaining());
+    tighten(limit, outer.remaining_cap_, limit_owner::enclosing_call);
+    if (which == resilience::inherit::deadline_only) return;
+    if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
+        join(*outer.stop_);
+    } else if (stop_ == nullptr) {
+        stop_ = outer.stop_;
+        stopped_at_deadline_ = outer.stopped_at_deadline_;
+        if (outer.clock_ == clock_) covered_deadline_ = outer.covered_deadline_;
+        if (shares_watch) covers_silence_ = outer.covers_silence_;
+    }
+    if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
+    cancelled_ = cancelled_ || outer.cancelled_;
+}
+RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit,
+                                                             detail::silence_watch* watch) noexcept {
+    scope outer{deadline_, remaining_cap_, std::move(armed_), owner_, covers_silence_, watch_};
+    tighten(deadline, limit);
+    if (watch == nullptr) return outer;
+    watch_ = watch;
+    covers_silence_ = false;
+    return outer;
+}
+RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
+    deadline_ = outer.deadline;
+    remaining_cap_ = outer.remaining_cap;
+    owner_ = outer.owner;
+    armed_ = std::move(outer.armed);
+    watch_ = outer.watch;
+    covers_silence_ = outer.covers_silence;
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_token& another) {
+    joined_ = std::make_unique<detail::joined_stop>(*stop_, another, std::move(joined_));
+    stop_ = &joined_->token;
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::arm() {
+    // The end of a race requests the token too, also if it is silence that ends it.
+    armed_ = std::make_unique<detail::armed_stop>(*clock_, deadline_, callers_stop_token(),
+                                                  relay_ == nullptr ? watch_ : nullptr);
+    if (clock_->now() >= deadline_) armed_->source.request_stop(); // now, without the timer
+    if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
+}
+
+}} // namespace resilience::RESILIENCE_ABI
