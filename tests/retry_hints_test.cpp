@@ -264,12 +264,12 @@ TEST_CASE("a retry's operations may all be unsafe, a call knows better", "[retry
 }
 
 /// The answer to a request that tells its method.
-struct reply {
+struct told_answer {
     int status = 200;
     std::optional<rs::idempotency> operation{};
 
-    friend std::optional<int> http_status_of(const reply& r) { return r.status; }
-    friend std::optional<rs::idempotency> idempotency_of(const reply& r) noexcept { return r.operation; }
+    friend std::optional<int> http_status_of(const told_answer& r) { return r.status; }
+    friend std::optional<rs::idempotency> idempotency_of(const told_answer& r) noexcept { return r.operation; }
 };
 
 TEST_CASE("a value may tell of its operation, a call knows better", "[retry][H-USE-31]") {
@@ -279,7 +279,7 @@ TEST_CASE("a value may tell of its operation, a call knows better", "[retry][H-U
     const auto attempts = [&](std::optional<rs::idempotency> operation, rs::idempotency config,
                               std::optional<rs::idempotency> call) {
         c.idempotency = config;
-        const auto f = scripted<reply>{reply{503, operation}}.repeat_last();
+        const auto f = scripted<told_answer>{told_answer{503, operation}}.repeat_last();
         (void)rs::retry(c, w.reg).with({.idempotency = call}).try_call(f);
         return f.calls();
     };

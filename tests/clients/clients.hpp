@@ -98,6 +98,7 @@ public:
 class pg_connection {
 public:
     pg_connection() : connection_(PQconnectdb(std::getenv("TEST_PG")), PQfinish) {
+        PQsetNoticeProcessor(connection_.get(), [](void*, const char*) {}, nullptr);
         if (PQstatus(connection_.get()) != CONNECTION_OK)
             throw pg_error("08006", PQerrorMessage(connection_.get()));
     }
@@ -110,11 +111,13 @@ public:
     }
 
 private:
-    /// The server's end of the connection is known before a query is sent: there is something to read, and it is the end.
+    /// A connection that the server has closed can be read to its end, before anything is sent. A server that shuts down
+    /// says so first: what is there is read until there is no more, or the end comes.
     bool is_dead() const {
         pollfd socket{.fd = PQsocket(connection_.get()), .events = POLLIN, .revents = 0};
-        if (poll(&socket, 1, 0) <= 0) return false;
-        if (PQconsumeInput(connection_.get()) == 0) return true;
+        while (poll(&socket, 1, 0) > 0) {
+            if (PQconsumeInput(connection_.get()) == 0) return true;
+        }
         return PQstatus(connection_.get()) != CONNECTION_OK;
     }
     std::string run(const std::string& sql) {

@@ -158,7 +158,7 @@ resilience_retry_exhausted_total{name="jira_api"} 1
 resilience_retry_budget_exhausted_total{name="jira_api"} 0
 # HELP resilience_retry_budget_left Retries that the budget would pay for now; absent if unlimited.
 # TYPE resilience_retry_budget_left gauge
-resilience_retry_budget_left{name="jira_api"} 99.4
+resilience_retry_budget_left{name="jira_api"} 99.8
 # HELP resilience_retry_delay_seconds_total Delays before retries, added up as scheduled.
 # TYPE resilience_retry_delay_seconds_total counter
 resilience_retry_delay_seconds_total{name="jira_api"} 0.5
