@@ -5,6 +5,7 @@
 #include <resilience/abandoning_timeout.hpp>
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/fallback.hpp>
+#include <resilience/outside_of_calls.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>
 #include <resilience/testing/recorder.hpp>
@@ -174,6 +175,85 @@ TEST_CASE("abandoned work undoes something, also through an abandoning timeout",
 
     CHECK(late.error().code() == rs::errc::timed_out);
     CHECK(*undone == 3);
+}
+
+TEST_CASE("silent work is given up, live work is not", "[abandoning_timeout][H-USE-16]") {
+    worker_world w;
+    rs::testing::recorder events(w.reg);
+    const rs::abandoning_timeout timeout({.name = "pdf", .limit = 60s, .idle = 10s}, w.reg);
+    const rs::abandoning_timeout endless({.idle = 10s}, w.reg);
+    const auto streams = [&w](std::vector<rs::duration> gaps) {
+        return [&w, gaps = std::move(gaps)](rs::call_context& ctx) {
+            for (const rs::duration gap : gaps) {
+                w.clock.advance(gap);
+                ctx.progress();
+            }
+            return ctx.stop_token().stop_requested() ? 2 : 1;
+        };
+    };
+    const std::vector<rs::duration> three_minutes(20, 9s);
+
+    CHECK(timeout(streams({9s, 9s, 9s})) == 1);
+    CHECK(endless(streams(three_minutes)) == 1);
+    CHECK(timeout.try_call(streams(three_minutes)).error().message() ==
+          "timeout 'pdf': no result within 60s");
+    while (timeout.stats().abandoned_running > 0) std::this_thread::yield(); // that one tells of its overrun
+    const auto silent = timeout.try_call(streams({9s, 10s, 1s}));
+    CHECK(silent.error().code() == rs::errc::timed_out);
+    CHECK(silent.error().message() == "timeout 'pdf': silence for 10s");
+    while (timeout.stats().abandoned_running > 0) std::this_thread::yield();
+    CHECK(timeout.stats().timed_out == 2);
+    CHECK(events.events().back().delay == 10s);
+    CHECK(events.events().back().kind == rs::event_kind::call_abandoned);
+}
+
+TEST_CASE("work on a worker tells the timeouts around it of progress", "[abandoning_timeout][H-USE-16]") {
+    worker_world w;
+    const auto inner = w.timeout(1h);
+    const auto guard = rs::timeout({.name = "outer", .idle = 10s}, w.reg) | inner;
+    const auto streams = [&w](rs::duration last) {
+        return [&w, last](rs::call_context& ctx) {
+            CHECK(ctx.remaining() == 10s);
+            for (int i = 0; i < 3; ++i) {
+                w.clock.advance(9s);
+                ctx.progress();
+            }
+            w.clock.advance(last);
+            return 1;
+        };
+    };
+
+    CHECK(guard(streams(9s)) == 1);
+    const auto silent = guard.try_call(streams(10s));
+
+    CHECK(silent.error().code() == rs::errc::timed_out);
+    CHECK(silent.error().message() == "timeout 'outer': silence for 10s");
+    CHECK(guard.get<0>().stats().timed_out == 1);
+}
+
+TEST_CASE("the stop token of silent work is requested at the end of its silence",
+          "[abandoning_timeout][H-USE-16]") {
+    worker_world w;
+    const rs::abandoning_timeout timeout({.limit = 60s, .idle = 10s}, w.reg);
+    const auto seen = std::make_shared<std::atomic<int>>(0);
+
+    (void)timeout.try_call([&w, seen](rs::call_context& ctx) {
+        const std::stop_token stop = ctx.stop_token();
+        w.clock.advance(9s);
+        ctx.progress();
+        w.clock.advance(10s - 1ns);
+        if (!stop.stop_requested()) ++*seen;
+        w.clock.advance(1ns);
+        if (stop.stop_requested() && !ctx.stop_requested()) ++*seen;
+    });
+    while (timeout.stats().abandoned_running > 0) std::this_thread::yield();
+    CHECK(*seen == 2);
+
+    std::stop_source caller;
+    const auto stopped =
+        timeout.with({.stop_token = caller.get_token()}).try_call([&caller] { caller.request_stop(); });
+    CHECK(stopped.error().code() == rs::errc::cancelled);
+    while (timeout.stats().abandoned_running > 0) std::this_thread::yield();
 }
 
 TEST_CASE("a callable that listens is stopped at the limit", "[abandoning_timeout]") {

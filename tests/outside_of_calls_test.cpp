@@ -14,7 +14,6 @@
 #include "support/world.hpp"
 
 #include <chrono>
-#include <cstdint>
 #include <deque>
 #include <functional>
 #include <stdexcept>
@@ -33,6 +32,7 @@ using support::world;
 struct strangers_job {
     std::string operator()() {
         std::string found = "did not begin";
+        ++asked;
         (void)client.try_call([&](rs::call_context& ctx) {
             found = ctx.deadline() == rs::time_point::max() ? "unlimited" : "limited";
             if (ctx.stop_requested()) found += ", stopped";
@@ -44,7 +44,8 @@ struct strangers_job {
 
     world own{};
     rs::retry client{support::plain(1), own.reg};
-    int runs = 0;
+    int asked = 0;
+    int runs = 0; // of these, without limits
 };
 
 /// An executor whose waiting callers run the jobs of others.
@@ -140,8 +141,8 @@ TEST_CASE("a subscriber has no limit of the call that it hears of", "[outside_of
         (void)(breaker | inner).with({.inherit = rs::inherit::nothing}).try_call([] {});
     });
 
-    CHECK(job.runs >= 4); // state_changed, call_rejected, timed_out, attempt_failed, ...
-    CHECK(job.client.stats().calls == static_cast<std::uint64_t>(job.runs));
+    CHECK(job.asked >= 4); // state_changed, call_rejected, timed_out, attempt_failed, ...
+    CHECK(job.runs == job.asked);
 }
 
 TEST_CASE("on_state_change has no limit of the call that changed the state",

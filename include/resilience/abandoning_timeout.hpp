@@ -7,6 +7,7 @@
 #include <resilience/abandoning_timeout/typed_run.hpp>
 #include <resilience/call/customise.hpp>
 #include <resilience/call/outside_of_calls.hpp>
+#include <resilience/call/silence.hpp>
 #include <resilience/call/time_out.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/path/composable.hpp>
@@ -60,7 +61,7 @@ public:
         const auto policy = core_;        // the callable may destroy this handle
         const outside_of_calls listeners; // their calls do not inherit the limits around this one
         const auto begun = ctx.clock().now();
-        const attempt_limits limits(policy->config(), begun, ctx);
+        attempt_limits limits(policy->config(), begun, ctx);
 
         if (auto why = refusal(*policy, limits, begun, ctx)) {
             out.fail(std::move(*why));
@@ -68,11 +69,17 @@ public:
         }
         if (limits.until != time_point::max()) ctx.leases().extend(time_point::min(), limits.until);
         std::shared_ptr<detail::typed_run<R, Copy>> run;
+        silence_guard silence;
         outcome<void> made;
-        made.run_and_store(
-            [&] { run = std::make_shared<detail::typed_run<R, Copy>>(policy, ctx, limits.until, copy); });
+        made.run_and_store([&] {
+            silence.begin(*limits.config, begun, ctx);
+            run =
+                std::make_shared<detail::typed_run<R, Copy>>(policy, ctx, limits.until, copy, silence.watch);
+        });
         if (made.has_failure()) return out.fail(made.error()); // copying threw
-        switch (run_until(run, limits.until, ctx)) {
+        const end how = run_until(run, limits.until, silence.stop.get(), ctx);
+        limits.see(silence.watch.get());
+        switch (how) {
         case end::finished:
             run->take(out);
             if (out.has_failure()) settle(out.storage(), *policy, limits, ctx);
@@ -92,7 +99,12 @@ private:
         attempt_limits(const abandoning_timeout_config& c, time_point begun,
                        const call_context& ctx) noexcept;
 
-        bool is_deadline() const noexcept { return length < config->limit; }
+        bool is_deadline() const noexcept { return length < config_limit(); }
+        duration config_limit() const noexcept {
+            return config->limit > duration{0} ? config->limit : duration::max();
+        }
+        /// Takes the end of the silence for the limit, if that came first.
+        void see(const detail::silence_watch* watch) noexcept;
         /// The length of the limit in messages: a deadline's is that of the whole call.
         duration told() const noexcept;
 
@@ -103,11 +115,20 @@ private:
         limit_owner whose;
     };
 
+    /// The watch over the silence of an attempt, and what ends it. Both are null if silence is not bounded. The
+    /// work co-owns the watch, since it may tell of progress when nobody waits for it any more.
+    struct silence_guard {
+        void begin(const abandoning_timeout_config& c, time_point begun, const call_context& ctx);
+
+        std::shared_ptr<detail::silence_watch> watch;
+        std::unique_ptr<detail::silence_stop> stop;
+    };
+
     static std::optional<failure> refusal(core& policy, const attempt_limits& limits, time_point begun,
                                           const call_context& ctx);
     /// `none` if the system has no thread, or no memory, to run it.
     static end run_until(const std::shared_ptr<detail::abandonable_run>& run, time_point until,
-                         call_context& ctx);
+                         const detail::silence_stop* silence, call_context& ctx);
 
     /// The work ended by itself, without a value: it has timed out if it came to its limit.
     static void settle(detail::outcome_storage& out, core& policy, const attempt_limits& limits,
@@ -126,12 +147,27 @@ private:
 RESILIENCE_FUNCTION abandoning_timeout::attempt_limits::attempt_limits(const abandoning_timeout_config& c,
                                                                        time_point begun,
                                                                        const call_context& ctx) noexcept
-    : config(&c), until(std::min(saturating_add(begun, c.limit), ctx.deadline())),
+    : config(&c), until(std::min(saturating_add(begun, config_limit()), ctx.fixed_deadline())),
       length(until == time_point::max() ? duration::max() : saturating_sub(until, begun)),
-      allowance(ctx.remaining_cap()), whose(is_deadline() ? ctx.owner() : limit_owner::policy) {}
+      allowance(ctx.fixed_cap()), whose(is_deadline() ? ctx.fixed_owner() : limit_owner::policy) {}
 RESILIENCE_FUNCTION duration abandoning_timeout::attempt_limits::told() const noexcept {
-    if (!is_deadline()) return config->limit;
+    if (whose == limit_owner::silence) return length;
+    if (!is_deadline()) return config_limit();
     return whose == limit_owner::policy ? length : allowance;
+}
+RESILIENCE_FUNCTION void abandoning_timeout::attempt_limits::see(
+    const detail::silence_watch* watch) noexcept {
+    if (watch == nullptr || watch->first().until() >= until) return;
+    until = watch->first().until();
+    length = watch->first().idle();
+    whose = limit_owner::silence;
+}
+RESILIENCE_FUNCTION void abandoning_timeout::silence_guard::begin(const abandoning_timeout_config& c,
+                                                                  time_point begun, const call_context& ctx) {
+    if (c.idle) watch = std::make_shared<detail::silence_watch>(begun, *c.idle, ctx.watch());
+    else if (ctx.watch() != nullptr) watch = ctx.watch()->shared_from_this();
+    if (watch != nullptr)
+        stop = std::make_unique<detail::silence_stop>(ctx.clock(), *watch, ctx.callers_stop_token());
 }
 RESILIENCE_FUNCTION std::optional<failure> abandoning_timeout::refusal(core& policy,
                                                                        const attempt_limits& limits,
@@ -141,7 +177,7 @@ RESILIENCE_FUNCTION std::optional<failure> abandoning_timeout::refusal(core& pol
         return rejected(policy, limits, ctx, nullptr);
     }
     policy.calls.fetch_add(1, std::memory_order_relaxed);
-    if (limits.until <= begun) return timed_out_before(policy, limits, ctx);
+    if (std::min(limits.until, ctx.deadline()) <= begun) return timed_out_before(policy, limits, ctx);
     if (ctx.stop_requested()) {
         policy.cancelled.fetch_add(1, std::memory_order_relaxed);
         return failure(rejection{.code = errc::cancelled, .policy = policy.label()});
@@ -149,7 +185,8 @@ RESILIENCE_FUNCTION std::optional<failure> abandoning_timeout::refusal(core& pol
     return std::nullopt;
 }
 RESILIENCE_FUNCTION abandoning_timeout::end abandoning_timeout::run_until(
-    const std::shared_ptr<detail::abandonable_run>& run, time_point until, call_context& ctx) {
+    const std::shared_ptr<detail::abandonable_run>& run, time_point until,
+    const detail::silence_stop* silence, call_context& ctx) {
     detail::abandonable_run& r = *run;
     struct exit_guard {
         detail::abandonable_run& r;
@@ -159,10 +196,15 @@ RESILIENCE_FUNCTION abandoning_timeout::end abandoning_timeout::run_until(
             else r.abandon(end::stopped); // changes nothing unless this thread was ended while it waited
         }
     } at_exit{r};
-    const auto stop = [&r] { r.abandon(end::stopped); };
     const bool steady = ctx.clock().is_steady_clock();
+    const auto stop = [&r, silence, steady] {
+        if (silence == nullptr || !silence->struck()) r.abandon(end::stopped);
+        else if (steady) r.abandon(end::limit);
+        else r.abandon_and_wait(end::limit);
+    };
     // Armed before the work begins, since the work may move a virtual clock.
-    const std::stop_callback on_stop(ctx.callers_stop_token(), stop);
+    const std::stop_callback on_stop(silence != nullptr ? silence->get_token() : ctx.callers_stop_token(),
+                                     stop);
     timer at_limit;
     at_exit.started = detail::returned([&] {
         if (!steady && until != time_point::max()) {
@@ -204,7 +246,8 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void abandoning_timeout::settle(detail::outc
                                                                     core& policy,
                                                                     const attempt_limits& limits,
                                                                     const call_context& ctx) {
-    if (limits.until == ctx.deadline() && ctx.owner() == limit_owner::policy) return; // an outer timeout's
+    const bool is_timeouts = ctx.owner() == limit_owner::policy || ctx.owner() == limit_owner::silence;
+    if (limits.until == ctx.deadline() && is_timeouts) return; // an outer timeout's
     const duration grace = detail::grace_of(limits.length, ctx.clock().coarse_resolution());
     if (!detail::has_timed_out(out.why(), ctx, saturating_add(limits.until, -grace))) return;
     out.mark_timed_out();

@@ -2,84 +2,21 @@
 #pragma once
 
 #include <resilience/call/customise.hpp>
+#include <resilience/call/silence.hpp>
 #include <resilience/environment/policy_core.hpp>
 #include <resilience/path/composable.hpp>
 #include <resilience/timeout/attempts.hpp>
+#include <resilience/timeout/config.hpp>
 
 #include <cstdint>
-#include <exception>
-#include <functional>
-#include <string>
-#include <string_view>
+#include <memory>
 #include <utility>
 
 #if RESILIENCE_BODIES
-#include <resilience/detail/complaint.hpp>
 #include <resilience/detail/text.hpp>
 #endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
-
-/// Configures a timeout.
-struct timeout_config {
-    static constexpr std::string_view policy_kind = "timeout";
-
-    /// Names the policy in its registry, in events and in errors; empty: private and unlisted.
-    std::string name{};
-    /// How long an attempt may take. More than 0; there is no default.
-    duration limit{};
-    /// True: a value that came late is let through, instead of reporting timed_out.
-    bool keep_late = false;
-    /// Makes the exception that is thrown instead of timeout_error. If it is null or throws, that one is.
-    std::function<std::exception_ptr(const failure&)> make_exception{};
-    /// Shown on metrics, events and snapshots; at most 8, constant.
-    labels_type labels{};
-};
-
-void fields(timeout_config& c, auto&& visit) {
-    visit("limit", c.limit);
-    visit("keep_late", c.keep_late);
-    visit("make_exception", c.make_exception);
-}
-
-/// A complaint that names field, value and range; empty if the config is valid.
-std::string validate(const timeout_config& c);
-
-/// Totals of a timeout since its creation, and its attempts that run now.
-struct timeout_stats {
-    std::string name;
-    std::uint64_t calls = 0;
-    std::uint64_t in_time = 0;
-    /// Attempts that came to their limit without a value, or whose value came later.
-    std::uint64_t timed_out = 0;
-    /// Late values that keep_late let through.
-    std::uint64_t kept_late = 0;
-    /// Other failures, of the callable and of policies further in. They go out unchanged.
-    std::uint64_t failed = 0;
-    /// Attempts that run now. A forked child goes on from its parent's number.
-    std::uint64_t in_flight = 0;
-    /// Attempts that ran, or have been running, for more than twice their limit.
-    std::uint64_t overrun_total = 0;
-    /// The longest time by which an attempt outran its limit.
-    duration longest_overrun{0};
-};
-
-void statistics(const timeout_stats& s, auto&& visit) {
-    const auto ended = [](std::string_view how) {
-        return counter{"Attempts under a timeout that ended, by how.", "timelimiter_calls_total", how};
-    };
-    visit("calls", s.calls, counter{"Attempts that ended.", no_metric});
-    visit("in_time", s.in_time, ended("successful"));
-    visit("kept_late", s.kept_late, ended("successful"));
-    visit("failed", s.failed, ended("failed"));
-    visit("timed_out", s.timed_out, ended("timeout"));
-    visit("in_flight", s.in_flight, gauge{"Attempts that run now."});
-    visit("overrun_total", s.overrun_total,
-          counter{"Attempts that ran for more than twice their limit.", "timeout_overrun_total"});
-    visit("longest_overrun", s.longest_overrun,
-          gauge{"The longest time by which an attempt outran its limit.", "timeout_longest_overrun_seconds"});
-}
-
 namespace detail {
 
 class timeout_core final : public policy_core<timeout_core, timeout_config> {
@@ -90,10 +27,17 @@ public:
 
     /// Tells listeners of attempts that are past twice their limit.
     timeout_stats stats() const;
+    /// duration::max() if there is none.
+    static constexpr duration limit_of(const timeout_config& c) noexcept {
+        return c.limit > duration{0} ? c.limit : duration::max();
+    }
     timed_attempts& attempts() noexcept { return attempts_; }
     /// Called when an attempt ends after `deadline`: looks whether it is past twice its `limit`. `own` is the
     /// deadline with which it began.
     void look_at(duration limit, time_point deadline, time_point own, const call_context& ctx) noexcept;
+
+    /// A watch over the silence of an attempt that begins now; null if its silence is not bounded.
+    std::shared_ptr<silence_watch> watch(const timeout_config& config, const call_context& ctx) const;
 
     /// The deadline of an attempt that begins now. The coarse clock is behind by up to a tick, so a tick is
     /// added: no deadline is early. It is read only if a tick is at most 1 % of the limit.
@@ -122,6 +66,9 @@ private:
 /// ctx.deadline(), or as ctx.stop_token(). Nested calls inherit it. A value that comes later is dropped and
 /// reported as timed_out. A callable that ignores its context is judged late, never cut short; see
 /// abandoning_timeout for callables that cannot be asked.
+///
+/// With `idle` it also bounds the attempt's silence: a live stream goes on for as long as the callable calls
+/// ctx.progress() often enough, and a connection that hangs is noticed long before a limit for the whole.
 ///
 /// Deadlines nest: the inner is never later than the outer. A value that comes exactly at the limit is in
 /// time. An attempt that ends at its limit without a value has timed out for statistics, events and the
@@ -155,23 +102,27 @@ public:
         detail::timeout_core* core_;
         const timeout_config* config_;
         time_point deadline_{};
+        std::shared_ptr<detail::silence_watch> silence_;
         call_context::scope outer_{};
         bool runs_ = false; // an attempt was admitted and is not settled
     };
     attempt_state begin(call_context&) const noexcept { return attempt_state(*core_); }
 
     struct fast_permit {
-        const timeout_config* config; // in force when the call began
+        const timeout_config*
+            config; // in force when the call began; null: it bounds silence, which takes a watch
         time_point deadline;
         time_point outer;
         duration outer_cap;
-        explicit operator bool() const noexcept { return true; }
+        explicit operator bool() const noexcept { return config != nullptr; }
     };
     RESILIENCE_INLINE fast_permit try_begin(call_context& ctx) const noexcept {
         const timeout_config& config = core_->config();
-        const time_point outer = ctx.deadline();
+        if (config.idle) [[unlikely]]
+            return {};
+        const time_point outer = ctx.fixed_deadline();
         const time_point deadline = core_->deadline(config.limit);
-        const duration outer_cap = ctx.remaining_cap();
+        const duration outer_cap = ctx.fixed_cap();
         ctx.tighten(deadline, config.limit);
         return {&config, deadline, outer, outer_cap};
     }
@@ -193,14 +144,10 @@ public:
 };
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION std::string validate(const timeout_config& c) {
-    if (c.limit > duration{0}) return detail::validate_labels("timeout_config", c.labels);
-    return detail::complaint("timeout_config.limit", c.limit, "more than 0");
-}
 RESILIENCE_FUNCTION detail::timeout_core::timeout_core(timeout_config config, const registry& where)
     : policy_core(std::move(config), where), tick_(clock().coarse_resolution()), coarse_from_(tick_ * 100) {}
 RESILIENCE_FUNCTION timeout_stats detail::timeout_core::stats() const {
-    const duration limit = config().limit;
+    const duration limit = limit_of(config());
     attempts_.look(clock().now(), limit, [&](duration past) {
         const auto alive = shared_from_this(); // a listener may destroy the last handle
         env_->tell([&] {
@@ -223,6 +170,11 @@ RESILIENCE_FUNCTION timeout_stats detail::timeout_core::stats() const {
     s.calls = s.in_time + s.timed_out + s.kept_late + s.failed;
     return s;
 }
+RESILIENCE_FUNCTION std::shared_ptr<detail::silence_watch> detail::timeout_core::watch(
+    const timeout_config& config, const call_context& ctx) const {
+    if (!config.idle) return nullptr;
+    return std::make_shared<silence_watch>(ctx.clock().now(), *config.idle, ctx.watch());
+}
 RESILIENCE_COLD RESILIENCE_FUNCTION void detail::timeout_core::look_at(duration limit, time_point deadline,
                                                                        time_point own,
                                                                        const call_context& ctx) noexcept {
@@ -235,8 +187,10 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void detail::timeout_core::look_at(duration 
     });
 }
 RESILIENCE_FUNCTION admission timeout::attempt_state::admit(call_context& ctx) {
-    deadline_ = core_->deadline(config_->limit);
-    outer_ = ctx.narrow(deadline_, config_->limit);
+    const duration limit = core_->limit_of(*config_);
+    deadline_ = core_->deadline(limit);
+    silence_ = core_->watch(*config_, ctx);
+    outer_ = ctx.narrow(deadline_, limit, silence_.get());
     if (ctx.stays_on_thread()) core_->attempts().begin_here(deadline_);
     else core_->attempts().begin_anywhere();
     runs_ = true;
@@ -247,9 +201,14 @@ RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_resu
     using how = detail::timed_attempts::counter;
     // A deadline of the caller's or of an enclosing call is this policy's business if it is the earlier one.
     const bool is_own = outer_.owner == limit_owner::policy || outer_.deadline >= deadline_;
-    const time_point deadline = is_own ? deadline_ : outer_.deadline;
-    const duration limit = is_own ? config_->limit : outer_.remaining_cap;
-    const limit_owner whose = is_own ? limit_owner::policy : outer_.owner;
+    time_point deadline = is_own ? deadline_ : outer_.deadline;
+    duration limit = is_own ? core_->limit_of(*config_) : outer_.remaining_cap;
+    limit_owner whose = is_own ? limit_owner::policy : outer_.owner;
+    if (silence_ != nullptr && silence_->until() < deadline) {
+        deadline = silence_->until();
+        limit = silence_->idle();
+        whose = limit_owner::silence;
+    }
     ctx.restore(std::move(outer_));
     runs_ = false;
     if (core_->is_late(config_->limit, deadline)) core_->look_at(limit, deadline, deadline_, ctx);

@@ -53,7 +53,7 @@ RULES = [
     (r"#include <thread>", {"detail/sync.hpp", "detail/timer_queue.hpp", PLATFORM}, "detail/sync.hpp brings what there is of it"),
     (
         r"\bstop_callback\b",
-        {"abandoning_timeout.hpp", "call/call_context.hpp", "call/system_time.hpp", "call/task_traits.hpp", "testing/virtual_clock.hpp", ALARM},
+        {"abandoning_timeout.hpp", "call/armed_stop.hpp", "call/silence.hpp", "call/system_time.hpp", "call/task_traits.hpp", "testing/virtual_clock.hpp", ALARM},
         "its destructor waits where tests/schedules does not see it: keep them few",
     ),
     (r"\bassert\s*\(", set(), "NDEBUG must not change what a header means"),

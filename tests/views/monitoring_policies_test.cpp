@@ -200,7 +200,7 @@ TEST_CASE("every policy is shown with its config and its statistics", "[monitori
 
     REQUIRE(all.size() == 4); // by kind
     CHECK(all[0]["kind"] == "abandoning_timeout");
-    CHECK(all[0]["config"] == json::parse(R"({"limit":"250us","max_abandoned":64})"));
+    CHECK(all[0]["config"] == json::parse(R"({"limit":"250us","max_abandoned":64,"idle":null})"));
     const json& breaker = all[1];
     CHECK(breaker["kind"] == "circuit_breaker");
     CHECK(breaker["name"] == "jira_api");
@@ -225,7 +225,7 @@ TEST_CASE("every policy is shown with its config and its statistics", "[monitori
 "nested":"multiply","wrap_exhausted":false,"idempotency":"safe","max_transparent":8})"));
     CHECK(all[2]["statistics"]["calls"] == 0);
     CHECK(all[3]["kind"] == "timeout");
-    CHECK(all[3]["config"] == json::parse(R"({"limit":"2s","keep_late":false})"));
+    CHECK(all[3]["config"] == json::parse(R"({"limit":"2s","keep_late":false,"idle":null})"));
 }
 
 TEST_CASE("what a config shows can be read back", "[monitoring_api]") {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,7 +25,8 @@ struct abandoning_timeout_config {
 
     /// Names the policy in its registry, in events and in errors; empty: private and unlisted.
     std::string name{};
-    /// How long the caller waits for an attempt. More than 0; there is no default.
+    /// How long the caller waits for an attempt. More than 0; there is no default. It may be left out where `idle`
+    /// is set.
     duration limit{};
     /// While this many abandoned attempts still run, further attempts are rejected with
     /// errc::workers_exhausted: each keeps a thread, its stack and its resources. At least 1. Only beginning
@@ -32,6 +34,9 @@ struct abandoning_timeout_config {
     std::uint32_t max_abandoned = 64;
     /// Makes the exception that is thrown instead of timeout_error. If it is null or throws, that one is.
     std::function<std::exception_ptr(const failure&)> make_exception{};
+    /// How long an attempt may be silent: from its beginning, and from each ctx.progress() on. More than 0. Unset:
+    /// silence is not bounded.
+    std::optional<duration> idle{};
     /// Shown on metrics, events and snapshots; at most 8, constant.
     labels_type labels{};
 };
@@ -40,6 +45,7 @@ void fields(abandoning_timeout_config& c, auto&& visit) {
     visit("limit", c.limit);
     visit("max_abandoned", c.max_abandoned);
     visit("make_exception", c.make_exception);
+    visit("idle", c.idle);
 }
 
 /// A complaint that names field, value and range; empty if the config is valid.
@@ -86,7 +92,9 @@ void statistics(const abandoning_timeout_stats& s, auto&& visit) {
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION std::string validate(const abandoning_timeout_config& c) {
-    if (c.limit <= duration{0})
+    if (c.idle && *c.idle <= duration{0})
+        return detail::complaint("abandoning_timeout_config.idle", *c.idle, "more than 0");
+    if (c.limit < duration{0} || (c.limit == duration{0} && !c.idle))
         return detail::complaint("abandoning_timeout_config.limit", c.limit, "more than 0");
     if (c.max_abandoned == 0)
         return detail::complaint("abandoning_timeout_config.max_abandoned", c.max_abandoned, "at least 1");

@@ -4,6 +4,7 @@
 #include <resilience/abandoning_timeout/core.hpp>
 #include <resilience/call/call_context.hpp>
 #include <resilience/call/outside_of_calls.hpp>
+#include <resilience/call/silence.hpp>
 #include <resilience/call/system_time.hpp>
 #include <resilience/detail/raise_to.hpp>
 #include <resilience/detail/returned.hpp>
@@ -27,8 +28,9 @@ class abandonable_run : public worker_pool::job, public std::enable_shared_from_
 public:
     enum class end : std::uint8_t { none, finished, limit, stopped };
 
+    /// `watch` is over the silence of the work, and may be null.
     abandonable_run(std::shared_ptr<abandoning_timeout_core> core, const call_context& caller,
-                    time_point until);
+                    time_point until, std::shared_ptr<silence_watch> watch);
 
     /// Leaves the work running and lets another worker request its stop, since stop callbacks may wait for
     /// locks that the work holds. Only if the system refuses a worker, they run here. False, and nothing is
@@ -71,6 +73,7 @@ private:
     const unsigned retry_depth_;
     const time_point until_;
     const duration limit_; // its length
+    const std::shared_ptr<silence_watch> watch_;
     std::stop_source stop_;
     call_options options_;
     atomic<bool> at_limit_{false}; // true: the limit is why stop_ is requested; set before that
@@ -96,10 +99,12 @@ private:
 };
 
 RESILIENCE_FUNCTION abandonable_run::abandonable_run(std::shared_ptr<abandoning_timeout_core> core,
-                                                     const call_context& caller, time_point until)
+                                                     const call_context& caller, time_point until,
+                                                     std::shared_ptr<silence_watch> watch)
     : core_(std::move(core)), operation_(caller.operation()), attempt_(caller.attempt()),
       retry_depth_(caller.retry_depth()), until_(until),
-      limit_(until == time_point::max() ? duration::max() : saturating_sub(until, caller.clock().now())) {
+      limit_(until == time_point::max() ? duration::max() : saturating_sub(until, caller.clock().now())),
+      watch_(std::move(watch)) {
     options_.stop_token = stop_.get_token();
     options_.idempotency = caller.stated_idempotency();
 }
@@ -178,7 +183,7 @@ RESILIENCE_FUNCTION void abandonable_run::run() {
     ctx.set_operation(operation_);
     ctx.set_attempt(attempt_);
     ctx.set_retry_depth(retry_depth_);
-    ctx.tighten(until_, limit_);
+    ctx.narrow(until_, limit_, watch_.get());
     ctx.apply(options_);
     ctx.stop_token_covers_deadline(at_limit_);
     const enclosing_call here(ctx);

@@ -20,8 +20,9 @@ template <class R, class Make>
 class typed_run final : public abandonable_run {
 public:
     typed_run(std::shared_ptr<abandoning_timeout_core> core, const call_context& caller, time_point until,
-              const Make& make)
-        : abandonable_run(std::move(core), caller, until), work_(std::in_place, in_place_maker{make}) {}
+              const Make& make, std::shared_ptr<silence_watch> watch = nullptr)
+        : abandonable_run(std::move(core), caller, until, std::move(watch)),
+          work_(std::in_place, in_place_maker{make}) {}
 
     /// Gives the outcome of a finished run to its caller.
     void take(outcome<R>& out) {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/armed_stop.hpp>
 #include <resilience/call/call_options.hpp>
 #include <resilience/call/limit.hpp>
 #include <resilience/call/rounded.hpp>
+#include <resilience/call/silence.hpp>
 #include <resilience/call/stop_relay.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/call/work_lease.hpp>
@@ -12,7 +14,6 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <optional>
 #include <stop_token>
 #include <string_view>
 #include <type_traits>
@@ -49,24 +50,28 @@ public:
 
     /// The number of this attempt, from 1.
     unsigned attempt() const noexcept { return attempt_; }
-    /// When the call must be over; time_point::max() if there is no limit.
-    time_point deadline() const noexcept { return deadline_; }
+    /// When the call must be over; time_point::max() if there is no limit. Of an attempt whose silence is bounded
+    /// (timeout_config::idle) it may be the end of its silence, which progress() puts off.
+    time_point deadline() const noexcept {
+        return watch_ == nullptr ? deadline_ : std::min(deadline_, watch_->first().until());
+    }
     /// Time left until the deadline, never negative; duration::max() without one.
     duration remaining() const noexcept {
-        if (deadline_ == time_point::max()) return duration::max();
-        return std::min(elapsed_between(clock_->now(), deadline_), remaining_cap_);
+        const time_point at = deadline();
+        if (at == time_point::max()) return duration::max();
+        return std::min(elapsed_between(clock_->now(), at), remaining_cap_);
     }
-    /// remaining() for a client that takes a limit in units of its own: rounded up, at least 1, at most `cap`.
-    /// To many clients 0 means "for ever", and a conversion by hand gives 0 for what is left in the last
-    /// millisecond. Without a deadline it is `cap`, which has no better value than the type's maximum: a
-    /// client that counts in int is asked in `duration<int, std::milli>`. If D counts in fractions
-    /// (`duration<double>`), nothing is rounded, and the least is a nanosecond.
+    /// Tells that something has come: a chunk, a row, a heartbeat. Timeouts that bound the silence of this attempt, or of
+    /// one around it, wait anew. Silence that was too long stays too long. Without such a timeout it does nothing.
+    void progress() noexcept;
+    /// remaining() in a client's units: rounded up, at least 1 (0 means "for ever" to many), at most `cap`, and
+    /// `cap` without a deadline. A client that counts in int takes `duration<int, std::milli>`. Fractions, as
+    /// of `duration<double>`, are not rounded, and are at least a nanosecond.
     template <class D>
     D remaining_as(std::type_identity_t<D> cap = D::max()) const noexcept {
         return detail::rounded_up<D>(remaining(), cap);
     }
-    /// The deadline for a client that takes a moment of the system's clock. It never wraps into the past:
-    /// without a deadline, or beyond the clock's range, it is that clock's maximum.
+    /// The deadline on the system's clock: that clock's maximum without one, or if it is beyond the range.
     std::chrono::system_clock::time_point system_deadline() const noexcept {
         return detail::later_by(clock_->wall_now(), remaining());
     }
@@ -83,7 +88,9 @@ public:
         return armed_ != nullptr && armed_->source.stop_requested() && !stop_requested();
     }
     /// True if the call has a deadline or can be stopped by a token.
-    bool is_limited() const noexcept { return deadline_ != time_point::max() || stop_ != nullptr; }
+    bool is_limited() const noexcept {
+        return deadline_ != time_point::max() || stop_ != nullptr || watch_ != nullptr;
+    }
     /// The name given with `named`; empty if none.
     std::string_view operation() const noexcept { return operation_; }
     /// `safe` unless the caller says otherwise.
@@ -106,12 +113,21 @@ public:
     detail::work_leases& leases() noexcept { return leases_; }
     /// The length of the limit that ends at deadline(); duration::max() if it is not known. It is also the
     /// most that remaining() returns.
-    duration remaining_cap() const noexcept { return remaining_cap_; }
+    duration remaining_cap() const noexcept {
+        return silence_ends_first() ? watch_->first().idle() : remaining_cap_;
+    }
+    /// The deadline that no progress moves.
+    time_point fixed_deadline() const noexcept { return deadline_; }
+    /// The watch over the silence of this attempt; null if nothing bounds it.
+    detail::silence_watch* watch() const noexcept { return watch_; }
+    /// The length of the limit that no progress moves.
+    duration fixed_cap() const noexcept { return remaining_cap_; }
+    limit_owner fixed_owner() const noexcept { return owner_; }
     /// Whose limit ends at deadline().
-    limit_owner owner() const noexcept { return owner_; }
+    limit_owner owner() const noexcept { return silence_ends_first() ? limit_owner::silence : owner_; }
     /// The moment from which an attempt that ends without a value has timed out; time_point::max() for none.
     time_point strikes_from() const noexcept;
-    /// Records the time that the whole call has until its deadline.
+    /// Records the time that the whole call has until its fixed deadline.
     void set_allowance(duration left) noexcept { remaining_cap_ = std::min(remaining_cap_, left); }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
     /// The repeats of this call after stale connections, by all its retries.
@@ -138,6 +154,7 @@ public:
     /// `at_deadline` becomes true before that happens, and stays false if somebody else requests the stop.
     void stop_token_covers_deadline(const detail::atomic<bool>& at_deadline) noexcept {
         covered_deadline_ = deadline_;
+        covers_silence_ = true;
         stopped_at_deadline_ = &at_deadline;
     }
     /// The token that ends a driver's waits. If nobody can request a stop, it is an empty token.
@@ -145,35 +162,18 @@ public:
         return stop_ != nullptr ? *stop_ : std::stop_token{};
     }
 
-    struct stop_request {
-        std::stop_source source;
-        void operator()() {
-            // The request may resume a coroutine that ends and destroys the owner of `source` before the
-            // request returns: a copy asks.
-            std::stop_source(source).request_stop();
-        }
-    };
-    class armed_stop {
-    public:
-        armed_stop(time_source& clock, time_point at, const std::stop_token& outer);
-        ~armed_stop();
-        armed_stop(const armed_stop&) = delete;
-        armed_stop& operator=(const armed_stop&) = delete;
-
-        std::stop_source source;
-
-    private:
-        std::stop_callback<stop_request> outer_link;
-        timer deadline;
-    };
+    using stop_request = detail::stop_request;
     /// The limits that `narrow` replaced. The narrowing policy puts them back when it settles.
     struct scope {
         time_point deadline;
         duration remaining_cap;
-        std::unique_ptr<armed_stop> armed;
+        std::unique_ptr<detail::armed_stop> armed;
         limit_owner owner = limit_owner::policy;
+        bool covers_silence = false;
+        detail::silence_watch* watch = nullptr;
     };
-    scope narrow(time_point deadline, duration limit = duration::max()) noexcept;
+    scope narrow(time_point deadline, duration limit = duration::max(),
+                 detail::silence_watch* watch = nullptr) noexcept;
     /// Like `narrow`, for a context whose stop token nobody has taken yet. A deadline taken from the coarse
     /// clock may be up to a tick later than now + `limit`; remaining() never shows more than `limit` all the
     /// same.
@@ -186,20 +186,11 @@ public:
     void restore(scope&& outer) noexcept;
 
 private:
-    /// Joins two stop tokens, the enclosing call's and the caller's: a request on either arrives at `token`.
-    struct joined_stop {
-        joined_stop(const std::stop_token& one, const std::stop_token& other, std::unique_ptr<joined_stop> e)
-            : earlier(std::move(e)), one_link(one, stop_request{source}),
-              other_link(other, stop_request{source}), token(source.get_token()) {}
-
-        std::unique_ptr<joined_stop> earlier; // keeps alive the token that `one` may be
-        std::stop_source source;
-        std::stop_callback<stop_request> one_link;
-        std::stop_callback<stop_request> other_link;
-        std::stop_token token;
-    };
     void join(const std::stop_token& another);
     void arm();
+    bool silence_ends_first() const noexcept {
+        return watch_ != nullptr && watch_->first().until() < deadline_;
+    }
     bool is_stopped_at_deadline() const noexcept {
         return stopped_at_deadline_ != nullptr && stopped_at_deadline_->load(std::memory_order_acquire);
     }
@@ -208,20 +199,22 @@ private:
     const detail::environment* env_;
     time_point deadline_ = time_point::max();
     duration remaining_cap_ = duration::max(); // the most that remaining() returns
+    detail::silence_watch* watch_ = nullptr;   // kept by the policy that bounds silence
     std::string_view operation_;
     detail::work_leases leases_;
     const std::stop_token* stop_ = nullptr;           // the caller's, or the enclosing call's
     time_point covered_deadline_ = time_point::max(); // stop_ is requested by then without a timer of ours
     const detail::atomic<bool>* stopped_at_deadline_ = nullptr; // true: the deadline requested stop_
-    std::unique_ptr<joined_stop> joined_; // stop_ points into it if two tokens are joined
-    std::unique_ptr<armed_stop> armed_;   // made when the callable first takes the stop token
-    detail::stop_relay* relay_ = nullptr; // of the race that the attempt runs in; null if none
+    std::unique_ptr<detail::joined_stop> joined_; // stop_ points into it if two tokens are joined
+    std::unique_ptr<detail::armed_stop> armed_;   // made when the callable first takes the stop token
+    detail::stop_relay* relay_ = nullptr;         // of the race that the attempt runs in; null if none
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
     unsigned transparent_repeats_ = 0;
     std::optional<resilience::idempotency> idempotency_;
     bool cancelled_ = false;
     bool ended_by_caller_ = false;
+    bool covers_silence_ = false; // stop_ is requested at the end of the silence too
     bool stays_on_thread_ = true;
     limit_owner owner_ = limit_owner::policy; // of deadline_
 };

@@ -4,26 +4,27 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 
 RESILIENCE_FUNCTION call_context::~call_context() = default;
-RESILIENCE_FUNCTION call_context::armed_stop::armed_stop(time_source& clock, time_point at,
-                                                         const std::stop_token& outer)
-    : outer_link(outer, stop_request{source}) {
-    if (at != time_point::max()) deadline = clock.call_at(at, stop_request{source});
+RESILIENCE_FUNCTION void call_context::progress() noexcept {
+    if (watch_ == nullptr) return;
+    watch_->progress(clock_->now());
+    if (!leases_.empty()) leases_.extend(time_point::min(), deadline()); // the work goes on
 }
-RESILIENCE_FUNCTION call_context::armed_stop::~armed_stop() = default;
 RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
     if (!armed_) {
-        if (relay_ == nullptr && deadline_ >= covered_deadline_) return callers_stop_token();
+        if (relay_ == nullptr && (watch_ == nullptr || covers_silence_) && deadline_ >= covered_deadline_)
+            return callers_stop_token();
         arm();
     }
     return armed_->source.get_token();
 }
 RESILIENCE_FUNCTION time_point call_context::strikes_from() const noexcept {
-    if (deadline_ == time_point::max()) return deadline_;
+    const time_point at = deadline();
+    if (at == time_point::max()) return at;
+    const duration length = remaining_cap();
     const duration tick = clock_->coarse_resolution();
     // A timeout that reads the coarse clock adds a tick to its deadline.
-    const bool is_coarse = owner_ == limit_owner::policy && tick <= remaining_cap_ / 100;
-    return saturating_add(deadline_,
-                          -(detail::grace_of(remaining_cap_, tick) + (is_coarse ? tick : duration{0})));
+    const bool is_coarse = owner() == limit_owner::policy && tick <= length / 100;
+    return saturating_add(at, -(detail::grace_of(length, tick) + (is_coarse ? tick : duration{0})));
 }
 RESILIENCE_FUNCTION void call_context::relay_by(detail::stop_relay* relay) {
     relay_ = relay;
@@ -44,8 +45,12 @@ RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
 RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resilience::inherit which) {
     if (which == resilience::inherit::nothing) return;
     // The outer call may use another clock. Its deadline means nothing on ours; the time left does.
-    const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
-                                 ? outer.deadline_
+    // Of two watches that know nothing of each other only one can be told of progress.
+    const bool shares_watch = outer.clock_ == clock_ && (watch_ == nullptr || watch_ == outer.watch_);
+    if (shares_watch) watch_ = outer.watch_;
+    const time_point ends = shares_watch ? outer.deadline_ : outer.deadline();
+    const time_point limit = outer.clock_ == clock_ || ends == time_point::max()
+                                 ? ends
                                  : saturating_add(clock_->now(), outer.remaining());
     tighten(limit, outer.remaining_cap_, limit_owner::enclosing_call);
     if (which == resilience::inherit::deadline_only) return;
@@ -55,13 +60,18 @@ RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resili
         stop_ = outer.stop_;
         stopped_at_deadline_ = outer.stopped_at_deadline_;
         if (outer.clock_ == clock_) covered_deadline_ = outer.covered_deadline_;
+        if (shares_watch) covers_silence_ = outer.covers_silence_;
     }
     if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
     cancelled_ = cancelled_ || outer.cancelled_;
 }
-RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit) noexcept {
-    scope outer{deadline_, remaining_cap_, std::move(armed_), owner_};
+RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit,
+                                                             detail::silence_watch* watch) noexcept {
+    scope outer{deadline_, remaining_cap_, std::move(armed_), owner_, covers_silence_, watch_};
     tighten(deadline, limit);
+    if (watch == nullptr) return outer;
+    watch_ = watch;
+    covers_silence_ = false;
     return outer;
 }
 RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
@@ -69,13 +79,17 @@ RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
     remaining_cap_ = outer.remaining_cap;
     owner_ = outer.owner;
     armed_ = std::move(outer.armed);
+    watch_ = outer.watch;
+    covers_silence_ = outer.covers_silence;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_token& another) {
-    joined_ = std::make_unique<joined_stop>(*stop_, another, std::move(joined_));
+    joined_ = std::make_unique<detail::joined_stop>(*stop_, another, std::move(joined_));
     stop_ = &joined_->token;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::arm() {
-    armed_ = std::make_unique<armed_stop>(*clock_, deadline_, callers_stop_token());
+    // The end of a race requests the token too, also if it is silence that ends it.
+    armed_ = std::make_unique<detail::armed_stop>(*clock_, deadline_, callers_stop_token(),
+                                                  relay_ == nullptr ? watch_ : nullptr);
     if (clock_->now() >= deadline_) armed_->source.request_stop(); // now, without the timer
     if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
 }

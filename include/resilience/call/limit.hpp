@@ -13,6 +13,7 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// Tells whose limit a deadline is.
 enum class limit_owner : std::uint8_t {
     policy,         ///< a timeout's
+    silence,        ///< a timeout's, for the time without progress
     caller,         ///< given for the call: with({.deadline = ...})
     enclosing_call, ///< inherited from a call around this one
 };
@@ -24,6 +25,7 @@ constexpr std::string_view owner_in_words(limit_owner owner) noexcept {
     switch (owner) {
     case limit_owner::caller: return "the caller's deadline";
     case limit_owner::enclosing_call: return "the enclosing call's deadline";
+    case limit_owner::silence:
     case limit_owner::policy: break;
     }
     return {};

@@ -39,6 +39,7 @@ std::string no_result_within(duration limit, limit_owner whose);
 
 #if RESILIENCE_BODIES
 RESILIENCE_COLD RESILIENCE_FUNCTION std::string detail::no_result_within(duration limit, limit_owner whose) {
+    if (whose == limit_owner::silence) return "silence for " + duration_text(limit);
     std::string text = "no result";
     // The length of a deadline of a user's policy may be unknown.
     if (limit != duration::max()) text.append(" within ").append(duration_text(limit));

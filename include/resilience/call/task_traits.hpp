@@ -2,10 +2,12 @@
 #pragma once
 
 #include <resilience/call/call_context.hpp>
+#include <resilience/call/silence.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/detail/sync.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <utility>
@@ -48,8 +50,12 @@ class task_limit {
 public:
     enum class end : std::uint8_t { none, finished, deadline, stopped };
 
-    task_limit(time_source& clock, time_point deadline, std::stop_token stop) noexcept
-        : clock_(&clock), deadline_(deadline), stop_(std::move(stop)) {}
+    /// `watch` is over the task's silence, and may be null.
+    task_limit(time_source& clock, time_point deadline, std::stop_token stop,
+               const detail::silence_watch* watch = nullptr)
+        : clock_(&clock), deadline_(deadline),
+          silence_(watch != nullptr ? std::make_unique<detail::silence_stop>(clock, *watch, stop) : nullptr),
+          stop_(silence_ != nullptr ? silence_->get_token() : std::move(stop)) {}
     task_limit(const task_limit&) = delete;
     task_limit& operator=(const task_limit&) = delete;
     /// If the coroutine around the race is destroyed before the race has ended, the attempt's stop token is
@@ -61,13 +67,16 @@ public:
     time_source& clock() const noexcept { return *clock_; }
     /// time_point::max() if there is none.
     time_point deadline() const noexcept { return deadline_; }
+    /// Also requested when the task was silent for too long (timeout_config::idle): a race needs no timer for that.
     const std::stop_token& stop_token() const noexcept { return stop_; }
 
     /// Reports that the deadline has come or a stop is requested. True if the task had not finished
     /// before; it must then be asked to end. The attempt's own ctx.stop_token() is requested here. That may
     /// resume a coroutine that ends the race and destroys this object.
     bool strike(end how) noexcept {
-        if (!claim(how)) return false;
+        // A moving deadline comes as a stop request.
+        const bool is_silence = how == end::stopped && silence_ != nullptr && silence_->struck();
+        if (!claim(is_silence ? end::deadline : how)) return false;
         attempts_stop_.request();
         return true;
     }
@@ -78,7 +87,9 @@ public:
     /// attempt's stop token is requested here as in strike().
     void cancel() noexcept {
         // The cancellation may come from a race around this one that has the same deadline.
-        if (deadline_ != time_point::max() && clock_->now() >= deadline_) return void(strike(end::deadline));
+        const bool is_over = (deadline_ != time_point::max() && clock_->now() >= deadline_) ||
+                             (silence_ != nullptr && silence_->is_due());
+        if (is_over) return void(strike(end::deadline));
         end none = end::none;
         if (how_.compare_exchange_strong(none, cancelled, std::memory_order_acq_rel,
                                          std::memory_order_acquire))
@@ -113,6 +124,7 @@ private:
 
     time_source* clock_;
     time_point deadline_;
+    std::unique_ptr<detail::silence_stop> silence_;
     std::stop_token stop_;
     detail::stop_relay attempts_stop_;
     detail::atomic<end> how_{end::none}; // none or cancelled, then one of the ends beside it for ever

@@ -196,7 +196,10 @@ RESILIENCE_FUNCTION std::uint32_t call_walk::count() const noexcept {
 }
 /// The moment by which the policies admitted want the attempt to end; min() if none of them says.
 RESILIENCE_FUNCTION time_point call_walk::narrowed(const call_context& ctx) noexcept {
-    return ctx.deadline() == time_point::max() ? time_point::min() : ctx.deadline();
+    // A fixed limit is what they want in all; the end of a silence moves, and progress tells of it.
+    const bool is_fixed = ctx.fixed_deadline() != time_point::max();
+    const time_point at = is_fixed ? ctx.fixed_deadline() : ctx.deadline();
+    return at == time_point::max() ? time_point::min() : at;
 }
 RESILIENCE_FUNCTION step call_walk::admit_from(std::uint32_t i, call_slot& slot, call_context& ctx) {
     for (; calls_[i] != nullptr; ++i) {

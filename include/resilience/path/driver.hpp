@@ -205,9 +205,10 @@ RESILIENCE_FUNCTION bool over_before_it_began(call_slot& slot, call_context& ctx
         return true;
     }
     if (ctx.deadline() == time_point::max()) return false;
-    const duration left = ctx.remaining();
-    ctx.set_allowance(left);
-    if (left > duration{0}) return false;
+    const time_point now = ctx.clock().now();
+    if (ctx.fixed_deadline() != time_point::max())
+        ctx.set_allowance(elapsed_between(now, ctx.fixed_deadline()));
+    if (now < ctx.deadline()) return false;
     slot.fail(rejection{.code = errc::timed_out,
                         .reason = ctx.owner() == limit_owner::caller
                                       ? "the caller's deadline passed before the call began"

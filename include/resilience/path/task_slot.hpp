@@ -73,19 +73,20 @@ void settle_race(call_slot& slot, const task_limit& limit, const call_context& c
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION void begin_race(std::optional<task_limit>& limit, call_context& ctx) {
     if (!ctx.is_limited()) return;
-    limit.emplace(ctx.clock(), ctx.deadline(), ctx.callers_stop_token());
+    limit.emplace(ctx.clock(), ctx.fixed_deadline(), ctx.callers_stop_token(), ctx.watch());
     ctx.relay_by(&limit->attempts_stop());
 }
 RESILIENCE_FUNCTION void settle_race(call_slot& slot, const task_limit& limit,
                                      const call_context& ctx) noexcept {
-    if (limit.deadline() == time_point::max()) return;
+    const time_point deadline = ctx.deadline(); // not the limit's: the end of a silence moves
+    if (deadline == time_point::max()) return;
     const bool caller_first = limit.cancelled_first() || limit.how() == task_limit::end::stopped;
     const bool struck = !caller_first && limit.how() == task_limit::end::deadline;
     const failure* why = slot.why();
     if (why == nullptr) {
-        if (struck) slot.lost_against(limit.deadline());
+        if (struck) slot.lost_against(deadline);
         // If the caller cancelled it, it neither timed out nor finished in time.
-        else if (limit.how() == task_limit::end::finished) slot.finished_before(limit.deadline());
+        else if (limit.how() == task_limit::end::finished) slot.finished_before(deadline);
         return;
     }
     const bool asked = struck || ctx.stopped_by_deadline();
