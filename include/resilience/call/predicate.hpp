@@ -124,13 +124,15 @@ predicate not_on() {
 /// as a failure even if the result's type calls it a success.
 template <class R, class F>
 predicate on_result(F f) {
-    static_assert(std::is_invocable_r_v<bool, const F&, const R&>,
-                  "on_result<R>(f): f must take a const R& and return bool");
-    const auto asks = [f = std::move(f)](const failure& why) {
-        const R* value = why.value<R>();
-        return value != nullptr && f(*value);
-    };
-    return {asks, asks};
+    constexpr bool fits = std::is_invocable_r_v<bool, const F&, const R&>;
+    static_assert(fits, "on_result<R>(f): f must take a const R& and return bool");
+    if constexpr (fits) {
+        const auto asks = [f = std::move(f)](const failure& why) {
+            const R* value = why.value<R>();
+            return value != nullptr && f(*value);
+        };
+        return {asks, asks};
+    }
 }
 
 }} // namespace resilience::RESILIENCE_ABI
