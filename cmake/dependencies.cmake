@@ -91,7 +91,11 @@ endmacro()
 # Too large to fetch.
 macro(resilience_find_boost_asio)
     if(NOT TARGET Boost::headers)
-        find_package(Boost 1.81 CONFIG REQUIRED)
+        find_package(Boost 1.81 CONFIG QUIET)
+        if(NOT Boost_FOUND)
+            message(FATAL_ERROR "RESILIENCE_WITH_BOOST_ASIO needs Boost 1.81 or newer, which find_package did not find "
+                                "(Debian 12: apt install libboost1.81-dev; its libboost-dev is 1.74).")
+        endif()
     endif()
 endmacro()
 

@@ -5,6 +5,10 @@
 //     example_monitored_service [port [seconds [prefix]]]      (any free port, 1 s, resilience)
 //     curl http://127.0.0.1:<port>/metrics
 //     curl http://127.0.0.1:<port>/api/v1/resilience
+//     curl http://127.0.0.1:<second port>/api/v1/resilience/live
+//
+// Liveness has a server of its own: open pages, slow clients and idle connections can take every thread of the other one,
+// and a service that is restarted for that helps nobody.
 //
 // With a token in RESILIENCE_CONTROL_TOKEN (16 characters or more) its circuits can be commanded and its configs be
 // changed.
@@ -15,6 +19,7 @@
 #include <resilience/resilience.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
 #include <iostream>
 #include <memory>
@@ -65,6 +70,18 @@ static void work(const std::stop_token& stop) {
     }
 }
 
+/// A connection occupies a thread. One that is idle, or sends half a request, gives it back after a second.
+static void limit(httplib::Server& server) {
+    server.set_keep_alive_timeout(1);
+    server.set_read_timeout(1s);
+    server.set_write_timeout(5s);
+}
+/// The port that the server got; 0 asks for any that is free. Negative if it is not to be had.
+static int bound(httplib::Server& server, int wanted) {
+    if (wanted == 0) return server.bind_to_any_port("127.0.0.1");
+    return server.bind_to_port("127.0.0.1", wanted) ? wanted : -1;
+}
+
 int main(int argc, char** argv) {
     const int wanted = argc > 1 ? std::atoi(argv[1]) : 0;
     const std::chrono::seconds lifetime{argc > 2 ? std::atoi(argv[2]) : 1};
@@ -86,25 +103,36 @@ int main(int argc, char** argv) {
             return 1;
         }
     }
-    httplib::Server server;
     // A page that is open keeps two connections busy, one of them for as long as it is open.
-    server.new_task_queue = [] { return new httplib::ThreadPool(16); };
-    rs::mount(server, rs::monitoring_api(rs::registry::global(), std::move(options)));
-    int port = wanted;
-    if (wanted == 0) port = server.bind_to_any_port("127.0.0.1");
-    else if (!server.bind_to_port("127.0.0.1", wanted)) port = -1;
-    if (port < 0) {
+    constexpr std::size_t threads = 16;
+    httplib::Server server;
+    server.new_task_queue = [] { return new httplib::ThreadPool(threads); };
+    limit(server);
+    rs::mount(server, rs::monitoring_api(rs::registry::global(), std::move(options)), {.threads = threads});
+    const int port = bound(server, wanted);
+
+    httplib::Server alive;
+    limit(alive);
+    alive.Get("/api/v1/resilience/live", [](const httplib::Request&, httplib::Response& response) {
+        response.set_content(R"({"status":"alive"})", "application/json");
+    });
+    const int live_port = bound(alive, 0);
+
+    if (port < 0 || live_port < 0) {
         std::cerr << "port " << wanted << " is not to be had\n";
         return 1;
     }
     std::cout << "http://127.0.0.1:" << port << " serves /dashboard, /metrics and /api/v1/resilience for "
               << lifetime.count() << " s\n"
+              << "http://127.0.0.1:" << live_port << " serves /api/v1/resilience/live\n"
               << std::flush;
 
     const std::jthread worker(work);
     const std::jthread closing([&] {
         std::this_thread::sleep_for(lifetime);
         server.stop();
+        alive.stop();
     });
+    const std::jthread answering([&] { alive.listen_after_bind(); });
     return server.listen_after_bind() ? 0 : 1;
 }

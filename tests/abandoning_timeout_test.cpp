@@ -154,6 +154,28 @@ TEST_CASE("the limit passes while the callable goes on", "[abandoning_timeout][H
     CHECK(timeout.stats().late_results == 1);
 }
 
+TEST_CASE("abandoned work undoes something, also through an abandoning timeout",
+          "[abandoning_timeout][H-USE-07]") {
+    worker_world w;
+    const auto timeout = w.timeout(2s);
+    const auto client = w.timeout(5s);
+    const auto undone = std::make_shared<std::atomic<int>>(0);
+
+    const auto late = timeout.try_call([&w, client, undone] {
+        const auto undo = [undone] { ++*undone; };
+        w.clock.advance(3s);
+        (void)client.try_call(undo);
+        client.with({.inherit = rs::inherit::nothing})(undo);
+        rs::retry({}, w.reg).with({.inherit = rs::inherit::nothing})(undo);
+        const rs::outside_of_calls scope;
+        client(undo);
+    });
+    w.wait_for_workers();
+
+    CHECK(late.error().code() == rs::errc::timed_out);
+    CHECK(*undone == 3);
+}
+
 TEST_CASE("a callable that listens is stopped at the limit", "[abandoning_timeout]") {
     worker_world w;
     const auto timeout = w.timeout(2s);
@@ -207,7 +229,8 @@ TEST_CASE("work that finished first wins over the limit, exceptions included",
     CHECK(failed.error().as<std::runtime_error>() != nullptr);
     CHECK(failed.error().message() == "the real error");
     CHECK_THROWS_AS(timeout([]() -> int { throw 42; }), int);
-    CHECK(timeout.stats().timed_out == 0);
+    CHECK(timeout.stats().timed_out == 1); // the first came in the last instant of its limit
+    CHECK(timeout.stats().late_results == 0);
 }
 
 TEST_CASE("a stop callback that waits for the work does not hold up whoever gives the call up",
@@ -438,7 +461,7 @@ TEST_CASE("an earlier deadline of the call ends the wait", "[abandoning_timeout]
         const auto late = timeout.with({.deadline = w.clock.now() + 2s}).try_call(work);
 
         CHECK(late.error().code() == rs::errc::timed_out);
-        CHECK(late.error().message() == "timeout: no result before the call's deadline");
+        CHECK(late.error().message() == "timeout: no result within 2s (the caller's deadline)");
     }
     SECTION("of a timeout further out") {
         rs::testing::recorder events(w.reg);
@@ -840,6 +863,23 @@ TEST_CASE("what a policy further in throws comes out of the call", "[abandoning_
     const auto timeout = w.timeout(2s);
 
     CHECK_THROWS_AS((timeout | thrower{})([] { return 1; }), std::length_error);
+}
+
+TEST_CASE("the lease of a circuit's probe lasts as long as the limit inside",
+          "[abandoning_timeout][H-USE-21]") {
+    rs::testing::virtual_clock clock;
+    rs::registry reg{clock};
+    const rs::circuit_breaker breaker(
+        {.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 60s}, reg);
+    (void)breaker.try_call([] { throw std::runtime_error("down"); });
+    clock.advance(5s);
+
+    (breaker | rs::abandoning_timeout(120s, reg))([&clock, breaker] {
+        clock.advance(90s);
+        (void)breaker.try_acquire(); // whose arrival would end a lease that is over
+    });
+
+    CHECK(breaker.state() == rs::circuit_state::closed);
 }
 
 } // namespace

@@ -64,6 +64,28 @@ struct by_hand : world {
 };
 using names = std::vector<std::string>;
 
+TEST_CASE("an alert shows a call's first failure, redacted and clipped as the last",
+          "[alert_sink][H-USE-15]") {
+    rs::event e{.kind = rs::event_kind::retries_exhausted, .policy_kind = "retry", .policy = "r"};
+    e.attempt = 3;
+    e.error = "25P02";
+    e.first_error = "40001\ntoken=abc";
+    const auto message = [&](rs::alert_config c) {
+        by_hand t(std::move(c));
+        t.publish(e);
+        t.sink->deliver_due();
+        REQUIRE(t.sent.size() == 1);
+        return rs::alert_message(t.sent[0]);
+    };
+
+    CHECK(message({}) == R"(All 3 attempts failed in retry 'r': 25P02 (first: 40001\ntoken=abc))");
+    CHECK(message({.redact = [](std::string_view text) { return std::string(text.substr(0, 5)); }}) ==
+          "All 3 attempts failed in retry 'r': 25P02 (first: 40001)");
+    CHECK(message({.longest_text = 2}) == "All 3 attempts failed in retry 'r': 25 (first: 40)");
+    CHECK(message({.redact = [](std::string_view) -> std::string { throw 1; }}).find("40001") ==
+          std::string::npos);
+}
+
 } // namespace
 
 TEST_CASE("the trip and the recovery of a circuit are alerts, what happens between is not", "[alert_sink]") {
@@ -89,6 +111,24 @@ TEST_CASE("the trip and the recovery of a circuit are alerts, what happens betwe
     CHECK(rs::alert_title(t.sent[1].what) == "Circuit 'jira_api' closed");
     CHECK(t.sink->stats().seen == 2);
     CHECK(t.sink->stats().sent == 2);
+}
+
+TEST_CASE("a slow probe that leaves the circuit open is no alert", "[alert_sink][H-USE-20]") {
+    by_hand t({.deduplicate_for = 0s});
+    const rs::circuit_breaker breaker({.name = "jira_api",
+                                       .failure_threshold = 1,
+                                       .recovery_timeout = 30s,
+                                       .slow_call_duration = 1s,
+                                       .slow_call_rate_threshold = 1.0},
+                                      t.reg);
+    (void)breaker.try_call([] { throw std::runtime_error("HTTP 503"); });
+    CHECK(t.names() == names{"jira_api"});
+
+    t.clock.advance(30s);
+    (void)breaker.try_call([&] { t.clock.advance(2s); });
+
+    CHECK(breaker.state() == rs::circuit_state::open);
+    CHECK(t.names().empty());
 }
 
 TEST_CASE("a circuit that is opened by hand is an alert while it was half-open, and none while it was open",

@@ -207,4 +207,24 @@ TEST_CASE("an any_pipeline keeps what it was made of, and so does a copy", "[any
     CHECK(copy(scripted<int>{throws(42), 1}) == 1);
 }
 
+TEST_CASE("an any_pipeline may begin empty, and runs the callable alone", "[any_pipeline]") {
+    world w;
+    rs::any_pipeline guard;
+    CHECK(guard.size() == 0);
+    CHECK(guard([] { return 7; }) == 7);
+    CHECK_THROWS_AS(guard([]() -> int { throw std::runtime_error("x"); }), std::runtime_error);
+    CHECK(guard.try_call([](rs::call_context& ctx) { return ctx.attempt(); }).value() == 1U);
+    CHECK(guard.wrap([](int i) { return i + 1; })(1) == 2);
+
+    guard.add(rs::retry(support::at_once(2), w.reg));
+    int attempts = 0;
+    (void)guard.try_call([&] {
+        ++attempts;
+        throw std::runtime_error("down");
+    });
+
+    CHECK(guard.size() == 1);
+    CHECK(attempts == 2);
+}
+
 } // namespace

@@ -4,10 +4,12 @@
 #include <resilience/retry.hpp>
 #include <resilience/timeout.hpp>
 
+#include "composition/every_policy.hpp"
 #include "support/catch.hpp"
 #include "support/world.hpp"
 
 #include <chrono>
+#include <ratio>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -58,6 +60,95 @@ TEST_CASE("remaining is never negative", "[call_context]") {
     CHECK(ctx.remaining() == 0s);
     w.clock.advance(1h);
     CHECK(ctx.remaining() == 0s);
+}
+
+/// What a client that counts in D is told when `left` is left of a call.
+template <class D>
+D told(rs::duration left, D cap = D::max()) {
+    world w;
+    rs::call_context ctx(w.clock);
+    if (left != rs::duration::max()) ctx.apply({.deadline = rs::saturating_add(w.clock.now(), left)});
+    return ctx.remaining_as<D>(cap);
+}
+
+TEST_CASE("remaining_as rounds up and never says 0, which means for ever to many clients",
+          "[call_context][H-USE-04]") {
+    CHECK(told<std::chrono::milliseconds>(900us) == 1ms);
+    CHECK(told<std::chrono::milliseconds>(1ns) == 1ms);
+    CHECK(told<std::chrono::milliseconds>(0ns) == 1ms);
+    CHECK(told<std::chrono::milliseconds>(-1h) == 1ms);
+    CHECK(told<std::chrono::milliseconds>(1ms) == 1ms);
+    CHECK(told<std::chrono::milliseconds>(1ms + 1ns) == 2ms);
+    CHECK(told<std::chrono::seconds>(1999ms) == 2s);
+    CHECK(told<std::chrono::hours>(1s) == 1h);
+    CHECK(told<std::chrono::nanoseconds>(0s) == 1ns);
+    CHECK(told<std::chrono::nanoseconds>(7ns) == 7ns);
+}
+
+TEST_CASE("remaining_as is at most its cap, and the cap where nothing limits the call",
+          "[call_context][H-USE-04]") {
+    using std::chrono::milliseconds;
+
+    CHECK(told<milliseconds>(2s, 1s) == 1s);
+    CHECK(told<milliseconds>(2s, 2s) == 2s);
+    CHECK(told<milliseconds>(2s, 3s) == 2s);
+    CHECK(told<milliseconds>(rs::duration::max(), 30s) == 30s);
+    CHECK(told<milliseconds>(rs::duration::max()) == milliseconds::max());
+    CHECK(told<milliseconds>(2s, 0s) == 1ms);
+    CHECK(told<milliseconds>(2s, -5s) == 1ms);
+    CHECK(told<milliseconds>(rs::duration::max(), 0s) == 1ms);
+}
+
+TEST_CASE("remaining_as fits into every type that counts", "[call_context][H-USE-04]") {
+    using int_ms = std::chrono::duration<int, std::milli>;
+    using small = std::chrono::duration<signed char, std::milli>;
+    using unsigned_us = std::chrono::duration<unsigned long long, std::micro>;
+    using unsigned_short = std::chrono::duration<unsigned short>;
+    using picoseconds = std::chrono::duration<long long, std::pico>;
+    using frames = std::chrono::duration<int, std::ratio<1, 60>>;
+    const rs::duration longest = rs::duration::max() - 1ns;
+
+    CHECK(told<int_ms>(24h * 365) == int_ms::max());
+    CHECK(told<int_ms>(rs::duration::max()) == int_ms::max());
+    CHECK(told<int_ms>(900us).count() == 1);
+    CHECK(told<small>(128ms).count() == 127);
+    CHECK(told<small>(126ms + 1ns).count() == 127);
+    CHECK(told<unsigned_us>(1500ns).count() == 2);
+    CHECK(told<unsigned_us>(rs::duration::max()) == unsigned_us::max());
+    CHECK(told<unsigned_short>(65535s + 1ns) == unsigned_short::max());
+    CHECK(told<picoseconds>(3ns).count() == 3000);
+    CHECK(told<picoseconds>(longest / 4) == picoseconds::max());
+    CHECK(told<frames>(1s).count() == 60);
+    CHECK(told<frames>(1s + 1ns).count() == 61);
+    CHECK(told<std::chrono::years>(24h).count() == 1);
+}
+
+TEST_CASE("a client that counts in fractions is told what is left, and never 0", "[call_context][H-USE-04]") {
+    using fractions = std::chrono::duration<double>;
+
+    CHECK(told<fractions>(1500ms).count() == 1.5);
+    CHECK(told<fractions>(500ms).count() == 0.5);
+    CHECK(told<fractions>(0ns).count() > 0);
+    CHECK(told<fractions>(0ns).count() < 1e-8);
+    CHECK(told<fractions>(rs::duration::max(), 30s).count() == 30);
+    CHECK(told<fractions>(2s, 1s).count() == 1);
+}
+
+TEST_CASE("system_deadline is the deadline on the system's clock, and does not wrap",
+          "[call_context][H-USE-05]") {
+    using wall = std::chrono::system_clock;
+    world w;
+    rs::call_context ctx(w.clock);
+
+    CHECK(ctx.system_deadline() == wall::time_point::max());
+    ctx.apply({.deadline = rs::time_point::max() - 1ns});
+    CHECK(ctx.system_deadline() == wall::time_point::max());
+    ctx.apply({.deadline = w.clock.now() + 1500ms});
+    CHECK(ctx.system_deadline() == w.clock.wall_now() + 1500ms);
+    w.clock.advance(1s);
+    CHECK(ctx.system_deadline() == w.clock.wall_now() + 500ms);
+    w.clock.advance(1s);
+    CHECK(ctx.system_deadline() == w.clock.wall_now());
 }
 
 TEST_CASE("attempts are numbered and calls are named", "[call_context]") {
@@ -223,6 +314,146 @@ TEST_CASE("a context can be handed on to a call on another thread", "[call_conte
             });
         }).join();
     });
+}
+
+/// Undoes something when it goes, as a transaction or a lock does.
+template <class Undo>
+struct rollback {
+    Undo undo;
+    ~rollback() { undo(); }
+};
+template <class Undo>
+rollback(Undo) -> rollback<Undo>;
+
+constexpr auto apart = rs::inherit::nothing;
+
+TEST_CASE("a rollback runs although the limit of the call around it has struck", "[call_context][H-USE-07]") {
+    support::with_each([](const auto& client) {
+        world w;
+        int undone = 0;
+        const auto undo = [&] { ++undone; };
+        const auto wrapped = client.with({.inherit = apart}).wrap(undo);
+
+        (void)rs::timeout(1s, w.reg).try_call([&] {
+            const rollback at_the_end{[&] {
+                (void)client.try_call(undo);
+                CHECK(undone == 0); // nothing else gets through
+                client.with({.inherit = apart})(undo);
+                client.with({.inherit = apart}).call(undo);
+                CHECK(client.with({.inherit = apart}).named("undo").try_call(undo));
+                client.named("undo").with({.inherit = apart})(undo);
+                wrapped();
+            }};
+            w.clock.advance(2s);
+            throw std::runtime_error("down");
+        });
+
+        CHECK(undone == 5);
+    });
+}
+
+TEST_CASE("a rollback runs although the caller has cancelled the call around it",
+          "[call_context][H-USE-07]") {
+    support::with_each([](const auto& client) {
+        for (const rs::inherit which : {rs::inherit::nothing, rs::inherit::deadline_only}) {
+            world w;
+            std::stop_source stop;
+            int undone = 0;
+            const auto undo = [&](rs::call_context& ctx) {
+                ++undone;
+                CHECK_FALSE(ctx.stop_requested());
+                CHECK_FALSE(ctx.stop_token().stop_requested());
+            };
+
+            (void)rs::retry(support::plain(), w.reg)
+                .with({.deadline = w.clock.now() + 1h, .stop_token = stop.get_token()})
+                .try_call([&] {
+                    const rollback at_the_end{[&] {
+                        CHECK_FALSE(client.try_call(undo));
+                        client.with({.inherit = which})(undo);
+                    }};
+                    stop.request_stop();
+                    throw std::runtime_error("down");
+                });
+
+            CHECK(undone == 1);
+        }
+    });
+}
+
+TEST_CASE("a call that inherits the deadline only is over with the call around it",
+          "[call_context][H-USE-07]") {
+    world w;
+    const rs::retry client{support::plain(), w.reg};
+    const auto began = w.clock.now();
+
+    (void)rs::timeout(1s, w.reg).try_call([&] {
+        client.with({.inherit = rs::inherit::deadline_only})(
+            [&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 1s); });
+        client.with({.deadline = began + 300ms, .inherit = rs::inherit::deadline_only})(
+            [&](rs::call_context& ctx) { CHECK(ctx.deadline() == began + 300ms); });
+        w.clock.advance(1s);
+        CHECK(client.with({.inherit = rs::inherit::deadline_only}).try_call([] {}).error().code() ==
+              rs::errc::timed_out);
+    });
+}
+
+TEST_CASE("a call that inherits nothing has its own limits, and calls inside of it have these",
+          "[call_context][H-USE-07]") {
+    world w;
+    std::stop_source outers;
+    std::stop_source own;
+    const rs::retry client{support::plain(), w.reg};
+    const auto began = w.clock.now();
+
+    rs::timeout(1s, w.reg).with({.stop_token = outers.get_token()})([&](rs::call_context& around) {
+        client.with({.inherit = apart})([&](rs::call_context& ctx) {
+            CHECK(ctx.deadline() == rs::time_point::max());
+            CHECK_FALSE(ctx.stop_token().stop_possible());
+            CHECK(rs::call_context::current() == &ctx);
+            client([](rs::call_context& inside) { CHECK(inside.deadline() == rs::time_point::max()); });
+        });
+        client.with({.deadline = began + 7s, .stop_token = own.get_token(), .inherit = apart})([&] {
+            client([&](rs::call_context& inside) {
+                CHECK(inside.deadline() == began + 7s);
+                own.request_stop();
+                CHECK(inside.stop_requested());
+            });
+        });
+        (client | rs::timeout(5s, w.reg)).with({.inherit = apart})([&](rs::call_context& ctx) {
+            CHECK(ctx.deadline() == began + 5s);
+        });
+        client.with(around).with({.inherit = apart})(
+            [](rs::call_context& ctx) { CHECK(ctx.deadline() == rs::time_point::max()); });
+        client.with({.inherit = rs::inherit::deadline_only}).with(around)([&](rs::call_context& ctx) {
+            CHECK(ctx.deadline() == began + 1s);
+            outers.request_stop();
+            CHECK_FALSE(ctx.stop_requested());
+        });
+        CHECK(rs::call_context::current() == &around);
+    });
+}
+
+TEST_CASE("a call that inherits no retry depth is the outermost", "[call_context][H-USE-07]") {
+    for (const rs::inherit which : {rs::inherit::all, rs::inherit::deadline_only, rs::inherit::nothing}) {
+        world w;
+        auto config = support::at_once(3);
+        config.nested = rs::nested_retry::outermost_only;
+        const rs::retry inner(config, w.reg);
+        const rs::retry outer(support::at_once(2), w.reg);
+        const bool inherits = which == rs::inherit::all;
+        int attempts = 0;
+        const auto fails = [&](rs::call_context& ctx) {
+            ++attempts;
+            CHECK(ctx.retry_depth() == (inherits ? 2U : 1U));
+            throw std::runtime_error("down");
+        };
+
+        outer([&] { (void)inner.with({.inherit = which}).try_call(fails); }); // on the fast path
+        (outer | rs::timeout(1s, w.reg))([&] { (void)inner.with({.inherit = which}).try_call(fails); });
+
+        CHECK(attempts == (inherits ? 2 : 6));
+    }
 }
 
 TEST_CASE("current() is the call that runs on this thread, and none after it", "[call_context]") {

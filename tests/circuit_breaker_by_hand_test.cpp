@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <resilience/circuit_breaker.hpp>
+#include <resilience/retry.hpp>
 #include <resilience/testing/recorder.hpp>
 
 #include "support/catch.hpp"
@@ -7,6 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -167,6 +169,80 @@ TEST_CASE("open_for opens for that long, then probes", "[circuit_breaker]") {
     w.clock.advance(5s);
     succeed(breaker);
     CHECK(breaker.state() == circuit_state::closed);
+}
+
+TEST_CASE("open opens as if tripped: for recovery_timeout, or as recovery_backoff grows it",
+          "[circuit_breaker]") {
+    circuit_world w;
+    const auto plain = w.make({.recovery_timeout = 7s});
+    const auto growing = w.make({.success_threshold = 1,
+                                 .recovery_timeout = 10s,
+                                 .recovery_backoff = rs::recovery_backoff{.multiplier = 3.0, .cap = 1h}});
+
+    plain.open("deploy");
+    CHECK(plain.state() == circuit_state::open);
+    CHECK(plain.stats().retry_after == 7s);
+    CHECK(plain.stats().reason == "deploy");
+    CHECK(plain.stats().trips == 1);
+    w.clock.advance(7s - 1ns);
+    CHECK(succeed(plain) == 0);
+    w.clock.advance(1ns);
+    CHECK(succeed(plain, 2) == 2);
+    CHECK(plain.state() == circuit_state::closed);
+
+    growing.open();
+    CHECK(growing.stats().retry_after == 10s);
+    growing.open();
+    CHECK(growing.stats().retry_after == 30s);
+    w.clock.advance(30s);
+    const auto probe = growing.try_acquire();
+    growing.open();
+    CHECK(growing.stats().retry_after == 90s);
+    growing.reset();
+    growing.open();
+    CHECK(growing.stats().retry_after == 10s);
+}
+
+TEST_CASE("a permit tells if its result counted", "[circuit_breaker]") {
+    circuit_world w;
+    const auto breaker = w.make({.failure_threshold = 3});
+    const auto permit = [&] { return std::move(*breaker.try_acquire()); };
+    const std::vector<std::function<bool(rs::permit&)>> settlements{
+        [](rs::permit& p) { return p.success(); },
+        [](rs::permit& p) { return p.failure(); },
+        [](rs::permit& p) { return p.failure(rs::failure()); },
+        [](rs::permit& p) { return p.ignore(); },
+        [](rs::permit& p) { return p.settle(rs::retry().try_call([] { return 1; })); },
+    };
+
+    for (const auto& settle : settlements) {
+        auto in_time = permit();
+        CHECK(settle(in_time));
+        CHECK_FALSE(settle(in_time)); // settled already
+        auto late = permit();
+        breaker.reset();
+        CHECK_FALSE(settle(late));
+        breaker.disable();
+        auto total_only = permit();
+        CHECK(settle(total_only));
+        breaker.reset();
+    }
+    CHECK(breaker.stats().late_results == 5);
+    CHECK(breaker.stats().ignored == 3);
+    CHECK(breaker.stats().calls == 15);
+}
+
+TEST_CASE("an ignored permit gives a probe's place back at once", "[circuit_breaker][H-CB-03]") {
+    circuit_world w;
+    const auto breaker = w.make_ready({.success_threshold = 1});
+    auto probe = breaker.try_acquire();
+    REQUIRE(probe);
+    REQUIRE_FALSE(breaker.try_acquire());
+
+    CHECK(probe->ignore());
+
+    CHECK(breaker.try_acquire());
+    CHECK(breaker.state() == circuit_state::half_open);
 }
 
 TEST_CASE("open_for takes any time but a negative one", "[circuit_breaker][H-CB-23]") {

@@ -16,6 +16,7 @@
 namespace {
 
 namespace rs = resilience;
+using Catch::Matchers::Contains;
 using circuits::circuit_world;
 using namespace std::chrono_literals;
 using config = rs::circuit_breaker_config;
@@ -88,6 +89,10 @@ TEST_CASE("every number of a config has its range", "[circuit_breaker_config]") 
         {"recovery_backoff.cap",
          {.recovery_backoff = rs::recovery_backoff{.cap = 30s}},
          {.recovery_backoff = rs::recovery_backoff{.cap = 30s - 1ns}}},
+        {"half_open_failure_rate", {.half_open_failure_rate = 1.0}, {.half_open_failure_rate = 1.001}},
+        {"half_open_failure_rate", {.half_open_failure_rate = 1e-9}, {.half_open_failure_rate = 0.0}},
+        {"half_open_failure_rate", {}, {.half_open_failure_rate = nan}},
+        {"half_open_quiet", {.half_open_quiet = 1ns}, {.half_open_quiet = 0ns}},
     };
 
     circuit_world w;
@@ -152,6 +157,8 @@ TEST_CASE("the same name and another config is refused, and the field named",
              c.break_duration_of = [](const rs::failure&) { return std::optional<rs::duration>(); };
          }},
         {"on_state_change", [](config& c) { c.on_state_change = [](const rs::event&) {}; }},
+        {"half_open_failure_rate", [](config& c) { c.half_open_failure_rate = 0.5; }},
+        {"half_open_quiet", [](config& c) { c.half_open_quiet = 1h; }},
     };
 
     for (const auto& [field, change] : changes) {
@@ -196,14 +203,75 @@ TEST_CASE("configs are compared with the one declared, not with later updates",
     CHECK_THROWS_AS(w.make({.name = "db", .failure_threshold = 4}), std::invalid_argument);
 }
 
-TEST_CASE("callables are compared by being set", "[circuit_breaker_config][H-REG-03]") {
+TEST_CASE("callables that differ in nothing but what they hold are taken for equal",
+          "[circuit_breaker_config][H-REG-03]") {
     circuit_world w;
-    const auto first = w.make({.name = "db", .record_if = rs::on<std::logic_error>()});
+    const auto config = [](int share) {
+        return rs::circuit_breaker_config{.name = "db",
+                                          .record_if = [share](const rs::failure&) { return share > 0; }};
+    };
+    const auto first = w.make(config(0));
 
-    const auto second = w.make({.name = "db", .record_if = rs::on<std::runtime_error>()});
+    const auto second = w.make(config(1));
 
-    circuits::fail(second, 20); // no logic_error: the first record_if goes on
+    circuits::fail(second, 20); // the first record_if goes on
     CHECK(first.stats().successes == 20);
+}
+
+std::optional<rs::duration> one_second(const rs::failure&) { return 1s; }
+std::optional<rs::duration> two_seconds(const rs::failure&) { return 2s; }
+
+TEST_CASE("one name with two callables that are known to differ is refused",
+          "[circuit_breaker_config][H-USE-24]") {
+    circuit_world w;
+    const auto first = w.make({.name = "db",
+                               .record_if = rs::on<std::logic_error>(),
+                               .break_duration_of = one_second,
+                               .on_state_change = [](const rs::event&) {}});
+    const auto on_change = first.config().on_state_change;
+
+    CHECK_NOTHROW(w.make({.name = "db",
+                          .record_if = rs::on<std::logic_error>(),
+                          .break_duration_of = one_second,
+                          .on_state_change = on_change}));
+    CHECK_THROWS_WITH(w.make({.name = "db",
+                              .record_if = rs::on<std::runtime_error>(),
+                              .break_duration_of = one_second,
+                              .on_state_change = on_change}),
+                      "circuit_breaker 'db' exists already with another record_if");
+    CHECK_THROWS_WITH(w.make({.name = "db",
+                              .record_if = rs::on<std::logic_error>(),
+                              .break_duration_of = two_seconds,
+                              .on_state_change = on_change}),
+                      "circuit_breaker 'db' exists already with another break_duration_of");
+    CHECK_THROWS_WITH(w.make({.name = "db",
+                              .record_if = rs::on<std::logic_error>(),
+                              .break_duration_of = one_second,
+                              .on_state_change = [](const rs::event&) {}}),
+                      "circuit_breaker 'db' exists already with another on_state_change");
+}
+
+TEST_CASE("a complaint names the policy, and in a conflict both values",
+          "[circuit_breaker_config][H-USE-24]") {
+    circuit_world w;
+    const auto first = w.make({.name = "db", .recovery_backoff = rs::recovery_backoff{.cap = 5min}});
+    const auto without = w.make({.name = "plain", .failure_rate_threshold = 0.3});
+
+    CHECK_THROWS_WITH(
+        w.make({.name = "db", .recovery_backoff = rs::recovery_backoff{.cap = 10min}}),
+        "circuit_breaker 'db' exists already with another recovery_backoff.cap (300s, not 600s)");
+    CHECK_THROWS_WITH(w.make({.name = "db"}),
+                      "circuit_breaker 'db' exists already with another recovery_backoff (set, not unset)");
+    CHECK_THROWS_WITH(w.make({.name = "plain", .failure_rate_threshold = 0.1 + 0.2}),
+                      Contains("(0.3, not 0.30000000000000004)"));
+    CHECK_THROWS_WITH(
+        w.make({.name = "x", .success_threshold = 0}),
+        "circuit_breaker 'x': circuit_breaker_config.success_threshold is 0; it must be in 1..65536");
+    CHECK_THROWS_WITH(w.make({.recovery_timeout = 30s, .recovery_backoff = rs::recovery_backoff{.cap = 5s}}),
+                      Contains("is 5s; it must be recovery_timeout (30s) or more"));
+    CHECK_THROWS_WITH(w.make({.name = "y", .slow_call_duration = 2s}),
+                      Contains("circuit_breaker 'y'") && Contains("only one is set: 2s"));
+    CHECK_THROWS_WITH(first.update({.name = "db", .minimum_calls = 0}), Contains("circuit_breaker 'db'"));
 }
 
 TEST_CASE("a field set to the default that it stands for still differs", "[circuit_breaker_config]") {

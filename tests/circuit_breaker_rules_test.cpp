@@ -4,6 +4,7 @@
 
 #include "support/catch.hpp"
 #include "support/circuits.hpp"
+#include "support/heard.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -100,6 +101,83 @@ TEST_CASE("consecutive_failures trips after that many failures in a row", "[circ
     fail(breaker);
 
     CHECK(breaker.state() == circuit_state::open);
+}
+
+TEST_CASE("a row of failures is over at the first success, in statistics and for an update",
+          "[circuit_breaker][H-USE-18]") {
+    circuit_world w;
+    rs::circuit_breaker_config config{.name = "row", .consecutive_failures = 6};
+    const auto breaker = w.make(config);
+    fail(breaker, 5);
+    REQUIRE(breaker.stats().failure_count == 5);
+
+    succeed(breaker);
+    CHECK(breaker.stats().failure_count == 0);
+    CHECK(w.reg.summary().front().failure_count == 0);
+    succeed(breaker, 999);
+    config.consecutive_failures = 5;
+    breaker.update(config);
+
+    CHECK(breaker.state() == circuit_state::closed);
+    fail(breaker, 4);
+    CHECK(breaker.state() == circuit_state::closed);
+    CHECK(breaker.stats().failure_count == 4);
+    config.consecutive_failures = 4;
+    breaker.update(config);
+    CHECK(breaker.state() == circuit_state::open);
+}
+
+TEST_CASE("neither an ignored nor a late result ends a row of failures", "[circuit_breaker][H-USE-18]") {
+    circuit_world w;
+    const auto breaker = w.make({.consecutive_failures = 3});
+    auto late = breaker.try_acquire();
+    breaker.reset();
+    fail(breaker, 2);
+
+    cancel(breaker);
+    CHECK_FALSE(late->success());
+
+    CHECK(breaker.stats().failure_count == 2);
+    fail(breaker);
+    CHECK(breaker.state() == circuit_state::open);
+}
+
+TEST_CASE("a row that a success ended is over for a slow success and for the end of a dry run",
+          "[circuit_breaker][H-USE-18]") {
+    circuit_world w;
+    const support::heard heard(w.reg);
+    rs::circuit_breaker_config config{.consecutive_failures = 3,
+                                      .slow_call_duration = 1s,
+                                      .slow_call_rate_threshold = 1.0,
+                                      .window = rs::count_window{100},
+                                      .minimum_calls = 100};
+    const auto breaker = w.make(config);
+    breaker.metrics_only();
+    fail(breaker, 2);
+    succeed(breaker);
+    config.consecutive_failures = 2;
+    breaker.update(config);
+
+    take(w, breaker, 2s);
+
+    CHECK(heard.count(rs::event_kind::would_have_tripped) == 0);
+    breaker.force_open();
+    CHECK(heard.events.back().failure_count == 0);
+}
+
+TEST_CASE("every rate m / n trips at m of n", "[circuit_breaker][H-USE-19]") {
+    for (unsigned n = 1; n <= 30; ++n) {
+        for (unsigned m = 1; m <= n; ++m) {
+            circuit_world w;
+            const auto breaker = w.make({.failure_rate_threshold = static_cast<double>(m) / n,
+                                         .window = rs::count_window{n},
+                                         .minimum_calls = n});
+            succeed(breaker, static_cast<int>(n - m));
+            fail(breaker, static_cast<int>(m));
+            if (breaker.state() != circuit_state::open) FAIL(m << " of " << n);
+        }
+    }
+    SUCCEED();
 }
 
 TEST_CASE("failure_rate_threshold trips when the share is reached, once minimum_calls are in the window",

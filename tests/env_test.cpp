@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -99,7 +100,9 @@ TEST_CASE("every setting of a circuit breaker can be given by a variable", "[env
                                                      {"JIRA_CIRCUIT_MINIMUM_CALLS", "10"},
                                                      {"JIRA_CIRCUIT_RECOVERY_BACKOFF_MULTIPLIER", "3"},
                                                      {"JIRA_CIRCUIT_RECOVERY_BACKOFF_CAP", "5m"},
-                                                     {"JIRA_CIRCUIT_RECOVERY_BACKOFF_JITTER", "equal"}});
+                                                     {"JIRA_CIRCUIT_RECOVERY_BACKOFF_JITTER", "equal"},
+                                                     {"JIRA_CIRCUIT_HALF_OPEN_FAILURE_RATE", "50%"},
+                                                     {"JIRA_CIRCUIT_HALF_OPEN_QUIET", "10m"}});
 
     CHECK(c.failure_threshold == 7U);
     CHECK(c.success_threshold == 3);
@@ -117,6 +120,8 @@ TEST_CASE("every setting of a circuit breaker can be given by a variable", "[env
     CHECK(c.recovery_backoff->multiplier == 3.0);
     CHECK(c.recovery_backoff->cap == 5min);
     CHECK(c.recovery_backoff->jitter == rs::jitter::equal);
+    CHECK(c.half_open_failure_rate == 0.5);
+    CHECK(c.half_open_quiet == 10min);
 }
 
 TEST_CASE("every setting of a timeout can be given by a variable", "[env]") {
@@ -165,6 +170,85 @@ TEST_CASE("off unsets an optional field and nothing else", "[env]") {
     CHECK(refuses("JIRA_RETRY_MAX_ATTEMPTS", "off"));
 }
 
+TEST_CASE("blanks and line ends around a value do not count", "[env][H-USE-24]") {
+    CHECK(limit("5s\n") == 5s);
+    CHECK(limit("5s\r\n") == 5s);
+    CHECK(limit(" \t5s \v\f") == 5s);
+    const auto c = read<rs::retry_config>({{"JIRA_RETRY_MAX_ATTEMPTS", "5\n"},
+                                           {"JIRA_RETRY_JITTER", " none"},
+                                           {"JIRA_RETRY_JITTER_RATIO", "25%\n"},
+                                           {"JIRA_RETRY_WRAP_EXHAUSTED", "true\n"},
+                                           {"JIRA_RETRY_MAX_ELAPSED", "off\n"}},
+                                          {.max_elapsed = 5s});
+    CHECK(c.max_attempts == 5);
+    CHECK(c.jitter == rs::jitter::none);
+    CHECK(c.jitter_ratio == 0.25);
+    CHECK(c.wrap_exhausted);
+    CHECK_FALSE(c.max_elapsed);
+    CHECK(refuses("JIRA_RETRY_BASE_DELAY", "5 s"));
+    CHECK(complaint<rs::retry_config>({{"JIRA_RETRY_BASE_DELAY", "five\n"}})
+              .starts_with("JIRA_RETRY_BASE_DELAY='five': it must be "));
+}
+
+TEST_CASE("an empty variable is an unset one", "[env][H-USE-24]") {
+    for (const char* empty : {"", " ", "\n", " \r\n\t"}) {
+        const auto c = read<rs::retry_config>({{"JIRA_RETRY_MAX_ATTEMPTS", empty},
+                                               {"JIRA_RETRY_BASE_DELAY", empty},
+                                               {"JIRA_RETRY_STRATEGY", empty},
+                                               {"JIRA_RETRY_MAX_ELAPSED", empty}},
+                                              {.max_attempts = 4, .max_elapsed = 5s});
+        CHECK(c.max_attempts == 4);
+        CHECK(c.base_delay == 1s);
+        CHECK(c.max_elapsed == 5s);
+        CHECK_FALSE(read<rs::circuit_breaker_config>({{"JIRA_CIRCUIT_RECOVERY_BACKOFF_CAP", empty}})
+                        .recovery_backoff.has_value());
+    }
+}
+
+/// The names of the variables are known as well.
+rs::env_options listed(const variables& set, bool strict = true) {
+    return {.strict = strict, .get = getter(set), .names = [&set] {
+                std::vector<std::string> names;
+                for (const auto& each : set) names.push_back(each.first);
+                return names;
+            }};
+}
+
+TEST_CASE("a variable that begins as the config's do and is no setting is refused", "[env][H-USE-24]") {
+    struct row {
+        std::string name;
+        std::string nearest;
+    };
+    const row misspelt = GENERATE(values<row>({
+        {"JIRA_RETRY_MAX_ATTEMPT", "JIRA_RETRY_MAX_ATTEMPTS"},
+        {"JIRA_RETRY_BASE_DELAI", "JIRA_RETRY_BASE_DELAY"},
+        {"JIRA_RETRY_BASEDELAY", "JIRA_RETRY_BASE_DELAY"},
+        {"JIRA_RETRY_JITER", "JIRA_RETRY_JITTER"},
+    }));
+    const variables set{{misspelt.name, "a secret"}};
+    const auto read_all = [&] { (void)rs::from_env("JIRA", rs::retry_config{}, listed(set)); };
+
+    CHECK_THROWS_WITH(read_all(), "there is no setting for the variable " + misspelt.name +
+                                      "; the nearest is " + misspelt.nearest);
+    CHECK_THROWS_AS(read_all(), std::invalid_argument);
+    CHECK_NOTHROW(rs::from_env("JIRA", rs::retry_config{}, listed(set, false)));
+}
+
+TEST_CASE("variables of others are none of our business", "[env][H-USE-24]") {
+    const variables set{{"JIRA_URL", "https://jira"},
+                        {"JIRA_RETRY", "1"},
+                        {"JIRA_RETRYING_MAX", "1"},
+                        {"OTHER_RETRY_MAX_ATTEMPT", "1"},
+                        {"JIRA_CIRCUIT_FAILURE_TRESHOLD", "1"},
+                        {"JIRA_RETRY_FORGOTTEN", " "},
+                        {"JIRA_RETRY_MAX_ATTEMPTS", "7"},
+                        {"RETRY_MAX_ATTEMPT", "1"}};
+
+    CHECK(rs::from_env("JIRA", rs::retry_config{}, listed(set)).max_attempts == 7);
+    CHECK_THROWS_WITH(rs::from_env("JIRA", rs::circuit_breaker_config{}, listed(set)),
+                      Catch::Matchers::EndsWith("the nearest is JIRA_CIRCUIT_FAILURE_THRESHOLD"));
+}
+
 TEST_CASE("durations have a unit and may be decimals", "[env]") {
     CHECK(limit("7ns") == 7ns);
     CHECK(limit("12us") == 12us);
@@ -180,8 +264,7 @@ TEST_CASE("durations have a unit and may be decimals", "[env]") {
 }
 
 TEST_CASE("durations without a unit, with another, with a sign or too long are refused", "[env][H-CPP-01]") {
-    for (const char* bad : {"",
-                            "5",
+    for (const char* bad : {"5",
                             "0",
                             "s",
                             ".5s",
@@ -190,8 +273,6 @@ TEST_CASE("durations without a unit, with another, with a sign or too long are r
                             "-1s",
                             "+1s",
                             "5 s",
-                            " 5s",
-                            "5s ",
                             "5S",
                             "5sec",
                             "1m30s",
@@ -209,18 +290,17 @@ TEST_CASE("durations without a unit, with another, with a sign or too long are r
 }
 
 TEST_CASE("numbers, shares, words and booleans are refused unless they are exactly that", "[env]") {
-    for (const char* bad : {"", "-1", "+1", "1.5", "five", "4294967296", "5 ", "0x5", "1e2"}) {
+    for (const char* bad : {"-1", "+1", "1.5", "five", "4294967296", "5 5", "0x5", "1e2"}) {
         INFO(bad);
         CHECK(refuses("JIRA_RETRY_MAX_ATTEMPTS", bad));
     }
-    for (const char* bad : {"", "%", "half", "-0.5", "0,5", "50 %", "nan", "1e-1", ".5", "5%%"}) {
+    for (const char* bad : {"%", "half", "-0.5", "0,5", "50 %", "nan", "1e-1", ".5", "5%%"}) {
         INFO(bad);
         CHECK(refuses("JIRA_RETRY_JITTER_RATIO", bad));
     }
-    for (const char* bad : {"", "inf", "2x", "1.5e0", "nan"}) CHECK(refuses("JIRA_RETRY_MULTIPLIER", bad));
-    for (const char* bad : {"", "Full", "FULL", "2", "jitter::full"})
-        CHECK(refuses("JIRA_RETRY_JITTER", bad));
-    for (const char* bad : {"", "yes", "TRUE", "2", "on"}) CHECK(refuses("JIRA_RETRY_WRAP_EXHAUSTED", bad));
+    for (const char* bad : {"inf", "2x", "1.5e0", "nan"}) CHECK(refuses("JIRA_RETRY_MULTIPLIER", bad));
+    for (const char* bad : {"Full", "FULL", "2", "jitter::full"}) CHECK(refuses("JIRA_RETRY_JITTER", bad));
+    for (const char* bad : {"yes", "TRUE", "2", "on"}) CHECK(refuses("JIRA_RETRY_WRAP_EXHAUSTED", bad));
     CHECK(refuses("JIRA_RETRY_STRATEGY", "fibonacci"));
     CHECK(refuses("JIRA_RETRY_NESTED", "inner"));
     CHECK(complaint<rs::circuit_breaker_config>({{"JIRA_CIRCUIT_WINDOW", "many"}}) ==
@@ -295,6 +375,23 @@ TEST_CASE("without a getter the environment of the process is read", "[env]") {
 
     REQUIRE(unsetenv("RESILIENCE_TEST_RETRY_MAX_ATTEMPTS") == 0);
     CHECK(rs::from_env("RESILIENCE_TEST", rs::retry_config{}).max_attempts == 3);
+}
+
+TEST_CASE("a misspelt variable of the process is found", "[env][H-USE-24]") {
+    REQUIRE(setenv("RESILIENCE_TEST_RETRY_MAX_ATTEMPT", "8", 1) == 0);
+
+    CHECK_THROWS_WITH(rs::from_env("RESILIENCE_TEST", rs::retry_config{}),
+                      Catch::Matchers::EndsWith("the nearest is RESILIENCE_TEST_RETRY_MAX_ATTEMPTS"));
+    CHECK_NOTHROW(rs::from_env("RESILIENCE_TEST", rs::retry_config{}, {.strict = false}));
+    CHECK_NOTHROW(rs::from_env("RESILIENCE_TEST", rs::timeout_config{.limit = 1s}));
+
+    REQUIRE(unsetenv("RESILIENCE_TEST_RETRY_MAX_ATTEMPT") == 0);
+}
+
+TEST_CASE("a complaint names the policy", "[env][H-USE-24]") {
+    CHECK(complaint<rs::retry_config>({{"JIRA_RETRY_MAX_ATTEMPTS", "0"}}, {.name = "jira_api"}) ==
+          "retry 'jira_api': retry_config.max_attempts is 0; it must be 1 or more (1: never retry) "
+          "(from the environment: JIRA_RETRY_MAX_ATTEMPTS='0')");
 }
 
 } // namespace

@@ -89,7 +89,7 @@ TEST_CASE("an HTTP answer need be no std::exception", "[failure]") {
 
     CHECK(f.http_status() == 404);
     CHECK(f.retry_after() == rs::duration{7s});
-    CHECK(rs::default_verdict(f) == rs::verdict::ignored);
+    CHECK(rs::default_verdict(f) == rs::verdict::success);
 }
 
 TEST_CASE("the exception lives as long as the failure or a copy of it", "[failure]") {
@@ -266,7 +266,8 @@ TEST_CASE("the default verdict: what speaks of health and what does not", "[fail
     CHECK(rs::default_verdict(caught(code(std::errc::operation_canceled))) == rs::verdict::ignored);
     CHECK(rs::default_verdict(caught(std::bad_alloc())) == rs::verdict::ignored);
     CHECK(rs::default_verdict(caught(http_error(503))) == rs::verdict::failure);
-    CHECK(rs::default_verdict(caught(http_error(404))) == rs::verdict::ignored);
+    CHECK(rs::default_verdict(caught(http_error(404))) == rs::verdict::success);
+    CHECK(rs::default_verdict(caught(http_error(429))) == rs::verdict::ignored);
     CHECK(rs::default_verdict(caught(http_error(0))) == rs::verdict::failure);
     CHECK(rejected(rs::errc::timed_out) == rs::verdict::failure);
     CHECK(rejected(rs::errc::retries_exhausted) == rs::verdict::failure);

@@ -126,7 +126,8 @@ TEST_CASE("an accepted reference is shown to policies", "[outcome]") {
 
     CHECK(number.result().as_failure().value<int>() == &five);
     CHECK(answer.has_value());
-    CHECK(answer.result().judged() == rs::verdict::ignored);
+    CHECK(answer.result().judged() == rs::verdict::success);
+    CHECK(answer.result().is_refused());
     CHECK(answer.result().as_failure().http_status() == 404);
 }
 
@@ -286,8 +287,8 @@ TEST_CASE("a value is judged once", "[outcome][result_traits]") {
 
     o.run_and_store([&] { return asked_once::answer{404, &asked}; });
 
-    CHECK(o.result().judged() == rs::verdict::ignored);
-    CHECK(o.result().judged() == rs::verdict::ignored);
+    CHECK(o.result().judged() == rs::verdict::success);
+    CHECK(o.result().judged() == rs::verdict::success);
     CHECK(asked == 1);
 }
 

@@ -63,11 +63,11 @@ TEST_CASE("an outcome that was returned is judged by what is in it", "[outcome_t
     CHECK(verdict_on(outcome_of<int>([] { return 1; })) == rs::verdict::success);
     CHECK(verdict_on(outcome_of<void>([] {})) == rs::verdict::success);
     CHECK(verdict_on(outcome_of<const int&>([&]() -> const int& { return one; })) == rs::verdict::success);
-    CHECK(verdict_on(outcome_of<http_answer>([] { return http_answer{404}; })) == rs::verdict::ignored);
+    CHECK(verdict_on(outcome_of<http_answer>([] { return http_answer{404}; })) == rs::verdict::success);
     CHECK(verdict_on(outcome_of<http_answer>([] { return http_answer{503}; })) == rs::verdict::failure);
     CHECK(verdict_on(outcome_of<int>(throwing(std::runtime_error("x")))) == rs::verdict::failure);
-    CHECK(verdict_on(outcome_of<int>(throwing(http_error(404)))) == rs::verdict::ignored);
-    CHECK(verdict_on(outcome_of<int>(throwing(http_error(429)))) == rs::verdict::failure);
+    CHECK(verdict_on(outcome_of<int>(throwing(http_error(404)))) == rs::verdict::success);
+    CHECK(verdict_on(outcome_of<int>(throwing(http_error(429)))) == rs::verdict::ignored);
     CHECK(verdict_on(outcome_of<int>(throwing(std::bad_alloc()))) == rs::verdict::ignored);
     CHECK(verdict_on(outcome_of<int>(throwing(42))) == rs::verdict::failure);
     CHECK(verdict_on(refused()) == rs::verdict::ignored);
@@ -135,7 +135,8 @@ TEST_CASE("a policy around try_call sees what it would see around a call", "[out
     CHECK(calls == 1);
     CHECK(nested(throwing(std::bad_alloc())).error().as<std::bad_alloc>() != nullptr);
     CHECK(calls == 1);
-    CHECK(outer_breaker.stats().ignored == 3);
+    CHECK(outer_breaker.stats().ignored == 1);
+    CHECK(outer_breaker.stats().successes == 2);
     CHECK(w.clock.slept().empty());
     CHECK(nested([] { return http_answer{503, 7s}; }).error().value<http_answer>()->status == 503);
     CHECK(calls == 3);

@@ -3,6 +3,7 @@
 #include <resilience/outcome.hpp>
 
 #include "support/catch.hpp"
+#include "support/world.hpp"
 
 #include <concepts>
 #include <stdexcept>
@@ -12,6 +13,8 @@
 namespace {
 
 namespace rs = resilience;
+
+using support::http_error;
 
 rs::failure thrown(auto e) { return rs::failure(std::make_exception_ptr(std::move(e))); }
 rs::failure returned(const auto& value) { return rs::detail::describe(value); }
@@ -112,7 +115,64 @@ TEST_CASE("of an accepted value only the parts built with on_result are asked", 
     }
     CHECK((not_fatal || negative)(thrown(std::runtime_error("x"))));
     CHECK_FALSE((not_fatal || negative)(thrown(std::logic_error("x"))));
-    CHECK_FALSE((any && negative)(thrown(1)));
+}
+
+TEST_CASE("of an outcome that a part has nothing to say of, the part drops out", "[predicate][H-USE-09]") {
+    const auto negative = rs::on_result<int>([](int n) { return n < 0; });
+    const auto error = rs::on<std::runtime_error>();
+    const rs::failure wrong = thrown(std::runtime_error("x"));
+    const rs::failure other = thrown(std::logic_error("x"));
+    const long minus = -1;
+
+    CHECK((error && negative)(wrong));
+    CHECK((error && !negative)(wrong));
+    CHECK_FALSE((error || !negative)(other));
+    CHECK_FALSE((!negative)(other));
+    CHECK_FALSE((!negative).of_value(returned(minus))); // another type
+    CHECK((!negative && error).of_value(returned(7)));
+}
+
+TEST_CASE("the default rule is a part like any other", "[predicate][H-USE-09]") {
+    const auto usual = rs::default_rule();
+    const rs::failure down = thrown(http_error(503));
+    const rs::failure throttled = thrown(http_error(429));
+    const rs::failure missing = thrown(http_error(404));
+    const auto pending = rs::on_result<int>([](int n) { return n < 0; });
+    const int minus = -1;
+
+    CHECK(usual(down));
+    CHECK(usual(throttled));
+    CHECK(usual(thrown(42)));
+    CHECK_FALSE(usual(missing));
+    CHECK_FALSE(usual(rs::rejection{.code = rs::errc::circuit_open}));
+    CHECK_FALSE((!usual)(down));
+    CHECK((!usual)(missing));
+    CHECK((usual || rs::on<http_error>())(missing));
+    CHECK_FALSE((usual && rs::not_on<http_error>())(down));
+    CHECK((usual && pending)(down));
+    CHECK_FALSE(usual.examines_values());
+    CHECK_FALSE(usual.of_value(returned(minus)));
+    CHECK((usual || pending).of_value(returned(minus)));
+    CHECK_FALSE((usual && !pending).of_value(returned(7))); // an accepted value is no failure by default
+}
+
+TEST_CASE("a predicate of values alone leaves to the default rule what it does not name",
+          "[predicate][H-USE-09]") {
+    const auto pending = rs::on_result<int>([](int n) { return n < 0; });
+    const auto bad = rs::on_result<std::errc>([](const std::errc& e) { return e == std::errc::io_error; });
+    const auto busy = std::errc::device_or_resource_busy;
+    const rs::failure wrong = thrown(std::runtime_error("x"));
+
+    for (const auto& p : {pending, bad, pending || bad, pending && bad, !pending, !bad, !(pending || bad)}) {
+        CHECK(p.is_for(wrong, true));
+        CHECK_FALSE(p.is_for(wrong, false));
+        CHECK(p.leaves_to_default(wrong));
+    }
+    CHECK(bad.is_for(returned(busy), true));
+    CHECK_FALSE(bad.is_for(returned(busy), false));
+    CHECK_FALSE((pending || rs::on<std::logic_error>()).is_for(wrong, true));
+    CHECK_FALSE((pending || rs::on<std::logic_error>()).leaves_to_default(wrong));
+    CHECK((pending || rs::default_rule()).leaves_to_default(wrong));
 }
 
 TEST_CASE("&& and || ask the second only where the first leaves it open", "[predicate]") {

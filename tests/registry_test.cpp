@@ -48,6 +48,45 @@ TEST_CASE("circuit_breakers are listed by name, unnamed ones are not", "[registr
     CHECK(w.reg.policies()[3].kind == "retry");
 }
 
+TEST_CASE("policies are read page by page, by kinds and names", "[registry]") {
+    circuit_world w;
+    std::vector<rs::circuit_breaker> circuits;
+    for (const char* name : {"c", "a", "b"}) circuits.push_back(w.make({.name = name}));
+    const rs::retry retry({.name = "b"}, w.reg);
+    const auto texts = [](const rs::policy_page& page) {
+        std::string all;
+        for (const auto& each : page.policies)
+            all.append(all.empty() ? "" : " ").append(each->kind()).append("/").append(each->name());
+        return all;
+    };
+
+    rs::policy_query query{.limit = 2};
+    auto page = w.reg.page(query);
+    CHECK(texts(page) == "circuit_breaker/a circuit_breaker/b");
+    CHECK(page.has_more);
+    CHECK(page.last_kind == "circuit_breaker");
+    CHECK(page.last_name == "b");
+
+    query.after_kind = page.last_kind;
+    query.after_name = page.last_name;
+    (void)w.reg.remove("b"); // the last of the former page is gone, and a retry of a later one
+    const auto late = w.make({.name = "bb"});
+    page = w.reg.page(query);
+    CHECK(texts(page) == "circuit_breaker/bb circuit_breaker/c");
+    CHECK_FALSE(page.has_more);
+
+    query.after_kind = page.last_kind;
+    query.after_name = page.last_name;
+    page = w.reg.page(query);
+    CHECK(page.policies.empty());
+    CHECK(page.last_kind.empty());
+    CHECK(texts(w.reg.page({.kind = "circuit_breaker", .name = "c"})) == "circuit_breaker/c");
+    CHECK(texts(w.reg.page({.name = "c", .after_kind = "circuit_breaker", .after_name = "c"})).empty());
+    CHECK(texts(w.reg.page({.after_kind = "zzz"})).empty());
+    CHECK(w.reg.page({.limit = 0}).policies.empty());
+    CHECK(w.reg.page({.limit = 0}).has_more);
+}
+
 TEST_CASE("a circuit is found by its name", "[registry]") {
     circuit_world w;
     const auto made = w.make_open({.name = "db"});

@@ -135,16 +135,41 @@ TEST_CASE("a specialisation decides for its type", "[result_traits]") {
     CHECK(rs::detail::describe(bad).code().value() == 5);
 }
 
-TEST_CASE("HTTP answers are judged by status, boundaries included", "[result_traits]") {
+TEST_CASE("HTTP answers are judged by status, boundaries included", "[result_traits][H-USE-09][H-USE-10]") {
     using rs::http_verdict;
-    for (const int bad : {408, 425, 429, 500, 503, 599, 600})
+    using rs::is_retried_status;
+    for (const int bad : {408, 425, 500, 502, 503, 504, 506, 599, 600}) {
         CHECK(http_verdict(bad) == rs::verdict::failure);
-    for (const int ours : {400, 401, 404, 407, 409, 424, 426, 428, 430, 499})
-        CHECK(http_verdict(ours) == rs::verdict::ignored);
-    for (const int good : {100, 200, 204, 301, 304, 399}) CHECK(http_verdict(good) == rs::verdict::success);
+        CHECK(is_retried_status(bad));
+    }
+    for (const int ours : {400, 401, 403, 404, 407, 409, 413, 424, 426, 428, 430, 499, 501, 505}) {
+        CHECK(http_verdict(ours) == rs::verdict::success);
+        CHECK_FALSE(is_retried_status(ours));
+    }
+    for (const int good : {100, 200, 204, 301, 304, 399}) {
+        CHECK(http_verdict(good) == rs::verdict::success);
+        CHECK_FALSE(is_retried_status(good));
+    }
+    CHECK(http_verdict(429) == rs::verdict::ignored);
+    CHECK(is_retried_status(429));
     CHECK(http_verdict(std::nullopt) == rs::verdict::failure);
+    CHECK(is_retried_status(std::nullopt));
     CHECK(judged(http_answer{0}) == rs::verdict::failure);
-    CHECK(judged(http_answer{404}) == rs::verdict::ignored);
+    CHECK(judged(http_answer{404}) == rs::verdict::success);
+}
+
+TEST_CASE("403, 409 and 413 with a hint are throttles, other 4xx keep their meaning",
+          "[result_traits][H-USE-13]") {
+    for (const int status : {403, 409, 413}) {
+        CHECK(rs::is_retried_status(status, 0s));
+        CHECK(rs::http_verdict(status, 5s) == rs::verdict::ignored);
+        CHECK(judged(http_answer{status, 5s}) == rs::verdict::failure);
+        CHECK(judged(http_answer{status}) == rs::verdict::success);
+    }
+    for (const int status : {400, 404, 422, 501}) {
+        CHECK_FALSE(rs::is_retried_status(status, 5s));
+        CHECK(rs::http_verdict(status, 5s) == rs::verdict::success);
+    }
 }
 
 TEST_CASE("a failing HTTP answer shows status, hint and text", "[result_traits]") {

@@ -38,13 +38,49 @@ TEST_CASE("more seconds than a duration holds are no delay", "[retry_after][H-RT
     CHECK(parsed(std::string(100'000, '9')) == std::nullopt);
 }
 
-TEST_CASE("signs, fractions, NaN and junk are no delay", "[retry_after][H-RT-08]") {
-    for (const char* junk : {"", " ", "-5", "+5", "1.5", "NaN", "nan", "inf", "-0", "1e3", "0x10", "5s",
-                             "5 5", "soon", "5;q=1", "\xFF", "1\n"}) {
+TEST_CASE("signs, NaN and junk are no delay", "[retry_after][H-RT-08]") {
+    for (const char* junk : {"",    " ",  "-5",  "+5",   "-1.5", ".5",  "5.",   "1.5.2", "1,5",  "NaN", "nan",
+                             "inf", "-0", "1e3", "0x10", "5s",   "5 5", "soon", "5;q=1", "\xFF", "1\n"}) {
         INFO(junk);
         CHECK(parsed(junk) == std::nullopt);
     }
     CHECK(parsed(std::string_view("5\0", 2)) == std::nullopt);
+}
+
+TEST_CASE("a fraction of a second is rounded up", "[retry_after][H-USE-13]") {
+    CHECK(parsed("1.5") == 2s);
+    CHECK(parsed("1.0") == 1s);
+    CHECK(parsed("0.001") == 1s);
+    CHECK(parsed("0.000") == 0s);
+    CHECK(parsed("9223372036.5") == std::nullopt);
+    CHECK(rs::parse_retry_after_ms("1500") == 1500ms);
+    CHECK(rs::parse_retry_after_ms(" 0.25 ") == 1ms);
+    CHECK(rs::parse_retry_after_ms("-1") == std::nullopt);
+    CHECK(rs::parse_retry_after_ms("99999999999999") == std::nullopt);
+}
+
+TEST_CASE("a date of ISO 8601 is a delay from now", "[retry_after][H-USE-13]") {
+    CHECK(parsed("2024-01-08T20:02:00Z") == 120s);
+    CHECK(parsed("2024-01-08t20:02:00z") == 120s);
+    CHECK(parsed("2024-01-08 20:02:00") == 120s);
+    CHECK(parsed("2024-01-08T20:02:00.000Z") == 120s);
+    CHECK(parsed("2024-01-08T20:02:00.001Z") == 121s);
+    CHECK(parsed("2024-01-08T21:32:00+01:30") == 120s);
+    CHECK(parsed("2024-01-08T18:32:00.5-0130") == 121s);
+    CHECK(parsed("2024-01-08T19:59:00Z") == 0s);
+    CHECK(parsed("2024-01-08T20:02:00Z", now + 250ms) == 119750ms);
+}
+
+TEST_CASE("a number that is a moment near now is one since 1970", "[retry_after][H-USE-13]") {
+    const auto epoch = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count();
+
+    CHECK(parsed(std::to_string(epoch + 120)) == 120s);
+    CHECK(parsed(std::to_string(epoch - 120)) == 0s);
+    CHECK(parsed(std::to_string(epoch + 120) + ".5") == 121s);
+    CHECK(parsed(std::to_string((epoch + 120) * 1000)) == 120s);
+    CHECK(parsed(std::to_string((epoch + 119) * 1000 + 1)) == 120s);
+    CHECK(parsed("86400") == 24h);
+    CHECK(parsed("31536000") == 365 * 24h);
 }
 
 TEST_CASE("each of the three forms of an HTTP date is a delay from now", "[retry_after]") {
@@ -92,10 +128,12 @@ TEST_CASE("dates that do not exist are no delay", "[retry_after]") {
 
 TEST_CASE("dates in other forms are no delay", "[retry_after]") {
     for (const char* junk :
-         {"2024-01-08T20:02:00Z", "Mon, 08 Jan 2024 20:02:00", "Mon, 08 Jan 2024 20:02:00 UTC",
-          "Mon, 08 Jan 2024 20:02:00 GMT+1", "Mon, 8 Jan 2024 20:02:00 GMT", "mon, 08 jan 2024 20:02:00 gmt",
-          "Mon,08 Jan 2024 20:02:00 GMT", "Mon, 08 Jan 24 20:02:00 GMT", "Monday, 08-Jan-2024 20:02:00 GMT",
-          "Mon Jan 8 20:02:00 2024", "Mon Jan  8 20:02:00 2024 GMT", "Mon", "Mon, "}) {
+         {"2024-01-08", "2024-01-08T20:02", "2024-01-08T20:02:00.Z", "2024-01-08T20:02:00+1",
+          "2024-1-8T20:02:00Z", "2024-02-30T20:02:00Z", "2024-01-08T20:02:00ZZ", "Mon, 08 Jan 2024 20:02:00",
+          "Mon, 08 Jan 2024 20:02:00 UTC", "Mon, 08 Jan 2024 20:02:00 GMT+1", "Mon, 8 Jan 2024 20:02:00 GMT",
+          "mon, 08 jan 2024 20:02:00 gmt", "Mon,08 Jan 2024 20:02:00 GMT", "Mon, 08 Jan 24 20:02:00 GMT",
+          "Monday, 08-Jan-2024 20:02:00 GMT", "Mon Jan 8 20:02:00 2024", "Mon Jan  8 20:02:00 2024 GMT",
+          "Mon", "Mon, "}) {
         INFO(junk);
         CHECK(parsed(junk) == std::nullopt);
     }

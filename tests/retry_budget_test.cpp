@@ -184,9 +184,9 @@ TEST_CASE("gRPC's form retries above half of its tokens only", "[retry][budget]"
 
     // Attempts fail: 9 tokens, retry, 8; 7, retry, 6; 5: no retry.
     CHECK(granted(retry, 2) == 2);
-    CHECK(*retry.stats().budget_left == 6.0);
+    CHECK(*retry.stats().budget_left == 1.0); // 6 of 10: above half by one
     CHECK(granted(retry, 1) == 0);
-    CHECK(*retry.stats().budget_left == 5.0);
+    CHECK(*retry.stats().budget_left == 0.0);
     // 5 + 2 - 1 = 6: above half again.
     retry([] {});
     retry([] {});
@@ -200,7 +200,7 @@ TEST_CASE("gRPC's form is charged for failures that could be retried, not for th
 
     for (int i = 0; i < 50; ++i) (void)retry.try_call([] { throw support::http_error(404); });
 
-    CHECK(*retry.stats().budget_left == 10.0);
+    CHECK(*retry.stats().budget_left == 5.0);
     CHECK(granted(retry, 1) == 1);
 }
 
@@ -210,10 +210,46 @@ TEST_CASE("gRPC's form counts in thousandths", "[retry][budget][H-RT-18]") {
         paid_by(rs::retry_budget(rs::token_budget_config{.max_tokens = 100, .token_ratio = 0.1}), 1), w.reg};
 
     for (int i = 0; i < 10; ++i) (void)retry.try_call(always_failing());
-    CHECK(*retry.stats().budget_left == 90.0);
+    CHECK(*retry.stats().budget_left == 40.0);
     for (int i = 0; i < 50; ++i) retry([] {});
     (void)retry.try_call(always_failing());
-    CHECK(*retry.stats().budget_left == 94.0); // 90 + 5 - 1 exactly
+    CHECK(*retry.stats().budget_left == 44.0); // 90 + 5 - 1 exactly, less half of 100
+}
+
+TEST_CASE("budget_left is the number of retries that are paid for now, at every look",
+          "[retry][budget][H-USE-23]") {
+    world w;
+    const auto look = [](const rs::retry& retry) { return retry.stats().budget_left.value_or(-1.0); };
+
+    SECTION("of a share of calls") {
+        const rs::retry retry{
+            paid_by(rs::retry_budget(rs::percent_budget_config{.ratio = 0.5, .minimum_per_second = 0})),
+            w.reg};
+        CHECK(look(retry) == 0.0);
+        for (int i = 0; i < 9; ++i) retry([] {});
+        CHECK(look(retry) == 4.5);
+        CHECK(look(retry) == 4.5);
+        retry([] {});
+        CHECK(look(retry) == 5.0);
+        CHECK(granted(retry, 1) == 1); // whose own call pays for a half
+        CHECK(look(retry) == 4.5);
+        w.clock.advance(10s);
+        CHECK(look(retry) == 0.0);
+    }
+    SECTION("in gRPC's form") {
+        const rs::retry retry{
+            paid_by(rs::retry_budget(rs::token_budget_config{.max_tokens = 10, .token_ratio = 0.5})), w.reg};
+        CHECK(look(retry) == 5.0);
+        CHECK(granted(retry, 2) == 2); // four failed attempts
+        CHECK(look(retry) == 1.0);
+        retry([] {});
+        CHECK(look(retry) == 1.5);
+        for (int i = 0; i < 100; ++i) retry([] {});
+        CHECK(look(retry) == 5.0);
+        for (int i = 0; i < 7; ++i) (void)granted(retry, 1);
+        CHECK(look(retry) == 0.0);
+        CHECK(granted(retry, 1) == 0);
+    }
 }
 
 TEST_CASE("a budget that is out of range is refused by field", "[retry][budget][H-RT-23]") {

@@ -149,11 +149,13 @@ TEST_CASE("a name with an unequal config is refused, naming the field", "[retry]
     }
 }
 
-TEST_CASE("callables in a config compare by being set or not", "[retry]") {
+TEST_CASE("callables in a config are compared as far as can be known", "[retry][H-USE-24]") {
     world w;
     const rs::retry one{{.name = "jira", .retry_if = rs::on<std::runtime_error>()}, w.reg};
 
-    CHECK_NOTHROW(rs::retry({.name = "jira", .retry_if = rs::on<std::logic_error>()}, w.reg));
+    CHECK_NOTHROW(rs::retry({.name = "jira", .retry_if = rs::on<std::runtime_error>()}, w.reg));
+    CHECK_THROWS_WITH(rs::retry({.name = "jira", .retry_if = rs::on<std::logic_error>()}, w.reg),
+                      "retry 'jira' exists already with another retry_if");
     CHECK_THROWS_AS(rs::retry({.name = "jira"}, w.reg), std::invalid_argument);
 }
 

@@ -200,7 +200,8 @@ TEST_CASE("wrap_exhausted throws retries_exhausted_error with the cause nested",
     } catch (const rs::retries_exhausted_error& e) {
         CHECK(e.code() == rs::errc::retries_exhausted);
         CHECK(e.policy() == "jira");
-        CHECK(std::string(e.what()) == "retry 'jira': all 2 attempts failed");
+        CHECK(std::string(e.what()) ==
+              "retry 'jira': all 2 attempts failed; first std::runtime_error: 1; last std::range_error: 2");
         CHECK_THROWS_AS(std::rethrow_if_nested(e), std::range_error);
         CHECK_THROWS_WITH(std::rethrow_if_nested(e), "2");
     }

@@ -7,10 +7,13 @@
 #include "support/world.hpp"
 
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
+#include <system_error>
 #include <type_traits>
 #include <vector>
 
@@ -306,8 +309,8 @@ TEST_CASE("a late value is dropped or kept, a late failure stays what it is", "[
     CHECK(run(drops, false).error().code() == rs::errc::timed_out);
     CHECK(run(drops, true).error().message() == "the real one");
     CHECK(run(keeps, false).value() == 7);
-    CHECK(drops.stats().timed_out == 1);
-    CHECK(drops.stats().failed == 1);
+    CHECK(drops.stats().timed_out == 2);
+    CHECK(drops.stats().failed == 0);
     CHECK(keeps.stats().kept_late == 1);
 }
 
@@ -673,6 +676,68 @@ TEST_CASE("tasks of references and of outcomes are judged by what is in them", "
     CHECK(runs == 6);
 }
 
+TEST_CASE("a task chooses what it inherits of the context that it is given", "[task][H-USE-07]") {
+    world w;
+    const auto guard = rs::retry(at_once(2), w.reg) | rs::circuit_breaker({}, w.reg);
+    std::stop_source stop;
+    std::vector<std::string> seen;
+    const auto leaf = [&](rs::call_context& ctx) -> lazy<int> {
+        seen.push_back((ctx.remaining() == 3s ? "3s" : "unlimited") + std::string(", depth ") +
+                       std::to_string(ctx.retry_depth()) + (ctx.stop_requested() ? ", stopped" : ""));
+        co_return 1;
+    };
+    const auto f = [&](rs::call_context& ctx) -> lazy<int> {
+        for (const rs::inherit which : {rs::inherit::all, rs::inherit::deadline_only, rs::inherit::nothing}) {
+            auto nested = guard.with(ctx).with({.inherit = which})(leaf);
+            co_await std::move(nested);
+            auto named = guard.named("leaf").with({.inherit = which}).with(ctx).try_call(leaf);
+            (void)co_await std::move(named);
+        }
+        co_return 0;
+    };
+
+    auto task = rs::retry(at_once(2), w.reg)
+                    .with({.deadline = w.clock.now() + 3s, .stop_token = stop.get_token()})
+                    .try_call(f);
+
+    CHECK(task.start().result());
+    CHECK(seen == std::vector<std::string>{"3s, depth 2", "3s, depth 2", "3s, depth 1", "3s, depth 1",
+                                           "unlimited, depth 1", "unlimited, depth 1"});
+}
+
+TEST_CASE("a task undoes something although its limit has struck or it is stopped", "[task][H-USE-07]") {
+    for (const bool stops : {true, false}) {
+        world w;
+        const rs::retry client(at_once(2), w.reg);
+        std::stop_source stop;
+        int undone = 0;
+        bool inherits = true;
+        const auto undo = [&]() -> lazy<int> {
+            ++undone;
+            co_return 1;
+        };
+        const auto f = [&](rs::call_context& ctx) -> lazy<int> {
+            try {
+                co_await pause(w.clock, 1h);
+            } catch (...) {}
+            auto refused = client.with(ctx).try_call(undo);
+            inherits = !co_await std::move(refused);
+            auto rollback = client.with(ctx).with({.inherit = rs::inherit::nothing})(undo);
+            co_await std::move(rollback);
+            throw std::runtime_error("down");
+        };
+
+        auto task = rs::timeout(2s, w.reg).with({.stop_token = stop.get_token()}).try_call(f);
+        task.start();
+        if (stops) stop.request_stop();
+        else w.clock.advance(2s);
+
+        REQUIRE(task.done());
+        CHECK(inherits);
+        CHECK(undone == 1);
+    }
+}
+
 TEST_CASE("a task sees its context, and passes it on", "[task]") {
     world w;
     const rs::retry outer(at_once(2), w.reg);
@@ -697,4 +762,61 @@ TEST_CASE("a task sees its context, and passes it on", "[task]") {
     CHECK_FALSE(task.start().result());
     CHECK(seen == std::vector<std::string>{"leaf 1 depth 2 3s", "leaf 1 depth 2 3s"});
     CHECK(rs::call_context::current() == nullptr);
+}
+
+TEST_CASE("a task's failure tells of the first of its call, and of what it nests",
+          "[task][H-USE-14][H-USE-15]") {
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 1}, w.reg);
+    const auto guard = rs::retry(at_once(3), w.reg) | rs::circuit_breaker({}, w.reg);
+    int calls = 0;
+    const auto aborted = [&]() -> lazy<int> {
+        if (++calls == 1) throw std::range_error("40001");
+        throw std::runtime_error("25P02");
+        co_return 0;
+    };
+    const auto cancelled = [&]() -> lazy<int> {
+        try {
+            throw std::system_error(std::make_error_code(std::errc::operation_canceled));
+        } catch (...) {
+            std::throw_with_nested(std::runtime_error("while paying"));
+        }
+        co_return 0;
+    };
+
+    auto paying = guard.try_call(aborted);
+    const auto out = paying.start().result();
+    auto stopping = breaker.try_call(cancelled);
+    (void)stopping.start().result();
+
+    CHECK(out.error().message() == "25P02");
+    REQUIRE(out.error().first() != nullptr);
+    CHECK(out.error().first()->message() == "40001");
+    CHECK(breaker.state() == rs::circuit_state::closed);
+    CHECK(breaker.stats().ignored == 1);
+}
+
+TEST_CASE("a task that meets stale connections is repeated at once, and no circuit counts them",
+          "[task][H-USE-17]") {
+    struct dead : std::runtime_error, rs::stale_connection_carrier {
+        dead() : std::runtime_error("closed by the server") {}
+        bool stale_connection() const noexcept override { return true; }
+    };
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 1}, w.reg);
+    const rs::retry retry(plain(1), w.reg);
+    int calls = 0;
+    const auto ask = [&]() -> lazy<int> {
+        if (++calls <= 8) throw dead();
+        co_return 42;
+    };
+
+    auto asking = (retry | breaker | rs::timeout(1s, w.reg)).try_call(ask);
+    const auto out = asking.start().result();
+
+    CHECK(out.has_value());
+    CHECK(calls == 9);
+    CHECK(retry.stats().transparent_repeats == 8);
+    CHECK(breaker.stats().ignored == 8);
+    CHECK(breaker.state() == rs::circuit_state::closed);
 }

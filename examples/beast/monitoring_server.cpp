@@ -2,9 +2,16 @@
 // The monitoring API behind Boost.Beast: one thread, a coroutine for each connection, streams of events that block
 // nobody. The service itself is a coroutine beside them.
 //
+// Needs Boost 1.81 or newer; on Debian 12 that is libboost1.81-dev, not the default libboost-dev (1.74).
+//
 //     example_beast_monitoring_server [port [seconds]]      (any free port, 1 s)
 //     curl http://127.0.0.1:<port>/metrics
 //     curl -N http://127.0.0.1:<port>/api/v1/resilience/events/stream
+#include <boost/version.hpp>
+#if BOOST_VERSION < 108100
+#error "this example needs Boost 1.81 or newer (Debian 12: libboost1.81-dev)"
+#else
+
 #include <resilience/boost_asio.hpp>
 #include <resilience/dashboard_page.hpp>
 #include <resilience/event_log.hpp>
@@ -231,3 +238,5 @@ int main(int argc, char** argv) {
     log->close(); // streams are ended, not cut off
     io.run_for(500ms);
 }
+
+#endif

@@ -16,7 +16,7 @@ struct http_answer {
     int status = 0;
     std::string body;
 };
-/// By this the policies judge an answer: HTTP 5xx is a failure, other 4xx say nothing about health.
+/// By this the policies judge an answer: HTTP 5xx is a failure, 4xx are answers of a server that works.
 inline std::optional<int> http_status_of(const http_answer& answer) noexcept { return answer.status; }
 
 /// HTTP with one server of this machine, on the event loop of the coroutine that awaits it; a connection per

@@ -7,6 +7,7 @@
 #include <resilience/resilience.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -19,13 +20,14 @@ class http_connection {
 public:
     explicit http_connection(int port) : port_(port) {}
 
-    httplib::Result get(const std::string& path, rs::duration limit) const;
-    httplib::Result post(const std::string& path, const std::string& json, rs::duration limit) const;
+    httplib::Result get(const std::string& path, std::chrono::milliseconds limit) const;
+    httplib::Result post(const std::string& path, const std::string& json,
+                         std::chrono::milliseconds limit) const;
     /// Tried so far, answered or not.
     std::uint64_t requests() const noexcept { return requests_.load(std::memory_order_relaxed); }
 
 private:
-    httplib::Client prepared(rs::duration limit) const;
+    httplib::Client prepared(std::chrono::milliseconds limit) const;
 
     int port_;
     mutable std::atomic<std::uint64_t> requests_{0}; // only ever added to; relaxed: a count orders nothing

@@ -6,6 +6,8 @@
 #include <resilience/abandoning_timeout/run.hpp>
 #include <resilience/abandoning_timeout/typed_run.hpp>
 #include <resilience/call/customise.hpp>
+#include <resilience/call/outside_of_calls.hpp>
+#include <resilience/call/time_out.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/path/composable.hpp>
 
@@ -61,22 +63,26 @@ public:
 
     template <class R, class Copy>
     void around(outcome<R>& out, call_context& ctx, const Copy& copy) const {
-        const auto policy = core_;                       // the callable may destroy this handle
-        const detail::enclosing_call listeners(nullptr); // calls of listeners do not inherit this deadline
+        const auto policy = core_;        // the callable may destroy this handle
+        const outside_of_calls listeners; // their calls do not inherit the limits around this one
         const auto begun = ctx.clock().now();
-        const attempt_limits limits(policy->config(), begun, ctx.deadline());
+        const attempt_limits limits(policy->config(), begun, ctx);
 
         if (auto why = refusal(*policy, limits, begun, ctx)) {
             out.fail(std::move(*why));
             return;
         }
+        if (limits.until != time_point::max()) ctx.leases().extend(time_point::min(), limits.until);
         std::shared_ptr<detail::typed_run<R, Copy>> run;
         outcome<void> made;
         made.run_and_store(
             [&] { run = std::make_shared<detail::typed_run<R, Copy>>(policy, ctx, limits.until, copy); });
         if (made.has_failure()) return out.fail(made.error()); // copying threw
         switch (run_until(run, limits.until, ctx)) {
-        case end::finished: run->take(out); break;
+        case end::finished:
+            run->take(out);
+            if (out.has_failure()) settle(out.storage(), *policy, limits, ctx);
+            break;
         case end::none: out.fail(no_worker(*policy, limits, ctx)); break;
         case end::limit: out.fail(timed_out(*policy, limits, ctx)); break;
         case end::stopped: out.fail(stopped(*policy, limits, ctx)); break;
@@ -89,13 +95,18 @@ private:
 
     /// The end of an attempt: its limit, or the deadline of the call if that is earlier.
     struct attempt_limits {
-        attempt_limits(const abandoning_timeout_config& c, time_point begun, time_point deadline) noexcept;
+        attempt_limits(const abandoning_timeout_config& c, time_point begun,
+                       const call_context& ctx) noexcept;
 
         bool is_deadline() const noexcept { return length < config->limit; }
+        /// The length of the limit in messages: a deadline's is that of the whole call.
+        duration told() const noexcept;
 
         const abandoning_timeout_config* config; // kept by the policy
         time_point until;
         duration length;
+        duration allowance; // of the call
+        limit_owner whose;
     };
 
     static std::optional<failure> refusal(core& policy, const attempt_limits& limits, time_point begun,
@@ -104,6 +115,9 @@ private:
     static end run_until(const std::shared_ptr<detail::abandonable_run>& run, time_point until,
                          call_context& ctx);
 
+    /// The work ended by itself, without a value: it has timed out if it came to its limit.
+    static void settle(detail::outcome_storage& out, core& policy, const attempt_limits& limits,
+                       const call_context& ctx);
     static failure timed_out(core& policy, const attempt_limits& limits, const call_context& ctx);
     /// The call's deadline has passed before the attempt: no work is begun, none is abandoned.
     static failure timed_out_before(core& policy, const attempt_limits& limits, const call_context& ctx);
@@ -117,9 +131,14 @@ private:
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION abandoning_timeout::attempt_limits::attempt_limits(const abandoning_timeout_config& c,
                                                                        time_point begun,
-                                                                       time_point deadline) noexcept
-    : config(&c), until(std::min(saturating_add(begun, c.limit), deadline)),
-      length(until == time_point::max() ? duration::max() : saturating_sub(until, begun)) {}
+                                                                       const call_context& ctx) noexcept
+    : config(&c), until(std::min(saturating_add(begun, c.limit), ctx.deadline())),
+      length(until == time_point::max() ? duration::max() : saturating_sub(until, begun)),
+      allowance(ctx.remaining_cap()), whose(is_deadline() ? ctx.owner() : limit_owner::policy) {}
+RESILIENCE_FUNCTION duration abandoning_timeout::attempt_limits::told() const noexcept {
+    if (!is_deadline()) return config->limit;
+    return whose == limit_owner::policy ? length : allowance;
+}
 RESILIENCE_FUNCTION std::optional<failure> abandoning_timeout::refusal(core& policy,
                                                                        const attempt_limits& limits,
                                                                        time_point begun,
@@ -164,7 +183,7 @@ RESILIENCE_FUNCTION abandoning_timeout::end abandoning_timeout::run_until(
 RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::timed_out(core& policy,
                                                                           const attempt_limits& limits,
                                                                           const call_context& ctx) {
-    failure f = late(policy, limits, limits.is_deadline() ? "no result before the call's deadline" : nullptr);
+    failure f = late(policy, limits, nullptr);
     policy.publish_as_of(limits.until, event_kind::timed_out, f, limits.length, ctx);
     policy.publish_as_of(limits.until, event_kind::call_abandoned, f, limits.length, ctx);
     detail::customise(f, limits.config->make_exception);
@@ -182,9 +201,25 @@ RESILIENCE_FUNCTION failure abandoning_timeout::late(core& policy, const attempt
                                                      const char* reason) {
     policy.timed_out.fetch_add(1, std::memory_order_relaxed);
     return failure(rejection{.code = errc::timed_out,
+                             .whose = limits.whose,
                              .policy = policy.label(),
-                             .amount = limits.config->limit.count(),
+                             .amount = limits.told().count(),
                              .reason = reason});
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void abandoning_timeout::settle(detail::outcome_storage& out,
+                                                                    core& policy,
+                                                                    const attempt_limits& limits,
+                                                                    const call_context& ctx) {
+    if (limits.until == ctx.deadline() && ctx.owner() == limit_owner::policy) return; // an outer timeout's
+    const duration grace = detail::grace_of(limits.length, ctx.clock().coarse_resolution());
+    if (!detail::has_timed_out(out.why(), ctx, saturating_add(limits.until, -grace))) return;
+    out.mark_timed_out();
+    policy.timed_out.fetch_add(1, std::memory_order_relaxed);
+    policy.publish(event_kind::timed_out, ctx, &out.why(), [&](event& e) {
+        e.retry_depth = ctx.retry_depth();
+        e.delay = limits.length;
+        e.reason = detail::no_result_within(limits.told(), limits.whose);
+    });
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::stopped(core& policy,
                                                                         const attempt_limits& limits,

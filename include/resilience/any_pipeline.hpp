@@ -115,7 +115,8 @@ private:
 } // namespace detail
 
 /// A pipeline put together at run time, of one type whatever its policies are, for calls with any result. It
-/// is made of policies and pipelines, the first listed outermost; `add` puts a policy inside of all others. A
+/// is made of policies and pipelines, the first listed outermost, or begins empty; `add` puts a policy inside of
+/// all others. Without a policy a call runs its callable, in the environment of the global registry. A
 /// call costs a few virtual calls more than with a pipeline and allocates nothing.
 ///
 /// A fallback must give exactly the result type of the call: `any_pipeline{fallback(std::string("none"))}`
@@ -125,6 +126,7 @@ public:
     static constexpr std::size_t most_policies = detail::erased_calls::most;
     using calls = detail::erased_calls;
 
+    any_pipeline() = default;
     template <class... P>
         requires(sizeof...(P) > 0 &&
                  !(std::same_as<P, any_pipeline> && ...) && // checked first: copying is not this

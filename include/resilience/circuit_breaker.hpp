@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/time_out.hpp>
 #include <resilience/circuit_breaker/core.hpp>
 #include <resilience/path/composable.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 
@@ -26,32 +29,51 @@ public:
     }
     ~permit() { release(); }
 
-    void success() {
-        if (const auto core = std::move(core_)) core->success_slow_path(held_);
+    // They tell if the result counted. It did not if it came late (the circuit has changed its state since, or
+    // the lease of the probe is over), or if the permit was settled before. While the circuit is disabled, it
+    // counts in totals alone.
+
+    bool success() {
+        const auto core = std::move(core_);
+        return core && core->success_slow_path(held_);
     }
-    /// Settles as a failure without asking record_if and ignore_if. break_duration_of is asked about `why`.
-    void failure() { settle_as_failure(nullptr); }
-    void failure(const resilience::failure& why) { settle_as_failure(&why); }
-    /// Judges the outcome by the circuit's rules.
+    /// Settles as a failure without asking record_if and ignore_if. break_duration_of is asked about `why`. If
+    /// `why` is a stale connection, it settles as ignored.
+    bool failure() { return settle_as_failure(nullptr); }
+    bool failure(const resilience::failure& why) { return settle_as_failure(&why); }
+    /// Says nothing about health, as the destructor does: a probe gives its place back.
+    bool ignore() noexcept {
+        const auto core = std::move(core_);
+        return core && core->ignore(held_).counted;
+    }
+    /// Judges the outcome by the circuit's rules. If the call that this runs in has come to its limit, a
+    /// failure has timed out.
     template <class R>
-    void settle(const outcome<R>& o) {
-        if (core_) settle_as(core_->judge(held_, o.result()));
+    bool settle(const outcome<R>& o) {
+        return core_ && settle_seen(o.result());
+    }
+
+    /// The work goes on: a probe's lease lasts for `d` from now, or longer if it did. Permits that are no
+    /// probes have no lease. Tells if a result would still count. Throws std::invalid_argument if `d` is
+    /// negative.
+    bool renew(duration d) {
+        if (d < duration{0}) detail::raise(std::invalid_argument("permit: renew for a negative duration"));
+        return core_ && core_->renew(held_, saturating_add(core_->now(), d));
     }
 
 private:
     friend class circuit_breaker;
-    void settle_as_failure(const resilience::failure* why) {
-        if (core_) settle_as(core_->judge_as_failure(held_, why));
+    bool settle_as_failure(const resilience::failure* why) {
+        return core_ && settle_as(core_->judge_as_failure(held_, why));
     }
-    void settle_as(detail::breaker_judgement j) {
+    bool settle_seen(const attempt_result& result);
+    bool settle_as(detail::breaker_judgement j) {
         const auto core = std::move(core_);
-        core->settle(held_, std::move(j));
+        return core->settle(held_, std::move(j)).counted;
     }
     permit(std::shared_ptr<detail::breaker_core> core, const detail::breaker_permit& held) noexcept
         : core_(std::move(core)), held_(held) {}
-    void release() noexcept {
-        if (const auto core = std::move(core_)) core->ignore(held_);
-    }
+    void release() noexcept { ignore(); }
 
     std::shared_ptr<detail::breaker_core> core_; // null once settled
     detail::breaker_permit held_;
@@ -88,23 +110,29 @@ public:
     // reason.
 
     /// Closes the circuit.
-    void reset(std::string_view reason = {}) const { core_->command(circuit_state::closed, reason); }
+    void reset(std::string_view reason = {}) const { core_->command({circuit_state::closed}, reason); }
     /// Rejects all calls until another command.
     void force_open(std::string_view reason = {}) const {
-        core_->command(circuit_state::forced_open, reason);
+        core_->command({circuit_state::forced_open}, reason);
     }
     /// Admits all calls and records only totals, until another command.
-    void disable(std::string_view reason = {}) const { core_->command(circuit_state::disabled, reason); }
+    void disable(std::string_view reason = {}) const { core_->command({circuit_state::disabled}, reason); }
     /// A dry run: admits and judges all calls; an event tells when it would have tripped.
     void metrics_only(std::string_view reason = {}) const {
-        core_->command(circuit_state::metrics_only, reason);
+        core_->command({circuit_state::metrics_only}, reason);
     }
+    /// Opens as if it tripped: for recovery_timeout, or by recovery_backoff.
+    void open(std::string_view reason = {}) const { core_->command({circuit_state::open}, reason); }
     /// Opens for that long, then probes as after a trip. Throws std::invalid_argument if `d` is negative.
-    void open_for(duration d, std::string_view reason = {}) const { core_->open_for(d, reason); }
+    void open_for(duration d, std::string_view reason = {}) const {
+        if (d < duration{0})
+            detail::raise(std::invalid_argument("circuit_breaker: open_for a negative duration"));
+        core_->command({circuit_state::open, d}, reason);
+    }
 
     // For drivers.
 
-    class attempt_state {
+    class attempt_state final : detail::work_lease {
     public:
         explicit attempt_state(std::shared_ptr<detail::breaker_core> core) noexcept
             : core_(std::move(core)) {}
@@ -120,6 +148,8 @@ public:
         settlement settle(const attempt_result& result, call_context& ctx);
 
     private:
+        RESILIENCE_FUNCTION void extend(time_point from, time_point until) noexcept override;
+
         std::shared_ptr<detail::breaker_core> core_;
         detail::breaker_permit held_;
         bool admitted_ = false;
@@ -150,19 +180,35 @@ public:
 };
 
 #if RESILIENCE_BODIES
+RESILIENCE_FUNCTION bool permit::settle_seen(const attempt_result& result) {
+    const call_context* around = call_context::current();
+    if (around == nullptr || result.succeeded() || !detail::has_timed_out(*result.error(), *around))
+        return settle_as(core_->judge(held_, result));
+    resilience::failure late = *result.error();
+    late.mark_timed_out();
+    return settle_as(core_->judge(held_, attempt_result(late)));
+}
 RESILIENCE_FUNCTION admission circuit_breaker::attempt_state::admit(call_context& ctx) {
     rejection why{.code = errc{}};
     admitted_ = core_->admit(held_, why, ctx.deadline());
-    if (admitted_) return admission::go();
+    if (admitted_) {
+        if (held_.is_probe()) ctx.leases().hold(*this);
+        return admission::go();
+    }
     core_->publish_rejected(why, ctx.operation());
     return admission::reject(why);
 }
 RESILIENCE_FUNCTION settlement circuit_breaker::attempt_state::settle(const attempt_result& result,
                                                                       call_context& ctx) {
+    let_go();
     auto judgement = core_->judge(held_, result); // runs user code, so admitted_ is still set
     if (ctx.ended_by_caller() && judgement.what == verdict::failure) judgement.what = verdict::ignored;
     admitted_ = false;
-    return settlement::finish_until(core_->settle(held_, std::move(judgement)));
+    return settlement::finish_until(core_->settle(held_, std::move(judgement)).not_before);
+}
+RESILIENCE_FUNCTION void circuit_breaker::attempt_state::extend(time_point from, time_point until) noexcept {
+    if (from != time_point::min()) until = std::max(until, saturating_add(from, core_->config().probe_lease));
+    if (until > held_.lease_end) core_->renew(held_, until);
 }
 #endif
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/sync.hpp>
@@ -25,11 +26,13 @@ enum class event_kind {
     call_succeeded_after_retry, ///< the number `attempt` succeeded
     budget_exhausted,           ///< a retry was not made since the budget had no token
     state_changed,              ///< of a circuit: `from`, `to`, `generation`
+    probe_succeeded_late,       ///< of a circuit: `delay` after its lease; see probe_lease
     would_have_tripped,         ///< of a circuit in metrics_only
     call_rejected,              ///< a policy refused an attempt
     timed_out,                  ///< a limit passed without a result
     call_abandoned,             ///< the callable still runs, but nobody waits for it
     fallback_used,              ///< a fallback's value replaced a failure
+    overran,                    ///< an attempt is past twice its limit; told when it ends or is looked at
     policy_updated,             ///< a config was replaced
 };
 
@@ -41,11 +44,13 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     case event_kind::call_succeeded_after_retry: return "call_succeeded_after_retry";
     case event_kind::budget_exhausted: return "budget_exhausted";
     case event_kind::state_changed: return "state_changed";
+    case event_kind::probe_succeeded_late: return "probe_succeeded_late";
     case event_kind::would_have_tripped: return "would_have_tripped";
     case event_kind::call_rejected: return "call_rejected";
     case event_kind::timed_out: return "timed_out";
     case event_kind::call_abandoned: return "call_abandoned";
     case event_kind::fallback_used: return "fallback_used";
+    case event_kind::overran: return "overran";
     case event_kind::policy_updated: return "policy_updated";
     }
     return "unknown";
@@ -88,6 +93,10 @@ struct event {
     std::uint64_t generation = 0;
     /// The policy's labels.
     shared_labels labels{};
+    /// Type and text of the first real failure of the call, where they differ from error_type and error. Set in the
+    /// events that end a call of several attempts; empty otherwise.
+    std::string first_error_type{};
+    std::string first_error{};
 };
 
 namespace detail {
@@ -258,6 +267,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void detail::event_hub::deliver(const event&
         list = subscribers_;
     }
     if (list == nullptr) return;
+    const outside_of_calls listeners;
     for (const auto& each : *list) {
         if (!each->deliver(e)) count_error();
     }

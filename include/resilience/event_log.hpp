@@ -150,7 +150,8 @@ private:
     }
     void keep(const event& e) {
         entry kept{0, e}; // afterwards the event it replaced: both are made and destroyed with no lock held
-        kept.what.error.resize(detail::clipped(e.error, longest_error).size());
+        for (std::string* text : {&kept.what.error, &kept.what.first_error})
+            text->resize(detail::clipped(*text, longest_error).size());
         {
             const detail::lock_guard lock(mutex_);
             kept.number = ++last_;

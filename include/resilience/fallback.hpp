@@ -57,13 +57,13 @@ RESILIENCE_FUNCTION bool fallback_core::is_for(const outcome_storage& out, const
     if (out.has_failure()) {
         if (out.why().is_cancellation()) return false;
         if (!when.has_value()) return true;
-    } else if (!when.examines_values()) {
+    } else if (!when.sees(result)) {
         return false;
     }
     bool is = false;
     if (!returned([&] {
             const failure why = result.as_failure();
-            is = out.has_failure() ? when(why) : when.of_value(why);
+            is = when.names(result, is_retried_by_default(why));
         })) {
         if (const auto* env = ctx.env(); env != nullptr)
             env->fallbacks.predicate_errors.fetch_add(1, std::memory_order_relaxed);
@@ -87,8 +87,7 @@ RESILIENCE_FUNCTION void fallback_core::count(const outcome_storage& answer, con
         event e{.kind = event_kind::fallback_used,
                 .policy_kind = "fallback",
                 .operation = std::string(ctx.operation())};
-        e.error_type = why.type_name();
-        e.error = why.message();
+        describe(e, why);
         return e;
     });
 }

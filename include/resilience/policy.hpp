@@ -33,10 +33,17 @@ public:
     }
     /// The attempt does not run; the call keeps the outcome of the attempt before.
     static admission stand() noexcept { return admission(kind::stand); }
+    /// As above, and the outcome's failure tells of the call's first.
+    static admission stand(failure first) noexcept {
+        admission a(kind::stand);
+        a.why_.emplace(std::move(first));
+        return a;
+    }
 
     kind what() const noexcept { return kind_; }
     duration delay() const noexcept { return delay_; }
     failure& why() noexcept { return *why_; }
+    bool has_why() const noexcept { return why_.has_value(); }
 
 private:
     explicit admission(kind k) noexcept : kind_(k) {}
@@ -49,10 +56,16 @@ private:
 /// A policy's answer to the outcome of an attempt that it admitted.
 class [[nodiscard]] settlement {
 public:
-    enum class kind : std::uint8_t { finish, retry, replace };
+    enum class kind : std::uint8_t { finish, time_out, retry, replace };
 
     /// The outcome stands.
     static settlement finish() noexcept { return settlement(kind::finish); }
+    /// As above, and the outcome's failure tells of the call's first.
+    static settlement finish(failure first) noexcept {
+        settlement s(kind::finish);
+        s.why_.emplace(std::move(first));
+        return s;
+    }
     /// The outcome stands. No attempt can be admitted before `moment`, which the policies further out are
     /// told.
     static settlement finish_until(time_point moment) noexcept {
@@ -60,6 +73,8 @@ public:
         s.not_before_ = moment;
         return s;
     }
+    /// The outcome stands, and this policy has reported it as timed out, so that those further out do not.
+    static settlement time_out() noexcept { return settlement(kind::time_out); }
     /// Admit and run another attempt after this delay.
     static settlement retry_after(duration delay) noexcept {
         settlement s(kind::retry);
@@ -77,6 +92,7 @@ public:
     duration delay() const noexcept { return delay_; }
     time_point not_before() const noexcept { return not_before_; }
     failure& why() noexcept { return *why_; }
+    bool has_why() const noexcept { return why_.has_value(); }
 
 private:
     explicit settlement(kind k) noexcept : kind_(k) {}

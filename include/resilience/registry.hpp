@@ -8,6 +8,7 @@
 #include <resilience/environment/environment.hpp>
 #include <resilience/environment/registered_policy.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <functional>
@@ -88,7 +89,12 @@ public:
 
     /// Policies as policies() shows them. Copies only pointers under the lock, so that snapshots are taken outside of it.
     std::vector<std::shared_ptr<registered_policy>> listed(std::string_view kind = {},
-                                                           std::string_view name = {}) const;
+                                                           std::string_view name = {}) const {
+        return page({.kind = std::string(kind), .name = std::string(name)}).policies;
+    }
+    /// The policies that the query selects, likewise. A policy that is listed or removed between two pages is in the later
+    /// one or is not; the others are neither lost nor repeated.
+    policy_page page(const policy_query& wanted) const;
 
     /// The policy of that name, else a new one made by `make`, which is called with no lock held. If two
     /// threads make it at once, the first to list it wins. Unnamed policies are private and never listed. See enrolled().
@@ -227,16 +233,27 @@ RESILIENCE_FUNCTION void registry::set_capacity(std::size_t capacity) {
     capacity_ = capacity;
 }
 
-RESILIENCE_FUNCTION std::vector<std::shared_ptr<registered_policy>> registry::listed(
-    std::string_view kind, std::string_view name) const {
-    std::vector<std::shared_ptr<registered_policy>> all;
+RESILIENCE_FUNCTION policy_page registry::page(const policy_query& wanted) const {
+    policy_page found;
+    const listing* last = nullptr;
     const detail::lock_guard lock(mutex_);
-    if (name.empty()) all.reserve(listed_.size());
-    for (const listing& each : listed_) {
-        if ((kind.empty() || each.kind.str() == kind) && (name.empty() || each.name.str() == name))
-            all.push_back(each.policy);
+    std::size_t at = place_of(wanted.after_kind, wanted.after_name);
+    if (is_listed_at(at, wanted.after_kind, wanted.after_name)) ++at;
+    if (wanted.name.empty()) found.policies.reserve(std::min(listed_.size() - at, wanted.limit));
+    for (; at < listed_.size(); ++at) {
+        const listing& each = listed_[at];
+        if (!wanted.kind.empty() && each.kind.str() != wanted.kind) continue;
+        if (!wanted.name.empty() && each.name.str() != wanted.name) continue;
+        found.has_more = found.policies.size() == wanted.limit;
+        if (found.has_more) break;
+        found.policies.push_back(each.policy);
+        last = &each;
     }
-    return all;
+    if (last != nullptr) {
+        found.last_kind = last->kind.str();
+        found.last_name = last->name.str();
+    }
+    return found;
 }
 RESILIENCE_FUNCTION std::size_t registry::place_of(std::string_view kind,
                                                    std::string_view name) const noexcept {

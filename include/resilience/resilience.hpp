@@ -9,7 +9,7 @@
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/common_pipelines.hpp>
 #include <resilience/fallback.hpp>
-#include <resilience/http/retry_after.hpp>
+#include <resilience/http/retry_hints.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/registry.hpp>
 #include <resilience/retry.hpp>

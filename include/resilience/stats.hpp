@@ -43,8 +43,9 @@ struct circuit_breaker_stats {
     struct window_counts {
         std::uint64_t calls = 0;
         std::uint64_t failures = 0;
-        std::uint64_t slow = 0; ///< failed or not
-        std::uint64_t size = 0; ///< the most that it can hold; 0 for a window of time
+        std::uint64_t slow = 0;   ///< failed or not
+        std::uint64_t size = 0;   ///< the most that it can hold; 0 for a window of time
+        std::uint64_t needed = 0; ///< calls from which on its rates are judged
     };
     /// Empty if no rate rule is on.
     std::optional<window_counts> window;
@@ -132,8 +133,10 @@ struct retry_stats {
     std::uint64_t predicate_errors = 0;
     /// The sum of the delays before retries, as scheduled: a wait may have been cut short.
     duration total_delay{0};
-    /// Retries that the budget would pay for now; empty if unlimited.
+    /// Retries that the budget would pay for now (in gRPC's form the tokens above half); empty if unlimited.
     std::optional<double> budget_left;
+    /// Repeats after connections that were dead before anything was sent. They are no attempts.
+    std::uint64_t transparent_repeats = 0;
 };
 
 void statistics(const retry_stats& s, auto&& visit) {
@@ -151,6 +154,8 @@ void statistics(const retry_stats& s, auto&& visit) {
     visit("retries", s.retries, counter{"Attempts beyond the first of their call."});
     visit("nested_retries", s.nested_retries,
           counter{"Retries made inside another retry: the amplification."});
+    visit("transparent_repeats", s.transparent_repeats,
+          counter{"Repeats after stale connections, which are no attempts."});
     visit("exhausted", s.exhausted, counter{"Calls that failed with max_attempts made."});
     visit("budget_exhausted", s.budget_exhausted, counter{"Retries that the budget did not pay for."});
     visit("budget_left", s.budget_left,

@@ -8,7 +8,10 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <stop_token>
+#include <string>
+#include <utility>
 
 namespace rs = resilience;
 using namespace std::chrono_literals;
@@ -164,4 +167,41 @@ TEST_CASE("a limit that strikes by a timer of the library requests the stop toke
     net::co_spawn(io, rs::timeout(1ms, reg).try_call(bridge), net::detached);
     io.run();
     CHECK(seen.stop_requested());
+}
+
+TEST_CASE("an awaitable undoes something, with delays and retries, although it was asked to end",
+          "[asio][timeout]") {
+    for (const auto who : {"the limit", "the stop token", "the coroutine's owner"}) {
+        net_world w;
+        const auto client = rs::retry(plain(3), w.reg) | rs::timeout(10s, w.reg);
+        std::stop_source stop;
+        int attempts = 0;
+        const auto undo = [&]() -> net::awaitable<int> {
+            co_await pause(w, 1s);
+            if (++attempts < 3) throw std::runtime_error("busy");
+            co_return 1;
+        };
+        const auto work = [&](rs::call_context& ctx) -> net::awaitable<int> {
+            bool asked = false;
+            try {
+                co_await pause(w, 1h);
+            } catch (const net_system_error&) {
+                asked = true;
+            }
+            if (!asked) co_return 1;
+            co_await net::this_coro::reset_cancellation_state(net::disable_cancellation());
+            auto rollback = client.with(ctx).with({.inherit = rs::inherit::nothing})(undo);
+            co_return co_await std::move(rollback);
+        };
+
+        const started call(w, rs::timeout(2s, w.reg).with({.stop_token = stop.get_token()}).try_call(work));
+        if (who == std::string("the limit")) w.advance(2s);
+        else if (who == std::string("the stop token")) stop.request_stop();
+        else call.cancel();
+        w.advance(1h);
+
+        INFO(who);
+        CHECK(call.done());
+        CHECK(attempts == 3);
+    }
 }

@@ -83,7 +83,7 @@ TEST_CASE("a circuit trips, probes and closes by the moments that it is given", 
 TEST_CASE("results of an earlier generation change totals only", "[circuit]") {
     circuit_alone c({.consecutive_failures = 2});
     const auto old = c.permit();
-    c.circuit.command(rs::closed_state{}, {}, c.moment_at(0s));
+    c.circuit.command({circuit_state::closed}, {}, c.moment_at(0s));
 
     c.fail(c.permit(), 1s);
     c.succeed(old, 1s); // breaks no row
@@ -194,7 +194,7 @@ TEST_CASE("a failure that asks for a break trips whatever the rules say", "[circ
 
 TEST_CASE("while disabled results enter totals only", "[circuit]") {
     circuit_alone c({.failure_threshold = 1, .failure_rate_threshold = 0.1, .minimum_calls = 1});
-    c.circuit.command(rs::manual_state{circuit_state::disabled}, "maintenance", c.moment_at(0s));
+    c.circuit.command({circuit_state::disabled}, "maintenance", c.moment_at(0s));
 
     c.fail(c.permit(), 1s);
     c.succeed(c.permit(), 1s);
@@ -216,10 +216,10 @@ TEST_CASE("changes are put in as events that say from where, to where, why and a
     c.succeed(c.permit(), 1s);
     c.fail(c.permit(), 2s);
     c.fail(c.permit(), 3s);
-    c.circuit.command(rs::manual_state{circuit_state::metrics_only}, {}, c.moment_at(4s));
+    c.circuit.command({circuit_state::metrics_only}, {}, c.moment_at(4s));
     c.fail(c.permit(), 5s);
     c.fail(c.permit(), 6s);
-    c.circuit.command(rs::closed_state{}, "done", c.moment_at(7s));
+    c.circuit.command({circuit_state::closed}, "done", c.moment_at(7s));
     CHECK(heard.empty());
     c.events.deliver(c.mutex);
 

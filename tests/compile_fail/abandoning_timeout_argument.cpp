@@ -1,5 +1,5 @@
 // expect: an abandoning timeout runs on copies of the arguments
-// lines: 19
+// most lines: 19
 #include <resilience/abandoning_timeout.hpp>
 
 #include <functional>

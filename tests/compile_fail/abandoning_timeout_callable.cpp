@@ -1,5 +1,5 @@
 // expect: an abandoning timeout runs a copy of the callable
-// lines: 19
+// most lines: 19
 #include <resilience/abandoning_timeout.hpp>
 
 #include <memory>

@@ -1,5 +1,5 @@
 // expect: an abandoning timeout runs a copy of the callable
-// lines: 19
+// most lines: 19
 // Moved into the first attempt, it would be gone for the second.
 #include <resilience/abandoning_timeout.hpp>
 #include <resilience/pipeline.hpp>

@@ -5,7 +5,7 @@
 usage: check.py [--compiler g++] [--flags "-I..."] [file.cpp]...     without files: all of this folder
 
 The first line of a case is `// expect: <text>`: the compiler must fail with that text in its output. The second is
-`// lines: <n>`: so many lines of output at most, by g++ and clang++ alike. A newcomer reads no more than a screen.
+`// most lines: <n>`: so many lines of output at most, by g++ and clang++ alike. A newcomer reads no more than a screen.
 A case that includes HEADER is tried with each public header, as C++17.
 Where the case has a branch on CONTROL, the same file with -DCONTROL must compile: it proves that nothing
 but the mistake is wrong with it.
@@ -38,9 +38,9 @@ def refusal(path, command, expected, most):
 
 def check(path, command):
     text = path.read_text()
-    head = re.match(r"// expect: (.+)\n// lines: (\d+)\n", text)
+    head = re.match(r"// expect: (.+)\n// most lines: (\d+)\n", text)
     if not head:
-        return "the first lines are not `// expect: <text>` and `// lines: <n>`"
+        return "the first lines are not `// expect: <text>` and `// most lines: <n>`"
     expected, most = head[1].strip(), int(head[2])
     if "#include HEADER" in text:
         for header in sorted((root / "include" / "resilience").glob("*.hpp")):

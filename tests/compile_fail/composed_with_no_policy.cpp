@@ -1,5 +1,5 @@
 // expect: resilience: both sides of this | must be policies
-// lines: 19
+// most lines: 19
 // The pipeline is called as well: the one mistake is told once.
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>

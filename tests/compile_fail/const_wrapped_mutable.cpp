@@ -1,5 +1,5 @@
 // expect: resilience: the callable is mutable
-// lines: 26
+// most lines: 26
 #include <resilience/retry.hpp>
 
 int main() {

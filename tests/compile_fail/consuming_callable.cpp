@@ -1,5 +1,5 @@
 // expect: resilience: the callable cannot be called with these arguments as lvalues
-// lines: 14
+// most lines: 14
 // [H-CPP-09] A second attempt would get an argument that the first has consumed.
 #include <resilience/retry.hpp>
 

@@ -1,5 +1,5 @@
 // expect: on_result<R>(f): f must take a const R& and return bool
-// lines: 14
+// most lines: 14
 #include <resilience/call/predicate.hpp>
 
 #include <string>

@@ -1,5 +1,5 @@
 // expect: timeout
-// lines: 14
+// most lines: 14
 // A bare number has no unit.
 #include <resilience/timeout.hpp>
 

@@ -1,5 +1,5 @@
 // expect: resilience: the callable cannot be called with these arguments as lvalues
-// lines: 14
+// most lines: 14
 #include <resilience/retry.hpp>
 
 #include <string>

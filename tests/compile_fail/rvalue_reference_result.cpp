@@ -1,5 +1,5 @@
 // expect: resilience: a callable that returns an rvalue reference would leave it dangling
-// lines: 14
+// most lines: 14
 // [H-CPP-08]
 #include <resilience/timeout.hpp>
 

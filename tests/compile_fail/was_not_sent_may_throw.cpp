@@ -1,5 +1,5 @@
 // expect: resilience: was_not_sent(const R&) must be noexcept
-// lines: 45
+// most lines: 45
 #include <resilience/retry.hpp>
 
 #include <optional>

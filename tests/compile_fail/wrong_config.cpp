@@ -1,5 +1,5 @@
 // expect: circuit_breaker_config
-// lines: 19
+// most lines: 19
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/retry.hpp>
 

@@ -164,6 +164,18 @@ TEST_CASE("retries of failing values allocate nothing", "[composition][allocatio
     CHECK(allocations_of([&] { (void)guard.try_call(third_succeeds); }) == 0);
 }
 
+TEST_CASE("retries of exceptions allocate nothing but these", "[composition][allocations][H-USE-15]") {
+    world w;
+    const rs::retry retry{support::at_once(3), w.reg};
+    int n = 0;
+
+    CHECK(allocations_of([&] {
+              retry([&] {
+                  if (++n % 3 != 0) throw n;
+              });
+          }) == 0);
+}
+
 TEST_CASE("windows and budgets take no more memory, however many results they see",
           "[composition][allocations][H-WIN-13]") {
     rs::failure_window failures{5, 1h};

@@ -2,6 +2,7 @@
 #pragma once
 
 // What the snippets of docs/from-python.md call.
+#include <chrono>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -12,7 +13,7 @@ struct http_error : std::runtime_error {
 };
 struct remote_api {
     std::string get_data();
-    std::string get_data(resilience::duration limit);
+    std::string get_data(std::chrono::milliseconds limit);
     std::string search_issues(const std::string& jql, int limit);
 };
 inline remote_api api;

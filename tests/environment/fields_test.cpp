@@ -170,12 +170,17 @@ TEST_CASE("parts are compared one by one", "[fields]") {
     CHECK(difference(a, b).empty());
 }
 
-TEST_CASE("callables compare by being set or not", "[fields]") {
+TEST_CASE("callables differ if only one is set, or their types are others", "[fields][H-USE-24]") {
     everything a, b;
-    a.call = [] {};
-    b.call = [] { (void)0; };
+    const auto holding = [](int i) { return [i] { (void)i; }; };
+    a.call = holding(1);
+    b.call = holding(2);
+    CHECK(difference(a, b).empty()); // nobody can know
 
-    CHECK(difference(a, b).empty());
+    b.call = [] {};
+    CHECK(difference(a, b) == "call");
+    b.call = nullptr;
+    CHECK(difference(a, b) == "call");
 }
 
 } // namespace

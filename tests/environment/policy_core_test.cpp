@@ -99,7 +99,7 @@ TEST_CASE("an update is for what begins then, and nothing of it is done if it is
     CHECK(heard.events[0].labels == rs::labels_type{{"team", "tickets"}});
     CHECK(before.max_calls == 1); // kept for calls in flight
     CHECK_THROWS_WITH(limit.update({.name = "search", .max_calls = 0}),
-                      "cap_config.max_calls is 0; it must be 1 or more");
+                      "cap 'search': cap_config.max_calls is 0; it must be 1 or more");
     CHECK_THROWS_WITH(limit.update({.name = "find", .max_calls = 3}),
                       "cap_config.name is 'find'; the name of cap 'search' is fixed");
     CHECK_THROWS_WITH(rs::timeout({.name = "t", .limit = 1s}, w.reg).update({.name = "u", .limit = 1s}),

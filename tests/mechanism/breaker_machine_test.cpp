@@ -41,21 +41,22 @@ constexpr bool is_closed(const rs::breaker_state& s) { return std::holds_alterna
 // A call wants in.
 static_assert(rs::admit(rs::closed_state{}).how == rs::admission_kind::normal);
 static_assert(is_closed(rs::admit(rs::closed_state{}).next));
-static_assert(rs::admit(rs::open_state{at(10s), 1}, at(10s - 1ns)).how == rs::admission_kind::refused);
-static_assert(rs::admit(rs::open_state{at(10s), 1}, at(10s - 1ns)).retry_after == 1ns);
-static_assert(is_open(rs::admit(rs::open_state{at(10s), 1}, at(10s - 1ns)).next, at(10s), 1));
-static_assert(rs::admit(rs::open_state{at(10s), 1}, at(10s)).how == rs::admission_kind::probe);
-static_assert(is_half(rs::admit(rs::open_state{at(10s), 1}, at(10s)).next, 1,
+static_assert(rs::admit(rs::open_state{at(10s), 1}, limits, at(10s - 1ns)).how ==
+              rs::admission_kind::refused);
+static_assert(rs::admit(rs::open_state{at(10s), 1}, limits, at(10s - 1ns)).retry_after == 1ns);
+static_assert(is_open(rs::admit(rs::open_state{at(10s), 1}, limits, at(10s - 1ns)).next, at(10s), 1));
+static_assert(rs::admit(rs::open_state{at(10s), 1}, limits, at(10s)).how == rs::admission_kind::probe);
+static_assert(is_half(rs::admit(rs::open_state{at(10s), 1}, limits, at(10s)).next, 1,
                       0)); // the first probe is counted
-static_assert(rs::admit(half(0, 0), limits).how == rs::admission_kind::probe);
-static_assert(is_half(rs::admit(half(1, 0), limits).next, 2, 0));
-static_assert(rs::admit(half(2, 0), limits).how ==
+static_assert(rs::admit(half(0, 0), limits, at(0s)).how == rs::admission_kind::probe);
+static_assert(is_half(rs::admit(half(1, 0), limits, at(0s)).next, 2, 0));
+static_assert(rs::admit(half(2, 0), limits, at(0s)).how ==
               rs::admission_kind::refused); // in flight = half_open_max_calls
-static_assert(rs::admit(half(1, 1), limits).how == rs::admission_kind::probe);
-static_assert(rs::admit(half(1, 2), limits).how ==
+static_assert(rs::admit(half(1, 1), limits, at(0s)).how == rs::admission_kind::probe);
+static_assert(rs::admit(half(1, 2), limits, at(0s)).how ==
               rs::admission_kind::refused); // in flight + passed = success_threshold
-static_assert(rs::admit(half(0, 2), limits).how == rs::admission_kind::probe);
-static_assert(rs::admit(half(2, 0), limits).retry_after < 0s); // not known
+static_assert(rs::admit(half(0, 2), limits, at(0s)).how == rs::admission_kind::probe);
+static_assert(rs::admit(half(2, 0), limits, at(0s)).retry_after < 0s); // not known
 static_assert(rs::admit(rs::manual_state{rs::circuit_state::forced_open}).how == rs::admission_kind::refused);
 static_assert(rs::admit(rs::manual_state{rs::circuit_state::disabled}).how == rs::admission_kind::normal);
 static_assert(rs::admit(rs::manual_state{rs::circuit_state::metrics_only}).how == rs::admission_kind::normal);
@@ -295,9 +296,9 @@ TEST_CASE("a new success_threshold that has been reached already closes the circ
     rs::breaker_limits easier = limits;
 
     easier.success_threshold = 2;
-    CHECK_FALSE(machine.rejudge(easier));
+    CHECK_FALSE(machine.rejudge(easier, at(100s), 0.0));
     easier.success_threshold = 1;
-    const auto change = machine.rejudge(easier);
+    const auto change = machine.rejudge(easier, at(100s), 0.0);
 
     REQUIRE(change);
     CHECK(change->to == rs::circuit_state::closed);

@@ -58,6 +58,25 @@ TEST_CASE("a share is reached exactly where the integers say so, for every perce
     SUCCEED();
 }
 
+TEST_CASE("m of n reach the share m / n, and m - 1 do not", "[breaker_rules][H-USE-19]") {
+    for (unsigned n = 1; n <= 300; ++n) {
+        for (unsigned m = 1; m <= n; ++m) {
+            const double share = static_cast<double>(m) / n;
+            for (const unsigned times : {1U, 2U, 7U, 3'333U}) {
+                const std::uint64_t part = std::uint64_t{m} * times, total = std::uint64_t{n} * times;
+                if (!rs::reaches(part, total, share))
+                    FAIL(part << " of " << total << " at " << m << "/" << n);
+                if (rs::reaches(part - 1, total, share))
+                    FAIL(part - 1 << " of " << total << " at " << m << "/" << n);
+            }
+        }
+    }
+    SUCCEED();
+}
+static_assert(rs::reaches(2, 3, 2.0 / 3) && !rs::reaches(1, 3, 2.0 / 3));
+static_assert(rs::reaches(3, 10, 0.1 + 0.2)); // a double above 0.3
+static_assert(rs::reaches(1, 10, 1 - 0.9) && rs::reaches(7, 10, 0.7));
+static_assert(!rs::reaches(999'998, 999'999, 999'999.0 / 1'000'000));
 static_assert(rs::reaches(57, 100, 0.57));
 static_assert(!rs::reaches(0, 100, 1e-12)); // no share is so small that nothing meets it
 static_assert(!rs::reaches(56, 100, 0.57));
@@ -97,6 +116,20 @@ TEST_CASE("consecutive_failures is met by failures with no success in between", 
     rules.record({.failed = true}, at(2h), 3, 8); // a success came before it
     CHECK(judged(rules, at(2h)).empty());
     CHECK(rules.failures(at(2h), {}) == 1);
+}
+
+TEST_CASE("a row of failures is over at the first success, before another failure comes",
+          "[breaker_rules][H-USE-18]") {
+    rs::breaker_rules rules{in_a_row(3)};
+    for (std::uint64_t i = 0; i < 3; ++i) rules.record({.failed = true}, at(0s), i, 7);
+    rules.end_row(7);
+    REQUIRE(judged(rules, at(0s)) == "consecutive_failures");
+
+    rules.end_row(8);
+    CHECK(judged(rules, at(0s)).empty());
+    CHECK(rules.failures(at(0s), {}) == 0);
+    rules.update(in_a_row(1), 4, at(0s));
+    CHECK(judged(rules, at(0s)).empty());
 }
 
 TEST_CASE("rates are judged from minimum_calls on", "[breaker_rules][H-CB-36]") {

@@ -80,6 +80,21 @@ TEST_CASE("any ratio pays exactly its thousandths", "[percent_budget][H-RT-18]")
     }
 }
 
+TEST_CASE("n calls at the ratio m / n pay for m retries", "[percent_budget][H-USE-19]") {
+    for (unsigned n = 1; n <= 30; ++n) {
+        for (unsigned m = 1; m <= n; ++m) {
+            rs::percent_budget budget{{.ratio = static_cast<double>(m) / n, .minimum_per_second = 0}};
+
+            budget.deposit(n, 1s, at(0s));
+
+            INFO(m << "/" << n);
+            REQUIRE(withdraw_all(budget, at(0s)) == m);
+            budget.deposit(n * 1'000ULL, 1s, at(0s));
+            REQUIRE(withdraw_all(budget, at(0s)) == m * 1'000);
+        }
+    }
+}
+
 TEST_CASE("many small deposits are worth what they say", "[percent_budget][H-RT-18]") {
     rs::percent_budget budget{{.ratio = 0.1, .minimum_per_second = 0}};
 

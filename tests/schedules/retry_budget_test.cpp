@@ -8,6 +8,7 @@
 
 #include <resilience/retry.hpp>
 
+#include <cstdint>
 #include <system_error>
 
 namespace {
@@ -77,23 +78,32 @@ TEST_CASE("what two threads count is deposited once", "[retry_budget][H-RT-16][H
 }
 
 TEST_CASE("tokens that failures cost are taken once each", "[retry_budget][H-RT-18]") {
-    const auto scenario = [] {
-        world w;
-        const rs::retry_budget budget(rs::token_budget_config{.max_tokens = 4, .token_ratio = 0.1});
-        const rs::retry one(paid_from(budget), w.reg);
-        const rs::retry two(paid_from(budget), w.reg);
-        const auto call = [](const rs::retry& retry) {
-            (void)retry.try_call([] { return std::errc::io_error; });
+    const auto scenario = [](unsigned tokens, auto check) {
+        return [=] {
+            world w;
+            const rs::retry_budget budget(rs::token_budget_config{.max_tokens = tokens, .token_ratio = 0.1});
+            const rs::retry one(paid_from(budget), w.reg);
+            const rs::retry two(paid_from(budget), w.reg);
+            const auto call = [](const rs::retry& retry) {
+                (void)retry.try_call([] { return std::errc::io_error; });
+            };
+
+            together([&] { call(one); }, [&] { call(two); });
+
+            check(one.stats().failed_attempts + two.stats().failed_attempts, *one.stats().budget_left);
         };
-
-        together([&] { call(one); }, [&] { call(two); });
-
-        const auto failed = one.stats().failed_attempts + two.stats().failed_attempts;
+    };
+    const auto few = [](std::uint64_t failed, double left) {
         EXPECT(failed == 2 || failed == 3); // a retry above half of four tokens: none after two failures
-        EXPECT(one.stats().budget_left == 4.0 - static_cast<double>(failed));
+        EXPECT(left == 0.0);
+    };
+    const auto enough = [](std::uint64_t failed, double left) {
+        EXPECT(failed == 6);
+        EXPECT(left == 1.0); // 14 - 6 - 7
     };
 
-    explore("two policies, four tokens", {.within = {2, 0}}, scenario);
+    explore("two policies, four tokens", {.within = {2, 0}}, scenario(4, few));
+    explore("two policies, fourteen tokens", {.within = {1, 0}}, scenario(14, enough));
 }
 
 } // namespace

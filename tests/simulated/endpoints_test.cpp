@@ -152,14 +152,14 @@ TEST_CASE("failures that leave the window leave the endpoints, too") {
         R"({"state":"closed","failure_count":0,"failure_threshold":5,"success_count":0,"success_threshold":2,"opened_at":null,"last_failure_time":"2024-01-08T20:00:01.500000Z"})");
 }
 
-TEST_CASE("twenty 404s leave no trace at the endpoints") {
+TEST_CASE("twenty 404s are successes at the endpoints") {
     monitored w;
     w.jira_server.otherwise(status(404));
     for (int i = 0; i < 20; ++i) CHECK_THROWS_AS(w.jira.get_issue("A-404"), http_error);
 
     CHECK(
         w.get("/circuit-breakers/jira_api") ==
-        R"({"state":"closed","failure_count":0,"failure_threshold":5,"success_count":0,"success_threshold":2,"opened_at":null,"last_failure_time":null})");
+        R"({"state":"closed","failure_count":0,"failure_threshold":5,"success_count":20,"success_threshold":2,"opened_at":null,"last_failure_time":null})");
 }
 
 TEST_CASE("seed, endpoints: circuit-breakers lists all circuits, whether they were used or not", "[seed]") {

@@ -6,6 +6,8 @@
 #include <resilience/event_log.hpp>
 #include <resilience/registry.hpp>
 #include <resilience/retry.hpp>
+#include <resilience/testing/virtual_clock.hpp>
+#include <resilience/timeout.hpp>
 
 #include "support/catch.hpp"
 #include "support/sanitizers.hpp"
@@ -336,6 +338,36 @@ TEST_CASE("handlers of forks may use policies, whether they are called before th
     }
 
     CHECK(in_child == 50);
+}
+
+TEST_CASE("a child does not take an attempt of its parent's for one that runs on for ever",
+          "[stress][fork]") {
+    rs::testing::virtual_clock clock;
+    rs::registry reg(clock);
+    const rs::timeout limit({.limit = 1s}, reg);
+    std::latch begun(1);
+    std::latch forked(1);
+    std::thread hangs([&] {
+        limit([&] {
+            begun.count_down();
+            forked.wait();
+        });
+    });
+    begun.wait();
+
+    const bool is_left_behind = true_in_child([&] {
+        clock.advance(1h);
+        const bool silent = limit.stats().overrun_total == 0 && limit.stats().longest_overrun == 0s;
+        (void)limit.try_call([&] {
+            clock.advance(3s);
+            (void)limit.stats();
+        });
+        return silent && limit.stats().overrun_total == 1 && limit.stats().longest_overrun == 2s;
+    });
+    forked.count_down();
+    hangs.join();
+
+    CHECK(is_left_behind);
 }
 
 } // namespace

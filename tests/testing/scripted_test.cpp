@@ -9,6 +9,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <ranges>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -166,6 +167,35 @@ TEST_CASE("threads share one script, each step played once", "[scripted]") {
 
     CHECK(sum == 15);
     CHECK(f.calls() == threads);
+}
+
+TEST_CASE("a script is made of any range of steps or values", "[scripted]") {
+    const std::vector<int> values{1, 2, 3};
+    std::vector<rs::testing::step<int>> steps;
+    for (int i = 0; i < 2; ++i) steps.push_back(rs::testing::throws(std::runtime_error("down")));
+    steps.push_back(7);
+
+    const rs::testing::scripted<int> a(values);
+    CHECK((a() == 1 && a() == 2 && a() == 3));
+    const rs::testing::scripted<int> b(steps);
+    CHECK_THROWS_AS(b(), std::runtime_error);
+    CHECK_THROWS_AS(b(), std::runtime_error);
+    CHECK(b() == 7);
+    const rs::testing::scripted<int> c(values | std::views::transform([](int i) { return 10 * i; }));
+    CHECK((c() == 10 && c() == 20));
+    const rs::testing::scripted<std::vector<int>> whole{values}; // one value, not a range of them
+    CHECK(whole() == values);
+}
+
+TEST_CASE("a script of a range has its latencies on the given clock", "[scripted]") {
+    rs::testing::virtual_clock clock;
+    const std::vector<rs::testing::step<int>> steps(3, rs::testing::after(2s, 1));
+
+    const rs::testing::scripted<int> f(clock, steps);
+
+    CHECK(f() + f() == 2);
+    CHECK(clock.slept() == std::vector<rs::duration>{2s, 2s});
+    CHECK_THROWS_AS(rs::testing::scripted<int>(steps), std::invalid_argument);
 }
 
 } // namespace

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/catch.hpp"
 
+#include <resilience/pipeline.hpp>
+#include <resilience/registry.hpp>
+#include <resilience/retry.hpp>
 #include <resilience/testing/virtual_clock.hpp>
+#include <resilience/timeout.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -424,6 +428,30 @@ TEST_CASE("threads may share a clock in every way", "[virtual_clock]") {
     CHECK(fired == 4 * rounds);
     CHECK(clock.pending_timers() == 0);
     CHECK(clock.slept().size() == 4 * rounds);
+}
+
+TEST_CASE("sleeps tells whose each sleep was", "[virtual_clock]") {
+    virtual_clock clock;
+    rs::registry reg{clock};
+    const auto guard = rs::retry({.max_attempts = 2, .base_delay = 5s, .jitter = rs::jitter::none}, reg) |
+                       rs::timeout(1min, reg);
+    int attempt = 0;
+
+    guard.named("fetch")([&] {
+        clock.sleep_until(clock.now() + 2s, {});
+        if (++attempt == 1) throw std::runtime_error("down");
+    });
+    clock.sleep_until(clock.now() + 1s, {});
+
+    CHECK(clock.slept() == std::vector<rs::duration>{2s, 5s, 2s, 1s});
+    const auto sleeps = clock.sleeps();
+    REQUIRE(sleeps.size() == 4);
+    using rs::testing::asked_by;
+    CHECK((sleeps[0].asked_by == asked_by::code && sleeps[0].attempt == 1));
+    CHECK(
+        (sleeps[1].asked_by == asked_by::policy && sleeps[1].attempt == 1 && sleeps[1].operation == "fetch"));
+    CHECK((sleeps[2].asked_by == asked_by::code && sleeps[2].attempt == 2 && sleeps[2].operation == "fetch"));
+    CHECK((sleeps[3].asked_by == asked_by::code && sleeps[3].attempt == 0 && sleeps[3].operation.empty()));
 }
 
 } // namespace

@@ -115,4 +115,25 @@ TEST_CASE("a stream ends with its log", "[event_stream]") {
     CHECK(r.stream->next(1h).empty());
 }
 
+TEST_CASE("a stream hides the first failure's text as it hides the last's", "[event_stream][H-USE-15]") {
+    stream_fixture f;
+    rs::event e{.kind = rs::event_kind::retries_exhausted, .policy_kind = "retry", .policy = "r"};
+    e.first_error_type = "pg_error";
+    e.first_error = "token=abc" + std::string(10'000, 'x');
+    f.reg.env()->publish(e);
+    const auto body = [&](rs::monitoring_options options) {
+        options.events = f.log;
+        return rs::monitoring_api(f.reg, std::move(options))
+            .handle({.method = "GET", .target = "/api/v1/resilience/events"})
+            .body;
+    };
+
+    CHECK(body({}).find("token") == std::string::npos);
+    CHECK(body({}).find("\"first_error_type\":\"pg_error\"") != std::string::npos);
+    CHECK(body({.show_errors = true}).find("token=abc") != std::string::npos);
+    CHECK(body({.show_errors = true}).size() < 2 * rs::event_log::longest_error);
+    CHECK(body({.show_errors = true, .redact = [](std::string_view) { return std::string("***"); }})
+              .find("token") == std::string::npos);
+}
+
 } // namespace

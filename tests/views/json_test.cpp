@@ -270,4 +270,16 @@ TEST_CASE("a text as JSON is quoted and escaped", "[json]") {
     CHECK(rs::json_text("a\"b\\c\n\xFF") == "\"a\\\"b\\\\c\\n\xEF\xBF\xBD\"");
 }
 
+TEST_CASE("an event shows a call's first failure where there was another", "[json][H-USE-15]") {
+    rs::event e{.kind = rs::event_kind::retries_exhausted, .error_type = "pg_error", .error = "25P02"};
+    CHECK(rs::to_json(e).find("first_error") == std::string::npos);
+    e.first_error_type = "pg_error";
+    e.first_error = "4\"0001";
+
+    CHECK(
+        rs::to_json(e).find(
+            R"("error_type":"pg_error","error":"25P02","first_error_type":"pg_error","first_error":"4\"0001","reason")") !=
+        std::string::npos);
+}
+
 } // namespace

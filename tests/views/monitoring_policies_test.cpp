@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -268,9 +269,80 @@ TEST_CASE("policies are picked by kind and name", "[monitoring_api]") {
     CHECK(f.status("/policies/") == 404);
 }
 
+TEST_CASE("policies are read page by page, by the links that each page gives", "[monitoring_api]") {
+    shown_fixture f;
+    std::vector<rs::circuit_breaker> circuits;
+    for (const char* name : {"a/b", "c d", "e"}) circuits.push_back(f.circuit(name));
+    const rs::retry retry({.name = "e"}, f.reg);
+
+    std::vector<std::string> names;
+    std::string query = "?limit=1";
+    for (int pages = 0; !query.empty() && pages < 10; ++pages) {
+        const auto r = f.get("/policies" + query);
+        const json page = json::parse(r.body);
+        REQUIRE(page.size() == 1);
+        names.push_back(page[0]["kind"].get<std::string>() + "/" + page[0]["name"].get<std::string>());
+        const auto link = r.headers.find("Link");
+        query.clear();
+        if (link == r.headers.end()) continue;
+        REQUIRE(link->second.starts_with("<?"));
+        REQUIRE(link->second.ends_with(R"(>; rel="next")"));
+        query = link->second.substr(1, link->second.find('>') - 1);
+    }
+
+    CHECK(names == std::vector<std::string>{"circuit_breaker/a/b", "circuit_breaker/c d", "circuit_breaker/e",
+                                            "retry/e"});
+    CHECK(f.get("/policies?limit=2&kind=circuit_breaker").headers.at("Link") ==
+          R"(<?after=circuit_breaker/c%20d&limit=2&kind=circuit_breaker>; rel="next")");
+    // With a kind, a name alone will do; such a name may have a slash.
+    CHECK(f.read("/policies?kind=circuit_breaker&after=a/b")[0]["name"] == "c d");
+    CHECK(f.read("/policies?kind=circuit_breaker&after=circuit_breaker/a/b")[0]["name"] == "c d");
+    CHECK(f.read("/policies?after=circuit_breaker/e").size() == 1);
+    CHECK(f.read("/policies?after=retry/e").empty());
+    CHECK_FALSE(f.get("/policies?limit=4").headers.contains("Link"));
+    for (const char* wrong :
+         {"?limit=0", "?limit=-1", "?limit=x", "?limit=100001", "?after=e", "?after=a&after=b"})
+        CHECK(f.status("/policies" + std::string(wrong)) == 400);
+    CHECK(f.status("/policies/e?limit=1") == 400);
+}
+
+TEST_CASE("long bodies come in pieces where the server can send them", "[monitoring_api]") {
+    shown_fixture f;
+    std::vector<rs::circuit_breaker> circuits;
+    for (int i = 0; i < 500; ++i) circuits.push_back(f.circuit("circuit_" + std::to_string(i)));
+    const rs::monitoring_api api(f.reg, {.events = f.log});
+
+    for (const char* target : {"/api/v1/resilience/policies", "/metrics"}) {
+        INFO(target);
+        const rs::http_request request{.method = "GET", .target = target};
+        const auto whole = api.handle(request);
+        const auto pieces = api.handle(request, rs::body_form::pieces);
+        REQUIRE(pieces.pieces);
+        CHECK_FALSE(whole.pieces);
+        CHECK(pieces.body.empty());
+
+        std::string all;
+        std::size_t longest = 0;
+        pieces.pieces([&](std::string_view piece) {
+            longest = std::max(longest, piece.size());
+            all += piece;
+            return true;
+        });
+        CHECK(all == whole.body);
+        CHECK(longest < 80'000);
+        CHECK(all.size() > 200'000);
+
+        int given = 0; // to a client that has gone
+        pieces.pieces([&](std::string_view) { return ++given < 2; });
+        CHECK(given == 2);
+    }
+    CHECK_FALSE(api.handle({.method = "GET", .target = "/metrics?limit=50"}, rs::body_form::pieces).pieces);
+    CHECK_FALSE(api.handle({.method = "HEAD", .target = "/metrics"}, rs::body_form::pieces).pieces);
+}
+
 TEST_CASE("queries that nobody can mean are refused", "[monitoring_api][H-MON-08]") {
     const shown_fixture f;
-    for (const char* path : {"/policies?limit=1",
+    for (const char* path : {"/policies?size=1",
                              "/policies?kind=a&kind=b",
                              "/policies?kind=%zz",
                              "/policies/x?name=y",

@@ -106,10 +106,10 @@ resilience_circuitbreaker_max_buffered_calls{name="jira_api"} 10
 # HELP resilience_circuitbreaker_slow_calls Slow calls in the rate window; whether they failed is not kept.
 # TYPE resilience_circuitbreaker_slow_calls gauge
 resilience_circuitbreaker_slow_calls{name="jira_api",kind="any"} 0
-# HELP resilience_circuitbreaker_failure_rate Failures in the rate window in percent; -1 if unknown.
+# HELP resilience_circuitbreaker_failure_rate Failures in the rate window in percent; -1 below minimum_calls.
 # TYPE resilience_circuitbreaker_failure_rate gauge
 resilience_circuitbreaker_failure_rate{name="jira_api"} -1
-# HELP resilience_circuitbreaker_slow_call_rate Slow calls in the rate window in percent; -1 if unknown.
+# HELP resilience_circuitbreaker_slow_call_rate Slow calls in the rate window in percent; -1 below minimum_calls.
 # TYPE resilience_circuitbreaker_slow_call_rate gauge
 resilience_circuitbreaker_slow_call_rate{name="jira_api"} -1
 # HELP resilience_circuitbreaker_trips_total Times that the circuit went from closed to open.
@@ -162,6 +162,15 @@ resilience_retry_budget_left{name="jira_api"} 99.4
 # HELP resilience_retry_delay_seconds_total Delays before retries, added up as scheduled.
 # TYPE resilience_retry_delay_seconds_total counter
 resilience_retry_delay_seconds_total{name="jira_api"} 0.5
+# HELP resilience_timeout_in_flight Attempts that run now.
+# TYPE resilience_timeout_in_flight gauge
+resilience_timeout_in_flight{name="jira_api"} 0
+# HELP resilience_timeout_overrun_total Attempts that ran for more than twice their limit.
+# TYPE resilience_timeout_overrun_total counter
+resilience_timeout_overrun_total{name="jira_api"} 0
+# HELP resilience_timeout_longest_overrun_seconds The longest time by which an attempt outran its limit.
+# TYPE resilience_timeout_longest_overrun_seconds gauge
+resilience_timeout_longest_overrun_seconds{name="jira_api"} 1
 # HELP resilience_rejections_total Attempts that a policy refused.
 # TYPE resilience_rejections_total counter
 resilience_rejections_total{policy_kind="circuit_breaker",name="jira_api"} 1
@@ -232,7 +241,8 @@ TEST_CASE("exactly one state of a circuit is 1, and it is the right one", "[prom
     CHECK(f.value("circuitbreaker_trips_total{name=\"c\"}") == "1");
 }
 
-TEST_CASE("rates are percentages of the window, whose results are shown", "[prometheus]") {
+TEST_CASE("rates are percentages of the window from minimum_calls on, and its results are shown",
+          "[prometheus][H-USE-23]") {
     prometheus_fixture f;
     const rs::circuit_breaker c({.name = "c",
                                  .failure_rate_threshold = 0.9,
@@ -244,7 +254,13 @@ TEST_CASE("rates are percentages of the window, whose results are shown", "[prom
     CHECK(f.value("circuitbreaker_slow_call_rate{name=\"c\"}") == "-1");
 
     for (int i = 0; i < 7; ++i) fail(c);
-    for (int i = 0; i < 92; ++i) c([] {});
+    for (int i = 0; i < 12; ++i) c([] {});
+    CHECK(f.value("circuitbreaker_failure_rate{name=\"c\"}") == "-1"); // 19 calls are too few to judge
+    CHECK(f.value("circuitbreaker_slow_call_rate{name=\"c\"}") == "-1");
+    CHECK(f.value("circuitbreaker_buffered_calls{name=\"c\",kind=\"failed\"}") == "7");
+    c([] {});
+    CHECK(f.value("circuitbreaker_failure_rate{name=\"c\"}") == "35");
+    for (int i = 0; i < 79; ++i) c([] {});
     c([&] { f.clock.advance(2s); });
 
     CHECK(f.value("circuitbreaker_failure_rate{name=\"c\"}") == "7");
@@ -316,8 +332,9 @@ TEST_CASE("a circuit that counts failures alone shows those, up to its threshold
 
 TEST_CASE("a window of time has no most", "[prometheus]") {
     prometheus_fixture f;
-    const rs::circuit_breaker c({.name = "c", .failure_rate_threshold = 0.5, .window = rs::time_window{10s}},
-                                f.reg);
+    const rs::circuit_breaker c(
+        {.name = "c", .failure_rate_threshold = 0.9, .window = rs::time_window{10s}, .minimum_calls = 2},
+        f.reg);
     c([] {});
     fail(c);
 
@@ -552,6 +569,40 @@ TEST_CASE("/metrics answers in the text format", "[prometheus][monitoring_api]")
     CHECK(api.handle({.method = "POST", .target = "/metrics"}).headers.at("Allow") == "GET, HEAD");
     for (const char* other : {"/metrics/", "/metricsx", "/Metrics", "/api/v1/resilience/metrics"})
         CHECK(api.handle({.method = "GET", .target = other}).status == 404);
+}
+
+TEST_CASE("a scrape in parts has every sample once", "[prometheus][monitoring_api]") {
+    prometheus_fixture f;
+    const rs::circuit_breaker a({.name = "a"}, f.reg);
+    const rs::circuit_breaker b({.name = "b"}, f.reg);
+    const rs::retry retry({.name = "a"}, f.reg);
+    const rs::monitoring_api api(f.reg, {.events = std::make_shared<rs::event_log>(f.reg),
+                                         .alerts = [] { return rs::alert_stats{}; }});
+    const auto scrape = [&](const std::string& query) {
+        return api.handle({.method = "GET", .target = "/metrics" + query});
+    };
+    const auto samples = [](const std::string& text) {
+        std::vector<std::string> all;
+        std::istringstream lines(text);
+        for (std::string line; std::getline(lines, line);) {
+            if (!line.starts_with('#')) all.push_back(line.substr(0, line.rfind(' ')));
+        }
+        std::ranges::sort(all);
+        return all;
+    };
+
+    auto parts = samples(scrape("?limit=1").body);
+    for (const char* query : {"?limit=1&after=circuit_breaker/a", "?limit=1&after=circuit_breaker/b"}) {
+        for (auto& each : samples(scrape(query).body)) parts.push_back(std::move(each));
+    }
+    std::ranges::sort(parts);
+    CHECK(parts == samples(scrape("").body));
+    CHECK(scrape("?limit=1").headers.at("Link") == R"(<?after=circuit_breaker/a&limit=1>; rel="next")");
+    CHECK(scrape("?kind=retry").body.find("circuitbreaker_state") == std::string::npos);
+    CHECK(scrape("?kind=retry").body.find("listener_errors") == std::string::npos);
+    CHECK(scrape("?kind=circuit_breaker&name=b").body.find("name=\"a\"") == std::string::npos);
+    CHECK(scrape("?kind=circuit_breaker&name=b").body.find("name=\"b\"") != std::string::npos);
+    CHECK(scrape("?limit=x").status == 400);
 }
 
 TEST_CASE("the alerts' metrics stand after the policies', and what became of them adds up",

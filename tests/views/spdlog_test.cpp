@@ -97,7 +97,6 @@ TEST_CASE("failed attempts, recovery and exhaustion are logged with the words an
             R"(info|Attempt 2/3 succeeded function=search_issues policy=jira_api)",
             R"(warning|Attempt 1/3 failed function=get_issue error_type=std::runtime_error retry_delay=1s policy=jira_api error=down)",
             R"(warning|Attempt 2/3 failed function=get_issue error_type=std::runtime_error retry_delay=2s policy=jira_api error=down)",
-            R"(warning|Attempt 3/3 failed function=get_issue error_type=std::runtime_error retry_delay=none policy=jira_api error=down reason=max_attempts)",
             R"(error|All 3 attempts failed function=get_issue error_type=std::runtime_error policy=jira_api last_error=down reason=max_attempts)"});
 }
 
@@ -124,6 +123,24 @@ TEST_CASE("a circuit is logged through trip, probe and recovery", "[spdlog]") {
     CHECK(
         f.sink->lines[3].starts_with("warning|Circuit breaker 'jira_api' forced open circuit_name=jira_api"));
     CHECK(f.sink->lines[3].find("reason=maintenance") != std::string::npos);
+}
+
+TEST_CASE("durations have three significant digits", "[spdlog]") {
+    log_fixture f;
+    const auto shown = [&](rs::duration delay) {
+        const std::string line =
+            f.line({.kind = rs::event_kind::call_rejected, .policy_kind = "bulkhead", .delay = delay});
+        return line.substr(line.find("retry_after=") + 12);
+    };
+
+    CHECK(shown(833333333ns) == "0.833s");
+    CHECK(shown(2400ms) == "2.4s");
+    CHECK(shown(12345ms) == "12.3s");
+    CHECK(shown(99949ms) == "99.9s");
+    CHECK(shown(123456ms) == "123s");
+    CHECK(shown(1234567ms) == "1235s");
+    CHECK(shown(1500us) == "0.0015s");
+    CHECK(shown(0ns) == "0s");
 }
 
 TEST_CASE("every other kind of event has its line and level", "[spdlog]") {
@@ -328,6 +345,56 @@ TEST_CASE("logging ends with the subscription, and needs a logger", "[spdlog]") 
 
     CHECK(f.sink->lines.empty());
     CHECK_THROWS_AS(rs::log_events(f.reg, nullptr), std::invalid_argument);
+}
+
+TEST_CASE("a final failure is one line, whatever ended the call", "[spdlog]") {
+    const auto lines_of = [](rs::retry_config c, unsigned attempts) {
+        log_fixture f;
+        f.logger->set_level(level::trace);
+        c.name = "pay";
+        c.base_delay = 0s;
+        const rs::retry retry(c, f.reg);
+        std::vector<std::string> failures;
+        const auto logging = rs::log_events(f.reg, f.logger);
+        CHECK_THROWS(retry([]() -> int { throw std::runtime_error("down"); }));
+        for (const auto& each : f.sink->lines)
+            if (each.find("scheduled") == std::string::npos) failures.push_back(each);
+        CHECK(failures.size() == attempts);
+        return failures.empty() ? "" : failures.back();
+    };
+    rs::retry_config no_budget{.max_attempts = 9};
+    no_budget.budget = rs::retry_budget(rs::token_budget_config{.max_tokens = 1, .token_ratio = 0.1});
+    rs::retry_config not_retryable;
+    not_retryable.retry_if = rs::on<std::logic_error>();
+
+    CHECK(lines_of({.max_attempts = 3}, 3).starts_with("error|All 3 attempts failed function=pay "));
+    CHECK(lines_of({.max_attempts = 1}, 1).starts_with("warning|Attempt 1/1 failed function=pay "));
+    CHECK(
+        lines_of(no_budget, 1).starts_with("warning|Retry budget exhausted after attempt 1/9 function=pay "));
+    CHECK(lines_of(not_retryable, 1).starts_with("warning|Attempt 1/3 failed function=pay "));
+}
+
+TEST_CASE("the line of a final failure shows the call's first, redacted too", "[spdlog][H-USE-15]") {
+    const auto last_line = [](rs::log_options options) {
+        log_fixture f;
+        const rs::retry retry{{.name = "pay", .max_attempts = 2, .base_delay = 0s}, f.reg};
+        const auto logging = rs::log_events(f.reg, f.logger, std::move(options));
+        int calls = 0;
+        CHECK_THROWS(retry([&] {
+            if (++calls == 1) throw std::range_error("40001 token=abc");
+            throw std::runtime_error("25P02");
+        }));
+        REQUIRE(f.sink->lines.size() == 2);
+        CHECK(f.sink->lines[0].find("first_error") == std::string::npos);
+        return f.sink->lines[1];
+    };
+
+    CHECK(
+        last_line({}) ==
+        R"(error|All 2 attempts failed function=pay error_type=std::runtime_error policy=pay last_error=25P02 first_error_type=std::range_error first_error="40001 token=abc" reason=max_attempts)");
+    CHECK(last_line({.redact = [](std::string_view) { return std::string("***"); }}).find("abc") ==
+          std::string::npos);
+    CHECK(last_line({.leave_out = {"first_error", "first_error_type"}}).find("40001") == std::string::npos);
 }
 
 } // namespace

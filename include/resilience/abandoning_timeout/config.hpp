@@ -50,7 +50,7 @@ struct abandoning_timeout_stats {
     std::string name;
     /// Attempts that were not rejected.
     std::uint64_t calls = 0;
-    /// Given up at the limit, or at an earlier deadline of the call.
+    /// Given up at the limit, or at an earlier deadline of the call; and failures of the work's own there.
     std::uint64_t timed_out = 0;
     /// Given up at the caller's stop request.
     std::uint64_t cancelled = 0;
@@ -60,6 +60,12 @@ struct abandoning_timeout_stats {
     std::uint64_t late_results = 0;
     /// Abandoned attempts that run now, in this process.
     std::uint64_t abandoned_running = 0;
+    /// Attempts whose work runs now, abandoned or not.
+    std::uint64_t in_flight = 0;
+    /// Abandoned attempts whose work ended past twice its limit.
+    std::uint64_t overrun_total = 0;
+    /// The longest time by which abandoned work that has ended outran its limit.
+    duration longest_overrun{0};
 };
 
 void statistics(const abandoning_timeout_stats& s, auto&& visit) {
@@ -70,6 +76,12 @@ void statistics(const abandoning_timeout_stats& s, auto&& visit) {
     visit("late_results", s.late_results, counter{"Outcomes of abandoned attempts."});
     visit("abandoned_running", s.abandoned_running,
           gauge{"Workers that run abandoned attempts now.", "abandoning_timeout_abandoned_workers"});
+    visit("in_flight", s.in_flight, gauge{"Attempts whose work runs now, abandoned or not."});
+    visit("overrun_total", s.overrun_total,
+          counter{"Attempts whose work ended past twice its limit.", "abandoning_timeout_overrun_total"});
+    visit("longest_overrun", s.longest_overrun,
+          gauge{"The longest time by which work outran its limit.",
+                "abandoning_timeout_longest_overrun_seconds"});
 }
 
 #if RESILIENCE_BODIES

@@ -31,6 +31,10 @@ public:
     atomic<std::uint64_t> cancelled{0};
     atomic<std::uint64_t> rejected{0};
     atomic<std::uint64_t> late_results{0};
+    atomic<std::uint64_t> overrun{0};
+    atomic<duration::rep> longest_overrun{0};
+    // The attempts whose work runs. Relaxed, as the counts.
+    atomic<std::uint64_t> in_flight{0};
     // Invariant: the number of abandoned attempts that still run; an attempt is added before its worker can
     // see that it was abandoned. The release at an attempt's end pairs with the acquire in stats(): a thread
     // that sees it gone sees all that its worker did.
@@ -45,8 +49,11 @@ RESILIENCE_FUNCTION abandoning_timeout_stats abandoning_timeout_core::stats() co
     const auto read = [](const auto& count) { return count.load(std::memory_order_relaxed); };
     // Read first: a thread that sees an attempt gone also counts its late result.
     const std::uint64_t running = abandoned.load(std::memory_order_acquire);
-    return {name(),         read(calls),        read(timed_out), read(cancelled),
-            read(rejected), read(late_results), running};
+    return {name(),          read(calls),
+            read(timed_out), read(cancelled),
+            read(rejected),  read(late_results),
+            running,         read(in_flight),
+            read(overrun),   duration{read(longest_overrun)}};
 }
 RESILIENCE_FUNCTION void abandoning_timeout_core::publish_as_of(time_point at, event_kind what,
                                                                 const failure& why, duration limit,

@@ -3,9 +3,12 @@
 
 #include <resilience/abandoning_timeout/core.hpp>
 #include <resilience/call/call_context.hpp>
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/system_time.hpp>
+#include <resilience/detail/raise_to.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/sync.hpp>
+#include <resilience/detail/text.hpp>
 #include <resilience/detail/worker_pool.hpp>
 #include <resilience/path/composable.hpp>
 
@@ -54,6 +57,8 @@ protected:
 private:
     class stop_request_job;
 
+    /// Called when abandoned work has ended: tells if it is past twice its limit.
+    void look_at_overrun() noexcept;
     /// An abandoned run is over when its work and its stop request are.
     void close_part() noexcept;
     /// True for the first caller, whose end counts.
@@ -64,8 +69,11 @@ private:
     const std::string operation_;
     const unsigned attempt_;
     const unsigned retry_depth_;
+    const time_point until_;
+    const duration limit_; // its length
     std::stop_source stop_;
     call_options options_;
+    atomic<bool> at_limit_{false}; // true: the limit is why stop_ is requested; set before that
     waitable_mutex mutex_;
     condition_variable ended_;
     condition_variable look_again_; // never notified
@@ -90,16 +98,17 @@ private:
 RESILIENCE_FUNCTION abandonable_run::abandonable_run(std::shared_ptr<abandoning_timeout_core> core,
                                                      const call_context& caller, time_point until)
     : core_(std::move(core)), operation_(caller.operation()), attempt_(caller.attempt()),
-      retry_depth_(caller.retry_depth()) {
-    options_.deadline = until;
+      retry_depth_(caller.retry_depth()), until_(until),
+      limit_(until == time_point::max() ? duration::max() : saturating_sub(until, caller.clock().now())) {
     options_.stop_token = stop_.get_token();
-    options_.idempotency = caller.idempotency();
+    options_.idempotency = caller.stated_idempotency();
 }
 RESILIENCE_FUNCTION bool abandonable_run::abandon(end how) noexcept {
     if (!end_as(how)) return false;
     ended_.notify_one();
     if (!returned(
             [&] { worker_pool::instance().start(std::make_shared<stop_request_job>(shared_from_this())); })) {
+        const outside_of_calls callbacks; // this thread may be inside of a call that has requested the stop
         stop_.request_stop();
         close_part();
     }
@@ -130,18 +139,36 @@ RESILIENCE_FUNCTION abandonable_run::end abandonable_run::wait(time_point until)
 RESILIENCE_FUNCTION void abandonable_run::work_ended() noexcept {
     drop_work();
     if (end_as(end::finished)) return;
+    look_at_overrun();
     if (drop_outcome()) core_->late_results.fetch_add(1, std::memory_order_relaxed);
     close_part();
+}
+RESILIENCE_FUNCTION void abandonable_run::look_at_overrun() noexcept {
+    const duration past = elapsed_between(until_, core_->clock().now());
+    raise_to(core_->longest_overrun, past.count());
+    if (past <= limit_) return;
+    core_->overrun.fetch_add(1, std::memory_order_relaxed);
+    core_->env()->tell([&] {
+        event e = core_->event_of(event_kind::overran);
+        e.operation = operation_;
+        e.attempt = attempt_;
+        e.retry_depth = retry_depth_;
+        e.delay = limit_;
+        e.reason = "ran for " + duration_text(limit_ + past);
+        return e;
+    });
 }
 RESILIENCE_FUNCTION void abandonable_run::run() {
     struct end_guard {
         abandonable_run& run;
         bool returned = false;
         ~end_guard() {
+            run.core_->in_flight.fetch_sub(1, std::memory_order_relaxed);
             run.work_ended();
             if (!returned) run.tell(); // the callable ended this thread, so the pool will not tell
         }
     } at_the_end{*this};
+    core_->in_flight.fetch_add(1, std::memory_order_relaxed);
     {
         const lock_guard lock(mutex_);
         at_the_end.returned = end_ != end::none;
@@ -151,8 +178,9 @@ RESILIENCE_FUNCTION void abandonable_run::run() {
     ctx.set_operation(operation_);
     ctx.set_attempt(attempt_);
     ctx.set_retry_depth(retry_depth_);
+    ctx.tighten(until_, limit_);
     ctx.apply(options_);
-    ctx.stop_token_covers_deadline();
+    ctx.stop_token_covers_deadline(at_limit_);
     const enclosing_call here(ctx);
     work(ctx);
     at_the_end.returned = true;
@@ -172,6 +200,7 @@ RESILIENCE_FUNCTION bool abandonable_run::end_as(end how) noexcept {
     const lock_guard lock(mutex_);
     if (end_ != end::none) return false;
     if (how != end::finished) core_->abandoned.fetch_add(1, std::memory_order_relaxed);
+    if (how == end::limit) at_limit_.store(true, std::memory_order_release);
     end_ = how;
     return true;
 }

@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <asio/detail/config.hpp>
+#include <asio/version.hpp>
+
+// Before Asio's other headers, some of which older releases do not have.
+#if ASIO_VERSION < 102200
+#error "resilience: Asio 1.22 or newer is needed (per-operation cancellation)"
+#elif !defined(ASIO_HAS_CO_AWAIT)
+#error \
+    "resilience: this Asio does not know that the compiler has coroutines (with clang and Asio before 1.24: define ASIO_HAS_CO_AWAIT and ASIO_HAS_STD_COROUTINE)"
+#else
+
 #include <resilience/call/task_traits.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/detail/platform.hpp>
@@ -27,15 +38,6 @@
 #include <asio/redirect_error.hpp>
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
-#include <asio/version.hpp>
-
-#if ASIO_VERSION < 102200
-#error "resilience: Asio 1.22 or newer is needed (per-operation cancellation)"
-#endif
-#if !defined(ASIO_HAS_CO_AWAIT)
-#error \
-    "resilience: this Asio does not know that the compiler has coroutines (with clang and Asio before 1.24: define ASIO_HAS_CO_AWAIT and ASIO_HAS_STD_COROUTINE)"
-#endif
 
 /// Standalone Asio (1.22 or newer). If f returns an `asio::awaitable<T, Ex>`, so does p(f). Delays are timers
 /// on the awaitable's executor, and results resume there. Per-operation cancellation reaches the sleep and
@@ -53,3 +55,5 @@ template <class T, class Ex>
 struct task_traits<::asio::awaitable<T, Ex>> : detail::asio_standalone::awaitable_traits<T, Ex> {};
 
 }} // namespace resilience::RESILIENCE_ABI
+
+#endif

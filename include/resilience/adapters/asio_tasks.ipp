@@ -48,7 +48,7 @@ private:
         void operator()() const { self->wake(why); }
     };
     static steady_time steady(time_point at) {
-        return steady_time(std::chrono::duration_cast<steady_clock::duration>(at.time_since_epoch()));
+        return steady_time(std::chrono::ceil<steady_clock::duration>(at.time_since_epoch()));
     }
     void wake(cause why) {
         const lock_guard lock(mutex_);

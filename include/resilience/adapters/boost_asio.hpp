@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <boost/asio/version.hpp>
+
+// Before the other headers of that library, some of which older releases do not have.
+#if BOOST_ASIO_VERSION < 102600
+#error "resilience: Boost 1.81 or newer is needed (Debian 12: libboost1.81-dev)"
+#else
+
 #include <resilience/call/task_traits.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/detail/platform.hpp>
@@ -27,13 +34,8 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/version.hpp>
 #include <boost/system/error_code.hpp>
 #include <boost/system/system_error.hpp>
-
-#if BOOST_ASIO_VERSION < 102600
-#error "resilience: Boost 1.81 or newer is needed"
-#endif
 
 /// Boost.Asio (Boost 1.81 or newer). If f returns a `boost::asio::awaitable<T, Ex>`, so does p(f). Delays are
 /// timers on the awaitable's executor, and results resume there. Per-operation cancellation reaches the sleep
@@ -57,3 +59,5 @@ struct task_traits<::boost::asio::awaitable<T, Ex>> : detail::asio_of_boost::awa
 };
 
 }} // namespace resilience::RESILIENCE_ABI
+
+#endif

@@ -4,6 +4,7 @@
 #include <resilience/adapters/httplib.hpp>
 #include <resilience/adapters/httplib_socket_limit.hpp>
 #include <resilience/alerts/alert.hpp>
+#include <resilience/call/call_context.hpp>
 #include <resilience/call/system_time.hpp>
 #include <resilience/monitoring/alert_bodies.hpp>
 #include <resilience/pipeline.hpp>
@@ -12,10 +13,12 @@
 #include <resilience/timeout.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <ratio>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -160,8 +163,7 @@ public:
     /// transport error, or timeout_error. The text holds nothing of the URL, the headers or the answer.
     void operator()(const alert& a) const {
         const std::string body = shared_->body_of(a);
-        const httplib::Result r =
-            shared_->guard([&](call_context& ctx) { return shared_->post(body, ctx.remaining()); });
+        const httplib::Result r = shared_->guard([&](call_context& ctx) { return shared_->post(body, ctx); });
         if (r && r->status / 100 == 2) return;
         detail::raise(std::runtime_error("webhook_sender: " + result_traits<httplib::Result>::message(r)));
     }
@@ -206,10 +208,12 @@ private:
             }
             return config.body ? config.body(a) : webhook_body(a);
         }
-        /// Makes an attempt that is over by `limit` from now.
-        httplib::Result post(const std::string& body, duration limit) const {
+        /// Makes an attempt that is over by the context's deadline.
+        httplib::Result post(const std::string& body, const call_context& ctx) const {
+            // Of cpp-httplib, which polls in an int of milliseconds.
+            const auto limit = ctx.remaining_as<std::chrono::duration<int, std::milli>>();
             const detail::sigpipe_held_back meanwhile;
-            detail::socket_limit until(limit);
+            detail::socket_limit until(ctx.remaining());
             httplib::Client client(to.origin);
 #ifdef CPPHTTPLIB_OPENSSL_SUPPORT
             if (!config.ca_file.empty()) client.set_ca_cert_path(config.ca_file);

@@ -6,6 +6,7 @@
 #include <resilience/detail/redacted.hpp>
 #include <resilience/environment/labels.hpp>
 #include <resilience/event.hpp>
+#include <resilience/retry/config.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -58,16 +59,18 @@ public:
         if (begin(key)) fmt::format_to(std::back_inserter(fields_), "{}", value);
         return *this;
     }
-    /// Adds a duration in seconds, so that programs can compare: 0.25s, in JSON 0.25. No value is `none`, in
-    /// JSON null.
+    /// Adds a duration in seconds, so that programs can compare, with three significant digits: 0.833s, in JSON
+    /// 0.833. No value is `none`, in JSON null.
     log_line& field(std::string_view key, const std::optional<duration>& value) {
         if (!begin(key)) return *this;
         if (!value) {
             fields_ += is_json() ? "null" : "none";
             return *this;
         }
-        fmt::format_to(std::back_inserter(fields_), "{:.6g}{}", std::chrono::duration<double>(*value).count(),
-                       is_json() ? "" : "s");
+        const double seconds = std::chrono::duration<double>(*value).count();
+        if (seconds < 100) fmt::format_to(std::back_inserter(fields_), "{:.3g}", seconds);
+        else fmt::format_to(std::back_inserter(fields_), "{:.0f}", seconds); // 1234s, not 1.23e+03s
+        if (!is_json()) fields_ += 's';
         return *this;
     }
     log_line& if_any(std::string_view key, std::string_view value) {
@@ -116,14 +119,14 @@ constexpr std::string_view changed_to(circuit_state state) noexcept {
 }
 
 inline void write_retry(log_line& line, const event& e, std::string_view function) {
+    const std::string most =
+        e.max_attempts == unlimited_attempts ? "unlimited" : std::to_string(e.max_attempts);
     switch (e.kind) {
-    case event_kind::attempt_failed: line.say("Attempt {}/{} failed", e.attempt, e.max_attempts); break;
-    case event_kind::retry_scheduled: line.say("Attempt {}/{} scheduled", e.attempt, e.max_attempts); break;
-    case event_kind::call_succeeded_after_retry:
-        line.say("Attempt {}/{} succeeded", e.attempt, e.max_attempts);
-        break;
+    case event_kind::attempt_failed: line.say("Attempt {}/{} failed", e.attempt, most); break;
+    case event_kind::retry_scheduled: line.say("Attempt {}/{} scheduled", e.attempt, most); break;
+    case event_kind::call_succeeded_after_retry: line.say("Attempt {}/{} succeeded", e.attempt, most); break;
     case event_kind::retries_exhausted: line.say("All {} attempts failed", e.attempt); break;
-    default: line.say("Retry budget exhausted after attempt {}/{}", e.attempt, e.max_attempts); break;
+    default: line.say("Retry budget exhausted after attempt {}/{}", e.attempt, most); break;
     }
     line.field("function", function).if_any("error_type", e.error_type);
     if (e.kind == event_kind::attempt_failed || e.kind == event_kind::retry_scheduled)
@@ -151,14 +154,24 @@ inline void write_other(log_line& line, const event& e, std::string_view functio
     case event_kind::call_rejected: line.say("Call rejected by {}", by()); break;
     case event_kind::timed_out: line.say("Call timed out"); break;
     case event_kind::call_abandoned: line.say("Call abandoned, it is still running"); break;
+    case event_kind::overran: line.say("Call outran twice its limit"); break;
     case event_kind::fallback_used: line.say("Fallback used"); break;
+    case event_kind::probe_succeeded_late: line.say("Probe of {} succeeded after its lease", by()); break;
     case event_kind::policy_updated: line.say("Config of {} updated", by()); break;
     default: line.say("{}", to_string(e.kind)); break;
     }
     line.if_any("function", function).if_any("policy_kind", e.policy_kind).if_any("policy", e.policy);
     line.if_any("error_type", e.error_type);
     if (e.kind == event_kind::call_rejected) line.field("retry_after", e.delay);
+    else if (e.kind == event_kind::probe_succeeded_late) line.field("late_by", e.delay);
     else if (e.delay) line.field("limit", e.delay);
+}
+
+/// True if the next event of the call says the same and more: that its attempts, or its budget, are exhausted. A
+/// final failure is one line.
+inline bool is_told_again(const event& e) noexcept {
+    return e.kind == event_kind::attempt_failed && !e.delay &&
+           (e.reason == "budget" || (e.reason == "max_attempts" && e.attempt > 1));
 }
 
 /// The line for an event. `suppressed` is the number of lines of this kind that were left out before this
@@ -176,13 +189,17 @@ inline std::string line_of(const event& e, const log_options& options, std::uint
     case event_kind::retries_exhausted:
     case event_kind::budget_exhausted:
         write_retry(line, e, function);
-        line.if_any(e.kind == event_kind::retries_exhausted ? "last_error" : "error", error)
-            .if_any("reason", e.reason);
+        line.if_any(e.kind == event_kind::retries_exhausted ? "last_error" : "error", error);
         break;
     default:
         write_other(line, e, function);
-        line.if_any("error", error).if_any("reason", e.reason);
+        line.if_any("error", error);
         break;
+    }
+    const bool of_circuit = e.kind == event_kind::state_changed || e.kind == event_kind::would_have_tripped;
+    if (!of_circuit) {
+        line.if_any("first_error_type", e.first_error_type);
+        line.if_any("first_error", redacted(options.redact, e.first_error)).if_any("reason", e.reason);
     }
     line.labels(e.labels);
     if (suppressed > 0) line.field("suppressed", suppressed);

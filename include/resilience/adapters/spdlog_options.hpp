@@ -46,7 +46,8 @@ struct log_options {
     log_format format = log_format::key_value;
     /// Names of fields that are not written, for instance {"generation", "policy"}; the sentence always is.
     std::vector<std::string> leave_out{};
-    /// The level of an event's line; spdlog::level::off: no line. Empty: default_log_level. Called like redact; if it
+    /// The level of an event's line; spdlog::level::off: no line. The last attempt of a call whose attempts or budget
+    /// ran out has no line of its own: retries_exhausted or budget_exhausted is its line. Empty: default_log_level. Called like redact; if it
     /// throws, the line is lost and the registry counts it.
     std::function<spdlog::level::level_enum(const event&)> level_of{};
     /// Limits the lines of each kind of event separately. Unset: every line is written. The next line of a
@@ -58,11 +59,11 @@ struct log_options {
 namespace detail {
 
 /// Every field that a line may have, but `message` and `suppressed`, which are not left out.
-inline constexpr std::array<std::string_view, 19> log_fields{
-    "function",      "error_type",    "retry_delay", "policy",      "retry_depth", "circuit_name",
-    "failure_count", "success_count", "last_error",  "from",        "to",          "recovery_timeout",
-    "reason",        "generation",    "policy_kind", "retry_after", "limit",       "error",
-    "labels"};
+inline constexpr std::array<std::string_view, 21> log_fields{
+    "function",      "error_type",       "retry_delay", "policy",      "retry_depth", "circuit_name",
+    "failure_count", "success_count",    "last_error",  "from",        "to",          "recovery_timeout",
+    "reason",        "generation",       "policy_kind", "retry_after", "limit",       "error",
+    "labels",        "first_error_type", "first_error"};
 
 } // namespace detail
 
@@ -89,8 +90,10 @@ inline spdlog::level::level_enum default_log_level(const event& e) noexcept {
     case event_kind::retries_exhausted: return level::err;
     case event_kind::attempt_failed:
     case event_kind::budget_exhausted:
+    case event_kind::probe_succeeded_late:
     case event_kind::would_have_tripped:
     case event_kind::timed_out:
+    case event_kind::overran:
     case event_kind::call_abandoned: return level::warn;
     case event_kind::state_changed:
         return e.to == circuit_state::open || e.to == circuit_state::forced_open ? level::warn : level::info;

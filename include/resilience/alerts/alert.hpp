@@ -37,7 +37,7 @@ struct alert_labels {
 
 /// A message to people: an event, and the number of events like it that the message stands for.
 struct alert {
-    /// The newest of these events, its error text redacted and clipped.
+    /// The newest of these events, its error texts redacted and clipped.
     event what;
     alert_level level = alert_level::error;
     /// The number of other alerts held back since the last that went out: alerts of the same kind or, for a
@@ -55,11 +55,11 @@ struct alert {
 
 namespace detail {
 
-/// True if a probe failed, so that an open circuit stays open. Judged by the breaker's reasons, since an
+/// True if a probe was bad, so that an open circuit stays open. Judged by the breaker's reasons, since an
 /// operator may open a half-open circuit too.
 inline bool is_failed_probe(const event& e) noexcept {
     return e.from == circuit_state::half_open && e.to == circuit_state::open &&
-           (e.reason == "probe failed" || e.reason == "probe_lease");
+           (e.reason == "probe failed" || e.reason == "slow probe" || e.reason == "probe_lease");
 }
 
 } // namespace detail
@@ -131,14 +131,18 @@ inline std::string alert_title(const event& e) {
     }
 }
 
-/// A line with the title, the error's text and the number held back: `Circuit 'jira_api' opened: HTTP 503
-/// (and 3 more)`. The text may come from a remote service; it is escaped as in the title.
+/// A line with the title, the error's text, the text of the call's first failure if it was another, and the
+/// number held back: `Circuit 'jira_api' opened: HTTP 503 (and 3 more)`. The text may come from a remote service; it is escaped as in the title.
 inline std::string alert_message(const alert& a) {
     std::string text = alert_title(a.what);
     if (!a.what.error.empty()) {
         // The text is not between quotes, so no quote is escaped: only the backslash, besides characters that
         // break lines.
         detail::append_escaped(text.append(": "), a.what.error, '\\', detail::escaping::line);
+    }
+    if (!a.what.first_error.empty()) {
+        detail::append_escaped(text.append(" (first: "), a.what.first_error, '\\', detail::escaping::line);
+        text.append(")");
     }
     if (a.held_back > 0) text.append(" (and ").append(std::to_string(a.held_back)).append(" more)");
     return text;

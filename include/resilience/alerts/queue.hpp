@@ -4,6 +4,7 @@
 #include <resilience/alerts/alert.hpp>
 #include <resilience/alerts/config.hpp>
 #include <resilience/alerts/ids.hpp>
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/system_time.hpp>
 #include <resilience/detail/quote.hpp>
 #include <resilience/detail/redacted.hpp>
@@ -46,7 +47,9 @@ public:
         if (sending_ != nullptr || process_ != process_number()) return;
         if (!(config_.alert_if ? config_.alert_if(e) : is_alert(e))) return;
         event kept = e; // afterwards the event it replaced: both are made and destroyed with no lock held
-        if (kept.error.size() > longest_kept()) kept.error = std::string(clipped(e.error, longest_kept()));
+        for (std::string* text : {&kept.error, &kept.first_error}) {
+            if (text->size() > longest_kept()) *text = std::string(clipped(*text, longest_kept()));
+        }
         const std::string key = alert_fingerprint(e);
         const std::string group =
             e.kind == event_kind::state_changed ? std::string(e.policy_kind) + "|" + e.policy : std::string();
@@ -167,6 +170,7 @@ private:
     }
 
     bool deliver_one() {
+        const outside_of_calls scope; // the alert is not the business of a call that delivers it by hand
         const time_point now = env_->clock().now();
         std::optional<taken> next;
         std::string id;
@@ -193,9 +197,10 @@ private:
         a.fingerprint = t.key;
         a.id = std::move(id);
         a.labels = config_.labels;
-        if (config_.redact && !a.what.error.empty()) {
-            const std::string shown = redacted(config_.redact, std::move(a.what.error));
-            a.what.error = std::string(clipped(shown, config_.longest_text));
+        for (std::string* text : {&a.what.error, &a.what.first_error}) {
+            if (!config_.redact || text->empty()) continue;
+            const std::string shown = redacted(config_.redact, std::move(*text));
+            *text = std::string(clipped(shown, config_.longest_text));
         }
         return a;
     }

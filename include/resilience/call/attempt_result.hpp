@@ -12,16 +12,20 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// The outcome of an attempt (or of an inner policy) as a policy sees it, the same for every result type.
 class attempt_result {
 public:
-    /// A success: `value` points to what was returned; `judged` may be `ignored` (HTTP 4xx).
+    /// An accepted value: `value` points to what was returned.
+    attempt_result(const void* value, const failure::value_ops* ops, detail::standing standing) noexcept
+        : value_(value), ops_(ops), standing_(standing) {}
     attempt_result(const void* value, const failure::value_ops* ops, verdict judged) noexcept
-        : value_(value), ops_(ops), judged_(judged) {}
-    explicit attempt_result(const failure& why) noexcept : why_(&why), judged_(verdict::failure) {}
+        : attempt_result(value, ops, detail::standing_of(judged)) {}
+    explicit attempt_result(const failure& why) noexcept : why_(&why), standing_(detail::standing::failure) {}
 
     bool succeeded() const noexcept { return why_ == nullptr; }
     /// The reason why there is no accepted value; null if there is one.
     const failure* error() const noexcept { return why_; }
-    /// The verdict of the result's type on an accepted value: success, or ignored for an HTTP 4xx.
-    verdict judged() const noexcept { return judged_; }
+    /// The verdict of the result's type: of an accepted value, success or ignored.
+    verdict judged() const noexcept { return detail::verdict_of(standing_); }
+    /// True for an accepted value that is a failure to predicates, as if it had been thrown: HTTP 4xx.
+    bool is_refused() const noexcept { return standing_ == detail::standing::refused; }
     /// A view of an accepted value as if it were a failure, for predicates built with on_result.
     failure as_failure() const {
         if (why_ != nullptr) return *why_;
@@ -33,8 +37,9 @@ public:
     void postpone(time_point moment) noexcept {
         if (moment > not_before_) not_before_ = moment;
     }
-    /// Tells whether an attempt that ran in a race was late for `deadline`. True: it lost against that
-    /// deadline. False: it finished first. Empty: the race does not tell, ask the clock.
+    /// Tells whether an attempt was late for `deadline`. True: it lost against that deadline; also of an
+    /// attempt without a value at its limit. False: it is a task that finished first. Empty: that is not known,
+    /// ask the clock.
     std::optional<bool> missed(time_point deadline) const noexcept {
         if (raced_until_ == time_point::min()) return std::nullopt;
         if (race_ == race::won) return false; // every limit further out is at that moment or later
@@ -45,6 +50,8 @@ public:
     void lost_against(time_point deadline) noexcept { raced(deadline, race::lost); }
     /// Records that the attempt finished before the earliest deadline.
     void finished_before(time_point deadline) noexcept { raced(deadline, race::won); }
+    /// Records that a policy has reported the attempt as timed out: no other does.
+    void reported_time_out() noexcept { raced_until_ = time_point::min(); }
 
 private:
     enum class race : std::uint8_t { won, lost };
@@ -59,7 +66,7 @@ private:
     time_point not_before_ = time_point::min();
     time_point raced_until_ = time_point::min(); // no race
     race race_ = race::won;                      // if there was one
-    verdict judged_;
+    detail::standing standing_;
 };
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -1,32 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/call_options.hpp>
+#include <resilience/call/limit.hpp>
+#include <resilience/call/rounded.hpp>
 #include <resilience/call/stop_relay.hpp>
 #include <resilience/call/time.hpp>
+#include <resilience/call/work_lease.hpp>
+#include <resilience/detail/sync.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
-
-/// Tells if an operation may be run twice without harm. An `unsafe` one is retried only after failures that
-/// are known not to have reached the other side.
-enum class idempotency { safe, unsafe };
-
-/// The caller's wishes for one call; see `with`.
-struct call_options {
-    /// The call must be over by then: no attempt starts later, no delay runs past it, and the callable
-    /// sees it as ctx.deadline(). Unset: the call has only the deadline of an enclosing call, if there is
-    /// one.
-    std::optional<time_point> deadline{};
-    /// A stop request ends waits at once. The callable sees it through ctx.stop_token().
-    std::stop_token stop_token{};
-    resilience::idempotency idempotency = resilience::idempotency::safe;
-};
 
 class call_context;
 
@@ -38,6 +30,7 @@ class environment;
 struct thread_calls {
     const call_context* current = nullptr; // of the innermost call that has one
     unsigned retry_depth = 0;              // retries that are running an attempt
+    const call_context* waiting = nullptr; // of the call whose policy makes this thread sleep now
 };
 RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
 
@@ -63,14 +56,27 @@ public:
         if (deadline_ == time_point::max()) return duration::max();
         return std::min(elapsed_between(clock_->now(), deadline_), remaining_cap_);
     }
+    /// remaining() for a client that takes a limit in units of its own: rounded up, at least 1, at most `cap`.
+    /// To many clients 0 means "for ever", and a conversion by hand gives 0 for what is left in the last
+    /// millisecond. Without a deadline it is `cap`, which has no better value than the type's maximum: a
+    /// client that counts in int is asked in `duration<int, std::milli>`. If D counts in fractions
+    /// (`duration<double>`), nothing is rounded, and the least is a nanosecond.
+    template <class D>
+    D remaining_as(std::type_identity_t<D> cap = D::max()) const noexcept {
+        return detail::rounded_up<D>(remaining(), cap);
+    }
+    /// The deadline for a client that takes a moment of the system's clock. It never wraps into the past:
+    /// without a deadline, or beyond the clock's range, it is that clock's maximum.
+    std::chrono::system_clock::time_point system_deadline() const noexcept {
+        return detail::later_by(clock_->wall_now(), remaining());
+    }
     /// The token is requested at the deadline, when the caller asks for it, and when the enclosing call is
     /// stopped. For an attempt that is a task with a limit, it is also requested when its coroutine is
-    /// cancelled or destroyed. The first use under a deadline arms a timer, which may allocate. Calls that
-    /// never use the token do not pay for it.
+    /// cancelled or destroyed. The first use under a deadline arms a timer, which may allocate.
     std::stop_token stop_token();
     /// True if the caller or an enclosing call requested a stop. A passed deadline does not count.
     bool stop_requested() const noexcept {
-        return cancelled_ || (stop_ != nullptr && stop_->stop_requested());
+        return cancelled_ || (stop_ != nullptr && stop_->stop_requested() && !is_stopped_at_deadline());
     }
     /// True if the callable took its stop token and only the deadline has requested a stop on it.
     bool stopped_by_deadline() const noexcept {
@@ -80,35 +86,60 @@ public:
     bool is_limited() const noexcept { return deadline_ != time_point::max() || stop_ != nullptr; }
     /// The name given with `named`; empty if none.
     std::string_view operation() const noexcept { return operation_; }
-    resilience::idempotency idempotency() const noexcept { return idempotency_; }
+    /// `safe` unless the caller says otherwise.
+    resilience::idempotency idempotency() const noexcept {
+        return idempotency_.value_or(resilience::idempotency::safe);
+    }
     /// The number of retries that this call runs inside of, those of its own pipeline included.
     unsigned retry_depth() const noexcept { return retry_depth_; }
     time_source& clock() const noexcept { return *clock_; }
     const detail::environment* env() const noexcept { return env_; }
 
-    /// The context of the narrowed call that runs on this thread; null if there is none.
+    /// The context of the narrowed call that runs on this thread; null if none, or within outside_of_calls.
     static const call_context* current() noexcept { return detail::this_threads_calls.current; }
 
     // For drivers and policies.
 
+    /// The caller's word on idempotency; empty if there is none.
+    std::optional<resilience::idempotency> stated_idempotency() const noexcept { return idempotency_; }
+    /// The leases that policies gave the work of this call.
+    detail::work_leases& leases() noexcept { return leases_; }
+    /// The length of the limit that ends at deadline(); duration::max() if it is not known. It is also the
+    /// most that remaining() returns.
     duration remaining_cap() const noexcept { return remaining_cap_; }
+    /// Whose limit ends at deadline().
+    limit_owner owner() const noexcept { return owner_; }
+    /// The moment from which an attempt that ends without a value has timed out; time_point::max() for none.
+    time_point strikes_from() const noexcept;
+    /// Records the time that the whole call has until its deadline.
+    void set_allowance(duration left) noexcept { remaining_cap_ = std::min(remaining_cap_, left); }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
+    /// The repeats of this call after stale connections, by all its retries.
+    unsigned transparent_repeats() const noexcept { return transparent_repeats_; }
+    void count_transparent_repeat() noexcept { ++transparent_repeats_; }
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
     /// True if only the caller's stop request ended the call. Its last outcome stays; outer policies must not
     /// replace it or count it as a failure.
     bool ended_by_caller() const noexcept { return ended_by_caller_; }
     void mark_ended_by_caller() noexcept { ended_by_caller_ = true; }
+    /// True if each attempt ends on the thread where it began: of a blocking call.
+    bool stays_on_thread() const noexcept { return stays_on_thread_; }
+    void may_change_thread() noexcept { stays_on_thread_ = false; }
     /// Marks the coroutine of this call as cancelled.
     void cancel() noexcept { cancelled_ = true; }
     /// While a race runs, its end also requests this context's stop token. Null means no race.
     void relay_by(detail::stop_relay* relay);
-    /// Applies the caller's wishes. `options` must outlive the context.
+    /// Applies the caller's wishes, last. `options` must outlive the context.
     void apply(const call_options& options);
     /// Inherits the limits of an enclosing call. Most calls have none around them.
-    void inherit(const call_context& outer);
+    void inherit(const call_context& outer, resilience::inherit which);
     /// The token's owner will request it at the deadline, so we need no timer of our own.
-    void stop_token_covers_deadline() noexcept { covered_deadline_ = deadline_; }
+    /// `at_deadline` becomes true before that happens, and stays false if somebody else requests the stop.
+    void stop_token_covers_deadline(const detail::atomic<bool>& at_deadline) noexcept {
+        covered_deadline_ = deadline_;
+        stopped_at_deadline_ = &at_deadline;
+    }
     /// The token that ends a driver's waits. If nobody can request a stop, it is an empty token.
     std::stop_token callers_stop_token() const noexcept {
         return stop_ != nullptr ? *stop_ : std::stop_token{};
@@ -140,15 +171,17 @@ public:
         time_point deadline;
         duration remaining_cap;
         std::unique_ptr<armed_stop> armed;
+        limit_owner owner = limit_owner::policy;
     };
     scope narrow(time_point deadline, duration limit = duration::max()) noexcept;
     /// Like `narrow`, for a context whose stop token nobody has taken yet. A deadline taken from the coarse
     /// clock may be up to a tick later than now + `limit`; remaining() never shows more than `limit` all the
     /// same.
-    void tighten(time_point deadline, duration limit) noexcept {
+    void tighten(time_point deadline, duration limit, limit_owner owner = limit_owner::policy) noexcept {
         if (deadline >= deadline_) return;
         deadline_ = deadline;
         remaining_cap_ = limit;
+        owner_ = owner;
     }
     void restore(scope&& outer) noexcept;
 
@@ -167,88 +200,34 @@ private:
     };
     void join(const std::stop_token& another);
     void arm();
+    bool is_stopped_at_deadline() const noexcept {
+        return stopped_at_deadline_ != nullptr && stopped_at_deadline_->load(std::memory_order_acquire);
+    }
 
     time_source* clock_;
     const detail::environment* env_;
     time_point deadline_ = time_point::max();
     duration remaining_cap_ = duration::max(); // the most that remaining() returns
     std::string_view operation_;
+    detail::work_leases leases_;
     const std::stop_token* stop_ = nullptr;           // the caller's, or the enclosing call's
     time_point covered_deadline_ = time_point::max(); // stop_ is requested by then without a timer of ours
-    std::unique_ptr<joined_stop> joined_;             // stop_ points into it if two tokens are joined
-    std::unique_ptr<armed_stop> armed_;               // made when the callable first takes the stop token
-    detail::stop_relay* relay_ = nullptr;             // of the race that the attempt runs in; null if none
+    const detail::atomic<bool>* stopped_at_deadline_ = nullptr; // true: the deadline requested stop_
+    std::unique_ptr<joined_stop> joined_; // stop_ points into it if two tokens are joined
+    std::unique_ptr<armed_stop> armed_;   // made when the callable first takes the stop token
+    detail::stop_relay* relay_ = nullptr; // of the race that the attempt runs in; null if none
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
-    resilience::idempotency idempotency_ = resilience::idempotency::safe;
+    unsigned transparent_repeats_ = 0;
+    std::optional<resilience::idempotency> idempotency_;
     bool cancelled_ = false;
     bool ended_by_caller_ = false;
+    bool stays_on_thread_ = true;
+    limit_owner owner_ = limit_owner::policy; // of deadline_
 };
 
-#if RESILIENCE_BODIES
-RESILIENCE_FUNCTION call_context::~call_context() = default;
-RESILIENCE_FUNCTION call_context::armed_stop::armed_stop(time_source& clock, time_point at,
-                                                         const std::stop_token& outer)
-    : outer_link(outer, stop_request{source}) {
-    if (at != time_point::max()) deadline = clock.call_at(at, stop_request{source});
-}
-RESILIENCE_FUNCTION call_context::armed_stop::~armed_stop() = default;
-RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
-    if (!armed_) {
-        if (relay_ == nullptr && deadline_ >= covered_deadline_) return callers_stop_token();
-        arm();
-    }
-    return armed_->source.get_token();
-}
-RESILIENCE_FUNCTION void call_context::relay_by(detail::stop_relay* relay) {
-    relay_ = relay;
-    if (relay_ != nullptr && armed_) relay_->pass_on_to(armed_->source);
-}
-RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
-    if (options.deadline) tighten(*options.deadline, duration::max());
-    if (options.stop_token.stop_possible()) {
-        if (stop_ != nullptr) {
-            join(options.stop_token);
-        } else {
-            stop_ = &options.stop_token;
-        }
-    }
-    idempotency_ = options.idempotency;
-}
-RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer) {
-    // The outer call may use another clock. Its deadline means nothing on ours; the time left does.
-    const time_point limit = outer.clock_ == clock_ || outer.deadline_ == time_point::max()
-                                 ? outer.deadline_
-                                 : saturating_add(clock_->now(), outer.remaining());
-    tighten(limit, outer.remaining_cap_);
-    if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
-        join(*outer.stop_);
-    } else if (stop_ == nullptr) {
-        stop_ = outer.stop_;
-        if (outer.clock_ == clock_) covered_deadline_ = outer.covered_deadline_;
-    }
-    if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
-    cancelled_ = cancelled_ || outer.cancelled_;
-}
-RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit) noexcept {
-    scope outer{deadline_, remaining_cap_, std::move(armed_)};
-    tighten(deadline, limit);
-    return outer;
-}
-RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
-    deadline_ = outer.deadline;
-    remaining_cap_ = outer.remaining_cap;
-    armed_ = std::move(outer.armed);
-}
-RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_token& another) {
-    joined_ = std::make_unique<joined_stop>(*stop_, another, std::move(joined_));
-    stop_ = &joined_->token;
-}
-RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::arm() {
-    armed_ = std::make_unique<armed_stop>(*clock_, deadline_, callers_stop_token());
-    if (clock_->now() >= deadline_) armed_->source.request_stop(); // now, without the timer
-    if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
-}
-#endif
-
 }} // namespace resilience::RESILIENCE_ABI
+
+#if RESILIENCE_BODIES
+#include <resilience/call/call_context.ipp>
+#endif

@@ -128,9 +128,13 @@ struct RESILIENCE_VISIBLE cancelled_error : error {
 struct RESILIENCE_VISIBLE workers_exhausted_error : error {
     using error::error;
 };
-/// The cause is nested: std::rethrow_if_nested gives the last attempt's exception.
+/// The cause is nested: std::rethrow_if_nested gives the last attempt's exception. what() tells the first failure
+/// and the last, if they differ.
 struct RESILIENCE_VISIBLE retries_exhausted_error : error, std::nested_exception {
     using error::error;
+
+    /// The first attempt's exception, if it differs from the last one's in type or text; else null.
+    std::exception_ptr first{};
 };
 
 namespace detail {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/attempt_result.hpp>
+#include <resilience/call/carried_rejection.hpp>
 #include <resilience/call/outcome_storage.hpp>
 #include <resilience/call/outcome_traits.hpp>
 #include <resilience/call/result_traits.hpp>
@@ -89,8 +90,9 @@ public:
 
     using detail::outcome_storage::has_failure;
     using detail::outcome_storage::is_empty;
-    using detail::outcome_storage::judged;
+    using detail::outcome_storage::standing;
     const detail::outcome_storage& storage() const noexcept { return *this; }
+    detail::outcome_storage& storage() noexcept { return *this; }
     void clear() noexcept {
         drop_value();
         drop_failure();
@@ -155,9 +157,9 @@ public:
     attempt_result result() const {
         if (has_failure() || is_empty()) return attempt_result(error());
         if constexpr (detail::shows_object<R>) {
-            return attempt_result(std::addressof(**this), &detail::ops_of<seen>, judged_);
+            return attempt_result(std::addressof(**this), &detail::ops_of<seen>, standing_);
         } else {
-            return attempt_result(nullptr, nullptr, verdict::success);
+            return attempt_result(nullptr, nullptr, detail::standing::success);
         }
     }
     /// Returns the value, accepted or failing. Returns a rejection in an R that can carry one. Throws any
@@ -201,8 +203,8 @@ private:
     }
     /// Asks the value's type for its verdict.
     RESILIENCE_INLINE void judge() {
-        judged_ = result_traits<seen>::judge(access());
-        if (judged_ == verdict::failure) [[unlikely]]
+        standing_ = detail::standing_of_value<seen>(access());
+        if (standing_ == detail::standing::failure) [[unlikely]]
             mark_failing();
     }
     RESILIENCE_COLD void mark_failing() {
@@ -218,7 +220,7 @@ private:
             if constexpr (is_object) failure_.refer_to(std::addressof(value_));
         }
         content_ = other.content_;
-        judged_ = other.judged_;
+        standing_ = other.standing_;
     }
 
     union {

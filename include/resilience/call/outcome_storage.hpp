@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/call/verdict.hpp>
+#include <resilience/call/result_traits.hpp>
+#include <resilience/detail/returned.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -25,10 +26,15 @@ public:
 
     bool has_failure() const noexcept { return content_ >= content::failing_value; }
     bool is_empty() const noexcept { return content_ == content::nothing; }
-    /// The verdict of the value's type on the stored value.
-    verdict judged() const noexcept { return judged_; }
+    /// The meaning of the stored value, as far as its type tells.
+    detail::standing standing() const noexcept { return standing_; }
     /// The reason why there is no accepted value.
     const failure& why() const noexcept { return has_failure() ? failure_ : no_outcome(); }
+    /// Makes the failure, if there is one, tell of the first of its call.
+    void tell_first(const failure& first) noexcept;
+
+    /// The failure came at the limit of its attempt. Precondition: has_failure().
+    void mark_timed_out() noexcept { failure_.mark_timed_out(); }
 
 protected:
     enum class content : std::uint8_t { nothing, value, failing_value, failure };
@@ -43,7 +49,7 @@ protected:
         if (has_failure()) [[unlikely]]
             destroy_failure();
         content_ = content::nothing;
-        judged_ = verdict::success;
+        standing_ = detail::standing::success;
     }
     void keep_failure(resilience::failure&& why) noexcept {
         ::new (static_cast<void*>(std::addressof(failure_))) resilience::failure(std::move(why));
@@ -59,7 +65,7 @@ protected:
         resilience::failure failure_; // alive if has_failure()
     };
     content content_ = content::nothing;
-    verdict judged_ = verdict::success; // of the value; its type is asked once
+    detail::standing standing_ = detail::standing::success; // of the value; its type is asked once
 
 private:
     void destroy_failure() noexcept;
@@ -102,6 +108,10 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void outcome_storage::keep_current_exception
     keep_failure(resilience::failure(std::move(exception), known));
 }
 #endif
+RESILIENCE_COLD RESILIENCE_FUNCTION void outcome_storage::tell_first(
+    const resilience::failure& first) noexcept {
+    if (has_failure()) returned([&] { failure_.set_first(first); }); // without memory it is not told
+}
 RESILIENCE_COLD RESILIENCE_FUNCTION void outcome_storage::destroy_failure() noexcept { failure_.~failure(); }
 #endif
 

@@ -21,8 +21,9 @@ template <class T>
 struct result_traits<outcome<T>> {
     static constexpr bool can_fail = true;
 
-    static verdict judge(const outcome<T>& o) noexcept {
-        return o.has_value() ? o.judged() : verdict::failure;
+    static verdict judge(const outcome<T>& o) noexcept { return detail::verdict_of(standing_of(o)); }
+    static detail::standing standing_of(const outcome<T>& o) noexcept {
+        return o.has_value() ? o.standing() : detail::standing::failure;
     }
     static std::error_code code(const outcome<T>& o) noexcept {
         return o.has_value() ? std::error_code{} : o.error().code();
@@ -54,6 +55,15 @@ std::optional<duration> retry_after_of(const outcome<T>& o) {
     duration hint{-1};
     if constexpr (detail::shows_object<T>) hint = detail::hint_of(*o);
     return hint >= duration{0} ? std::optional(hint) : std::nullopt;
+}
+/// True if the value or the failure in an outcome forbids it.
+template <class T>
+bool forbids_retry(const outcome<T>& o) noexcept {
+    if (!o.has_value()) return o.error().forbids_retry();
+    if constexpr (detail::shows_object<T>) {
+        if constexpr (detail::says_if_retry_is_forbidden<std::remove_cvref_t<T>>) return forbids_retry(*o);
+    }
+    return false;
 }
 
 }} // namespace resilience::RESILIENCE_ABI

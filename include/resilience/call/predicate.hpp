@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/attempt_result.hpp>
 #include <resilience/call/failure.hpp>
+#include <resilience/call/verdict.hpp>
+#include <resilience/detail/same_callable.hpp>
 
 #include <concepts>
+#include <cstdint>
 #include <functional>
 #include <stdexcept>
 #include <type_traits>
@@ -11,94 +15,166 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// A question about a failure, put together with on, not_on, on_result and the operators &&, ||, !.
-/// It is empty by default, which means: the policy's own rule. Several threads may call it at once. If it
+/// A question about a failure, put together with on, not_on, on_result, default_rule and the operators &&, ||,
+/// !. It is empty by default, which means: the policy's own rule. Several threads may call it at once. If it
 /// throws, the policy counts that, and the outcome of the call does not change.
 ///
-/// For an accepted value only the parts built with on_result are asked. The parts about exceptions drop out:
-/// `not_on<fatal>() || on_result<int>(negative)` does not match every value merely because a value is no
-/// exception.
+/// A part that has nothing to say of an outcome drops out of the composition. on_result<R> speaks of values
+/// of type R alone, default_rule() of everything, all other parts of failures alone: of exceptions, of
+/// rejections and of values that stand for a failure (HTTP 4xx too). So `not_on<fatal>() ||
+/// on_result<int>(negative)` does not match every value merely because a value is no exception.
+///
+/// A predicate of on_result parts alone adds to the default rule, for retry_if and record_if.
 class predicate {
+    enum class answer : std::uint8_t { silent, no, yes };
+    /// The outcome that a predicate is asked about.
+    struct subject {
+        const failure& why;
+        bool is_failure; // false: an accepted value
+        bool usual;      // the answer of the default rule
+    };
+    using question = std::function<answer(const subject&)>;
+    struct plain_question {
+        std::function<bool(const failure&)> asks;
+        answer operator()(const subject& s) const {
+            return s.is_failure ? answer_of(asks(s.why)) : answer::silent;
+        }
+    };
+
 public:
     predicate() noexcept = default;
     template <class F>
         requires(!std::same_as<std::remove_cvref_t<F>, predicate> &&
                  std::is_invocable_r_v<bool, const F&, const failure&>)
-    predicate(F f) : question_(std::move(f)) {} // NOLINT(google-explicit-constructor): any such callable
+    predicate(F f) // NOLINT(google-explicit-constructor): any such callable
+        : predicate(std::function<bool(const failure&)>(std::move(f))) {}
+    predicate(std::function<bool(const failure&)> f); // NOLINT(google-explicit-constructor): likewise
 
     bool has_value() const noexcept { return question_ != nullptr; }
-    /// Precondition: has_value().
-    bool operator()(const failure& f) const { return question_(f); }
+    /// True if a part of it says yes; default_rule() answers as for a retry. Precondition: has_value().
+    bool operator()(const failure& f) const { return names(attempt_result(f), is_retried_by_default(f)); }
     /// True if it has a part built with on_result: policies then show accepted values to it as well.
-    bool examines_values() const noexcept { return value_question_ != nullptr; }
-    /// Its answer for an accepted value, seen as a failure. Precondition: examines_values().
-    bool of_value(const failure& accepted) const { return value_question_(accepted); }
+    bool examines_values() const noexcept { return (parts_ & of_values) != 0; }
+    /// Its answer for an accepted value, seen as a failure. Precondition: has_value().
+    bool of_value(const failure& accepted) const;
+
+    // For policies.
+
+    /// True if a policy must ask it about that result.
+    bool sees(const attempt_result& r) const noexcept {
+        return r.succeeded() && !r.is_refused() ? examines_values() : has_value();
+    }
+    /// Its answer for a result, as a retry takes it. Precondition: sees(r).
+    bool selects(const attempt_result& r) const;
+    /// Its answer for a failure where the default rule answers `usual`. Precondition: has_value().
+    bool is_for(const failure& f, bool usual) const;
+    /// True if it says yes itself: where it is silent, the default rule does not answer in its stead.
+    bool names(const attempt_result& r, bool usual) const;
+    /// True if the default rule decides on this failure.
+    bool leaves_to_default(const failure& f) const { return is_for(f, false) != is_for(f, true); }
 
     /// Composing an empty predicate throws std::invalid_argument: it has no question of its own.
-    friend predicate operator&&(const predicate& a, const predicate& b) {
-        require_set(a);
-        require_set(b);
-        return {both(a.question_, b.question_), both(a.value_question_, b.value_question_)};
-    }
-    friend predicate operator||(const predicate& a, const predicate& b) {
-        require_set(a);
-        require_set(b);
-        return {either(a.question_, b.question_), either(a.value_question_, b.value_question_)};
-    }
-    friend predicate operator!(const predicate& a) {
-        require_set(a);
-        return {opposite(a.question_), opposite(a.value_question_)};
-    }
+    friend predicate operator&&(const predicate& a, const predicate& b) { return a.joined(b, answer::no); }
+    friend predicate operator||(const predicate& a, const predicate& b) { return a.joined(b, answer::yes); }
+    friend predicate operator!(const predicate& a) { return a.opposite(); }
     template <class R, class F>
     friend predicate on_result(F f);
+    friend predicate default_rule();
+    friend bool may_be_same(const predicate& a, const predicate& b) {
+        const auto* const x = a.question_.target<plain_question>();
+        const auto* const y = b.question_.target<plain_question>();
+        if (x != nullptr && y != nullptr) return detail::may_be_same(x->asks, y->asks);
+        return a.parts_ == b.parts_ && detail::may_be_same(a.question_, b.question_);
+    }
 
 private:
-    static void require_set(const predicate& p) {
-        if (!p.has_value())
-            detail::raise(std::invalid_argument("predicate: an empty one cannot be part of &&, || or !"));
-    }
-    using question = std::function<bool(const failure&)>;
+    enum : std::uint8_t { of_values = 1, of_failures = 2, by_default = 4 }; // kinds of parts
 
-    // A null question drops out of the composition.
-    static question both(const question& a, const question& b) {
-        if (!a || !b) return a ? a : b;
-        return [a, b](const failure& f) { return a(f) && b(f); };
-    }
-    static question either(const question& a, const question& b) {
-        if (!a || !b) return a ? a : b;
-        return [a, b](const failure& f) { return a(f) || b(f); };
-    }
-    static question opposite(const question& a) {
-        if (!a) return a;
-        return [a](const failure& f) { return !a(f); };
-    }
-    predicate(question of_failures, question of_values)
-        : question_(std::move(of_failures)), value_question_(std::move(of_values)) {}
+    predicate(question q, std::uint8_t parts) : question_(std::move(q)), parts_(parts) {}
+    /// Both, where an answer of the first that is `decisive` is the answer.
+    predicate joined(const predicate& other, answer decisive) const;
+    predicate opposite() const;
+    static answer answer_of(bool yes) noexcept { return yes ? answer::yes : answer::no; }
 
     question question_;
-    question value_question_; // null: no part was built with on_result
+    std::uint8_t parts_ = 0;
 };
+
+/// The rule of policies without a predicate: true for the failures that are retried, or recorded, by default.
+predicate default_rule();
+
+#if RESILIENCE_BODIES
+RESILIENCE_FUNCTION predicate::predicate(std::function<bool(const failure&)> f) {
+    if (!f) return;
+    question_ = plain_question{std::move(f)};
+    parts_ = of_failures;
+}
+RESILIENCE_FUNCTION bool predicate::of_value(const failure& accepted) const {
+    return question_({accepted, false, false}) == answer::yes;
+}
+RESILIENCE_FUNCTION bool predicate::selects(const attempt_result& r) const {
+    if (!r.succeeded()) return is_for(*r.error(), is_retried_by_default(*r.error()));
+    return r.is_refused() ? is_for(r.as_failure(), false) : of_value(r.as_failure());
+}
+RESILIENCE_FUNCTION bool predicate::is_for(const failure& f, bool usual) const {
+    const answer said = question_({f, true, usual});
+    if (said == answer::yes) return true;
+    return (said == answer::silent || parts_ == of_values) && usual;
+}
+RESILIENCE_FUNCTION bool predicate::names(const attempt_result& r, bool usual) const {
+    if (!r.succeeded()) return question_({*r.error(), true, usual}) == answer::yes;
+    return question_({r.as_failure(), r.is_refused(), usual}) == answer::yes;
+}
+RESILIENCE_FUNCTION predicate predicate::joined(const predicate& other, answer decisive) const {
+    if (!has_value() || !other.has_value())
+        detail::raise(std::invalid_argument("predicate: an empty one cannot be part of &&, || or !"));
+    return {[a = question_, b = other.question_, decisive](const subject& s) {
+                const answer first = a(s);
+                if (first == decisive) return first;
+                const answer second = b(s);
+                return second == answer::silent ? first : second;
+            },
+            static_cast<std::uint8_t>(parts_ | other.parts_)};
+}
+RESILIENCE_FUNCTION predicate predicate::opposite() const {
+    if (!has_value())
+        detail::raise(std::invalid_argument("predicate: an empty one cannot be part of &&, || or !"));
+    return {[a = question_](const subject& s) {
+                const answer said = a(s);
+                if (said == answer::silent) return said;
+                return answer_of(said == answer::no);
+            },
+            parts_};
+}
+RESILIENCE_FUNCTION predicate default_rule() {
+    return {[](const predicate::subject& s) { return predicate::answer_of(s.is_failure && s.usual); },
+            predicate::by_default};
+}
+#endif
 
 namespace detail {
 
-/// Asks `f` about the failure's exception; false if it is no E. If E is one of our error types, a rejection
-/// that would be thrown as an E is asked about too. on<std::exception>() does not match rejections.
+/// Asks `f` about the failure's exception, or the outermost of those nested in it that is an E; false if none is. If E is
+/// one of our error types, a rejection that would be thrown as an E is asked about too. on<std::exception>() does
+/// not match rejections.
 template <class E, class F>
 bool ask_of_exception(const failure& seen, const F& f) {
     const failure& why = seen.innermost();
-    if (const E* e = why.as<E>()) return f(*e);
 #if RESILIENCE_EXCEPTIONS
     if constexpr (std::is_base_of_v<error, E>) {
-        if (!why.is_rejection() || why.exception() != nullptr) return false;
-        try {
-            why.rethrow();
-        } catch (const E& e) {
-            return f(e);
-        } catch (...) { // NOLINT(bugprone-empty-catch): another error type of ours
+        if (why.is_rejection() && why.exception() == nullptr) {
+            try {
+                why.rethrow();
+            } catch (const E& e) {
+                return f(e);
+            } catch (...) { // NOLINT(bugprone-empty-catch): another error type of ours
+            }
+            if (const failure* inside = why.wrapped()) return ask_of_exception<E>(*inside, f);
         }
     }
 #endif
-    return false;
+    const E* e = why.as<E>();
+    return e != nullptr && f(*e);
 }
 
 } // namespace detail
@@ -127,11 +203,11 @@ predicate on_result(F f) {
     constexpr bool fits = std::is_invocable_r_v<bool, const F&, const R&>;
     static_assert(fits, "on_result<R>(f): f must take a const R& and return bool");
     if constexpr (fits) {
-        const auto asks = [f = std::move(f)](const failure& why) {
-            const R* value = why.value<R>();
-            return value != nullptr && f(*value);
-        };
-        return {asks, asks};
+        return {[f = std::move(f)](const predicate::subject& s) {
+                    const R* value = s.why.template value<R>();
+                    return value != nullptr ? predicate::answer_of(f(*value)) : predicate::answer::silent;
+                },
+                predicate::of_values};
     }
 }
 

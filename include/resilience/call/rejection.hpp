@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/error.hpp>
+#include <resilience/call/limit.hpp>
 #include <resilience/detail/name.hpp>
 #include <resilience/detail/text.hpp>
 
@@ -15,6 +16,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// The reason why a policy refuses or ends a call. Making one does not allocate; message() makes the text.
 struct rejection {
     errc code;
+    /// Of a time-out: whose limit passed. The message tells if it is not the policy's own.
+    limit_owner whose = limit_owner::policy;
     /// The policy that refuses.
     detail::name policy{};
     /// The time after which trying again makes sense; negative if not known.
@@ -27,7 +30,21 @@ struct rejection {
     std::string message() const;
 };
 
+namespace detail {
+
+/// The words of a time-out: "no result within 900us (the caller's deadline)".
+std::string no_result_within(duration limit, limit_owner whose);
+
+} // namespace detail
+
 #if RESILIENCE_BODIES
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string detail::no_result_within(duration limit, limit_owner whose) {
+    std::string text = "no result";
+    // The length of a deadline of a user's policy may be unknown.
+    if (limit != duration::max()) text.append(" within ").append(duration_text(limit));
+    if (const auto owner = owner_in_words(whose); !owner.empty()) text.append(" (").append(owner).append(")");
+    return text;
+}
 RESILIENCE_COLD RESILIENCE_FUNCTION std::string rejection::message() const {
     std::string text;
     text.reserve(96);
@@ -44,8 +61,8 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string rejection::message() const {
     switch (code) {
     case errc::circuit_open: sentence("circuit", "is open", "next probe in "); break;
     case errc::timed_out:
-        if (reason != nullptr) named("timeout").append(": ").append(reason);
-        else named("timeout").append(": no result within ").append(detail::duration_text(duration{amount}));
+        named("timeout").append(": ").append(
+            reason != nullptr ? reason : detail::no_result_within(duration{amount}, whose));
         break;
     case errc::bulkhead_full: sentence("bulkhead", "is full", "try again in "); break;
     case errc::rate_limited: sentence("rate limiter", "has no permit", "next permit in "); break;

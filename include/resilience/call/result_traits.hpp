@@ -2,15 +2,15 @@
 #pragma once
 
 #include <resilience/call/failure.hpp>
+#include <resilience/call/sent.hpp>
+#include <resilience/call/value_concepts.hpp>
 #include <resilience/call/verdict.hpp>
-#include <resilience/detail/function_ref.hpp>
-#include <resilience/detail/returned.hpp>
 
 #include <concepts>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <type_traits>
 #include <typeinfo>
@@ -18,93 +18,29 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-/// Set this to true for a type whose `bool ok() const` tells success from failure:
-/// `template <> inline constexpr bool resilience::enable_status_like<my_status> = true;`
+/// The rules for the types that the library knows: base of specialisations that change some of the members
+/// of result_traits only.
 template <class R>
-inline constexpr bool enable_status_like = false;
-
-namespace detail {
-
-template <class R>
-concept expected_like = requires(const R& r) {
-    { r.has_value() } -> std::convertible_to<bool>;
-    r.error();
-};
-template <class R>
-concept status_like = enable_status_like<R> && requires(const R& r) {
-    { r.ok() } -> std::convertible_to<bool>;
-};
-/// A value for which the free function `http_status_of(v)` answers an int or std::optional<int>
-/// (nullopt: no answer came), found by argument-dependent lookup.
-template <class R>
-concept http_like = requires(const R& r) {
-    { http_status_of(r) } -> std::convertible_to<std::optional<int>>;
-};
-/// A value for which the free function `retry_after_of(v)`, found by argument-dependent lookup, gives the
-/// server's hint.
-template <class R>
-concept hint_like = requires(const R& r) {
-    { retry_after_of(r) } -> std::convertible_to<std::optional<duration>>;
-};
-/// A value for which the free function `was_not_sent(v)`, found by argument-dependent lookup, tells whether
-/// it is certain that nothing reached the other side. Its answer overrides the value's code. It must be
-/// noexcept.
-template <class R>
-concept says_if_sent = requires(const R& r) {
-    { was_not_sent(r) } -> std::convertible_to<bool>;
-};
-
-template <class E>
-std::error_code code_in(const E& e) noexcept {
-    if constexpr (std::is_convertible_v<const E&, std::error_code>) return e;
-    else if constexpr (requires {
-                           { e.code() } -> std::convertible_to<std::error_code>;
-                       })
-        return e.code();
-    else return {};
-}
-/// The text of a failing value that has none.
-std::string unknown_failing_value(const std::type_info& type);
-/// The result of `text`; if it throws, a text that says so.
-std::string text_or_type(function_ref<std::string()> text, const std::type_info& type);
-
-template <class E>
-std::string text_in(const E& e) {
-    if constexpr (std::is_convertible_v<const E&, std::string_view>) return std::string(std::string_view(e));
-    else if constexpr (requires {
-                           { e.what() } -> std::convertible_to<std::string>;
-                       })
-        return e.what();
-    else if constexpr (requires {
-                           { e.message() } -> std::convertible_to<std::string>;
-                       })
-        return e.message();
-    else if (const auto code = code_in(e)) return code.message();
-    else return unknown_failing_value(typeid(E));
-}
-
-} // namespace detail
-
-/// Tells the library what a returned value means. Specialise it for a type of yours with the members shown
-/// here, or use a way that needs less: has_value()/error(), enable_status_like, http_status_of. With any of
-/// these, retry_after_of and was_not_sent tell retries more about a failing value.
-template <class R>
-struct result_traits {
+struct default_result_traits {
     /// True if a value of the type can stand for a failure. If false, the library never calls judge().
     static constexpr bool can_fail = detail::expected_like<R> || detail::status_like<R> ||
-                                     detail::http_like<R> || std::same_as<R, std::error_code> ||
-                                     std::same_as<R, std::errc>;
+                                     detail::http_like<R> || detail::says_if_stale<R> ||
+                                     std::same_as<R, std::error_code> || std::same_as<R, std::errc>;
 
     /// The verdict on a value. A value judged `failure` is a failing value, any other is an accepted one.
     static verdict judge(const R& r) {
         const auto when = [](bool good) { return good ? verdict::success : verdict::failure; };
-        if constexpr (detail::http_like<R>) return http_verdict(http_status_of(r));
+        if constexpr (detail::says_if_stale<R>) {
+            if (was_stale(r)) return verdict::failure;
+        }
+        if constexpr (detail::http_like<R>) return when(!detail::fails_by_status(http_status_of(r), r));
         else if constexpr (detail::expected_like<R>) return when(r.has_value());
         else if constexpr (detail::status_like<R>) return when(r.ok());
         else if constexpr (std::same_as<R, std::error_code>) return when(!r);
         else if constexpr (std::same_as<R, std::errc>) return when(r == std::errc{});
         else return verdict::success;
     }
+    /// The code of a failing value; empty if it has none.
     static std::error_code code(const R& r) noexcept {
         if constexpr (detail::http_like<R>) return {};
         else if constexpr (detail::expected_like<R>)
@@ -112,6 +48,7 @@ struct result_traits {
         else if constexpr (std::same_as<R, std::errc>) return std::make_error_code(r);
         else return detail::code_in(r);
     }
+    /// The text of a failing value, for people.
     static std::string message(const R& r) {
         if constexpr (detail::http_like<R>) {
             const std::optional<int> status = http_status_of(r);
@@ -126,6 +63,15 @@ struct result_traits {
     }
 };
 
+/// Tells the library what a returned value means. Specialise it for a type of yours with all members of
+/// default_result_traits, or derive from that and change some; or use a way that needs less:
+/// has_value()/error(), enable_status_like, http_status_of. With any of these, retry_after_of, forbids_retry,
+/// was_not_sent and idempotency_of tell retries more about a failing value.
+template <class R>
+struct result_traits : default_result_traits<R> {
+    static constexpr bool is_ours = true;
+};
+
 namespace detail {
 
 /// True if a call that returns R gives an object to look at, itself or by reference.
@@ -133,12 +79,24 @@ template <class R>
 inline constexpr bool shows_object =
     std::is_object_v<std::remove_reference_t<R>> && !std::is_volatile_v<std::remove_reference_t<R>> &&
     !std::is_unbounded_array_v<std::remove_reference_t<R>>;
+template <class R>
+concept has_result_traits = requires(const R& r) {
+    { result_traits<R>::can_fail } -> std::convertible_to<bool>;
+    { result_traits<R>::judge(r) } -> std::same_as<verdict>;
+    { result_traits<R>::code(r) } -> std::convertible_to<std::error_code>;
+    { result_traits<R>::message(r) } -> std::convertible_to<std::string>;
+};
+template <class R>
+consteval bool can_fail() {
+    if constexpr (has_result_traits<R>) return result_traits<R>::can_fail;
+    else return false; // the call refuses to compile: see checked_result
+}
 /// True if a result of type R can stand for a failure. A reference is judged by the object that it refers to.
 template <class R>
 inline constexpr bool can_be_failing = false;
 template <class R>
     requires shows_object<R>
-inline constexpr bool can_be_failing<R> = result_traits<std::remove_cvref_t<R>>::can_fail;
+inline constexpr bool can_be_failing<R> = can_fail<std::remove_cvref_t<R>>();
 
 /// A type whose failing values hold a whole failure that describes them, as an outcome does. `failure_in(r)`
 /// gives that failure, null for an accepted value. `failing(why)` makes a value of a rejection.
@@ -148,64 +106,81 @@ concept holds_failure = std::is_object_v<R> && requires(const R& r, const failur
     { result_traits<R>::failing(why) } -> std::same_as<R>;
 };
 
+/// True if a specialisation of result_traits has a `judge` of its own.
 template <class R>
-struct error_of {};
-template <expected_like R>
-struct error_of<R> {
-    using type = std::remove_cvref_t<decltype(std::declval<const R&>().error())>;
+inline constexpr bool has_own_judge = !holds_failure<R>;
+template <class R>
+    requires(!holds_failure<R> &&
+             requires {
+                 { &result_traits<R>::judge } -> std::same_as<verdict (*)(const R&)>;
+             })
+inline constexpr bool has_own_judge<R> = &result_traits<R>::judge != &default_result_traits<R>::judge;
+
+/// The meaning of a returned value, as far as its type tells.
+enum class standing : std::uint8_t {
+    success,
+    refused, ///< an answer of a server that works, and a failure to predicates: HTTP 4xx
+    ignored,
+    failure,
 };
-
+constexpr standing standing_of(verdict v) noexcept {
+    if (v == verdict::success) return standing::success;
+    return v == verdict::failure ? standing::failure : standing::ignored;
+}
+constexpr verdict verdict_of(standing s) noexcept {
+    if (s == standing::failure) return verdict::failure;
+    return s == standing::ignored ? verdict::ignored : verdict::success;
+}
 template <class R>
-concept carries_unexpected = expected_like<R> && requires { typename R::unexpected_type; } &&
-                             (std::is_constructible_v<typename error_of<R>::type, std::error_code> ||
-                              std::is_constructible_v<typename error_of<R>::type, const error&>);
-template <class R>
-concept carries_code =
-    expected_like<R> && !carries_unexpected<R> && std::is_convertible_v<std::error_code, R>;
-
-/// True if a rejection can be returned as an R instead of being thrown.
-template <class R>
-inline constexpr bool carries_errors =
-    !std::is_reference_v<R> && (carries_unexpected<R> || carries_code<R> || holds_failure<R> ||
-                                std::same_as<R, std::error_code> || std::same_as<R, std::errc>);
-
-/// Makes an R of a rejection. Only for an R with carries_errors<R>.
-template <class R>
-R carry(const failure& f) {
+RESILIENCE_INLINE standing standing_of_value(const R& r) {
     if constexpr (holds_failure<R>) {
-        return result_traits<R>::failing(f);
-    } else if constexpr (carries_unexpected<R>) {
-        using E = typename error_of<R>::type;
-        using unexpected = typename R::unexpected_type;
-        if constexpr (std::is_constructible_v<E, std::error_code>) {
-            return R(unexpected(E(f.code())));
-        } else {
-            return R(unexpected(
-                E(error(static_cast<errc>(f.code().value()), f.policy(), f.message(), f.retry_after()))));
+        return result_traits<R>::standing_of(r);
+    } else if constexpr (http_like<R> && !has_own_judge<R>) {
+        if constexpr (says_if_stale<R>) {
+            if (was_stale(r)) return standing::failure;
         }
-    } else if constexpr (std::same_as<R, std::errc>) {
-        const auto condition = f.code().default_error_condition();
-        return condition.category() == std::generic_category() ? static_cast<std::errc>(condition.value())
-                                                               : std::errc::io_error;
+        const std::optional<int> status = http_status_of(r);
+        if (status && *status < 400) [[likely]]
+            return standing::success;
+        return fails_by_status(status, r) ? standing::failure : standing::refused;
     } else {
-        return f.code();
+        return standing_of(result_traits<R>::judge(r));
     }
 }
 
 template <class R>
 failure describe(const R& r);
 
+/// True if message() is the text of code(), in which case the code is enough to keep a failing value.
 template <class R>
-constexpr auto not_sent_op() noexcept -> bool (*)(const void*) noexcept {
-    if constexpr (says_if_sent<R>) {
-        static_assert(noexcept(was_not_sent(std::declval<const R&>())),
-                      "resilience: was_not_sent(const R&) must be noexcept");
-        return [](const void* value) noexcept -> bool { return was_not_sent(*static_cast<const R*>(value)); };
+constexpr bool text_is_of_code() noexcept {
+    if constexpr (!requires { result_traits<R>::is_ours; } || http_like<R> || says_if_stale<R>) return false;
+    else if constexpr (expected_like<R>) return std::same_as<typename error_of<R>::type, std::error_code>;
+    else return std::same_as<R, std::error_code> || std::same_as<R, std::errc>;
+}
+template <class R>
+constexpr auto forbids_retry_op() noexcept -> bool (*)(const void*) noexcept {
+    if constexpr (says_if_retry_is_forbidden<R>) {
+        static_assert(noexcept(forbids_retry(std::declval<const R&>())),
+                      "resilience: forbids_retry(const R&) must be noexcept");
+        return
+            [](const void* value) noexcept -> bool { return forbids_retry(*static_cast<const R*>(value)); };
     } else {
         return nullptr;
     }
 }
-
+template <class R>
+constexpr auto idempotency_op() noexcept -> std::optional<idempotency> (*)(const void*) noexcept {
+    if constexpr (says_if_idempotent<R>) {
+        static_assert(noexcept(idempotency_of(std::declval<const R&>())),
+                      "resilience: idempotency_of(const R&) must be noexcept");
+        return [](const void* value) noexcept -> std::optional<idempotency> {
+            return idempotency_of(*static_cast<const R*>(value));
+        };
+    } else {
+        return nullptr;
+    }
+}
 template <class R>
 constexpr auto inner_op() noexcept -> const failure* (*)(const void*) noexcept {
     if constexpr (holds_failure<R>) {
@@ -221,14 +196,22 @@ constexpr auto inner_op() noexcept -> const failure* (*)(const void*) noexcept {
 /// program.
 template <class R>
 std::string message_of(const R& r) {
-    return text_or_type([&] { return result_traits<R>::message(r); }, typeid(R));
+    if constexpr (!has_result_traits<R>) return {};
+    else return text_or_type([&] { return result_traits<R>::message(r); }, typeid(R));
 }
 
 template <class R>
-inline constexpr failure::value_ops ops_of{
-    &typeid(R), [](const void* value) { return message_of(*static_cast<const R*>(value)); },
-    [](const void* value) { return describe(*static_cast<const R*>(value)); }, not_sent_op<R>(),
-    inner_op<R>()};
+inline constexpr value_ops ops_of{
+    .type = &typeid(R),
+    .message = [](const void* v) { return message_of(*static_cast<const R*>(v)); },
+    .describe = [](const void* v) { return describe(*static_cast<const R*>(v)); },
+    .not_sent = not_sent_op<R>(),
+    .inner = inner_op<R>(),
+    .text_is_of_code = text_is_of_code<R>(),
+    .stale = stale_op<R>(),
+    .forbids_retry = forbids_retry_op<R>(),
+    .idempotency_of = idempotency_op<R>(),
+    .has_own_judge = has_own_judge<R>};
 
 template <class R>
 duration hint_of(const R& r) {
@@ -247,25 +230,10 @@ int status_of(const R& r) {
 
 template <class R>
 failure describe(const R& r) {
-    return failure(std::addressof(r), ops_of<R>, result_traits<R>::code(r), status_of(r), hint_of(r));
+    if constexpr (!has_result_traits<R>) return {}; // can_fail() has said what is missing
+    else return failure(std::addressof(r), ops_of<R>, result_traits<R>::code(r), status_of(r), hint_of(r));
 }
 
 } // namespace detail
-
-#if RESILIENCE_BODIES
-namespace detail {
-
-RESILIENCE_COLD RESILIENCE_FUNCTION std::string unknown_failing_value(const std::type_info& type) {
-    return "failing value of type " + type_name(type);
-}
-RESILIENCE_COLD RESILIENCE_FUNCTION std::string text_or_type(function_ref<std::string()> text,
-                                                             const std::type_info& type) {
-    std::string found;
-    if (!returned([&] { found = text(); })) found = unknown_failing_value(type) + ", whose text threw";
-    return found;
-}
-
-} // namespace detail
-#endif
 
 }} // namespace resilience::RESILIENCE_ABI

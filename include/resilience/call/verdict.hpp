@@ -13,45 +13,79 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// An outcome's statement about the health of the thing that was called.
 enum class verdict : std::uint8_t {
-    success,
+    success, ///< it works, though it may have refused this call (HTTP 404)
     failure,
-    ignored, ///< says nothing: cancelled, refused locally, or the caller's own mistake (HTTP 4xx)
+    ignored, ///< says nothing: cancelled, refused locally, or asked to come later (HTTP 429)
 };
 
-/// HTTP by default: 408, 425, 429 and 5xx speak of the server's health and are retried; other 4xx are
-/// the caller's mistake. No status at all means that no answer came: a transport error.
-constexpr verdict http_verdict(std::optional<int> status) noexcept {
-    if (!status || *status == 408 || *status == 425 || *status == 429 || *status >= 500)
-        return verdict::failure;
-    return *status >= 400 ? verdict::ignored : verdict::success;
-}
+// HTTP by default. No status at all means that no answer came: a transport error. A hint is the server's
+// Retry-After.
+//
+//     status                            retried   to a circuit
+//     none, 408, 425, 5xx but 501, 505  yes       failure
+//     429; 403, 409, 413 with a hint    yes       ignored: a throttle is no ill health
+//     501, 505, other 4xx               no        success: a server that answers is alive
+//     any other                         no        success
 
-namespace detail {
-
-RESILIENCE_INLINE verdict default_verdict(const std::error_code& code, std::optional<int> status) noexcept {
-    if (code) {
-        if (code.category() == resilience::error_category()) {
-            const auto ours = static_cast<errc>(code.value());
-            return ours == errc::timed_out || ours == errc::retries_exhausted ? verdict::failure
-                                                                              : verdict::ignored;
-        }
-        if (is_cancellation(code)) return verdict::ignored;
+/// True if a retry repeats the request by default.
+constexpr bool is_retried_status(std::optional<int> status, std::optional<duration> hint = {}) noexcept {
+    if (!status) return true;
+    switch (*status) {
+    case 408:
+    case 425:
+    case 429: return true;
+    case 403:
+    case 409:
+    case 413: return hint && *hint >= duration{0};
+    case 501:
+    case 505: return false;
+    default: return *status >= 500;
     }
-    // A carrier may stand for a transport error too: its status is then 0 or less.
-    return status && *status > 0 ? http_verdict(status) : verdict::failure;
+}
+/// The verdict of a circuit on an answer by default.
+constexpr verdict http_verdict(std::optional<int> status, std::optional<duration> hint = {}) noexcept {
+    if (!is_retried_status(status, hint)) return verdict::success;
+    const bool asks_to_wait =
+        status && (*status == 403 || *status == 409 || *status == 413 || *status == 429);
+    return asks_to_wait ? verdict::ignored : verdict::failure;
 }
 
-} // namespace detail
+/// The meaning of a failure unless a predicate of the user's decides.
+struct default_judgement {
+    bool is_retried;
+    verdict health; ///< to a circuit
+};
+/// An attempt that came at its limit has timed out. Else a verdict that the failure states itself counts most,
+/// then code, then HTTP status. Local rejections, cancellation and std::bad_alloc are ignored. A time-out is a failure. Anything else is a failure.
+default_judgement judge_by_default(const failure& f) noexcept;
 
-/// The verdict on a failure unless a predicate of the user's decides. Local rejections, cancellation and
-/// std::bad_alloc are ignored. A time-out is a failure. An HTTP status is judged by http_verdict(). Anything
-/// else is a failure. Breakers record failures, and retries retry them.
-verdict default_verdict(const failure& f) noexcept;
+/// The verdict on a failure unless a predicate of the user's decides.
+inline verdict default_verdict(const failure& f) noexcept { return judge_by_default(f).health; }
+/// True if retries repeat it unless a predicate of the user's decides.
+inline bool is_retried_by_default(const failure& f) noexcept { return judge_by_default(f).is_retried; }
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION verdict default_verdict(const failure& f) noexcept {
-    const verdict judged = detail::default_verdict(f.code(), f.http_status());
-    return judged == verdict::failure && f.exception_is<std::bad_alloc>() ? verdict::ignored : judged;
+RESILIENCE_FUNCTION default_judgement judge_by_default(const failure& given) noexcept {
+    constexpr default_judgement failed{true, verdict::failure};
+    constexpr default_judgement says_nothing{false, verdict::ignored};
+    const failure& f = given.unwrapped();
+    if (given.came_at_limit()) return f.exception_is<std::bad_alloc>() ? says_nothing : failed;
+    if (const auto* own = f.is_rejection() ? nullptr : f.as<verdict_carrier>())
+        return {own->verdict() == verdict::failure, own->verdict()};
+    if (const auto code = f.code()) {
+        if (code.category() == resilience::error_category()) {
+            const auto ours = static_cast<errc>(code.value());
+            return ours == errc::timed_out || ours == errc::retries_exhausted ? failed : says_nothing;
+        }
+        if (detail::is_cancellation(code)) return says_nothing;
+    }
+    if (f.is_judged_by_its_type()) return failed;
+    // A carrier may stand for a transport error too: its status is then 0 or less.
+    if (const auto status = f.http_status(); status && *status > 0) {
+        const auto hint = f.retry_after();
+        return {is_retried_status(status, hint), http_verdict(status, hint)};
+    }
+    return f.exception_is<std::bad_alloc>() ? says_nothing : failed;
 }
 #endif
 

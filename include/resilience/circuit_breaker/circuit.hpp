@@ -5,6 +5,7 @@
 #include <resilience/circuit_breaker/events.hpp>
 #include <resilience/circuit_breaker/history.hpp>
 #include <resilience/circuit_breaker/moment.hpp>
+#include <resilience/circuit_breaker/parts_of_config.hpp>
 #include <resilience/circuit_breaker/published_state.hpp>
 #include <resilience/circuit_breaker/success_counts.hpp>
 #include <resilience/circuit_breaker/verdicts.hpp>
@@ -15,37 +16,17 @@
 #include <optional>
 #include <string_view>
 #include <utility>
-#include <variant>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
-
-/// The machine's part of a config, defaults filled in.
-inline breaker_limits limits_of(const circuit_breaker_config& c) {
-    return {c.success_threshold, c.half_open_max_calls.value_or(c.success_threshold), c.recovery_timeout,
-            c.probe_lease, c.recovery_backoff};
-}
-inline breaker_rules_config rules_of(const circuit_breaker_config& c) {
-    const bool other = c.consecutive_failures || c.failure_rate_threshold || c.slow_call_rate_threshold;
-    auto threshold = c.failure_threshold;
-    if (!threshold && !other) threshold = 5;
-    return {threshold,
-            c.failure_window,
-            c.consecutive_failures,
-            c.failure_rate_threshold,
-            c.slow_call_rate_threshold,
-            c.window,
-            c.minimum_calls};
-}
 
 /// A circuit: applies admissions, results and commands to the machine, the rules, the counts of successes and
 /// the history. Guarded by its owner's mutex. Reads no clock and calls no user code.
 class circuit {
 public:
-    /// `successes` and `events` must outlive this.
+    /// All three must outlive this, and so must the config of each update().
     circuit(const circuit_breaker_config& config, success_counts& successes, circuit_events& events,
             wall_time now)
-        : successes_(successes), limits_(limits_of(config)), rules_(rules_of(config)), history_(now),
-          events_(events) {
+        : successes_(successes), config_(&config), rules_(rules_of(config)), history_(now), events_(events) {
         successes_.begin_locked(machine_.generation());
         prepare(config);
     }
@@ -54,53 +35,78 @@ public:
     std::uint64_t generation() const noexcept { return machine_.generation(); }
     window_fill fill() const noexcept { return successes_.fill_locked(); }
     time_point opens_until() const noexcept { return machine_.opens_until(); }
+    time_point next_probe() const noexcept { return machine_.next_probe(); }
 
+    /// Does what is due by now, as if a timer had fired.
+    void catch_up(const moment& at) {
+        if (state() != circuit_state::half_open) return;
+        entered(machine_.expire(limits(), at.now, at.random_share), at, "probe_lease");
+        entered(machine_.settle_down(limits(), at.now), at, "half_open_quiet");
+    }
     /// Admits or refuses a call, whose own deadline is given.
     breaker_machine::permission admit(const moment& at, time_point deadline) {
-        expire_leases(at);
-        auto given = machine_.admit(limits_, at.now, deadline);
+        catch_up(at);
+        entered(machine_.end_opening(limits(), at.now), at, "recovery_timeout");
+        rejudge_probes(at);
+        auto given = machine_.admit(limits(), at.now, deadline);
         entered(given.change, at, "recovery_timeout");
         return given;
     }
 
-    void succeed(const breaker_permit& permit, const call_timing& timing, const moment& at) {
+    // These return false for a result that is late.
+    bool succeed(const breaker_permit& permit, const call_timing& timing, const moment& at) {
         history_.count_success(timing);
-        expire_leases(at);
-        if (!is_current(permit)) {
-            history_.count_late();
-            return successes_.take_late_locked();
+        if (is_late(permit, at)) {
+            successes_.take_late_locked();
+            if (!timing.is_slow) take_late_probe(permit, at);
+            return false;
         }
-        if (keeps_window()) return succeed_in_window(timing, at);
+        if (keeps_window()) {
+            succeed_in_window(timing, at);
+            return true;
+        }
         successes_.take(generation());
-        settle_probe(permit, verdict::success, {}, at, "success_threshold");
+        if (timing.is_slow) settle_probe(permit, verdict::failure, {}, at, "slow probe");
+        else settle_probe(permit, verdict::success, {}, at, "success_threshold");
+        return true;
     }
-    void fail(const breaker_permit& permit, const call_timing& timing, breaker_judgement j,
+    bool fail(const breaker_permit& permit, const call_timing& timing, breaker_judgement j,
               const moment& at) {
         history_.count_failure(timing);
-        expire_leases(at);
-        if (!is_current(permit)) return history_.count_late();
-        if (state() == circuit_state::disabled) return;
+        if (is_late(permit, at)) return false;
+        if (state() == circuit_state::disabled) return true;
         history_.remember_failure(at.wall, std::move(j.texts));
-        if (state() == circuit_state::half_open)
-            return settle_probe(permit, verdict::failure, j.break_for, at, "probe failed");
+        if (state() == circuit_state::half_open) {
+            settle_probe(permit, verdict::failure, j.break_for, at, "probe failed", j.hint);
+            return true;
+        }
         const std::uint64_t position = successes_.take_position_locked();
         rules_.record({.failed = true, .slow = timing.is_slow}, at.now, position,
                       successes_.in_generation_locked());
-        judge(at, j.break_for);
+        judge(at, j.break_for, j.hint);
+        return true;
     }
-    /// Gives a probe's place back.
-    void ignore(const breaker_permit& permit, const moment& at) {
-        expire_leases(at);
-        if (!is_current(permit)) return history_.count_late();
-        settle_probe(permit, verdict::ignored, {}, at, {});
+    /// Gives a probe's place back. The next one waits for the server's hint.
+    bool ignore(const breaker_permit& permit, const moment& at, duration hint = {}) {
+        if (is_late(permit, at)) return false;
+        settle_probe(permit, verdict::ignored, {}, at, {}, hint);
+        return true;
+    }
+    /// Makes a probe's lease end at `until`, unless it ends later. False if the permit is late.
+    bool renew(breaker_permit& permit, time_point until, const moment& at) {
+        catch_up(at);
+        if (permit.admitted.generation() != generation() || machine_.has_expired(permit.lease_end))
+            return false;
+        permit.lease_end = machine_.renew(permit.lease_end, until).value_or(permit.lease_end);
+        return true;
     }
 
-    /// Changes the state by hand.
-    void command(breaker_state next, std::string_view reason, const moment& at) {
+    void command(const circuit_command& c, std::string_view reason, const moment& at) {
+        rules_.end_row(successes_.in_generation_locked());
         if (seen_as(state()) == circuit_state::closed)
             history_.tripped_by(rules_.failures(at.now, window(at.now)));
         history_.commanded(reason);
-        const transition change = machine_.command(next);
+        const transition change = machine_.command(state_after(c, at));
         if (change.to == circuit_state::closed) history_.tripped_by(0);
         entered(change, at, reason.empty() ? std::string_view("by hand") : reason);
     }
@@ -110,14 +116,16 @@ public:
         prepare(config); // the rules rely on it
         keep_bucket_successes(next, at.now);
         rules_.update(next, successes_.next_position_locked(), at.now);
-        limits_ = limits_of(config);
+        config_ = &config;
         successes_.renumber_locked();
-        entered(machine_.rejudge(limits_), at, "success_threshold");
+        rejudge_probes(at);
+        rules_.end_row(successes_.in_generation_locked());
         if (records_results()) judge(at, {});
     }
 
     /// Sets the circuit's part of the statistics.
     void describe(circuit_breaker_stats& s, time_point now) {
+        rules_.end_row(successes_.in_generation_locked());
         const auto& rules = rules_.config();
         const tally in_window = window(now);
         s.state = state();
@@ -127,20 +135,32 @@ public:
         s.failure_count = counts ? rules_.failures(now, in_window) : history_.tripping_failures();
         s.failure_threshold = rules.failure_threshold.value_or(rules.consecutive_failures.value_or(0));
         s.success_count = counts ? successes_.in_generation_locked() : machine_.probes_passed();
-        s.success_threshold = limits_.success_threshold;
-        if (rules.has_rates()) {
-            const auto* of_calls = std::get_if<count_window>(&rules.window);
-            s.window = {in_window.total, in_window.failed, in_window.slow, of_calls ? of_calls->size : 0};
-        }
+        s.success_threshold = config_->success_threshold;
+        if (rules.has_rates())
+            s.window = {in_window.total, in_window.failed, in_window.slow, rules.most_results(),
+                        rules.calls_to_judge()};
         if (rules.failure_rate_threshold) s.failure_rate = in_window.failure_rate();
         if (rules.slow_call_rate_threshold) s.slow_call_rate = in_window.slow_rate();
-        if (state() == circuit_state::open) s.retry_after = elapsed_between(now, opens_until());
+        if (state() == circuit_state::open || now < next_probe())
+            s.retry_after = elapsed_between(now, next_probe());
         history_.describe(s);
     }
 
 private:
-    bool is_current(const breaker_permit& permit) const noexcept {
-        return permit.admitted.generation() == generation();
+    breaker_limits limits() const { return limits_of(*config_); }
+    /// True if the circuit has moved on since, by now. Such a result counts in totals alone.
+    bool is_late(const breaker_permit& permit, const moment& at) {
+        catch_up(at);
+        const bool is =
+            permit.admitted.generation() != generation() || machine_.has_expired(permit.lease_end);
+        if (is) history_.count_late();
+        return is;
+    }
+    breaker_state state_after(const circuit_command& c, const moment& at) const noexcept {
+        if (c.next == circuit_state::closed) return closed_state{};
+        if (c.next != circuit_state::open) return manual_state{c.next};
+        if (c.opens_for) return open_state{saturating_add(at.now, *c.opens_for), 1};
+        return machine_.opening(limits(), at.now, at.random_share);
     }
     /// True if results enter windows and are judged.
     bool records_results() const noexcept {
@@ -148,14 +168,25 @@ private:
     }
     bool keeps_window() const noexcept { return records_results() && rules_.config().has_rates(); }
 
-    /// Fails a probe whose lease is over, also if no call came meanwhile.
-    void expire_leases(const moment& at) {
-        entered(machine_.expire(limits_, at.now, at.random_share), at, "probe_lease");
+    void rejudge_probes(const moment& at) {
+        const auto change = machine_.rejudge(limits(), at.now, at.random_share);
+        const bool closes = change && change->to == circuit_state::closed;
+        entered(change, at, closes ? "success_threshold" : "half_open_failure_rate");
+    }
+    /// A probe that outlived its lease and succeeded says that the other side is well, and the lease short.
+    void take_late_probe(const breaker_permit& permit, const moment& at) {
+        if (!machine_.take_late(permit.admitted.generation(), permit.lease_end, at.now)) return;
+        events_.put_locked(event_kind::probe_succeeded_late, at, [&](event& e) {
+            e.from = e.to = state();
+            e.delay = elapsed_between(permit.lease_end, at.now);
+            e.reason = "probe_lease";
+            e.generation = generation();
+        });
     }
     /// Does nothing unless half-open.
     void settle_probe(const breaker_permit& permit, verdict v, std::optional<duration> break_for,
-                      const moment& at, std::string_view reason) {
-        entered(machine_.settle(v, permit.lease_end, limits_, at.now, break_for, at.random_share), at,
+                      const moment& at, std::string_view reason, duration hint = {}) {
+        entered(machine_.settle(v, permit.lease_end, limits(), at.now, break_for, at.random_share, hint), at,
                 reason);
     }
 
@@ -168,7 +199,9 @@ private:
         } else if (!successes_.take_bucket(generation(), at.now)) {
             enter_bucket(at.now);
         }
-        if (timing.is_slow || fill() == window_fill::below_minimum_calls) judge(at, {});
+        if (!timing.is_slow && fill() != window_fill::below_minimum_calls) return;
+        rules_.end_row(successes_.in_generation_locked());
+        judge(at, {});
     }
     /// Runs once per bucket and thread. The window may have lost buckets and be below minimum_calls now.
     void enter_bucket(time_point now) {
@@ -196,16 +229,15 @@ private:
         successes_.set_fill_locked(rules_.fill_of(in_window));
         return rules_.judge(now, in_window);
     }
-    /// Trips if a rule is met or the failure asks for it. With metrics_only it publishes an event and starts
-    /// over.
-    void judge(const moment& at, std::optional<duration> break_for) {
+    /// Trips if a rule is met or the failure asks for it; in metrics_only tells so and starts over.
+    void judge(const moment& at, std::optional<duration> break_for, duration hint = {}) {
         tally in_window;
         const char* rule = met_rule(at.now, in_window);
         if (break_for) rule = "break_duration_of";
         if (rule == nullptr) return;
         history_.tripped_by(rules_.failures(at.now, in_window));
         if (state() == circuit_state::closed)
-            return entered(machine_.trip(limits_, at.now, break_for, at.random_share), at, rule);
+            return entered(machine_.trip(limits(), at.now, break_for, at.random_share, hint), at, rule);
         events_.put_locked(event_kind::would_have_tripped, at, [&](event& e) {
             e.from = e.to = state();
             e.failure_count = history_.tripping_failures();
@@ -259,7 +291,7 @@ private:
 
     breaker_machine machine_;
     success_counts& successes_;
-    breaker_limits limits_;
+    const circuit_breaker_config* config_; // kept by its owner
     breaker_rules rules_;
     circuit_history history_;
     circuit_events& events_;

@@ -40,8 +40,9 @@ struct circuit_breaker_config {
     duration failure_window = std::chrono::seconds{60};
     /// The most probes in flight (1..success_threshold). Unset: success_threshold.
     std::optional<unsigned> half_open_max_calls{};
-    /// A probe that is not settled for this long, or until its own deadline if that is later, gives its place
-    /// back and counts as a failure. Set it longer than any call should take, or healthy probes are lost.
+    /// A probe that is not settled for this long gives its place back and counts as a failure. The lease ends
+    /// never before the call's deadline and the limits further in, and begins anew with each attempt of a
+    /// retry further in. Calls without a limit: set it longer than any should take, or healthy probes are lost.
     duration probe_lease = std::chrono::seconds{60};
     /// Trips after this many failures in a row. Unset: off.
     std::optional<unsigned> consecutive_failures{};
@@ -58,8 +59,8 @@ struct circuit_breaker_config {
     /// Makes recovery_timeout grow on repeated openings. Unset: it stays.
     std::optional<resilience::recovery_backoff> recovery_backoff{};
     /// Selects the failures (and, with on_result, the values) that count as failures; the others count as
-    /// successes. Empty: all but cancellation, std::bad_alloc and HTTP 4xx, which are ignored. Local
-    /// rejections and cancellation are always ignored.
+    /// successes. Empty: default_rule(): cancellation, std::bad_alloc and HTTP 429 are ignored, other HTTP 4xx are
+    /// successes, the rest are failures. Local rejections and cancellation are always ignored.
     predicate record_if{};
     /// Selects the failures that say nothing about health. Asked before record_if.
     predicate ignore_if{};
@@ -67,6 +68,15 @@ struct circuit_breaker_config {
     std::function<std::optional<duration>(const failure&)> break_duration_of{};
     /// Called for each change of state, in order, with no lock held.
     std::function<void(const event&)> on_state_change{};
+    /// Reopens when this share, in (0, 1], of success_threshold probes is bad: failed, or slow where
+    /// slow_call_duration is set. Judged as soon as the probes to come cannot change it. Unset: one bad probe
+    /// reopens.
+    std::optional<double> half_open_failure_rate{};
+    /// Closes a half-open circuit that has seen no probe for so long. Unset: it waits for probes.
+    std::optional<duration> half_open_quiet{};
+    /// Bound of the break that a failure asks for, by break_duration_of or by the server's hint: a trip lasts at
+    /// least as long as the hint (Retry-After) of the failure that caused it. No server keeps us away for ever.
+    duration max_break = std::chrono::minutes{10};
     /// Shown on metrics, events and snapshots; at most 8, constant.
     labels_type labels{};
 };
@@ -89,6 +99,9 @@ void fields(circuit_breaker_config& c, auto&& visit) {
     visit("ignore_if", c.ignore_if);
     visit("break_duration_of", c.break_duration_of);
     visit("on_state_change", c.on_state_change);
+    visit("half_open_failure_rate", c.half_open_failure_rate, field_form::share);
+    visit("half_open_quiet", c.half_open_quiet);
+    visit("max_break", c.max_break);
 }
 
 /// A window's text is a number of calls, or a time.
@@ -148,7 +161,9 @@ RESILIENCE_FUNCTION std::string validate(const circuit_breaker_config& c) {
                          "in (0, 1]");
     if (c.slow_call_duration.has_value() != c.slow_call_rate_threshold.has_value())
         return "circuit_breaker_config.slow_call_duration and slow_call_rate_threshold go together; only one "
-               "is set";
+               "is set: " +
+               (c.slow_call_duration ? detail::duration_text(*c.slow_call_duration)
+                                     : std::to_string(*c.slow_call_rate_threshold));
     if (const auto* count = std::get_if<count_window>(&c.window);
         count != nullptr && (count->size < 1 || count->size > 1'000'000))
         return complaint("circuit_breaker_config.window.size", count->size, "in 1..1000000");
@@ -163,8 +178,14 @@ RESILIENCE_FUNCTION std::string validate(const circuit_breaker_config& c) {
                              c.recovery_backoff->multiplier, "in 1..1000000");
         if (c.recovery_backoff->cap < c.recovery_timeout)
             return complaint("circuit_breaker_config.recovery_backoff.cap", c.recovery_backoff->cap,
-                             "recovery_timeout or more");
+                             "recovery_timeout (" + detail::duration_text(c.recovery_timeout) + ") or more");
     }
+    if (c.half_open_failure_rate && !is_share(*c.half_open_failure_rate))
+        return complaint("circuit_breaker_config.half_open_failure_rate", *c.half_open_failure_rate,
+                         "in (0, 1]");
+    if (c.half_open_quiet && *c.half_open_quiet <= none)
+        return complaint("circuit_breaker_config.half_open_quiet", *c.half_open_quiet, "more than 0");
+    if (c.max_break <= none) return complaint("circuit_breaker_config.max_break", c.max_break, "more than 0");
     return detail::validate_labels("circuit_breaker_config", c.labels);
 }
 #endif

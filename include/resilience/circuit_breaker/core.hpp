@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/circuit_breaker/config.hpp>
+#include <resilience/circuit_breaker/moment.hpp>
 #include <resilience/circuit_breaker/published_state.hpp>
 #include <resilience/circuit_breaker/success_counts.hpp>
 #include <resilience/circuit_breaker/verdicts.hpp>
@@ -16,9 +17,6 @@
 #if RESILIENCE_BODIES
 #include <resilience/circuit_breaker/circuit.hpp>
 #include <resilience/circuit_breaker/events.hpp>
-#include <resilience/circuit_breaker/moment.hpp>
-
-#include <stdexcept>
 #endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
@@ -37,7 +35,10 @@ public:
     // Calls.
 
     published_state published() const noexcept { return published_.get(); }
-    circuit_state state() const noexcept { return published().state(); }
+    circuit_state state() const noexcept {
+        const circuit_state seen = published().state();
+        return seen == circuit_state::half_open ? state_by_now() : seen;
+    }
     time_point now() const noexcept;
 
     /// Sets `permit` and returns true, or sets `why`.
@@ -58,20 +59,16 @@ public:
             successes_.take(seen.generation());
         else success_slow_path({admitted, start});
     }
-    void success_slow_path(const breaker_permit& permit) noexcept;
-    /// Judges a result by the config that the call began under. Runs the user's code and does not settle the
-    /// permit.
+    bool success_slow_path(const breaker_permit& permit) noexcept;
+    /// Judges a result by the config that the call began under. Runs the user's code, and settles nothing.
     breaker_judgement judge(const breaker_permit& permit, const attempt_result& result);
     breaker_judgement judge_as_failure(const breaker_permit& permit, const failure* why);
-    /// Returns the time of the next probe if a failure left or found the circuit open; else min().
-    time_point settle(const breaker_permit& permit, breaker_judgement j) noexcept;
-    void ignore(const breaker_permit& permit) noexcept;
+    breaker_settlement settle(const breaker_permit& permit, breaker_judgement j) noexcept;
+    breaker_settlement ignore(const breaker_permit& permit, duration hint = {}) noexcept;
+    /// Makes a probe's lease end at `until`, unless it ends later. False if the permit is late.
+    bool renew(breaker_permit& permit, time_point until) noexcept;
 
-    // Commands.
-
-    /// `next` is closed or a state that is set by hand.
-    void command(circuit_state next, std::string_view reason);
-    void open_for(duration d, std::string_view reason);
+    void command(const circuit_command& c, std::string_view reason);
 
 private:
     friend policy_core;
@@ -87,10 +84,10 @@ private:
     published_state encode_locked() const noexcept;
     void publish_locked() noexcept;
     const circuit_breaker_config& config_of(const breaker_permit& permit) const noexcept;
-    breaker_judgement counted(breaker_judgement j) noexcept;
     bool success_unlocked(const breaker_permit& permit) noexcept;
-    void success_under_mutex(const breaker_permit& permit) noexcept;
-    time_point record_failure(const breaker_permit& permit, breaker_judgement j) noexcept;
+    bool success_under_mutex(const breaker_permit& permit) noexcept;
+    /// Leaves a half-open circuit as a timer would have. No core is const: they are made by enrolled().
+    circuit_state state_by_now() const noexcept;
 
     // Closed calls read the line that begins here, and write none of it.
     alignas(64) state_publisher published_;     // written under mutex_
@@ -131,13 +128,12 @@ RESILIENCE_FUNCTION void breaker_core::publish_rejected(const rejection& why,
 }
 RESILIENCE_FUNCTION breaker_judgement breaker_core::judge(const breaker_permit& permit,
                                                           const attempt_result& result) {
-    return counted(detail::judge(result, config_of(permit)));
+    return detail::judge(result, config_of(permit));
 }
 RESILIENCE_FUNCTION breaker_judgement breaker_core::judge_as_failure(const breaker_permit& permit,
                                                                      const failure* why) {
-    return counted(detail::judge_as_failure(why, config_of(permit)));
+    return detail::judge_as_failure(why, config_of(permit));
 }
-
 template <class Work>
 void breaker_core::locked(Work&& work) {
     const bool has_jitter = config().recovery_backoff.has_value();
@@ -165,16 +161,8 @@ RESILIENCE_FUNCTION void breaker_core::publish_locked() noexcept {
     if (next != published_.peek()) published_.publish_locked(next, guarded_->circuit.opens_until());
 }
 
-RESILIENCE_FUNCTION void breaker_core::command(circuit_state next, std::string_view reason) {
-    const breaker_state state =
-        next == circuit_state::closed ? breaker_state(closed_state{}) : breaker_state(manual_state{next});
-    locked([&](const moment& at) { guarded_->circuit.command(state, reason, at); });
-}
-RESILIENCE_FUNCTION void breaker_core::open_for(duration d, std::string_view reason) {
-    if (d < duration{0}) raise(std::invalid_argument("circuit_breaker: open_for a negative duration"));
-    locked([&](const moment& at) {
-        guarded_->circuit.command(open_state{saturating_add(at.now, d), 1}, reason, at);
-    });
+RESILIENCE_FUNCTION void breaker_core::command(const circuit_command& c, std::string_view reason) {
+    locked([&](const moment& at) { guarded_->circuit.command(c, reason, at); });
 }
 RESILIENCE_FUNCTION void breaker_core::apply(circuit_breaker_config next) {
     locked([&](const moment& at) {
@@ -191,11 +179,6 @@ RESILIENCE_FUNCTION const circuit_breaker_config& breaker_core::config_of(
     const lock_guard lock(mutex_);
     return rules_cell().of_version(version);
 }
-RESILIENCE_FUNCTION breaker_judgement breaker_core::counted(breaker_judgement j) noexcept {
-    if (j.predicate_threw) predicate_errors_.fetch_add(1, std::memory_order_relaxed);
-    return j;
-}
-
 RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::admit(breaker_permit& permit, rejection& why,
                                                              time_point deadline) {
     permit.admitted = published();
@@ -230,51 +213,72 @@ RESILIENCE_INLINE bool breaker_core::success_unlocked(const breaker_permit& perm
     if (!is_disabled) {
         if (seen.needs_mutex() || permit.admitted.needs_mutex()) return false;
         if (seen.has(published_state::counts_results)) return successes_.take_position(generation);
-        if (seen.has(published_state::counts_by_time))
-            return successes_.take_bucket(generation, clock().coarse_now());
+        if (seen.has(published_state::counts_by_time)) {
+            // The exact time is at most a tick later. Only if that may be in the next bucket, it is read.
+            return successes_.take_bucket(generation, saturating_add(clock().coarse_now(), tick_)) ||
+                   (tick_ > duration{0} && successes_.take_bucket(generation, now()));
+        }
     }
     successes_.take(generation);
     return true;
 }
-RESILIENCE_NOINLINE RESILIENCE_FUNCTION void breaker_core::success_under_mutex(
+RESILIENCE_NOINLINE RESILIENCE_FUNCTION bool breaker_core::success_under_mutex(
     const breaker_permit& permit) noexcept {
     const auto& c = config_of(permit);
-    locked([&](const moment& at) { guarded_->circuit.succeed(permit, timing_of(permit, c, at.now), at); });
+    bool counted = true;
+    locked([&](const moment& at) {
+        counted = guarded_->circuit.succeed(permit, timing_of(permit, c, at.now), at);
+    });
+    return counted;
 }
 /// Out of line, though not cold: with a rate rule, every success comes here.
-RESILIENCE_NOINLINE RESILIENCE_FUNCTION void breaker_core::success_slow_path(
+RESILIENCE_NOINLINE RESILIENCE_FUNCTION bool breaker_core::success_slow_path(
     const breaker_permit& permit) noexcept {
-    if (!success_unlocked(permit)) success_under_mutex(permit);
+    return success_unlocked(permit) || success_under_mutex(permit);
 }
 
-RESILIENCE_COLD RESILIENCE_FUNCTION time_point breaker_core::settle(const breaker_permit& permit,
-                                                                    breaker_judgement j) noexcept {
-    switch (j.what) {
-    case verdict::success: success_slow_path(permit); break;
-    case verdict::ignored: ignore(permit); break;
-    case verdict::failure: return record_failure(permit, std::move(j));
-    }
-    return time_point::min();
-}
-RESILIENCE_COLD RESILIENCE_FUNCTION time_point breaker_core::record_failure(const breaker_permit& permit,
+RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::settle(const breaker_permit& permit,
                                                                             breaker_judgement j) noexcept {
+    if (j.predicate_threw) predicate_errors_.fetch_add(1, std::memory_order_relaxed);
+    if (j.what == verdict::success) return {success_slow_path(permit)};
+    if (j.what == verdict::ignored) return ignore(permit, j.hint);
     const auto& c = config_of(permit);
-    time_point not_before = time_point::min();
+    breaker_settlement done;
     locked([&](const moment& at) {
-        guarded_->circuit.fail(permit, timing_of(permit, c, at.now), std::move(j), at);
-        if (guarded_->circuit.state() == circuit_state::open) not_before = guarded_->circuit.opens_until();
+        done.counted = guarded_->circuit.fail(permit, timing_of(permit, c, at.now), std::move(j), at);
+        done.not_before = guarded_->circuit.next_probe();
     });
-    return not_before;
+    return done;
 }
-RESILIENCE_COLD RESILIENCE_FUNCTION void breaker_core::ignore(const breaker_permit& permit) noexcept {
+RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::ignore(const breaker_permit& permit,
+                                                                            duration hint) noexcept {
     successes_.take_ignored();
     const published_state seen = published(); // a probe's admission is visible to its own call
     if (seen.state() != circuit_state::half_open && seen.generation() == permit.admitted.generation())
-        return; // no place to give back
-    locked([&](const moment& at) { guarded_->circuit.ignore(permit, at); });
+        return {}; // no place to give back
+    breaker_settlement done;
+    locked([&](const moment& at) {
+        done.counted = guarded_->circuit.ignore(permit, at, hint);
+        done.not_before = guarded_->circuit.next_probe();
+    });
+    return done;
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::renew(breaker_permit& permit,
+                                                             time_point until) noexcept {
+    bool counts = true;
+    locked([&](const moment& at) { counts = guarded_->circuit.renew(permit, until, at); });
+    return counts;
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION circuit_state breaker_core::state_by_now() const noexcept {
+    if (published().state() == circuit_state::half_open && config().half_open_quiet) {
+        auto& self = const_cast<breaker_core&>(*this);
+        self.locked([&](const moment& at) { self.guarded_->circuit.catch_up(at); });
+    }
+    return published().state();
 }
 
 RESILIENCE_FUNCTION circuit_breaker_stats breaker_core::stats() const {
+    (void)state_by_now();
     const time_point at = now();
     circuit_breaker_stats s;
     s.name = name();

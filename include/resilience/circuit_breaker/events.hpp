@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/failure.hpp>
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/rejection.hpp>
 #include <resilience/circuit_breaker/config.hpp>
 #include <resilience/circuit_breaker/moment.hpp>
@@ -61,6 +62,7 @@ public:
 
 private:
     void publish(const event& e) const {
+        const outside_of_calls listeners; // the event may be another call's
         const auto& callback = config_.get().on_state_change;
         if (callback && e.kind == event_kind::state_changed && !returned([&] { callback(e); }))
             env_.hub.count_error();

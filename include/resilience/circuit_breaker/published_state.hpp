@@ -130,6 +130,8 @@ struct breaker_permit {
     published_state admitted{};               // the state published at admission
     time_point start{};                       // set if the call is timed
     time_point lease_end = time_point::max(); // set if the call is a probe
+
+    bool is_probe() const noexcept { return admitted.state() == circuit_state::half_open; }
 };
 
 #if RESILIENCE_BODIES

@@ -10,6 +10,7 @@
 #include <resilience/detail/returned.hpp>
 #include <resilience/stats.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <typeinfo>
@@ -21,6 +22,7 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 struct breaker_judgement {
     verdict what = verdict::failure;
     std::optional<duration> break_for{};       // a failure that has it trips at once, for that long
+    duration hint{0};                          // of the server, at most max_break: no probe before
     circuit_breaker_stats::error_text texts{}; // of a failure; the type's name is mangled: few are ever shown
     bool predicate_threw = false;
 };
@@ -32,15 +34,22 @@ struct call_timing {
 };
 call_timing timing_of(const breaker_permit& permit, const circuit_breaker_config& c, time_point now) noexcept;
 
-/// Judges a result by the config's predicates, which may throw.
+/// Judges a result by the config's predicates, which may throw. A stale connection is ignored without asking them:
+/// it says nothing of the server as it is now.
 verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c);
+
+/// The hint of a server; 0 if it gave none. A policy's refusal is no hint of the server's.
+duration hint_of_server(const failure& why) noexcept;
+/// The answer of break_duration_of, which may throw; at most max_break.
+std::optional<duration> break_for(const failure& why, const circuit_breaker_config& c);
 
 /// The texts of a failure; empty if memory runs out or what() throws.
 circuit_breaker_stats::error_text texts_of(const attempt_result& result);
 
 breaker_judgement judge(const attempt_result& result, const circuit_breaker_config& c);
 
-/// Judges a result as a failure without asking record_if and ignore_if. `why` is null if nothing is known.
+/// Judges a result as a failure without asking record_if and ignore_if, but ignores a stale connection. `why` is null
+/// if nothing is known.
 breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c);
 
 #if RESILIENCE_BODIES
@@ -51,23 +60,32 @@ RESILIENCE_FUNCTION call_timing timing_of(const breaker_permit& permit, const ci
     return {took, c.slow_call_duration && took > *c.slow_call_duration};
 }
 RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c) {
-    if (result.succeeded()) {
-        const bool asks = c.record_if.examines_values() || c.ignore_if.examines_values();
-        if (!asks) return result.judged();
-        const failure value = result.as_failure();
-        if (c.ignore_if.examines_values() && c.ignore_if.of_value(value)) return verdict::ignored;
-        return c.record_if.examines_values() && c.record_if.of_value(value) ? verdict::failure
-                                                                            : result.judged();
-    }
-    const failure& why = *result.error();
-    const verdict usual = default_verdict(why);
-    const auto code = why.code();
-    const bool refused = usual == verdict::ignored &&
-                         code.category() == resilience::error_category(); // detail has a class of that name
-    if (why.is_cancellation() || refused) return verdict::ignored;
-    if (c.ignore_if.has_value() && c.ignore_if(why)) return verdict::ignored;
-    if (!c.record_if.has_value()) return usual;
-    return c.record_if(why) ? verdict::failure : verdict::success;
+    const bool asks = c.ignore_if.sees(result) || c.record_if.sees(result);
+    if (result.succeeded() && !asks) return result.judged();
+    std::optional<failure> value; // seen as a failure
+    const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
+    const bool is_failure = !result.succeeded() || result.is_refused();
+    if (is_failure && why.stale_connection()) return verdict::ignored;
+    const verdict usual = is_failure ? default_verdict(why) : result.judged();
+    if (!asks) return usual;
+    if (is_failure && usual == verdict::ignored &&
+        (why.is_cancellation() || why.unwrapped().code().category() == resilience::error_category()))
+        return usual;
+
+    const bool fails = usual == verdict::failure;
+    if (c.ignore_if.sees(result) && c.ignore_if.names(result, fails)) return verdict::ignored;
+    if (!c.record_if.sees(result)) return usual;
+    if (!is_failure) return c.record_if.names(result, fails) ? verdict::failure : usual;
+    if (usual == verdict::ignored && c.record_if.leaves_to_default(why)) return usual;
+    return c.record_if.is_for(why, fails) ? verdict::failure : verdict::success;
+}
+RESILIENCE_FUNCTION duration hint_of_server(const failure& why) noexcept {
+    return why.is_rejection() ? duration{0} : why.retry_after().value_or(duration{0});
+}
+RESILIENCE_FUNCTION std::optional<duration> break_for(const failure& why, const circuit_breaker_config& c) {
+    std::optional<duration> asked;
+    if (c.break_duration_of) asked = c.break_duration_of(why);
+    return asked ? std::min(*asked, c.max_break) : asked;
 }
 RESILIENCE_FUNCTION circuit_breaker_stats::error_text texts_of(const attempt_result& result) {
     constexpr std::size_t most = 256;
@@ -85,8 +103,11 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
     breaker_judgement j;
     j.predicate_threw = !returned([&] {
         j.what = verdict_on(result, c);
-        if (j.what == verdict::failure && c.break_duration_of)
-            j.break_for = c.break_duration_of(result.as_failure());
+        if (j.what == verdict::success) return;
+        std::optional<failure> value; // seen as a failure
+        const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
+        j.hint = std::min(hint_of_server(why), c.max_break);
+        if (j.what == verdict::failure) j.break_for = break_for(why, c);
     });
     if (j.predicate_threw) j.what = verdict::failure; // the attempt must be settled in any case
     if (j.what == verdict::failure) j.texts = texts_of(result);
@@ -94,8 +115,14 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
 }
 RESILIENCE_FUNCTION breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c) {
     breaker_judgement j;
-    if (why != nullptr && c.break_duration_of)
-        j.predicate_threw = !returned([&] { j.break_for = c.break_duration_of(*why); });
+    if (why != nullptr && why->stale_connection()) {
+        j.what = verdict::ignored;
+        return j;
+    }
+    if (why != nullptr) {
+        j.hint = std::min(hint_of_server(*why), c.max_break);
+        j.predicate_threw = !returned([&] { j.break_for = break_for(*why, c); });
+    }
     const failure unknown;
     j.texts = texts_of(attempt_result(why != nullptr ? *why : unknown));
     return j;

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <unistd.h>
 #if defined(__APPLE__)
+#include <crt_externs.h>
 #include <sys/random.h>
 #endif
 #endif
@@ -230,28 +231,17 @@ private:
 #endif
 };
 
-/// The system's number of this process.
-inline std::uint64_t process_id() noexcept {
-#if defined(_WIN32)
-    return static_cast<std::uint64_t>(_getpid());
-#else
-    return static_cast<std::uint64_t>(getpid());
-#endif
-}
+// process_id(): the system's number of this process. process_variables(): NAME=value, ended by null.
+// system_entropy(): randomness from the system; 0 if it has none to give.
 
-/// Randomness from the system; 0 if it has none to give.
+#if defined(_WIN32)
+
+inline std::uint64_t process_id() noexcept { return static_cast<std::uint64_t>(_getpid()); }
+inline const char* const* process_variables() noexcept { return _environ; }
 inline std::uint64_t system_entropy() noexcept {
-#if defined(_WIN32) // whose std::random_device asks the system and does not fail
-    std::random_device device;
+    std::random_device device; // asks the system and does not fail
     return (std::uint64_t{device()} << 32U) | device();
-#else
-    std::uint64_t entropy = 0;
-    return getentropy(&entropy, sizeof entropy) == 0 ? entropy : 0;
-#endif
 }
-
-#if defined(_WIN32)
-
 /// Processes do not fork, so nothing waits here and no handler is called.
 inline constexpr bool can_fork = false;
 inline bool at_fork(void (*)(), void (*)(), void (*)()) noexcept { return true; }
@@ -265,6 +255,16 @@ public:
 
 #else
 
+inline std::uint64_t process_id() noexcept { return static_cast<std::uint64_t>(getpid()); }
+#if defined(__APPLE__)
+inline const char* const* process_variables() noexcept { return *_NSGetEnviron(); }
+#else
+inline const char* const* process_variables() noexcept { return environ; }
+#endif
+inline std::uint64_t system_entropy() noexcept {
+    std::uint64_t entropy = 0;
+    return getentropy(&entropy, sizeof entropy) == 0 ? entropy : 0;
+}
 inline constexpr bool can_fork = true;
 /// Registers handlers of fork(), each of which may be null: `before` runs on the thread that forks,
 /// `in_child` on the child's only thread. False if memory ran out.

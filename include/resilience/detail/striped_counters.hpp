@@ -65,16 +65,46 @@ public:
     RESILIENCE_INLINE void add(C... counters) noexcept {
         const thread_stripe mine = this_threads_stripe;
         if (mine.owner == owners_) [[likely]] {
-            // Invariant: only the owning thread writes an exclusive cell, so load and store need not be one
-            // atomic step. Relaxed: no other data depends on a count.
             auto& cells = stripes_[mine.index].cells;
-            const auto increment = [](atomic<std::uint64_t>& cell) RESILIENCE_INLINE_LAMBDA {
-                cell.store(cell.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-            };
             (increment(cells[static_cast<std::size_t>(counters)]), ...);
         } else {
             (add_shared(static_cast<std::size_t>(counters)), ...);
         }
+    }
+
+    /// Adds 1 to `counter`. Leaves `mark`, which is not 0, in the cell `place` of this thread, unless a mark
+    /// stands there. Threads that share a stripe leave none.
+    RESILIENCE_INLINE void begin(std::size_t counter, std::size_t place, std::uint64_t mark) noexcept {
+        const thread_stripe mine = this_threads_stripe;
+        if (mine.owner != owners_) [[unlikely]]
+            return begin_shared(counter, place, mark);
+        auto& cells = stripes_[mine.index].cells;
+        increment(cells[counter]);
+        auto& cell = cells[place];
+        if (cell.load(std::memory_order_relaxed) == 0) cell.store(mark, std::memory_order_relaxed);
+    }
+    /// Adds 1 to `counter`, and takes the mark away if it is this one. On the thread that began.
+    RESILIENCE_INLINE void end(std::size_t counter, std::size_t place, std::uint64_t mark) noexcept {
+        const thread_stripe mine = this_threads_stripe;
+        if (mine.owner != owners_) [[unlikely]]
+            return add_shared(counter);
+        auto& cells = stripes_[mine.index].cells;
+        increment(cells[counter]);
+        auto& cell = cells[place];
+        if (cell.load(std::memory_order_relaxed) == mark) cell.store(0, std::memory_order_relaxed);
+    }
+    /// Calls f(stripe, mark) for each mark that stands.
+    template <class F>
+    void each_mark(std::size_t place, F&& f) const {
+        for (std::uint32_t i = 0; i < exclusive_stripes; ++i) {
+            const std::uint64_t mark = stripes_[i].cells[place].load(std::memory_order_relaxed);
+            if (mark != 0) f(i, mark);
+        }
+    }
+    /// The stripe where this thread leaves its marks; exclusive_stripes if it leaves none.
+    std::uint32_t marked_stripe() const noexcept {
+        const thread_stripe mine = this_threads_stripe;
+        return mine.owner == owners_ ? mine.index : exclusive_stripes;
     }
 
     std::uint64_t sum(std::size_t counter) const noexcept {
@@ -88,6 +118,12 @@ private:
         std::array<atomic<std::uint64_t>, 8> cells{};
     };
 
+    /// Invariant: only the owning thread writes an exclusive cell, so load and store need not be one atomic
+    /// step. Relaxed: no other data depends on a count.
+    RESILIENCE_INLINE static void increment(atomic<std::uint64_t>& cell) noexcept {
+        cell.store(cell.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+
     RESILIENCE_COLD void add_shared(std::size_t counter) noexcept {
         if (this_threads_stripe.owner == nullptr) {
             stripe_owners::instance().enlist();
@@ -96,6 +132,14 @@ private:
         // Many threads write this cell, hence fetch_add. Relaxed: no other data depends on a count.
         stripes_[exclusive_stripes + this_threads_stripe.index % shared_stripes].cells[counter].fetch_add(
             1, std::memory_order_relaxed);
+    }
+
+    RESILIENCE_COLD void begin_shared(std::size_t counter, std::size_t place, std::uint64_t mark) noexcept {
+        if (this_threads_stripe.owner == nullptr) {
+            stripe_owners::instance().enlist();
+            if (this_threads_stripe.owner == owners_) return begin(counter, place, mark);
+        }
+        add_shared(counter);
     }
 
     std::array<stripe, exclusive_stripes + shared_stripes> stripes_{};

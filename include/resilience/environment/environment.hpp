@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/failure.hpp>
 #include <resilience/call/random.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/detail/returned.hpp>
@@ -11,6 +12,9 @@
 #include <cstdint>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// Sets the texts of a failure in an event.
+void describe(event& e, const failure& why);
 
 /// Counts of fallbacks. They only grow. Relaxed: a count orders nothing.
 struct fallback_counts {
@@ -58,5 +62,16 @@ private:
     time_source* clock_;
     random_source* random_;
 };
+
+#if RESILIENCE_BODIES
+RESILIENCE_COLD RESILIENCE_FUNCTION void describe(event& e, const failure& why) {
+    e.error_type = why.type_name();
+    e.error = why.message();
+    if (const failure* first = why.first()) {
+        e.first_error_type = first->type_name();
+        e.first_error = first->message();
+    }
+}
+#endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

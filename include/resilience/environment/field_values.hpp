@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,8 +23,11 @@ std::string exact_duration(duration d);
 setting_value show(const field& f);
 /// The text of a value in messages.
 std::string text_of(const setting_value& value);
-/// Compares a field of two configs. Two callables are the same if both are set or both empty.
+/// Compares a field of two configs. Two callables are the same unless they are known not to be: see
+/// may_be_same().
 bool same(const field& a, const field& b);
+/// The values of a field in two configs, in brackets: ` (3, not 4)`. Empty if it has no text.
+std::string both_texts(const field& a, const field& b);
 /// The first field of `a` that differs in `b`, the same config's; null if none does.
 const field* difference(const field_list& a, const field_list& b);
 
@@ -51,6 +55,13 @@ std::string complaint_about(const Config& config) {
     if constexpr (requires { config.labels; }) {
         if (complaint.empty() && !config.labels.empty())
             complaint = labels_complaint(std::string(Config::policy_kind) + "_config", config.labels);
+    }
+    if constexpr (requires {
+                      config.name;
+                      Config::policy_kind;
+                  }) {
+        if (!complaint.empty() && !config.name.empty())
+            complaint.insert(0, std::string(Config::policy_kind) + " '" + std::string(config.name) + "': ");
     }
     return complaint;
 }
@@ -123,6 +134,18 @@ RESILIENCE_FUNCTION bool same(const field& a, const field& b) {
     b.parts->list(const_cast<void*>(y), ys);
     return difference(xs, ys) == nullptr;
 }
+RESILIENCE_FUNCTION std::string both_texts(const field& a, const field& b) {
+    if (a.type == field_type::hidden) return {};
+    if (a.type != field_type::parts) return " (" + text_of(show(a)) + ", not " + text_of(show(b)) + ")";
+    const void* const x = a.parts->get(a.value);
+    const void* const y = b.parts->get(b.value);
+    if (x == nullptr || y == nullptr) return x == nullptr ? " (unset, not set)" : " (set, not unset)";
+    field_list xs, ys;
+    a.parts->list(const_cast<void*>(x), xs);
+    b.parts->list(const_cast<void*>(y), ys);
+    const field* const part = difference(xs, ys);
+    return "." + std::string(part->name) + both_texts(*part, ys[static_cast<std::size_t>(part - xs.begin())]);
+}
 RESILIENCE_FUNCTION const field* difference(const field_list& a, const field_list& b) {
     for (std::size_t i = 0; i < a.size(); ++i) {
         if (!same(a[i], b[i])) return &a[i];
@@ -136,6 +159,7 @@ RESILIENCE_FUNCTION std::string text_of(const setting_value& value) {
     if (const auto* number = std::get_if<double>(&value)) {
         char text[32];
         std::snprintf(text, sizeof text, "%g", *number);
+        if (std::strtod(text, nullptr) != *number) std::snprintf(text, sizeof text, "%.17g", *number);
         return text;
     }
     return "unset";

@@ -3,6 +3,7 @@
 
 #include <resilience/call/error.hpp>
 #include <resilience/call/time.hpp>
+#include <resilience/detail/same_callable.hpp>
 
 #include <array>
 #include <concepts>
@@ -209,12 +210,12 @@ inline constexpr part_methods parts_for{[](const void* p) -> const void* {
                                             V none{};
                                             fields(none, into);
                                         }};
-/// Compares with == if the type has it, else by being set or not.
+/// Compares with may_be_same() or == if the type has it, else by being set or not.
 template <class T>
 bool same_hidden(const void* a, const void* b) {
     const T& x = *static_cast<const T*>(a);
     const T& y = *static_cast<const T*>(b);
-    if constexpr (requires { x.has_value(); }) return x.has_value() == y.has_value();
+    if constexpr (requires { may_be_same(x, y); }) return may_be_same(x, y);
     else if constexpr (requires {
                            { x == y } -> std::same_as<bool>;
                        })

@@ -11,12 +11,15 @@
 #include <resilience/event.hpp>
 #include <resilience/stats.hpp>
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
@@ -74,6 +77,27 @@ private:
     const shared_labels labels_;
 };
 
+/// Selects policies of a registry, in the order of kinds and names. An empty text selects all.
+struct policy_query {
+    std::string kind{};
+    std::string name{};
+    /// Only policies that are listed after this kind and name: the last ones of an earlier page, see policy_page.
+    std::string after_kind{};
+    std::string after_name{};
+    /// Policies at most; 0: none.
+    std::size_t limit = SIZE_MAX;
+};
+
+/// The policies that a query selects.
+struct policy_page {
+    std::vector<std::shared_ptr<registered_policy>> policies{};
+    /// Kind and name of the last one, for the next query. Empty if there is none.
+    std::string last_kind{};
+    std::string last_name{};
+    /// True if the limit left some out.
+    bool has_more = false;
+};
+
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION registered_policy::registered_policy(std::string_view name, labels_type labels,
                                                          std::shared_ptr<detail::environment> env)
@@ -92,10 +116,7 @@ RESILIENCE_FUNCTION event registered_policy::event_in(event_kind what, const cal
     event e = event_of(what);
     e.operation = ctx.operation();
     e.attempt = ctx.attempt();
-    if (why != nullptr) {
-        e.error_type = why->type_name();
-        e.error = why->message();
-    }
+    if (why != nullptr) detail::describe(e, *why);
     return e;
 }
 RESILIENCE_FUNCTION void registered_policy::publish_updated() const {
@@ -127,12 +148,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void registered_policy::require_equal(const 
     if (mine == nullptr) return;
     std::string text(kind());
     text.append(" '").append(name()).append("' exists already with another ").append(mine->name);
-    if (mine->type != detail::field_type::hidden && mine->type != detail::field_type::parts) {
-        text.append(" (").append(detail::text_of(detail::show(*mine)));
-        text.append(", not ")
-            .append(detail::text_of(detail::show(other[static_cast<std::size_t>(mine - own.begin())])))
-            .append(")");
-    }
+    text.append(detail::both_texts(*mine, other[static_cast<std::size_t>(mine - own.begin())]));
     detail::raise(std::invalid_argument(text));
 }
 #endif

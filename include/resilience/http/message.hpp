@@ -61,6 +61,20 @@ inline std::optional<std::string> percent_decoded(std::string_view text) {
     return out;
 }
 
+/// Encodes what is neither a letter, a digit nor one of -._~/ (RFC 3986), for a query's values.
+inline std::string percent_encoded(std::string_view text) {
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    std::string out;
+    for (const char c : text) {
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                           std::string_view("-._~/").find(c) != std::string_view::npos;
+        const auto byte = static_cast<unsigned char>(c);
+        if (plain) out += c;
+        else (out += '%').append({digits[byte >> 4U], digits[byte & 15U]});
+    }
+    return out;
+}
+
 } // namespace detail
 
 /// Headers by name, ignoring case.

@@ -40,6 +40,18 @@ public:
         rest_.remove_prefix(1);
         return number(1);
     }
+    /// True if the character comes next, which is then read.
+    constexpr bool take(char wanted) noexcept {
+        if (!rest_.starts_with(wanted)) return false;
+        rest_.remove_prefix(1);
+        return true;
+    }
+    /// Reads all digits that come next; at least one. The result is 0 if they all are.
+    constexpr unsigned digits() noexcept {
+        unsigned any = number(1);
+        while (!rest_.empty() && rest_.front() >= '0' && rest_.front() <= '9') any |= number(1);
+        return any;
+    }
     /// Reads any of the words and returns its index, from 0.
     template <std::size_t N>
     constexpr unsigned word(const std::array<std::string_view, N>& words) noexcept {
@@ -152,6 +164,33 @@ constexpr std::optional<std::chrono::sys_seconds> asctime_date(std::string_view 
     return scan.good() ? date.moment() : std::nullopt;
 }
 
+/// `2024-01-08T20:02:00Z`, with fractions of a second (rounded up), an offset such as `+01:00`, or none (UTC).
+constexpr std::optional<std::chrono::sys_seconds> iso_date(std::string_view text) noexcept {
+    constexpr std::array<std::string_view, 3> separators{"T", "t", " "};
+    text_scanner scan(text);
+    date_parts date;
+    date.year = static_cast<int>(scan.number(4));
+    scan.literal("-");
+    date.month = scan.number(2);
+    scan.literal("-");
+    date.day = scan.number(2);
+    scan.word(separators);
+    date.read_time(scan);
+    const bool has_fraction = scan.take('.') && scan.digits() > 0;
+    std::chrono::minutes offset{0};
+    const bool behind = scan.take('-');
+    if (behind || scan.take('+')) {
+        offset = std::chrono::hours{scan.number(2)};
+        scan.take(':');
+        offset += std::chrono::minutes{scan.number(2)};
+    } else if (!scan.take('Z')) {
+        scan.take('z');
+    }
+    const auto moment = scan.good() ? date.moment() : std::nullopt;
+    if (!moment) return std::nullopt;
+    return *moment - (behind ? -offset : offset) + std::chrono::seconds{has_fraction ? 1 : 0};
+}
+
 /// Whole seconds since the epoch, rounded down also before it, and the rest.
 struct split_wall {
     std::int64_t seconds;
@@ -180,33 +219,73 @@ constexpr std::optional<std::chrono::sys_seconds> parse_http_date(
                                std::chrono::sys_seconds{std::chrono::seconds{detail::split(now).seconds}});
 }
 
-/// Reads the value of a Retry-After header (RFC 9110, 10.2.3): a number of seconds, or an HTTP-date. For a
-/// date the result is the time from `now` until then, 0 if it has passed. Blanks around the value are
-/// ignored. Empty for all else: signs, fractions, NaN, numbers that do not fit into a duration. Retry decides
-/// whether a hint is too long.
-constexpr std::optional<duration> parse_retry_after(std::string_view text,
-                                                    std::chrono::system_clock::time_point now) noexcept {
+namespace detail {
+
+/// A number as in `120` or `1.5`, rounded up to a whole one. Empty for all else, and for what does not fit.
+constexpr std::optional<std::int64_t> whole_number(std::string_view text) noexcept {
+    const auto dot = text.find('.');
+    const std::string_view whole = text.substr(0, dot);
+    const std::string_view part = dot == std::string_view::npos ? "0" : text.substr(dot + 1);
+    constexpr std::string_view digits = "0123456789";
+    if (whole.empty() || part.empty()) return std::nullopt;
+    if (whole.find_first_not_of(digits) != std::string_view::npos) return std::nullopt;
+    if (part.find_first_not_of(digits) != std::string_view::npos) return std::nullopt;
+    constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max() / 10 - 1;
+    std::int64_t number = 0;
+    for (const char digit : whole) {
+        number = number * 10 + (digit - '0');
+        if (number > most) return std::nullopt;
+    }
+    return part.find_first_not_of('0') == std::string_view::npos ? number : number + 1;
+}
+constexpr std::string_view without_blanks(std::string_view text) noexcept {
     constexpr std::string_view blanks = " \t";
     const auto first = text.find_first_not_of(blanks);
-    if (first == std::string_view::npos) return std::nullopt;
-    text = text.substr(first, text.find_last_not_of(blanks) - first + 1);
-
-    constexpr std::int64_t most = std::numeric_limits<duration::rep>::max() / 1'000'000'000;
-    if (text.find_first_not_of("0123456789") == std::string_view::npos) {
-        std::int64_t seconds = 0;
-        for (const char digit : text) {
-            seconds = seconds * 10 + (digit - '0');
-            if (seconds > most) return std::nullopt;
-        }
-        return std::chrono::seconds{seconds};
-    }
-    const auto date = parse_http_date(text, now);
-    if (!date) return std::nullopt;
-    const auto [now_seconds, rest] = detail::split(now);
-    const std::int64_t ahead = date->time_since_epoch().count() - now_seconds;
+    if (first == std::string_view::npos) return {};
+    return text.substr(first, text.find_last_not_of(blanks) - first + 1);
+}
+/// `number` of `unit`, if a duration holds it.
+template <class Unit>
+constexpr std::optional<duration> duration_of(std::int64_t number, Unit unit) noexcept {
+    if (number > duration::max() / unit) return std::nullopt;
+    return number * duration{unit};
+}
+constexpr std::optional<duration> time_until(std::int64_t second,
+                                             std::chrono::system_clock::time_point now) noexcept {
+    const auto [now_seconds, rest] = split(now);
+    const std::int64_t ahead = second - now_seconds;
     if (ahead <= 0) return duration{0};
-    if (ahead > most) return std::nullopt;
-    return std::chrono::seconds{ahead} - rest;
+    const auto whole = duration_of(ahead, std::chrono::seconds{1});
+    return whole ? std::optional(*whole - rest) : std::nullopt;
+}
+
+} // namespace detail
+
+/// Reads the value of a Retry-After header (RFC 9110, 10.2.3), or of a header in its manner: a number of
+/// seconds, of which fractions are rounded up, an HTTP-date, a date of ISO 8601, or a number of seconds (or
+/// milliseconds) since 1970. A number is the latter if that moment is less than a year ago or less than ten
+/// years away: nobody asks for a pause of 50 years. For a date the result is the time from `now` until then, 0 if
+/// it has passed. Blanks around the value are ignored. Empty for all else: signs, NaN, numbers that do not fit
+/// into a duration. Retry decides whether a hint is too long.
+constexpr std::optional<duration> parse_retry_after(std::string_view text,
+                                                    std::chrono::system_clock::time_point now) noexcept {
+    text = detail::without_blanks(text);
+    if (const auto number = detail::whole_number(text)) {
+        constexpr std::int64_t year = 366 * 24 * std::int64_t{3600};
+        const std::int64_t today = detail::split(now).seconds;
+        for (const std::int64_t since_1970 : {*number, (*number + 999) / 1000})
+            if (since_1970 > year && since_1970 > today - year && since_1970 < today + 10 * year)
+                return detail::time_until(since_1970, now);
+        return detail::duration_of(*number, std::chrono::seconds{1});
+    }
+    auto date = parse_http_date(text, now);
+    if (!date) date = detail::iso_date(text);
+    return date ? detail::time_until(date->time_since_epoch().count(), now) : std::nullopt;
+}
+/// Reads a number of milliseconds, as in `retry-after-ms`. Fractions are rounded up.
+constexpr std::optional<duration> parse_retry_after_ms(std::string_view text) noexcept {
+    const auto number = detail::whole_number(detail::without_blanks(text));
+    return number ? detail::duration_of(*number, std::chrono::milliseconds{1}) : std::nullopt;
 }
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -156,6 +156,27 @@ constexpr duration delay_of(const backoff_schedule& schedule, unsigned n, durati
     return d;
 }
 
+/// The delays that keep to a server's hint: uniform in [least, least + range].
+struct hinted_delay {
+    duration least;
+    duration range;
+
+    constexpr duration drawn(double uniform) const noexcept {
+        return least + detail::share_of(range, detail::held_in_unit_interval(uniform));
+    }
+    /// The part of them that is less than `limit`, if any is.
+    constexpr hinted_delay within(duration limit) const noexcept {
+        const duration room = limit > least ? limit - least - duration{1} : range;
+        return {least, std::min(range, room)};
+    }
+};
+/// The range above a hint is base_delay, or a tenth of the hint if that is more: all who were told the same
+/// would otherwise come back in the same instant. With jitter::none it is empty.
+constexpr hinted_delay delay_after_hint(duration hint, duration base_delay, jitter how) noexcept {
+    if (how == jitter::none) return {hint, duration{0}};
+    return {hint, std::min(std::max(base_delay, hint / 10), duration::max() - hint)};
+}
+
 /// The growth of recovery_timeout while a circuit opens again and again without recovering in between.
 struct recovery_backoff {
     /// The n-th opening in a row lasts recovery_timeout * multiplier^(n-1). At least 1.

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <resilience/call/time.hpp>
-#include <resilience/detail/wide_product.hpp>
 #include <resilience/mechanism/count_tally.hpp>
 #include <resilience/mechanism/failure_window.hpp>
 #include <resilience/mechanism/rate_window.hpp>
@@ -11,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <variant>
 
@@ -28,6 +28,11 @@ struct breaker_rules_config {
 
     bool has_rates() const noexcept { return failure_rate_threshold || slow_call_rate_threshold; }
     bool has_time_window() const noexcept { return std::holds_alternative<time_window>(window); }
+    /// The size of a count window; 0 for a time window.
+    std::uint64_t most_results() const noexcept {
+        const auto* count = std::get_if<count_window>(&window);
+        return count != nullptr ? count->size : 0;
+    }
     /// A count window smaller than minimum_calls is judged when full. Else it would never be.
     std::uint64_t calls_to_judge() const noexcept {
         const auto* count = std::get_if<count_window>(&window);
@@ -35,14 +40,13 @@ struct breaker_rules_config {
     }
 };
 
-/// True if `part` of `total` is at least `share`. Computed in billionths: a share such as 0.07 has no exact
-/// double, and 7 of 100 must reach it (sony/gobreaker and cep21/circuit had bugs of this kind).
+/// True if `part` of `total` is at least `share`, which is in (0, 1]. The division rounds as the one did that made
+/// the share: 2 of 3 reach 2.0 / 3, 7 of 100 reach 0.07. A share that was added up (0.1 + 0.2) may be off by a few
+/// units in its last place, which no window of less than 10^7 results can tell from nothing.
 constexpr bool reaches(std::uint64_t part, std::uint64_t total, double share) noexcept {
-    constexpr std::uint64_t billion = 1'000'000'000;
-    // NOLINTNEXTLINE(bugprone-incorrect-roundings): a share is not negative, and std::lround not constexpr
-    const auto wanted = std::max<std::uint64_t>(static_cast<std::uint64_t>(share * 1e9 + 0.5), 1);
-    // 64 bits would do for windows of up to 1.8e10 results.
-    return detail::wide_product(part, billion) >= detail::wide_product(wanted, total);
+    if (share >= 1.0) return part >= total && part > 0; // doubles would round almost all to all
+    constexpr double as_good_as = 1.0 - 4 * std::numeric_limits<double>::epsilon();
+    return part > 0 && static_cast<double>(part) / static_cast<double>(total) >= share * as_good_as;
 }
 
 /// Remembers the results of a closed circuit and judges if they trip it. Pure: the moment, the position in
@@ -57,18 +61,27 @@ public:
     using tripped_by = const char*;
 
     /// `position` is the result's place in the sequence of results (count window). `successes_so_far` is a
-    /// running count; if it moved since the last failure, the row of failures is broken.
+    /// running count, see end_row(): the row that is judged next includes this failure, whatever is counted
+    /// meanwhile.
     void record(bad_result result, time_point now, std::uint64_t position, std::uint64_t successes_so_far) {
         if (result.failed) {
             if (config_.failure_threshold) failures_.record(now);
-            consecutive_ = successes_so_far == successes_at_last_failure_ ? consecutive_ + 1 : 1;
-            successes_at_last_failure_ = successes_so_far;
+            end_row(successes_so_far);
+            ++consecutive_;
         }
         if (!config_.has_rates()) return;
         if (config_.has_time_window())
             buckets_.record(bucket_at(now), result.failed ? 0 : 1, result.failed ? 1 : 0,
                             result.slow ? 1 : 0);
         else counted_.record(position, result);
+    }
+
+    /// Ends the row of failures if the running count of successes has moved. To be called before the rules are
+    /// judged, or their failures read, for any other reason than a failure.
+    void end_row(std::uint64_t successes_so_far) noexcept {
+        if (successes_so_far == successes_in_row_) return;
+        consecutive_ = 0;
+        successes_in_row_ = successes_so_far;
     }
 
     /// The number of the current time bucket. Also remembers the first bucket since the window was cleared.
@@ -116,7 +129,7 @@ public:
     void clear(std::uint64_t next_position, std::uint64_t successes_so_far) {
         failures_.clear();
         consecutive_ = 0;
-        successes_at_last_failure_ = successes_so_far;
+        successes_in_row_ = successes_so_far;
         counted_.clear(next_position);
         buckets_.clear();
         first_bucket_.reset();
@@ -162,8 +175,8 @@ private:
     count_tally counted_;
     time_buckets buckets_;
     std::optional<std::uint32_t> first_bucket_; // since the window was cleared
-    std::uint64_t consecutive_ = 0;
-    std::uint64_t successes_at_last_failure_ = 0;
+    std::uint64_t consecutive_ = 0;             // failures in a row
+    std::uint64_t successes_in_row_ = 0;        // the running count as of its last failure
 };
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -19,8 +19,7 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Retries as a share of calls, as in Finagle's RetryBudget; the defaults are Finagle's too.
 struct percent_budget_config {
-    /// The number of retries that each call pays for, counted in thousandths. With 0.2 retries add at most a
-    /// fifth to the load.
+    /// The number of retries that each call pays for. With 0.2 retries add at most a fifth to the load.
     double ratio = 0.2;
     /// Free retries per second, so that clients with little traffic can retry at all. They form a single
     /// reserve of minimum_per_second * ttl, not a trickle.
@@ -53,15 +52,15 @@ RESILIENCE_FUNCTION std::string validate(const percent_budget_config& config) {
 ///
 /// Calls and retries are forgotten after ttl, a tenth of it at a time. Defaults, 300 calls in the last 10s,
 /// 40 of them retried: 10 * 10 + 0.2 * 300 - 40 = 120 retries are left. Any number of sources count calls on
-/// their own and deposit them before they ask for a retry. Counts whole thousandths, saturating, so there is
-/// no drift, no overflow and no 0/0. Pure; not thread-safe.
+/// their own and deposit them before they ask for a retry. Counts whole billionths, saturating, so there is
+/// no drift, no overflow and no 0/0. A ratio is rounded up to them, so that three calls at 1.0 / 3 pay for a
+/// retry. Pure; not thread-safe.
 class percent_budget {
 public:
     /// `config` is valid.
     explicit percent_budget(const percent_budget_config& config) noexcept
-        : ttl_(config.ttl), per_call_(thousandths(config.ratio)),
-          reserve_(
-              thousandths(config.minimum_per_second * std::chrono::duration<double>(config.ttl).count())),
+        : ttl_(config.ttl), per_call_(billionths(config.ratio)),
+          reserve_(billionths(config.minimum_per_second * std::chrono::duration<double>(config.ttl).count())),
           window_(config.ttl) {}
 
     /// Credits the calls that a source counted since its last deposit. If that is longer ago than ttl, the
@@ -82,7 +81,7 @@ public:
     /// Takes a retry from the budget. False if none is left.
     [[nodiscard]] bool withdraw(time_point now) noexcept {
         const std::uint32_t bucket = window_.number_at(now);
-        if (available_thousandths(window_.at(bucket)) < one_retry) return false;
+        if (available_billionths(window_.at(bucket)) < one_retry) return false;
         window_.record(bucket, 0, 1, 0);
         return true;
     }
@@ -90,20 +89,22 @@ public:
     /// The number of retries that could be paid now. It is also 0 while more is spent than the calls of the
     /// last ttl pay for.
     double available(time_point now) const noexcept {
-        const std::int64_t left = available_thousandths(window_.as_of(now));
+        const std::int64_t left = available_billionths(window_.as_of(now));
         return static_cast<double>(std::max<std::int64_t>(left, 0)) / one_retry;
     }
 
 private:
-    static constexpr std::int64_t one_retry = 1000;
+    static constexpr std::int64_t one_retry = 1'000'000'000;
 
-    // Rounds down, after making up for binary fractions: 0.57 * 1000 is 569.99...
-    static std::int64_t thousandths(double x) noexcept {
-        return static_cast<std::int64_t>(x * one_retry + 1e-6);
+    // Rounds up, after taking off what binary fractions add: 0.57 * 1e9 may be 570000000.0000001.
+    static std::int64_t billionths(double x) noexcept {
+        const double wanted = x * one_retry * (1.0 - 4 * std::numeric_limits<double>::epsilon());
+        const auto whole = static_cast<std::int64_t>(wanted);
+        return static_cast<double>(whole) < wanted ? whole + 1 : whole;
     }
 
     // In `counted`, failed are the retries and the rest of the total are the calls.
-    std::int64_t available_thousandths(const tally& counted) const noexcept {
+    std::int64_t available_billionths(const tally& counted) const noexcept {
         constexpr auto most = std::numeric_limits<std::int64_t>::max();
         std::int64_t earned = 0;
         std::int64_t spent = 0;
@@ -115,7 +116,7 @@ private:
     }
 
     duration ttl_;
-    std::int64_t per_call_; // thousandths, as is the reserve
+    std::int64_t per_call_; // billionths, as is the reserve
     std::int64_t reserve_;
     time_buckets window_;
 };

@@ -56,6 +56,10 @@ public:
     }
     void failed() noexcept { tokens_ = std::max<std::int64_t>(tokens_ - one_token, 0); }
     bool permits_retry() const noexcept { return tokens_ > most_ / 2; }
+    /// Tokens above half: as many retries are permitted, if all of them fail.
+    double retries_left() const noexcept {
+        return static_cast<double>(std::max<std::int64_t>(tokens_ - most_ / 2, 0)) / one_token;
+    }
     double available() const noexcept { return static_cast<double>(tokens_) / one_token; }
 
 private:

@@ -89,6 +89,8 @@ inline void write_details(json_writer& json, const alert& a) {
     if (e.delay) json.member("delay", seconds_of(e.delay));
     member_if_any(json, "error_type", e.error_type);
     member_if_any(json, "error", e.error);
+    member_if_any(json, "first_error_type", e.first_error_type);
+    member_if_any(json, "first_error", e.first_error);
     member_if_any(json, "reason", e.reason);
     json.member("held_back", a.held_back).member("first_seen", a.first_seen).member("last_seen", a.last_seen);
 }

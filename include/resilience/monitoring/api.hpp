@@ -31,17 +31,23 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 ///     GET  /health   /summary                       all circuits in a word, in a line each
 ///     GET  /health?details=true                     the same, and which open circuits are due for a probe
 ///     GET  /live                                    that the service answers, whatever its circuits do
-///     GET  /policies?kind=&name=   /policies/{name} policies of all kinds: configs and statistics
+///     GET  /policies?kind=&name=&after=&limit=      policies of all kinds: configs and statistics
+///     GET  /policies/{name}?kind=                   those of a name
 ///     GET  /events?since=&kind=&name=&limit=        with monitoring_options::events: what happened since an event,
 ///                                                   or the newest
 ///     GET  /events/stream?since=&kind=&name=        the same as server-sent events
 ///     POST /circuit-breakers/{name}/{reset|force-open|disable|metrics-only|open-for}?reason=&duration=
 ///     PATCH /policies/{name}?kind=                  with monitoring_options::control: changes
 ///
-/// and at the root GET /metrics, for Prometheus, and GET /dashboard, with monitoring_options::dashboard.
+/// and at the root GET /metrics?kind=&name=&after=&limit=, for Prometheus, and GET /dashboard, with
+/// monitoring_options::dashboard.
+///
+/// A list with more policies than `limit` has a header `Link: <?after=...>; rel="next"` (RFC 8288). `after` is the last
+/// policy of a page, {kind}/{name}, or its name alone where `kind` is given.
 ///
 /// HEAD is GET without the body; other methods get 405, other paths 404, broken percent-escapes and unknown or
-/// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore every other query.
+/// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore every other query,
+/// and /metrics arguments that it does not know.
 /// Without `control` no request changes anything. Thread-safe. It never throws, whatever a client sends.
 /// Copies share their streams' counts.
 class monitoring_api {
@@ -49,6 +55,9 @@ public:
     static constexpr std::string_view root = "/api/v1/resilience";
     static constexpr std::string_view metrics = "/metrics";
     static constexpr std::string_view dashboard = "/dashboard";
+    /// Bytes of a path, percent-encoded. A longer one is answered with 414: no resource has one, and servers and proxies
+    /// differ in what they make of it. A policy with a longer name is asked for by the argument `name`.
+    static constexpr std::size_t longest_path = 512;
 
     /// The registry must outlive the API. Throws std::invalid_argument for options that are not valid.
     explicit monitoring_api(registry& where = registry::global(), monitoring_options options = {})
@@ -58,9 +67,10 @@ public:
         options_ = std::make_shared<const monitoring_options>(std::move(options));
     }
 
-    http_response handle(const http_request& request) const noexcept {
+    /// `form` says whether long bodies may come in pieces, which the server must be able to send (HTTP/1.1, chunked).
+    http_response handle(const http_request& request, body_form form = body_form::whole) const noexcept {
         try {
-            http_response response = answer(request);
+            http_response response = answer(request, request.method == "HEAD" ? body_form::whole : form);
             if (request.method == "HEAD") {
                 response.body.clear();
                 response.stream.reset();
@@ -74,6 +84,18 @@ public:
     }
     const monitoring_options& options() const noexcept { return *options_; }
 
+    /// A copy that lets at most that many streams be open at the same time, counted together with the original's.
+    /// No more than the original does. For servers whose threads streams occupy.
+    monitoring_api with_streams(std::size_t most) const {
+        monitoring_api copy = *this;
+        if (most < options_->max_streams) {
+            monitoring_options fewer = *options_;
+            fewer.max_streams = most;
+            copy.options_ = std::make_shared<const monitoring_options>(std::move(fewer));
+        }
+        return copy;
+    }
+
 private:
     static bool reads(const http_request& request) noexcept {
         return request.method == "GET" || request.method == "HEAD";
@@ -86,11 +108,20 @@ private:
                                "no such resource; GET /api/v1/resilience tells what there is");
     }
 
-    http_response answer(const http_request& request) const {
+    http_response answer(const http_request& request, body_form form) const {
         detail::request_target target;
         const std::string broken = detail::read_target(request.target, target);
         std::string_view path = target.path;
-        if (path == metrics) return reads(request) ? exposed() : only_read();
+        if (path.size() > longest_path) {
+            return detail::refused(
+                414, "path_too_long",
+                "the path has more than 512 bytes; ask for a long name by /policies?name=");
+        }
+        if (path == metrics) {
+            if (!reads(request)) return only_read();
+            if (!broken.empty()) return detail::bad_request(broken);
+            return detail::metrics_of(target, form, *registry_, options_, streams_);
+        }
         if (path == dashboard && !options_->dashboard.empty()) return reads(request) ? page() : only_read();
         if (!path.starts_with(root)) return unknown_path();
         path.remove_prefix(root.size());
@@ -110,7 +141,7 @@ private:
             if (more) path.remove_prefix(slash + 1);
         }
         if (parts[0] == "circuit-breakers") return circuits(request, target, parts, count, broken);
-        if (parts[0] == "policies" && count <= 2) return policies(request, target, parts[1], broken);
+        if (parts[0] == "policies" && count <= 2) return policies(request, target, parts[1], broken, form);
         if (parts[0] == "events" && (count == 1 || (count == 2 && parts[1] == "stream")))
             return events(request, target, count == 2 ? events_as::stream : events_as::page, broken);
         if (count != 1) return unknown_path();
@@ -122,11 +153,6 @@ private:
         return unknown_path();
     }
 
-    http_response exposed() const {
-        http_response response = detail::made(200, detail::metrics_text(*registry_, *options_, *streams_));
-        response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-        return response;
-    }
     http_response page() const {
         http_response response = detail::made(200, std::string(options_->dashboard));
         response.content_type = "text/html; charset=utf-8";
@@ -193,7 +219,7 @@ private:
     }
 
     http_response policies(const http_request& request, const detail::request_target& target,
-                           std::string_view encoded, const std::string& broken) const {
+                           std::string_view encoded, const std::string& broken, body_form form) const {
         const bool one = !encoded.empty();
         const bool changes = one && options_->control && request.method == "PATCH";
         if (changes) {
@@ -205,18 +231,26 @@ private:
                        : only_read();
         }
         if (!broken.empty()) return detail::bad_request(broken);
-        const auto known = std::span(policy_arguments).first(one ? 1 : 2);
+        const auto known = std::span(page_arguments).first(one ? 1 : page_arguments.size());
         if (auto wrong = target.unknown_argument(known); !wrong.empty()) return detail::bad_request(wrong);
-        detail::policy_filter which{target.argument("kind"), target.argument("name")};
+        policy_query which;
+        if (auto wrong = detail::read_query(target, which); !wrong.empty()) return detail::bad_request(wrong);
         if (one) {
             auto name = detail::percent_decoded(encoded);
             if (!name) return detail::bad_request("the name's percent-encoding is broken");
             which.name = std::move(*name);
         }
         if (changes) return detail::patch_policy(*registry_, which, request.body, *options_, errors_);
-        std::string found = detail::policies_json(*registry_, which, errors_);
-        if (one && found.empty()) return detail::unknown_name("policy", which.name);
-        return detail::made(200, found.empty() ? "[]" : std::move(found));
+        policy_page page = registry_->page(which);
+        if (one && page.policies.empty()) return detail::unknown_name("policy", which.name);
+        http_response response = detail::made(200, {});
+        if (page.has_more) response.headers["Link"] = detail::link_to_next(which, page);
+        if (form == body_form::pieces && page.policies.size() > detail::long_list) {
+            response.pieces = [page = std::move(page), errors = errors_](const piece_sink& sink) {
+                detail::write_policies(page, errors, sink);
+            };
+        } else response.body = detail::policies_json(page, errors_);
+        return response;
     }
 
     enum class events_as { page, stream };
@@ -233,8 +267,8 @@ private:
                    : detail::page_of_events(target, *options_->events, errors_);
     }
 
-    // The last argument is for the whole list only: for one policy the path has the name.
-    static constexpr std::array<std::string_view, 2> policy_arguments{"kind", "name"};
+    // All but the first are for lists: for one policy the path has the name.
+    static constexpr std::array<std::string_view, 4> page_arguments{"kind", "name", "after", "limit"};
 
     registry* registry_;
     std::shared_ptr<const monitoring_options> options_;

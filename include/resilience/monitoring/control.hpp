@@ -124,7 +124,7 @@ inline http_response command_circuit(const registry& where, const std::string& n
 
 /// PATCH /policies/{name}, after control_refusal(). Of two at the same time that read the same config the later one
 /// decides.
-inline http_response patch_policy(const registry& where, const policy_filter& which, const std::string& body,
+inline http_response patch_policy(const registry& where, const policy_query& which, const std::string& body,
                                   const monitoring_options& options, const shown_errors& errors) {
     if (!options.read_changes) {
         return refused(501, "not_implemented",
@@ -150,7 +150,8 @@ inline http_response patch_policy(const registry& where, const policy_filter& wh
     }
     if (!wrong.empty()) return bad_request(wrong);
     if (!changed) return not_allowed("policies of this kind cannot be changed", "GET, HEAD");
-    return made(200, policies_json(where, {std::string(policy.kind()), which.name}, errors));
+    return made(200,
+                policies_json(where.page({.kind = std::string(policy.kind()), .name = which.name}), errors));
 }
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

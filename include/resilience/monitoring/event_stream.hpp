@@ -33,7 +33,7 @@ struct shown_errors {
 
 /// {number, and the members of to_json(event)}
 inline std::string numbered_json(event_log::entry entry, const shown_errors& errors) {
-    entry.what.error = errors(std::move(entry.what.error));
+    for (std::string* text : {&entry.what.error, &entry.what.first_error}) *text = errors(std::move(*text));
     json_writer json;
     json.object([&] {
         json.member("number", entry.number);

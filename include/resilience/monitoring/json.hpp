@@ -191,6 +191,8 @@ inline void write_members(json_writer& json, const event& e) {
     json.member("failure_count", e.failure_count).member("success_count", e.success_count);
     json.key("error_type").value_or_null(e.error_type);
     json.key("error").value_or_null(e.error);
+    if (!e.first_error_type.empty()) json.member("first_error_type", e.first_error_type);
+    if (!e.first_error.empty()) json.member("first_error", e.first_error);
     json.key("reason").value_or_null(e.reason);
     json.member("timestamp", e.wall).member("generation", e.generation);
     write_labels(json, e.labels);
@@ -266,7 +268,7 @@ inline std::string to_json(const std::vector<policy_snapshot>& policies) {
 }
 
 /// {kind, policy_kind, policy, operation, attempt, max_attempts, retry_depth, delay, from, to, failure_count,
-/// success_count, error_type, error, reason, timestamp, generation, and labels if there are any}: delay in seconds; null for texts that
+/// success_count, error_type, error, reason, timestamp, generation, and first_error_type, first_error (after error) and labels if there are any}: delay in seconds; null for texts that
 /// are empty, and for from and to unless the event tells a circuit's state. The monotonic time says nothing
 /// outside.
 inline std::string to_json(const event& e) {

@@ -4,9 +4,13 @@
 #include <resilience/environment/registered_policy.hpp>
 #include <resilience/monitoring/event_stream.hpp>
 #include <resilience/monitoring/json.hpp>
+#include <resilience/monitoring/response.hpp>
 #include <resilience/registry.hpp>
 #include <resilience/settings/fields.hpp>
 
+#include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -73,24 +77,57 @@ inline void write_policy(json_writer& json, const registered_policy& policy, con
     });
 }
 
-/// Selects policies; an empty member selects all.
-struct policy_filter {
-    std::string kind{};
-    std::string name{};
-};
-
-/// An array of the policies that match; an empty text if none does.
-inline std::string policies_json(const registry& where, const policy_filter& filter,
-                                 const shown_errors& errors) {
+/// An array of policies.
+inline std::string policies_json(const policy_page& page, const shown_errors& errors) {
     json_writer json;
-    bool any = false;
     json.array([&] {
-        for (const auto& policy : where.listed(filter.kind, filter.name)) {
-            any = true;
-            write_policy(json, *policy, errors);
-        }
+        for (const auto& policy : page.policies) write_policy(json, *policy, errors);
     });
-    return any ? json.take() : std::string();
+    return json.take();
+}
+
+/// Writes the array in pieces, so that the text of ten thousand policies is never held as a whole.
+inline void write_policies(const policy_page& page, const shown_errors& errors, const piece_sink& sink) {
+    std::string piece = "[";
+    for (const auto& policy : page.policies) {
+        json_writer json;
+        write_policy(json, *policy, errors);
+        if (policy != page.policies.front()) piece += ',';
+        piece += json.take();
+        if (piece.size() < piece_size) continue;
+        if (!sink(piece)) return;
+        piece.clear();
+    }
+    sink(piece += ']');
+}
+
+/// Reads the arguments that select policies and a page of them. Returns a complaint; empty if they are valid.
+inline std::string read_query(const request_target& target, policy_query& into) {
+    constexpr std::uint64_t most = 100'000;
+    into.kind = target.argument("kind");
+    into.name = target.argument("name");
+    std::optional<std::uint64_t> limit;
+    if (!read_number(target.argument("limit"), limit) || (limit && (*limit < 1 || *limit > most)))
+        return "limit must be in 1.." + std::to_string(most);
+    if (limit) into.limit = static_cast<std::size_t>(*limit);
+    const std::string after = target.argument("after");
+    if (after.empty()) return {};
+    const auto slash = after.find('/'); // no kind has one, a name may
+    const bool has_kind =
+        slash != std::string::npos && (into.kind.empty() || after.substr(0, slash) == into.kind);
+    if (!has_kind && into.kind.empty()) return "after must be {kind}/{name}, or a name where `kind` is given";
+    into.after_kind = has_kind ? after.substr(0, slash) : into.kind;
+    into.after_name = has_kind ? after.substr(slash + 1) : after;
+    return {};
+}
+
+/// RFC 8288: where the next page is, relative to this one.
+inline std::string link_to_next(const policy_query& asked, const policy_page& page) {
+    std::string link = "<?after=" + percent_encoded(page.last_kind + '/' + page.last_name);
+    link.append("&limit=").append(std::to_string(asked.limit));
+    if (!asked.kind.empty()) link.append("&kind=").append(percent_encoded(asked.kind));
+    if (!asked.name.empty()) link.append("&name=").append(percent_encoded(asked.name));
+    return link.append(">; rel=\"next\"");
 }
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

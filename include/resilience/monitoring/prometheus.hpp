@@ -36,17 +36,28 @@ inline std::string validate(const prometheus_options& o) {
            "'; it must be letters, digits and underscores (at least one), and not begin with a digit";
 }
 
+namespace detail {
+
+/// The metrics of these policies, each of which is read once.
+inline void expose_policies(exposition& out, const policy_page& page, const registry& from) {
+    exposed_policies all;
+    all.reserve(page.policies.size());
+    for (const auto& policy : page.policies) all.emplace_back(policy->snapshot());
+    expose_circuits(out, all, from.clock().wall_now());
+    described_families(all).expose(out);
+    expose_common(out, all);
+}
+
+} // namespace detail
+
 /// The metrics of all named policies of a registry, each read once, in the text exposition format 0.0.4.
 /// Their order depends on kinds and names alone. Throws std::invalid_argument if the options are not valid.
 /// Thread-safe; holds no lock while it writes.
 inline std::string to_prometheus(const registry& from, const prometheus_options& options = {}) {
     detail::require_valid(validate(options));
-    detail::exposed_policies all;
-    for (auto& snapshot : from.policies()) all.emplace_back(std::move(snapshot));
     detail::exposition out(options.prefix);
-    detail::expose_circuits(out, all, from.clock().wall_now());
-    detail::described_families(all).expose(out);
-    detail::expose_common(out, all, from);
+    detail::expose_policies(out, from.page({}), from);
+    detail::expose_registry(out, from);
     return out.take();
 }
 

@@ -25,10 +25,10 @@ inline constexpr circuit_state circuit_states[] = {circuit_state::closed,    cir
                                                    circuit_state::disabled,  circuit_state::metrics_only};
 inline constexpr std::uint64_t first_generation = 1; // of a circuit that never changed its state
 
-/// Shares as resilience4j shows them: percent; -1 while unknown.
-inline double percent(double known, std::uint64_t part, std::uint64_t total) {
-    if (known < 0 || total == 0) return -1;
-    return 100.0 * static_cast<double>(part) / static_cast<double>(total);
+/// Shares as resilience4j shows them: percent; -1 while there are too few calls to judge.
+inline double percent(double known, std::uint64_t part, const circuit_breaker_stats::window_counts& of) {
+    if (known < 0 || of.calls == 0 || of.calls < of.needed) return -1;
+    return 100.0 * static_cast<double>(part) / static_cast<double>(of.calls);
 }
 
 /// The circuits' windows. Without a rate rule, a window holds the failures that failure_threshold or
@@ -52,16 +52,17 @@ void expose_windows(exposition& out, Circuits&& circuits) {
              [&](const circuit_breaker_stats& c, std::string_view name) {
                  if (c.window) out.sample({{"name", name}, {"kind", "any"}}, c.window->slow);
              });
-    circuits("circuitbreaker_failure_rate", "gauge", "Failures in the rate window in percent; -1 if unknown.",
+    circuits("circuitbreaker_failure_rate", "gauge",
+             "Failures in the rate window in percent; -1 below minimum_calls.",
              [&](const circuit_breaker_stats& c, std::string_view name) {
                  const auto w = c.window.value_or(circuit_breaker_stats::window_counts{});
-                 out.sample({{"name", name}}, percent(c.failure_rate, w.failures, w.calls));
+                 out.sample({{"name", name}}, percent(c.failure_rate, w.failures, w));
              });
     circuits("circuitbreaker_slow_call_rate", "gauge",
-             "Slow calls in the rate window in percent; -1 if unknown.",
+             "Slow calls in the rate window in percent; -1 below minimum_calls.",
              [&](const circuit_breaker_stats& c, std::string_view name) {
                  const auto w = c.window.value_or(circuit_breaker_stats::window_counts{});
-                 out.sample({{"name", name}}, percent(c.slow_call_rate, w.slow, w.calls));
+                 out.sample({{"name", name}}, percent(c.slow_call_rate, w.slow, w));
              });
 }
 
@@ -150,7 +151,7 @@ inline void expose_circuits(exposition& out, const exposed_policies& all, wall_t
 }
 
 /// The families that policies of any kind share.
-inline void expose_common(exposition& out, const exposed_policies& all, const registry& from) {
+inline void expose_common(exposition& out, const exposed_policies& all) {
     for (const common_metric& metric : common_metrics) {
         out.family(metric.family, "counter", metric.help);
         for (const auto& each : all) {
@@ -161,6 +162,10 @@ inline void expose_common(exposition& out, const exposed_policies& all, const re
                 out.sample({{"policy_kind", each.kind}, {"name", each.name}}, count == nullptr ? 0U : *count);
         }
     }
+}
+
+/// The families of a registry as a whole.
+inline void expose_registry(exposition& out, const registry& from) {
     const fallback_stats fallbacks = from.fallbacks();
     out.family("fallback_calls_total", "counter",
                "Failures that a fallback took the place of (used), or tried to (failed).");

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -42,6 +43,9 @@ struct metric_label {
 class exposition {
 public:
     explicit exposition(std::string_view prefix) : prefix_(prefix) {}
+    /// Gives the text to the sink in pieces. After the sink returned false nothing is kept any more.
+    exposition(std::string_view prefix, std::function<bool(std::string_view)> sink)
+        : prefix_(prefix), sink_(std::move(sink)) {}
 
     void family(std::string_view name, std::string_view type, std::string_view help) {
         name_.assign(prefix_).append("_").append(name);
@@ -70,10 +74,19 @@ public:
         out_.append(more_).append(before == '{' ? " " : "} ");
         append(value);
         out_ += '\n';
+        if (sink_ && out_.size() >= piece_size) pass_on();
     }
     std::string take() { return std::move(out_); }
+    /// Gives the rest to the sink.
+    void finish() { pass_on(); }
 
 private:
+    static constexpr std::size_t piece_size = 65'536; // bytes, about
+
+    void pass_on() {
+        wanted_ = wanted_ && sink_(out_);
+        out_.clear();
+    }
     void append(std::unsigned_integral auto value) {
         const fmt::format_int digits(value);
         out_.append(digits.data(), digits.size());
@@ -85,6 +98,8 @@ private:
     }
 
     std::string_view prefix_;
+    std::function<bool(std::string_view)> sink_{}; // empty: the text is kept as a whole
+    bool wanted_ = true;
     std::string out_;
     std::string name_; // of the family, with the prefix
     std::string_view type_;

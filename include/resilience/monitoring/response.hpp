@@ -5,12 +5,23 @@
 #include <resilience/monitoring/event_stream.hpp>
 #include <resilience/monitoring/json.hpp>
 
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
+
+/// Takes a piece of a body, and returns false if the client has gone.
+using piece_sink = std::function<bool(std::string_view)>;
+
+/// The form in which a server takes long bodies. The body of 10,000 policies has some 20 MB.
+enum class body_form {
+    whole,  ///< in http_response::body
+    pieces, ///< in http_response::pieces, if they are long: the server sends them as they come, chunked
+};
 
 struct http_response {
     int status = 200;
@@ -20,9 +31,15 @@ struct http_response {
     /// For GET /events/stream, instead of a body: the stream to send piece by piece for as long as the client
     /// stays.
     std::shared_ptr<event_stream> stream{};
+    /// For body_form::pieces, instead of a long body: gives its pieces to the sink, until that returns false. It is called
+    /// once, on the thread that sends. It may throw std::bad_alloc.
+    std::function<void(const piece_sink&)> pieces{};
 };
 
 namespace detail {
+
+inline constexpr std::size_t piece_size = 65'536; // bytes, about
+inline constexpr std::size_t long_list = 100;     // policies: more than that go in pieces
 
 inline http_response made(int status, std::string body) {
     return {status,
@@ -31,6 +48,7 @@ inline http_response made(int status, std::string body) {
              {"Cross-Origin-Resource-Policy", "same-origin"},
              {"X-Content-Type-Options", "nosniff"}}, // names are others' texts: never HTML
             std::move(body),
+            {},
             {}};
 }
 inline http_response refused(int status, std::string_view code, std::string_view message) {

@@ -7,10 +7,14 @@
 #include <resilience/call/rejection.hpp>
 #include <resilience/detail/returned.hpp>
 
+#include <cstdint>
 #include <typeinfo>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// Tells if an attempt was asked to end by its stop token or its race.
+enum class asked_to_end : std::uint8_t { no, yes };
 
 /// The place of a call's outcome. The walk and the drivers work on it without knowing the result's type.
 class call_slot {
@@ -24,6 +28,8 @@ public:
     void refuse(failure why) noexcept;
     /// The call keeps the outcome of its last attempt. If it made no attempt, it was cancelled.
     void stand() noexcept;
+    /// The failure in the outcome, if there is one, tells of the call's first.
+    void tell_first(const failure& first) noexcept;
     /// To be called by a policy that knows the result's type and has put another outcome in the attempt's
     /// place.
     void replaced() noexcept {
@@ -39,8 +45,13 @@ public:
         clear();
         raced_until_ = time_point::min();
     }
-    /// If the attempt was stopped by its deadline and reports cancellation, it has timed out.
-    bool time_out_if_cancelled() noexcept;
+    /// The reason why the attempt gave no value; null if it gave one.
+    const failure* why() const noexcept { return outcome().has_failure() ? &outcome().why() : nullptr; }
+    /// The attempt came to its limit without a value. The client's own error stays. If it is the cancellation
+    /// that our stop request asked for, it becomes the cause of a time-out. Precondition: why() is not null.
+    void time_out(const call_context& ctx, asked_to_end how) noexcept;
+    /// A policy has reported the attempt as timed out.
+    void reported_time_out() noexcept { raced_until_ = time_point::min(); }
     /// Records that the attempt has lost against its deadline.
     void lost_against(time_point deadline) noexcept {
         raced_until_ = deadline;
@@ -64,7 +75,7 @@ protected:
     ~call_slot() = default;
 
 private:
-    virtual const outcome_storage& outcome() const noexcept = 0;
+    virtual outcome_storage& outcome() const noexcept = 0;
     virtual attempt_result seen() const = 0;
     virtual void put(failure why) noexcept = 0;
     virtual void clear() noexcept = 0;
@@ -94,7 +105,7 @@ protected:
     ~typed_slot() = default;
 
 private:
-    const outcome_storage& outcome() const noexcept override { return out_->storage(); }
+    outcome_storage& outcome() const noexcept override { return out_->storage(); }
     attempt_result seen() const override { return out_->result(); }
     void put(failure why) noexcept override { out_->fail(std::move(why)); }
     void clear() noexcept override { out_->clear(); }
@@ -129,10 +140,17 @@ RESILIENCE_FUNCTION void call_slot::fail(failure why) noexcept {
 RESILIENCE_FUNCTION void call_slot::stand() noexcept {
     if (outcome().is_empty()) fail(rejection{.code = errc::cancelled});
 }
-RESILIENCE_FUNCTION bool call_slot::time_out_if_cancelled() noexcept {
-    if (!outcome().has_failure() || !outcome().why().is_cancellation()) return false;
-    put(rejection{.code = errc::timed_out, .reason = "no result before the deadline"});
-    return true;
+RESILIENCE_FUNCTION void call_slot::tell_first(const failure& first) noexcept { outcome().tell_first(first); }
+RESILIENCE_FUNCTION void call_slot::time_out(const call_context& ctx, asked_to_end how) noexcept {
+    if (how == asked_to_end::yes && outcome().why().is_cancellation()) {
+        failure late(
+            rejection{.code = errc::timed_out, .whose = ctx.owner(), .amount = ctx.remaining_cap().count()});
+        returned([&] { late.set_cause(outcome().why()); }); // if there is no memory, it is left out
+        put(std::move(late));
+    } else {
+        outcome().mark_timed_out();
+    }
+    lost_against(ctx.deadline());
 }
 #endif
 

@@ -79,12 +79,13 @@ public:
 
 private:
     std::uint32_t count() const noexcept;
+    static time_point narrowed(const call_context& ctx) noexcept;
     step admit_from(std::uint32_t i, call_slot& slot, call_context& ctx);
     /// Settles the calls before `end`, from the inside outwards.
     step settle_from(std::uint32_t end, call_slot& slot, call_context& ctx);
     /// Makes the driver wait and ask policy i again. A delay of zero takes the same way, through the driver's
     /// loop, so that repeated attempts do not nest on the stack.
-    step wait_at(std::uint32_t i, duration delay) noexcept;
+    step wait_at(std::uint32_t i, duration delay, call_context& ctx) noexcept;
 
     erased_call* const* calls_;
     duration delay_{0};
@@ -193,17 +194,26 @@ RESILIENCE_FUNCTION std::uint32_t call_walk::count() const noexcept {
     while (calls_[calls] != nullptr) ++calls;
     return calls;
 }
+/// The moment by which the policies admitted want the attempt to end; min() if none of them says.
+RESILIENCE_FUNCTION time_point call_walk::narrowed(const call_context& ctx) noexcept {
+    return ctx.deadline() == time_point::max() ? time_point::min() : ctx.deadline();
+}
 RESILIENCE_FUNCTION step call_walk::admit_from(std::uint32_t i, call_slot& slot, call_context& ctx) {
     for (; calls_[i] != nullptr; ++i) {
         admission a = calls_[i]->admit(ctx);
         switch (a.what()) {
         case admission::kind::go: continue;
-        case admission::kind::wait: return wait_at(i, a.delay());
+        case admission::kind::wait: return wait_at(i, a.delay(), ctx);
         case admission::kind::reject: slot.refuse(std::move(a.why())); break;
-        case admission::kind::stand: slot.stand(); break;
+        case admission::kind::stand:
+            slot.stand();
+            if (a.has_why()) slot.tell_first(a.why());
+            break;
         }
         return settle_from(i, slot, ctx);
     }
+    if (!ctx.leases().empty()) [[unlikely]]
+        ctx.leases().extend(time_point::min(), narrowed(ctx));
     return step::attempt;
 }
 RESILIENCE_FUNCTION step call_walk::settle_from(std::uint32_t end, call_slot& slot, call_context& ctx) {
@@ -215,8 +225,10 @@ RESILIENCE_FUNCTION step call_walk::settle_from(std::uint32_t end, call_slot& sl
             waiting_ = i;
             return step::answer;
         }
-        if (s.what() == settlement::kind::retry) return wait_at(i, s.delay());
+        if (s.what() == settlement::kind::retry) return wait_at(i, s.delay(), ctx);
+        if (s.what() == settlement::kind::time_out) slot.reported_time_out(), result.reported_time_out();
         if (s.what() == settlement::kind::replace) slot.fail(std::move(s.why()));
+        else if (s.has_why()) slot.tell_first(s.why());
         if (slot.take_replaced()) {
             const time_point not_before = result.not_before();
             result = slot.result();
@@ -226,9 +238,11 @@ RESILIENCE_FUNCTION step call_walk::settle_from(std::uint32_t end, call_slot& sl
     }
     return step::done;
 }
-RESILIENCE_FUNCTION step call_walk::wait_at(std::uint32_t i, duration delay) noexcept {
+RESILIENCE_FUNCTION step call_walk::wait_at(std::uint32_t i, duration delay, call_context& ctx) noexcept {
     delay_ = delay;
     waiting_ = i;
+    if (!ctx.leases().empty()) [[unlikely]]
+        ctx.leases().extend(saturating_add(ctx.clock().now(), delay), time_point::min());
     return step::wait;
 }
 #endif

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/call_context.hpp>
+#include <resilience/call/result_traits.hpp>
 #include <resilience/call/task_traits.hpp>
 
 #include <tuple>
@@ -42,6 +43,12 @@ auto result_type() {
                                      std::declval<A&>()...)){};
     else return std::type_identity<void>{};
 }
+/// True if the result_traits of a callable's result, or of its task's, have all members. A variable, since
+/// compilers explain at length why a concept is not satisfied.
+template <class R>
+inline constexpr bool has_whole_traits = !shows_object<R> || has_result_traits<std::remove_cvref_t<R>>;
+template <task R>
+inline constexpr bool has_whole_traits<R> = has_whole_traits<typename task_traits<R>::value_type>;
 
 /// Stands for the result of what a static_assert has refused. Every use of it compiles, so that the message is the
 /// only one.
@@ -73,11 +80,14 @@ constexpr bool is_returnable = std::is_void_v<R> || std::is_reference_v<R> || st
 template <class F, class... A>
 struct attempt_result_type {
     using R = typename decltype(result_type<F, A...>())::type;
-    static constexpr bool is_good =
-        is_callable_again<F, A...> && !comes_later<R> && !std::is_rvalue_reference_v<R>;
-    using type = std::conditional_t<!is_good, refused_call,
+    /// A call that is refused for another reason has its type, so that what is done with its result compiles.
+    static constexpr bool is_known = is_callable_again<F, A...> && !std::is_rvalue_reference_v<R>;
+    static constexpr bool is_good = is_known && !comes_later<R> && has_whole_traits<R>;
+    using type = std::conditional_t<!is_known, refused_call,
                                     std::conditional_t<std::is_reference_v<R>, R, std::remove_cv_t<R>>>;
 };
+template <class F, class... A>
+constexpr bool has_good_types = attempt_result_type<F, A...>::is_good;
 /// The result of the callable, without a complaint: call forms call check_types(), which complains.
 template <class F, class... A>
 using attempt_type = typename attempt_result_type<F, A...>::type;
@@ -85,6 +95,16 @@ using attempt_type = typename attempt_result_type<F, A...>::type;
 template <class F, class... A>
 using call_result =
     std::conditional_t<is_returnable<attempt_type<F, A...>>, attempt_type<F, A...>, refused_call>;
+
+/// Apart from check_types(), so that all calls with that result give one message.
+template <class R>
+consteval void check_traits() {
+    static_assert(
+        has_whole_traits<R>,
+        "resilience: a specialisation of result_traits<R> needs `static constexpr bool can_fail` and the "
+        "static functions `verdict judge(const R&)`, `std::error_code code(const R&)` and `std::string "
+        "message(const R&)`; derive it from resilience::default_result_traits<R> to write only some");
+}
 
 /// How a call gives its result.
 enum class call_form { returns, tries };
@@ -105,6 +125,7 @@ consteval void check_types() {
     static_assert(
         !std::is_rvalue_reference_v<R>,
         "resilience: a callable that returns an rvalue reference would leave it dangling; return by value.");
+    check_traits<R>();
     static_assert(Form == call_form::tries || is_returnable<R>,
                   "resilience: a result that cannot move is available through try_call only");
 }

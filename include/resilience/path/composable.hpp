@@ -96,7 +96,7 @@ private:
                                std::type_identity_t<A>&... args) const -> detail::call_result<F, A...> {
         using R = detail::call_result<F, A...>;
         using path = detail::path_of<Derived>;
-        if constexpr (detail::is_refused<R>) {
+        if constexpr (detail::is_refused<R> || !detail::has_good_types<F, A...>) {
             return detail::result_of_refused_call<R>();
         } else if constexpr (task<R>) {
             return run_as_task<detail::as_value<R>, F, A...>(request, f, args...);
@@ -127,8 +127,8 @@ private:
                                    std::type_identity_t<A>&... args) const -> detail::try_result<F, A...> {
         using R = detail::attempt_type<F, A...>;
         using path = detail::path_of<Derived>;
-        if constexpr (detail::is_refused<R>) {
-            return detail::result_of_refused_call<outcome<int>>();
+        if constexpr (!detail::has_good_types<F, A...>) {
+            return detail::result_of_refused_call<detail::try_result<F, A...>>();
         } else if constexpr (task<R>) {
             return run_as_task<detail::as_outcome<R>, F, A...>(request, f, args...);
         } else if constexpr (!path::template can_run<R, F, A...>) {

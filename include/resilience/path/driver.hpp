@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/outside_of_calls.hpp>
+#include <resilience/call/time_out.hpp>
 #include <resilience/detail/function_ref.hpp>
 #include <resilience/path/call_body.hpp>
 #include <resilience/path/call_slot.hpp>
@@ -37,34 +39,22 @@ RESILIENCE_INLINE const environment& environment_around(const P&... policies) {
 /// Fills a context with the caller's options and the limits of the calls around it on this thread.
 void prepare(call_context& ctx, const call_request& request);
 
-/// Makes a call's context the current one on this thread while it lives: calls inside inherit from it.
-class enclosing_call {
+/// Before the policies learn of an attempt: if it ended at its limit without a value, it has timed out.
+void settle_limit(call_slot& slot, const call_context& ctx) noexcept;
+
+/// While it lives, a clock can tell that this thread sleeps for a policy of the call.
+class waiting_call {
 public:
-    explicit enclosing_call(const call_context& ctx) noexcept : enclosing_call(&ctx, ctx.retry_depth()) {}
-    /// For code that belongs to no call: listeners that are told of one that is over.
-    explicit enclosing_call(std::nullptr_t) noexcept : enclosing_call(nullptr, 0) {}
-    enclosing_call(const enclosing_call&) = delete;
-    enclosing_call& operator=(const enclosing_call&) = delete;
-    ~enclosing_call() {
-        this_threads_calls.current = outer_;
-        this_threads_calls.retry_depth = outer_depth_;
+    explicit waiting_call(const call_context& ctx) noexcept : outer_(this_threads_calls.waiting) {
+        this_threads_calls.waiting = &ctx;
     }
+    waiting_call(const waiting_call&) = delete;
+    waiting_call& operator=(const waiting_call&) = delete;
+    ~waiting_call() { this_threads_calls.waiting = outer_; }
 
 private:
-    enclosing_call(const call_context* ctx, unsigned depth) noexcept
-        : outer_(this_threads_calls.current), outer_depth_(this_threads_calls.retry_depth) {
-        this_threads_calls.current = ctx;
-        this_threads_calls.retry_depth = depth;
-    }
-
-    // Two members, not one struct copy: copying both with one wide load would stall on the two stores just made
-    // (store forwarding).
     const call_context* outer_;
-    unsigned outer_depth_;
 };
-
-/// Records a time-out if the attempt's stop token was requested by its deadline and it reports cancellation.
-void settle_stop(call_slot& slot, const call_context& ctx) noexcept;
 
 /// The blocking driver: does each step that the walk asks for until the call is done. `next` is the first
 /// step.
@@ -73,7 +63,7 @@ void drive(call_walk& walk, step next, call_slot& slot, function_ref<void(call_c
 
 /// Ends a call that may not begin, because a stop was requested or its deadline has passed. True if it did so
 /// and filled the slot.
-bool over_before_it_began(call_slot& slot, const call_context& ctx);
+bool over_before_it_began(call_slot& slot, call_context& ctx);
 
 /// Walks the policies around `attempt`. If `attempt` is null, the call ended before it began, and the slot says why.
 template <class Slot, class... P>
@@ -168,13 +158,16 @@ RESILIENCE_FUNCTION void prepare(call_context& ctx, const call_request& request)
     const thread_calls& around = this_threads_calls;
     ctx.set_retry_depth(around.retry_depth);
     if (request.parent != nullptr) [[unlikely]]
-        ctx.inherit(*request.parent);
+        ctx.inherit(*request.parent, inherited_with(request.options));
     if (around.current != nullptr) [[unlikely]]
-        ctx.inherit(*around.current);
+        ctx.inherit(*around.current, inherited_with(request.options));
     if (request.options != nullptr) ctx.apply(*request.options);
 }
-RESILIENCE_FUNCTION void settle_stop(call_slot& slot, const call_context& ctx) noexcept {
-    if (ctx.stopped_by_deadline() && slot.time_out_if_cancelled()) slot.lost_against(ctx.deadline());
+RESILIENCE_FUNCTION void settle_limit(call_slot& slot, const call_context& ctx) noexcept {
+    if (ctx.deadline() == time_point::max()) return;
+    const failure* why = slot.why();
+    if (why == nullptr || !has_timed_out(*why, ctx)) return;
+    slot.time_out(ctx, ctx.stopped_by_deadline() ? asked_to_end::yes : asked_to_end::no);
 }
 RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
                                function_ref<void(call_context&)> attempt, call_context& ctx) {
@@ -186,7 +179,7 @@ RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
                 const enclosing_call here(ctx);
                 attempt(ctx);
             }
-            settle_stop(slot, ctx);
+            settle_limit(slot, ctx);
             next = walk.settle(slot, ctx);
             break;
         }
@@ -194,6 +187,8 @@ RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
             // The sleep may end early. The waiting policy is asked again in any case, and looks at the stop
             // token itself.
             if (walk.delay() > duration{0}) {
+                const outside_of_calls others; // a clock may run jobs of theirs while it sleeps
+                const waiting_call here(ctx);
                 time_source& clock = ctx.clock();
                 clock.sleep_until(saturating_add(clock.now(), walk.delay()), ctx.callers_stop_token());
             }
@@ -204,16 +199,20 @@ RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
         }
     }
 }
-RESILIENCE_FUNCTION bool over_before_it_began(call_slot& slot, const call_context& ctx) {
+RESILIENCE_FUNCTION bool over_before_it_began(call_slot& slot, call_context& ctx) {
     if (ctx.stop_requested()) {
         slot.fail(rejection{.code = errc::cancelled});
         return true;
     }
-    if (ctx.deadline() != time_point::max() && ctx.remaining() == duration{0}) {
-        slot.fail(rejection{.code = errc::timed_out, .reason = "deadline passed before the call began"});
-        return true;
-    }
-    return false;
+    if (ctx.deadline() == time_point::max()) return false;
+    const duration left = ctx.remaining();
+    ctx.set_allowance(left);
+    if (left > duration{0}) return false;
+    slot.fail(rejection{.code = errc::timed_out,
+                        .reason = ctx.owner() == limit_owner::caller
+                                      ? "the caller's deadline passed before the call began"
+                                      : "the enclosing call's deadline passed before the call began"});
+    return true;
 }
 #endif
 

@@ -43,6 +43,12 @@ public:
             .permit;
     }
     RESILIENCE_INLINE bool all_given() const noexcept { return (static_cast<bool>(get<I>()) && ...); }
+    RESILIENCE_INLINE void start(const P&... policies) const noexcept {
+        const auto begin = [](const auto& policy, const auto& permit) RESILIENCE_INLINE_LAMBDA {
+            if constexpr (sets_deadline<std::remove_cvref_t<decltype(policy)>>) policy.start(permit);
+        };
+        (begin(policies, get<I>()), ...);
+    }
     RESILIENCE_INLINE bool in_time(const P&... policies) const noexcept {
         return (is_in_time(policies, get<I>()) && ...);
     }
@@ -63,7 +69,7 @@ using fast_permits = permits_at<std::index_sequence_for<P...>, P...>;
 template <class R>
 RESILIENCE_INLINE bool succeeded(const outcome<R>& out) noexcept {
     if constexpr (!can_be_failing<R>) return out.has_value();
-    else return out.has_value() && out.judged() == verdict::success;
+    else return out.has_value() && out.standing() == standing::success;
 }
 
 /// While it lives, calls on this thread run inside of `Retries` more retries.
@@ -104,7 +110,7 @@ bool is_thrown_rejection(const outcome<R>& out, rejection& why) noexcept {
 template <class Slot, class Permits, class... P>
 RESILIENCE_NOINLINE void resume_walk(Slot& slot, function_ref<void(call_context&)> attempt, call_context& ctx,
                                      Permits permits, const P&... policies) {
-    settle_stop(slot, ctx);
+    settle_limit(slot, ctx);
     walk_through<Slot, P...> calls(permits, ctx, policies...);
     drive(calls.walk, calls.walk.settle(slot, ctx), slot, attempt, ctx);
 }
@@ -246,6 +252,7 @@ private:
         const fast_permits<P...> permits(&ctx, policies...);
         if (!permits.all_given()) [[unlikely]]
             return false;
+        permits.start(policies...);
         const unsigned depth = ctx.retry_depth();
         ctx.set_retry_depth(depth + retries_in<P...>);
         {

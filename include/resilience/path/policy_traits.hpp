@@ -45,11 +45,12 @@ template <class P>
 concept begins_without_context = requires(const P& p) {
     { p.try_begin() } noexcept -> std::same_as<typename P::fast_permit>;
 };
-/// Policies with a fast path that changes what the callable sees: a deadline. Before the call succeeds,
-/// `in_time(permit)` must be true as well.
+/// Policies with a fast path that changes what the callable sees: a deadline. start(permit) is called just
+/// before the attempt. Before the call succeeds, `in_time(permit)` must be true as well.
 template <class P>
 concept sets_deadline = requires(const P& p, const typename P::fast_permit& t, call_context& ctx) {
     { p.try_begin(ctx) } noexcept -> std::same_as<typename P::fast_permit>;
+    { p.start(t) } noexcept;
     { p.in_time(t) } noexcept -> std::same_as<bool>;
 };
 /// Policies with a fast path: they need no per-call object if the first attempt succeeds. try_begin() returns

@@ -34,7 +34,7 @@ struct task_request {
 
     void prepare(call_context& ctx) const {
         ctx.set_operation(operation);
-        if (parent != nullptr) ctx.inherit(*parent);
+        if (parent != nullptr) ctx.inherit(*parent, inherited_with(options ? &*options : nullptr));
         if (options) ctx.apply(*options);
     }
     bool says_nothing() const noexcept { return !options && parent == nullptr; }
@@ -147,6 +147,7 @@ typename As::task_type drive_task(task_body<Task, Place> body, task_request requ
     const environment& env =
         std::apply([](const auto&... p) -> const environment& { return environment_around(p...); }, policies);
     call_context ctx(env.clock(), &env);
+    ctx.may_change_thread();
     request.prepare(ctx);
     task_slot<Task> slot;
     task_walk<Task, P...> walk(policies, ctx, request);

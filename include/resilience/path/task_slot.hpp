@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/task_traits.hpp>
+#include <resilience/call/time_out.hpp>
 #include <resilience/path/call_slot.hpp>
 
 #include <exception>
@@ -51,11 +52,10 @@ public:
         this->begin_attempt();
         std::exception_ptr exception = std::current_exception();
         if (exception == nullptr) throw;
-        std::error_code code;
-        if constexpr (requires { task_traits<Task>::code_of(*known); }) {
-            if (known != nullptr) code = task_traits<Task>::code_of(*known);
-        }
-        out_.fail(failure(std::move(exception), known, code));
+        failure::code_reader read = nullptr;
+        if constexpr (requires { task_traits<Task>::code_of(*known); })
+            read = [](const std::exception& e) -> std::error_code { return task_traits<Task>::code_of(e); };
+        out_.fail(failure(std::move(exception), known, read));
     }
 #endif
 
@@ -66,9 +66,8 @@ private:
 
 /// Before an attempt: starts its race if the call has a deadline or can be stopped.
 void begin_race(std::optional<task_limit>& limit, call_context& ctx);
-/// After an attempt that had a limit. If the deadline asked it to end, through the race or through the
-/// callable's own stop token, and it reports cancellation, it has timed out, unless the caller had cancelled
-/// it before.
+/// As settle_limit(), for an attempt that ran in a race: the race knows who asked it to end, and whether a
+/// value came in time.
 void settle_race(call_slot& slot, const task_limit& limit, const call_context& ctx) noexcept;
 
 #if RESILIENCE_BODIES
@@ -79,14 +78,21 @@ RESILIENCE_FUNCTION void begin_race(std::optional<task_limit>& limit, call_conte
 }
 RESILIENCE_FUNCTION void settle_race(call_slot& slot, const task_limit& limit,
                                      const call_context& ctx) noexcept {
-    const bool caller_first = limit.cancelled_first();
-    const bool struck = !caller_first && limit.how() == task_limit::end::deadline;
-    const bool gave_up =
-        (struck || (!caller_first && ctx.stopped_by_deadline())) && slot.time_out_if_cancelled();
     if (limit.deadline() == time_point::max()) return;
-    if (struck || gave_up) slot.lost_against(limit.deadline());
-    // If the caller cancelled it, it neither timed out nor finished in time.
-    else if (limit.how() == task_limit::end::finished) slot.finished_before(limit.deadline());
+    const bool caller_first = limit.cancelled_first() || limit.how() == task_limit::end::stopped;
+    const bool struck = !caller_first && limit.how() == task_limit::end::deadline;
+    const failure* why = slot.why();
+    if (why == nullptr) {
+        if (struck) slot.lost_against(limit.deadline());
+        // If the caller cancelled it, it neither timed out nor finished in time.
+        else if (limit.how() == task_limit::end::finished) slot.finished_before(limit.deadline());
+        return;
+    }
+    const bool asked = struck || ctx.stopped_by_deadline();
+    // The caller's own request may stand behind a cancellation that the context does not know of.
+    if (caller_first && why->is_cancellation()) return;
+    if (struck ? !is_refusal(why->code()) : has_timed_out(*why, ctx))
+        slot.time_out(ctx, asked ? asked_to_end::yes : asked_to_end::no);
 }
 #endif
 

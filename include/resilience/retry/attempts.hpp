@@ -4,6 +4,7 @@
 #include <resilience/detail/returned.hpp>
 #include <resilience/policy.hpp>
 #include <resilience/retry/core.hpp>
+#include <resilience/retry/first_failure.hpp>
 #include <resilience/retry/not_sent.hpp>
 
 #include <algorithm>
@@ -36,6 +37,9 @@ private:
     static constexpr const char* out_of_budget = "budget";
     static constexpr const char* cancelled = "cancelled";
 
+    /// True if the attempt met a stale connection, is repeated without being counted, and that is recorded.
+    bool repeats_transparently(const attempt_result& result, call_context& ctx) noexcept;
+
     bool listened() const noexcept;
     unsigned most() const noexcept;
 
@@ -44,7 +48,9 @@ private:
     /// Null if another attempt is due after `delay`, which this sets; else the reason against it.
     const char* why_not(const failure& why, const attempt_result& result, call_context& ctx, duration& delay);
 
-    duration delay_before(unsigned retry, const failure& why);
+    /// The delay before the n-th retry that delay_override gives.
+    std::optional<duration> chosen_delay(unsigned retry, const failure& why);
+    duration delay_by_strategy(unsigned retry) const;
 
     /// Marks the call as ended by its caller, unless the deadline has also passed.
     static void mark_ended_by_caller(call_context& ctx) noexcept;
@@ -63,8 +69,10 @@ private:
     std::shared_ptr<retry_core> keep_; // set by publish()
     unsigned depth_;                   // retries around this call
     unsigned attempt_;                 // the number of the last attempt; 0 before the first
+    bool is_repeating_ = false;        // the next attempt has the number of the last
     duration previous_{0};             // the delay before the last attempt
     time_point started_{};             // set only with max_elapsed
+    first_failure first_;              // of this round, once another attempt follows it
 };
 
 #if RESILIENCE_BODIES
@@ -73,11 +81,16 @@ RESILIENCE_FUNCTION admission retry_attempts::admit(call_context& ctx) {
         depth_ = ctx.retry_depth();
         if (rules_->config.max_elapsed) started_ = ctx.clock().now();
     } else if (ctx.stop_requested() || ctx.remaining() == duration{0}) { // during the wait
+        auto stands = first_.is_kept() ? admission::stand(first_.get()) : admission::stand();
         end_round(ctx, failure_counter());
         mark_ended_by_caller(ctx);
-        return admission::stand();
+        return stands;
     }
     ctx.set_retry_depth(depth_ + 1);
+    if (std::exchange(is_repeating_, false)) {
+        ctx.set_attempt(attempt_);
+        return admission::go();
+    }
     if (attempt_ > 0) {
         core_->count(retry_core::retries);
         if (depth_ > 0) core_->nested_retries.fetch_add(1, std::memory_order_relaxed);
@@ -86,6 +99,7 @@ RESILIENCE_FUNCTION admission retry_attempts::admit(call_context& ctx) {
     return admission::go();
 }
 RESILIENCE_FUNCTION settlement retry_attempts::settle(const attempt_result& result, call_context& ctx) {
+    if (repeats_transparently(result, ctx)) return settlement::retry_after(duration{0});
     const auto wanted = wants_retry(result);
     if (result.succeeded() && !wanted.retry) {
         const bool retried = attempt_ > 1;
@@ -106,18 +120,27 @@ RESILIENCE_FUNCTION settlement retry_attempts::settle(const attempt_result& resu
     if (wanted.retry) stop = why_not(why, result, ctx, delay);
     else stop = wanted.reason;
 
+    if (stop != nullptr) return give_up(why, result, ctx, stop);
     if (listened()) {
-        if (was_attempt)
-            publish(event_kind::attempt_failed, &why, ctx,
-                    stop == nullptr ? std::optional(delay) : std::nullopt, stop);
-        if (stop == nullptr) publish(event_kind::retry_scheduled, &why, ctx, delay);
+        if (was_attempt) publish(event_kind::attempt_failed, &why, ctx, delay);
+        publish(event_kind::retry_scheduled, &why, ctx, delay);
     }
-    if (stop == nullptr) {
-        previous_ = delay;
-        if (delay > duration{0}) core_->total_delay.fetch_add(delay.count(), std::memory_order_relaxed);
-        return settlement::retry_after(delay);
-    }
-    return give_up(why, result, ctx, stop);
+    if (was_attempt) first_.keep(why);
+    previous_ = delay;
+    if (delay > duration{0}) core_->total_delay.fetch_add(delay.count(), std::memory_order_relaxed);
+    return settlement::retry_after(delay);
+}
+RESILIENCE_FUNCTION bool retry_attempts::repeats_transparently(const attempt_result& result,
+                                                               call_context& ctx) noexcept {
+    const auto& c = rules_->config;
+    if (result.succeeded() || ctx.transparent_repeats() >= c.max_transparent) return false;
+    if (!result.error()->stale_connection() || ctx.stop_requested()) return false;
+    if (ctx.remaining() == duration{0}) return false;
+    if (c.max_elapsed && ctx.clock().now() >= saturating_add(started_, *c.max_elapsed)) return false;
+    ctx.count_transparent_repeat();
+    core_->transparent_repeats.fetch_add(1, std::memory_order_relaxed);
+    is_repeating_ = true;
+    return true;
 }
 RESILIENCE_FUNCTION bool retry_attempts::listened() const noexcept { return core_->env()->has_listeners(); }
 RESILIENCE_FUNCTION unsigned retry_attempts::most() const noexcept {
@@ -126,13 +149,10 @@ RESILIENCE_FUNCTION unsigned retry_attempts::most() const noexcept {
 }
 RESILIENCE_FUNCTION retry_attempts::decision retry_attempts::wants_retry(const attempt_result& result) {
     const auto& c = rules_->config;
-    if (result.succeeded() && !c.retry_if.examines_values()) return {false};
-    if (!c.retry_if.has_value())
-        return {default_verdict(*result.error()) == verdict::failure, "not retryable"};
+    if (result.succeeded() && !c.retry_if.sees(result)) return {false};
+    if (!c.retry_if.has_value()) return {is_retried_by_default(*result.error()), "not retryable"};
     bool retry = false;
-    const bool answered = returned([&] {
-        retry = result.succeeded() ? c.retry_if.of_value(result.as_failure()) : c.retry_if(*result.error());
-    });
+    const bool answered = returned([&] { retry = c.retry_if.selects(result); });
     if (answered) return {retry, "retry_if"};
     core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
     return {false, "retry_if threw"}; // the attempt's outcome stands
@@ -142,22 +162,35 @@ RESILIENCE_FUNCTION const char* retry_attempts::why_not(const failure& why, cons
     const auto& c = rules_->config;
     if (attempt_ >= most()) return out_of_attempts;
     if (ctx.stop_requested()) return cancelled;
-    if (ctx.idempotency() == idempotency::unsafe && !retry_traits::known_not_sent(why))
+    if (c.respect_retry_after && why.forbids_retry()) return "retry is forbidden";
+    const auto told = ctx.stated_idempotency() ? ctx.stated_idempotency() : why.idempotency();
+    if (told.value_or(c.idempotency) == idempotency::unsafe && !retry_traits::known_not_sent(why))
         return "may have been sent";
 
-    delay = delay_before(attempt_, why);
-    if (why.code() == errc::circuit_open) { // a refusal that retry_if accepts never lengthens the delay
-        if (why.retry_after().value_or(duration{0}) > delay) return "circuit is open until later";
+    const std::optional<duration> chosen = chosen_delay(attempt_, why);
+    const duration own = chosen ? *chosen : delay_by_strategy(attempt_);
+    hinted_delay hinted{.least = duration{0}, .range = duration{0}};
+    if (why.unwrapped().code() ==
+        errc::circuit_open) { // a refusal that retry_if accepts never lengthens the delay
+        if (why.retry_after().value_or(duration{0}) > own) return "circuit is open until later";
     } else if (c.respect_retry_after) {
-        if (const auto hint = why.retry_after(); hint && *hint > duration{0}) {
-            if (*hint > c.max_retry_after.value_or(c.max_delay)) return "retry_after is too long";
-            delay = std::max(delay, *hint);
-        }
+        const duration hint = why.retry_after().value_or(duration{0});
+        if (hint > c.max_retry_after.value_or(c.max_delay)) return "retry_after is too long";
+        // A chosen delay that is long enough stays as it is.
+        if (hint > duration{0} && !(chosen && *chosen >= hint))
+            hinted = delay_after_hint(hint, c.base_delay, c.jitter);
     }
+    const double share = hinted.range > duration{0} ? core_->env()->random().uniform() : 0.0;
+    delay = std::max(own, hinted.drawn(share));
     const bool limited =
         ctx.deadline() != time_point::max() || c.max_elapsed || result.not_before() != time_point::min();
     if (limited || !rules_->budget.is_unlimited()) {
         const time_point now = ctx.clock().now();
+        const time_point end = c.max_elapsed
+                                   ? std::min(ctx.deadline(), saturating_add(started_, *c.max_elapsed))
+                                   : ctx.deadline();
+        if (saturating_add(now, delay) >= end)
+            delay = std::max(own, hinted.within(elapsed_between(now, end)).drawn(share));
         const time_point next = saturating_add(now, delay);
         if (next < result.not_before()) return "circuit is open until later";
         if (c.max_elapsed && next >= saturating_add(started_, *c.max_elapsed)) return "max_elapsed";
@@ -166,14 +199,16 @@ RESILIENCE_FUNCTION const char* retry_attempts::why_not(const failure& why, cons
     }
     return nullptr;
 }
-RESILIENCE_FUNCTION duration retry_attempts::delay_before(unsigned retry, const failure& why) {
+RESILIENCE_FUNCTION std::optional<duration> retry_attempts::chosen_delay(unsigned retry, const failure& why) {
     const auto& c = rules_->config;
-    if (c.delay_override) {
-        std::optional<duration> asked;
-        if (!returned([&] { asked = c.delay_override(retry, why); }))
-            core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
-        if (asked && *asked >= duration{0}) return std::min(*asked, c.max_delay);
-    }
+    if (!c.delay_override) return std::nullopt;
+    std::optional<duration> asked;
+    if (!returned([&] { asked = c.delay_override(retry, why); }))
+        core_->predicate_errors.fetch_add(1, std::memory_order_relaxed);
+    return asked && *asked >= duration{0} ? asked : std::nullopt;
+}
+RESILIENCE_FUNCTION duration retry_attempts::delay_by_strategy(unsigned retry) const {
+    const auto& c = rules_->config;
     if (c.base_delay == duration{0}) return c.base_delay;
     const bool random = c.jitter != jitter::none || c.strategy == backoff::decorrelated;
     const backoff_schedule schedule{c.strategy,   c.base_delay, c.max_delay,
@@ -187,33 +222,39 @@ RESILIENCE_FUNCTION void retry_attempts::end_round(call_context& ctx, retry_core
     core_->count(as);
     ctx.set_retry_depth(depth_);
     attempt_ = 0;
+    is_repeating_ = false;
     previous_ = duration{0};
+    first_.forget();
 }
 RESILIENCE_FUNCTION retry_core::counter retry_attempts::failure_counter() const noexcept {
     return attempt_ > 1 ? retry_core::failed_after_retry : retry_core::failed_first_time;
 }
-RESILIENCE_FUNCTION settlement retry_attempts::give_up(const failure& why, const attempt_result& result,
+RESILIENCE_FUNCTION settlement retry_attempts::give_up(const failure& last, const attempt_result& result,
                                                        call_context& ctx, const char* stop) {
     const unsigned made = attempt_;
+    const bool exhausted = stop == out_of_attempts && made > 1;
+    std::optional<failure> first;
+    if (first_.is_kept()) first = first_.get();
+    std::optional<failure> told; // the last failure, which tells of the first
+    if (first && (listened() || exhausted)) returned([&] { told.emplace(last).set_first(*first); });
+    const failure& why = told ? *told : last;
+    if (listened() && last.is_real()) publish(event_kind::attempt_failed, &why, ctx, {}, stop);
     if (stop == out_of_budget) {
         core_->budget_exhausted.fetch_add(1, std::memory_order_relaxed);
         if (listened()) publish(event_kind::budget_exhausted, &why, ctx, {}, stop);
     }
-    if (stop == out_of_attempts && made > 1) {
+    if (exhausted) {
         core_->exhausted.fetch_add(1, std::memory_order_relaxed);
         if (listened()) publish(event_kind::retries_exhausted, &why, ctx, {}, stop);
     }
     end_round(ctx, failure_counter());
     if (stop == cancelled) mark_ended_by_caller(ctx);
-    if (stop == out_of_attempts && made > 1) {
-        if (rules_->config.wrap_exhausted && !result.succeeded()) {
-            failure wrapped(
-                rejection{.code = errc::retries_exhausted, .policy = core_->label(), .amount = made});
-            wrapped.set_cause(why);
-            return settlement::replace(std::move(wrapped));
-        }
+    if (exhausted && rules_->config.wrap_exhausted && !result.succeeded()) {
+        failure wrapped(rejection{.code = errc::retries_exhausted, .policy = core_->label(), .amount = made});
+        wrapped.wrap(why);
+        return settlement::replace(std::move(wrapped));
     }
-    return settlement::finish();
+    return first ? settlement::finish(*std::move(first)) : settlement::finish();
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void retry_attempts::publish(event_kind kind, const failure* why,
                                                                  const call_context& ctx,

@@ -60,12 +60,14 @@ public:
     void attempt_failed(reported& mine, totals now_counted) const;
     /// True if a retry is paid for.
     [[nodiscard]] bool withdraw(reported& mine, totals now_counted, time_point now) const;
-    /// Retries that the budget would pay for now, by the totals reported so far; empty if unlimited.
-    std::optional<double> left(time_point now) const;
+    /// Retries that the budget would pay for now; empty if unlimited. It knows the calls of this policy up to
+    /// now, and those of others that share it as of their last retry or look.
+    std::optional<double> left(reported& mine, totals now_counted, time_point now) const;
 
 private:
     struct account;
     static void report_successes(token_budget& tokens, reported& mine, totals now_counted);
+    static void report_calls(percent_budget& percent, reported& mine, totals now_counted, time_point now);
     std::shared_ptr<account> shared_;
     bool unlimited_ = false;
 };
@@ -81,6 +83,13 @@ RESILIENCE_FUNCTION void retry_budget::report_successes(token_budget& tokens, re
     tokens.succeeded(now_counted.successes - std::min(now_counted.successes, mine.successes));
     mine.successes = std::max(mine.successes, now_counted.successes);
 }
+RESILIENCE_FUNCTION void retry_budget::report_calls(percent_budget& percent, reported& mine,
+                                                    totals now_counted, time_point now) {
+    const std::uint64_t fresh = now_counted.calls - std::min(now_counted.calls, mine.calls);
+    percent.deposit(fresh, elapsed_between(mine.at, now), now);
+    mine.calls = std::max(mine.calls, now_counted.calls);
+    mine.at = now;
+}
 RESILIENCE_FUNCTION void retry_budget::attempt_failed(reported& mine, totals now_counted) const {
     const detail::lock_guard lock(shared_->mutex);
     auto& tokens = std::get<token_budget>(shared_->form);
@@ -95,17 +104,20 @@ RESILIENCE_FUNCTION bool retry_budget::withdraw(reported& mine, totals now_count
         return tokens->permits_retry();
     }
     auto& percent = std::get<percent_budget>(shared_->form);
-    const std::uint64_t fresh = now_counted.calls - std::min(now_counted.calls, mine.calls);
-    percent.deposit(fresh, elapsed_between(mine.at, now), now);
-    mine.calls = std::max(mine.calls, now_counted.calls);
-    mine.at = now;
+    report_calls(percent, mine, now_counted, now);
     return percent.withdraw(now);
 }
-RESILIENCE_FUNCTION std::optional<double> retry_budget::left(time_point now) const {
+RESILIENCE_FUNCTION std::optional<double> retry_budget::left(reported& mine, totals now_counted,
+                                                             time_point now) const {
     if (unlimited_ || !shared_) return std::nullopt;
     const detail::lock_guard lock(shared_->mutex);
-    if (const auto* tokens = std::get_if<token_budget>(&shared_->form)) return tokens->available();
-    return std::get<percent_budget>(shared_->form).available(now);
+    if (auto* tokens = std::get_if<token_budget>(&shared_->form)) {
+        report_successes(*tokens, mine, now_counted);
+        return tokens->retries_left();
+    }
+    auto& percent = std::get<percent_budget>(shared_->form);
+    report_calls(percent, mine, now_counted, now);
+    return percent.available(now);
 }
 RESILIENCE_FUNCTION retry_budget::retry_budget(const percent_budget_config& config) {
     detail::require_valid(validate(config));

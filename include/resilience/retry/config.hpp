@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/predicate.hpp>
+#include <resilience/call/value_ops.hpp>
 #include <resilience/environment/fields.hpp>
 #include <resilience/environment/labels.hpp>
 #include <resilience/mechanism/backoff.hpp>
@@ -29,17 +30,20 @@ constexpr std::array<std::pair<std::string_view, nested_retry>, 2> words_of(nest
     return {{{"multiply", nested_retry::multiply}, {"outermost_only", nested_retry::outermost_only}}};
 }
 
+/// For max_attempts: retries go on until something else ends them, such as a deadline, max_elapsed or the budget.
+inline constexpr unsigned unlimited_attempts = ~0U;
+
 /// Configures a retry.
 struct retry_config {
     static constexpr std::string_view policy_kind = "retry";
 
     /// Names the policy in its registry, in events and in errors; empty: private and unlisted.
     std::string name{};
-    /// Attempts in total, the first included. 1 means: never retry.
+    /// Attempts in total, the first included. 1 means: never retry. See also unlimited_attempts.
     unsigned max_attempts = 3;
     /// Delay before the second attempt. 0: at once.
     duration base_delay = std::chrono::seconds{1};
-    /// Cap of every delay, jitter included; of base_delay too.
+    /// Cap of every delay, jitter included; of base_delay too. Not of a hint's random share.
     duration max_delay = std::chrono::seconds{60};
     /// How delays grow. Exponential: a service that does not recover soon needs to be left alone for longer.
     resilience::backoff strategy = backoff::exponential;
@@ -53,15 +57,17 @@ struct retry_config {
     /// No retry starts once this much time has passed since the call began. Unset: unlimited. Costs a clock
     /// read a call.
     std::optional<duration> max_elapsed{};
-    /// Selects the failures (and, with on_result, the values) that are retried. Empty: all but our rejections,
-    /// cancellation, std::bad_alloc and HTTP statuses that will not change.
+    /// Selects the failures (and, with on_result, the values) that are retried. Empty: default_rule(), which
+    /// is all but our rejections, cancellation, std::bad_alloc and HTTP statuses that will not change.
     predicate retry_if{};
-    /// Returns the delay before the n-th retry, or nullopt for that of the strategy. Capped by max_delay. A
-    /// negative delay or an exception counts as nullopt.
+    /// Returns the delay before the n-th retry, or nullopt for that of the strategy. max_delay does not cut
+    /// it. A negative delay or an exception counts as nullopt.
     std::function<std::optional<duration>(unsigned, const failure&)> delay_override{};
     /// Pays for retries. Default: a budget of this policy's own, 20 % of calls + 10 a second.
     retry_budget budget{};
-    /// True: a server's hint (Retry-After) is the least delay.
+    /// True: a server's hint (Retry-After) is the least delay. A random share of base_delay, or of 10 % of the
+    /// hint if that is more, is added (not with jitter::none): callers with one hint would otherwise come back
+    /// together. A server that forbids to try again is obeyed.
     bool respect_retry_after = true;
     /// A longer hint stops retrying. Unset: max_delay.
     std::optional<duration> max_retry_after{};
@@ -69,6 +75,13 @@ struct retry_config {
     /// True: throw retries_exhausted_error, the cause nested, when all attempts failed. By default the last
     /// outcome goes out unchanged, so that callers catch the exceptions that they always caught.
     bool wrap_exhausted = false;
+    /// Of all calls of this policy. A call's own options count more, and so does a result that knows: the
+    /// adapter of cpp-httplib tells a POST from a GET.
+    resilience::idempotency idempotency = resilience::idempotency::safe;
+    /// Repeats of a call after connections that were dead before anything was sent (stale_connection_carrier,
+    /// was_stale). They come at once and cost neither attempt nor budget. 8: a few calls together empty a pool that
+    /// a restart of the server left full of them. 0: such failures are retried like others.
+    unsigned max_transparent = 8;
     /// Shown on metrics, events and snapshots; at most 8, constant.
     labels_type labels{};
 };
@@ -89,6 +102,8 @@ void fields(retry_config& c, auto&& visit) {
     visit("max_retry_after", c.max_retry_after);
     visit("nested", c.nested);
     visit("wrap_exhausted", c.wrap_exhausted);
+    visit("idempotency", c.idempotency);
+    visit("max_transparent", c.max_transparent);
 }
 
 /// A complaint that names field, value and range; empty if the config is valid.

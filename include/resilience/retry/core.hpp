@@ -36,11 +36,13 @@ public:
 
     retry_stats stats() const;
     RESILIENCE_INLINE void count(counter c) noexcept { counts_.add(c); }
+    /// The call that asks is not counted yet, so it is added.
     retry_budget::totals totals() const noexcept;
     // These only grow. Relaxed: a count orders nothing.
     atomic<std::uint64_t> exhausted{0};
     atomic<std::uint64_t> budget_exhausted{0};
     atomic<std::uint64_t> nested_retries{0};
+    atomic<std::uint64_t> transparent_repeats{0};
     atomic<std::uint64_t> predicate_errors{0};
     atomic<duration::rep> total_delay{0}; // nanoseconds; wraps after 292 years of waiting
 
@@ -60,7 +62,7 @@ RESILIENCE_FUNCTION retry_core::retry_core(retry_config config, const registry& 
 RESILIENCE_FUNCTION retry_budget::totals retry_core::totals() const noexcept {
     const std::uint64_t good = counts_.sum(succeeded_first_time) + counts_.sum(succeeded_after_retry);
     const std::uint64_t bad = counts_.sum(failed_first_time) + counts_.sum(failed_after_retry);
-    return {good + bad + 1, good}; // the call that asks is not counted yet
+    return {good + bad + 1, good};
 }
 RESILIENCE_FUNCTION void retry_core::apply(retry_config config) {
     const auto counted = totals();
@@ -90,9 +92,11 @@ RESILIENCE_FUNCTION retry_stats retry_core::stats() const {
     s.exhausted = value(exhausted);
     s.budget_exhausted = value(budget_exhausted);
     s.nested_retries = value(nested_retries);
+    s.transparent_repeats = value(transparent_repeats);
     s.predicate_errors = value(predicate_errors);
     s.total_delay = duration{total_delay.load(std::memory_order_relaxed)};
-    s.budget_left = rules().budget.left(clock().now());
+    s.budget_left = rules().budget.left(
+        rules().reported, {s.calls, s.succeeded_at_once + s.succeeded_after_retry}, clock().now());
     return s;
 }
 #endif

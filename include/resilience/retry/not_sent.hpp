@@ -3,6 +3,7 @@
 
 #include <resilience/call/error_condition.hpp>
 #include <resilience/call/failure.hpp>
+#include <resilience/call/time_out.hpp>
 
 #include <string_view>
 #include <system_error>
@@ -12,7 +13,7 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 struct retry_traits {
     /// True if the request of this failure is known not to have reached the other side, so that even an
     /// operation marked idempotency::unsafe may be tried again. The exception or the value decides if it says
-    /// so itself. Else true for the codes of connections that were never made and for our own policies'
+    /// so itself. A stale connection carried nothing. Else true for the codes of connections that were never made and for our own policies'
     /// refusals. Time-outs and unknown failures may have been sent. An unreachable host or network may have
     /// been, too: an established connection ends like that when its route dies.
     static bool known_not_sent(const failure& f) noexcept;
@@ -20,12 +21,10 @@ struct retry_traits {
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION bool retry_traits::known_not_sent(const failure& f) noexcept {
+    if (f.stale_connection()) return true;
     if (const auto said = f.not_sent()) return *said;
-    const auto code = f.code();
-    if (code.category() == error_category()) {
-        const auto ours = static_cast<errc>(code.value());
-        return ours != errc::timed_out && ours != errc::cancelled && ours != errc::retries_exhausted;
-    }
+    const auto code = f.unwrapped().code();
+    if (code.category() == error_category()) return detail::is_refusal(code);
     const std::string_view category = code.category().name();
     if (category == "asio.netdb" || category == "asio.addrinfo") return true; // the name has no address
     const auto condition = detail::condition_of(code);

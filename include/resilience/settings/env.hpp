@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/error.hpp>
+#include <resilience/detail/platform.hpp>
 #include <resilience/settings/fields.hpp>
 
 #include <cstddef>
@@ -11,11 +12,29 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
+
+#if RESILIENCE_BODIES
+#include <resilience/settings/spelling.hpp>
+
+#include <algorithm>
+#endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// Returns a variable's value, or null if it is not set; for example std::getenv.
 using variable_getter = std::function<const char*(const char*)>;
+
+/// Where variables come from, and how much is made of them.
+struct env_options {
+    /// Refuses a variable that begins as the config's do (JIRA_RETRY_) and is no setting
+    /// (JIRA_RETRY_MAX_ATTEMPT): a misspelt one would have no effect, and nobody would know.
+    bool strict = true;
+    /// Unset: the environment of the process.
+    variable_getter get{};
+    /// The names of all variables, for `strict`. Unset: those of the process; with `get`, none.
+    std::function<std::vector<std::string>()> names{};
+};
 
 namespace detail {
 
@@ -30,12 +49,16 @@ constexpr std::string_view variables_of() {
 /// Reads the variables of one config one after the other, and notes which were set.
 class env_variables final : private new_settings {
 public:
-    env_variables(std::string_view prefix, std::string_view policy, const variable_getter& get);
+    env_variables(std::string_view prefix, std::string_view policy, const env_options& options);
     void read(const field_list& list);
     /// Throws validate()'s complaint, if there is one, together with the variables that were set.
     void require(std::string complaint) const;
 
 private:
+    /// Throws if a variable begins as those of the config do and is none of them.
+    void refuse_unknown() const;
+    std::vector<std::string> all_names() const;
+    std::string_view text_of(const std::string& name) const;
     static void append_capitals(std::string& out, std::string_view text);
     std::string assignment(std::string_view text) const;
     /// `off` unsets a field.
@@ -43,9 +66,10 @@ private:
     RESILIENCE_FUNCTION void refuse(const setting_place& setting, const change& wrong,
                                     const std::string& accepted) override;
 
-    const variable_getter& get_;
+    const env_options& options_;
     std::string start_;
     std::string seen_;
+    std::vector<std::string> known_;
     change now_; // the variable that is being read
 };
 
@@ -54,12 +78,15 @@ private:
 /// Returns the config with every field replaced whose variable is set: PREFIX_RETRY_MAX_ATTEMPTS=5,
 /// PREFIX_RETRY_BASE_DELAY=250ms, ...: the prefix (unless empty), the policy's kind (CIRCUIT for circuit
 /// breakers) and the field's name. Name, labels, callables and budgets have no variables. Durations need a
-/// unit, shares are 0.5 or 50%, enums go by their names, `off` unsets an optional field; blanks are not
-/// allowed. A user's own config is read likewise if its fields are described. Throws std::invalid_argument
-/// that names the variable, its value and the accepted values, also if the config as a whole is not valid.
+/// unit, shares are 0.5 or 50%, enums go by their names, `off` unsets an optional field. Blanks and line ends
+/// around a value do not count, and an empty variable is an unset one. A user's own config is read likewise if its
+/// fields are described. Throws std::invalid_argument that names the variable, its value and the accepted
+/// values, also if the config as a whole is not valid, or if a variable is misspelt: see env_options.
+///
+/// Another thread must not change the environment of the process (setenv) meanwhile: call it early.
 template <described Config>
-Config from_env(std::string_view prefix, Config config, const variable_getter& get) {
-    detail::env_variables variables(prefix, detail::variables_of<Config>(), get);
+Config from_env(std::string_view prefix, Config config, const env_options& options = {}) {
+    detail::env_variables variables(prefix, detail::variables_of<Config>(), options);
     field_list list;
     fields(config, list);
     variables.read(list);
@@ -67,24 +94,54 @@ Config from_env(std::string_view prefix, Config config, const variable_getter& g
     return config;
 }
 
-/// Reads the environment of the process. Another thread must not change that (setenv) meanwhile: call it
-/// early.
+/// Reads the variables that `get` knows. Misspelt ones cannot be seen.
 template <described Config>
-Config from_env(std::string_view prefix, Config config) {
-    return from_env(prefix, std::move(config), variable_getter([](const char* name) -> const char* {
-                        return std::getenv(name); // NOLINT(concurrency-mt-unsafe): said above
-                    }));
+Config from_env(std::string_view prefix, Config config, const variable_getter& get) {
+    return from_env(prefix, std::move(config), env_options{.get = get});
 }
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION detail::env_variables::env_variables(std::string_view prefix, std::string_view policy,
-                                                         const variable_getter& get)
-    : get_(get) {
+                                                         const env_options& options)
+    : options_(options) {
     if (!prefix.empty()) start_.append(prefix).append("_");
     append_capitals(start_, policy);
     start_ += '_';
 }
-RESILIENCE_FUNCTION void detail::env_variables::read(const field_list& list) { write_settings(list, *this); }
+RESILIENCE_FUNCTION void detail::env_variables::read(const field_list& list) {
+    write_settings(list, *this);
+    if (options_.strict) refuse_unknown();
+}
+RESILIENCE_FUNCTION std::vector<std::string> detail::env_variables::all_names() const {
+    if (options_.names) return options_.names();
+    std::vector<std::string> all;
+    if (options_.get) return all;
+    for (const char* const* each = process_variables(); each != nullptr && *each != nullptr; ++each) {
+        const std::string_view assigned(*each);
+        all.emplace_back(assigned.substr(0, assigned.find('=')));
+    }
+    return all;
+}
+RESILIENCE_FUNCTION void detail::env_variables::refuse_unknown() const {
+    for (const std::string& name : all_names()) {
+        if (!name.starts_with(start_) || std::ranges::find(known_, name) != known_.end()) continue;
+        if (text_of(name).empty()) continue;
+        const auto nearest = std::ranges::min_element(
+            known_, {}, [&](const std::string& each) { return edits_between(name, each); });
+        std::string text = "there is no setting for the variable " + name;
+        if (nearest != known_.end()) text.append("; the nearest is ").append(*nearest);
+        raise(std::invalid_argument(text));
+    }
+}
+/// Without the blanks around it, as secrets and compose files have them. Empty if the variable is not set.
+RESILIENCE_FUNCTION std::string_view detail::env_variables::text_of(const std::string& name) const {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): said of from_env()
+    const char* const value = options_.get ? options_.get(name.c_str()) : std::getenv(name.c_str());
+    std::string_view text(value != nullptr ? value : "");
+    constexpr std::string_view blanks = " \t\r\n\v\f";
+    text.remove_prefix(std::min(text.find_first_not_of(blanks), text.size()));
+    return text.substr(0, text.find_last_not_of(blanks) + 1);
+}
 RESILIENCE_FUNCTION void detail::env_variables::require(std::string complaint) const {
     if (!complaint.empty() && !seen_.empty())
         complaint.append(" (from the environment: ").append(seen_).append(")");
@@ -100,10 +157,11 @@ RESILIENCE_FUNCTION std::string detail::env_variables::assignment(std::string_vi
 RESILIENCE_FUNCTION const change* detail::env_variables::find(const setting_place& setting) {
     now_.name = start_;
     append_capitals(now_.name, setting.name);
-    const char* const text = get_(now_.name.c_str());
-    if (text == nullptr) return nullptr;
+    known_.push_back(now_.name);
+    const std::string_view text = text_of(now_.name);
+    if (text.empty()) return nullptr;
     seen_.append(seen_.empty() ? "" : ", ").append(assignment(text));
-    if (setting.can_be_unset && std::string_view(text) == "off") now_.text.reset();
+    if (setting.can_be_unset && text == "off") now_.text.reset();
     else now_.text = text;
     return &now_;
 }

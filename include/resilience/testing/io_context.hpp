@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/testing/virtual_clock.hpp>
 
@@ -13,6 +14,7 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace testing {
 /// milliseconds. For tests with one thread. `io` needs restart() and poll().
 template <class Context>
 void advance(Context& io, virtual_clock& clock, duration by) {
+    const outside_of_calls others; // the work that is due may be of any call
     const time_point target = saturating_add(clock.now(), by);
     const auto run_all = [&io] {
         io.restart(); // a context that ran out of work is stopped

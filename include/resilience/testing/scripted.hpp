@@ -13,6 +13,7 @@
 #include <initializer_list>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
@@ -118,8 +119,16 @@ template <class R>
 class scripted {
 public:
     /// Throws std::invalid_argument if a step is an `after`, which needs a clock.
-    scripted(std::initializer_list<step<R>> steps) : scripted(nullptr, steps) {}
-    scripted(time_source& clock, std::initializer_list<step<R>> steps) : scripted(&clock, steps) {}
+    scripted(std::initializer_list<step<R>> steps) : scripted(nullptr, std::vector<step<R>>(steps)) {}
+    scripted(time_source& clock, std::initializer_list<step<R>> steps)
+        : scripted(&clock, std::vector<step<R>>(steps)) {}
+    /// Takes the steps, or values, of a range.
+    template <std::ranges::input_range Steps>
+        requires std::convertible_to<std::ranges::range_reference_t<Steps>, step<R>>
+    explicit scripted(Steps&& steps) : scripted(nullptr, listed(steps)) {}
+    template <std::ranges::input_range Steps>
+        requires std::convertible_to<std::ranges::range_reference_t<Steps>, step<R>>
+    scripted(time_source& clock, Steps&& steps) : scripted(&clock, listed(steps)) {}
 
     /// A script whose last step is repeated for ever.
     scripted repeat_last() const {
@@ -152,7 +161,7 @@ private:
         std::size_t calls = 0;    // guarded by mutex
         bool repeat_last = false; // guarded by mutex
 
-        script(time_source* c, std::initializer_list<step<R>> s) : clock(c), steps(s) {}
+        script(time_source* c, std::vector<step<R>> s) : clock(c), steps(std::move(s)) {}
 
         const step<R>& next() {
             std::size_t index = 0;
@@ -166,9 +175,15 @@ private:
         }
     };
 
-    scripted(time_source* clock, std::initializer_list<step<R>> steps)
-        : script_(std::make_shared<script>(clock, steps)) {
-        for (const auto& s : steps) {
+    template <class Steps>
+    static std::vector<step<R>> listed(Steps& steps) {
+        std::vector<step<R>> all;
+        for (auto&& each : steps) all.push_back(std::forward<decltype(each)>(each));
+        return all;
+    }
+    scripted(time_source* clock, std::vector<step<R>> steps)
+        : script_(std::make_shared<script>(clock, std::move(steps))) {
+        for (const auto& s : script_->steps) {
             if (s.latency() <= duration{0} || clock != nullptr) continue;
             detail::raise(std::invalid_argument("scripted: a script with after() needs a clock"));
         }

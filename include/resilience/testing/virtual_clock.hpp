@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/call_context.hpp>
 #include <resilience/call/error.hpp>
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/config.hpp>
 #include <resilience/detail/sync.hpp>
@@ -16,6 +18,7 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,6 +28,12 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace testing {
 enum class sleepers {
     advance_time, ///< moves the time to the end of the sleep and returns: for tests with one thread
     wait,         ///< blocks until another thread advances the time
+};
+
+/// The one that made a thread sleep.
+enum class asked_by {
+    policy, ///< as for the delay before a retry
+    code,   ///< a callable, such as a script's `after`, or the test
 };
 
 /// A clock that moves only when told to. Timers fire on the thread that moves the time, in order, each at its
@@ -126,6 +135,23 @@ public:
     /// passed counts as 0. A sleep refused because of an earlier stop request does not count.
     std::vector<duration> slept() const {
         const detail::lock_guard lock(mutex_);
+        std::vector<duration> lengths;
+        for (const sleep& each : slept_) lengths.push_back(each.length);
+        return lengths;
+    }
+
+    /// A sleep, and whose it was.
+    struct sleep {
+        duration length;
+        testing::asked_by asked_by;
+        /// Of the call that waits, or, if code sleeps inside of a call with limits, of that call: the name given
+        /// with `named`, and the number of the attempt (the one before the delay of a retry). Else empty and 0.
+        std::string operation;
+        unsigned attempt;
+    };
+    /// The sleeps of slept(), and whose they were.
+    std::vector<sleep> sleeps() const {
+        const detail::lock_guard lock(mutex_);
         return slept_;
     }
 
@@ -185,9 +211,15 @@ private:
 
     /// The moment at which the sleep ends: a moment that has passed is now.
     time_point note_sleep(time_point until) {
+        const call_context* const waiting = detail::this_threads_calls.waiting;
+        const call_context* const whose = waiting != nullptr ? waiting : call_context::current();
+        sleep made{duration{0}, waiting != nullptr ? asked_by::policy : asked_by::code,
+                   std::string(whose != nullptr ? whose->operation() : std::string_view{}),
+                   whose != nullptr ? whose->attempt() : 0};
         const detail::lock_guard lock(mutex_);
         until = std::max(until, now_);
-        slept_.push_back(until == time_point::max() ? duration::max() : saturating_sub(until, now_));
+        made.length = until == time_point::max() ? duration::max() : saturating_sub(until, now_);
+        slept_.push_back(std::move(made));
         return until;
     }
 
@@ -197,6 +229,7 @@ private:
         const time_point at = timers_.next();
         if (at > latest || at == time_point::max()) return false;
         move_to(at, [&](const sleeper& s) { return s.until < at; });
+        const outside_of_calls timers; // the thread that moves the time may be inside of any call
         timers_.run_due(at);
         return true;
     }
@@ -250,7 +283,7 @@ private:
     time_point wall_set_at_ = start_time;
     duration coarse_resolution_{0};
     duration coarse_phase_{0};
-    std::vector<duration> slept_;
+    std::vector<sleep> slept_;
     std::vector<sleeper*> asleep_;
     mutable std::size_t exact_reads_ = 0;
     mutable std::size_t coarse_reads_ = 0;

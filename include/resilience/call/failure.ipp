@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bodies of class failure, included by call/failure.hpp alone.
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+
+namespace detail {
+
+/// The words of a failing value that is gone.
+struct gone_value {
+    failure::value_ops ops; // they read this
+    const std::type_info* type;
+    std::string text;
+    bool not_sent;
+    bool stale;
+    bool forbids_retry;
+    std::optional<idempotency> operation;
+
+    gone_value(const failure::value_ops& of, std::string said, bool unsent, bool dead, bool forbids = false,
+               std::optional<idempotency> of_operation = {})
+        : ops{&typeid(gone_value), [](const void* v) { return read(v).text; },
+              [](const void*) { return failure(); }, nullptr},
+          type(of.type), text(std::move(said)), not_sent(unsent), stale(dead), forbids_retry(forbids),
+          operation(of_operation) {
+        ops.has_own_judge = of.has_own_judge;
+        ops.forbids_retry = [](const void* v) noexcept { return read(v).forbids_retry; };
+        ops.idempotency_of = [](const void* v) noexcept { return read(v).operation; };
+        if (of.not_sent != nullptr) ops.not_sent = [](const void* v) noexcept { return read(v).not_sent; };
+        if (of.stale != nullptr) ops.stale = [](const void* v) noexcept { return read(v).stale; };
+    }
+    static const gone_value& read(const void* value) noexcept {
+        return *static_cast<const gone_value*>(value);
+    }
+};
+
+/// Stands for a failing value where an exception is needed. A failure made of it tells what the value told.
+class RESILIENCE_VISIBLE failing_value_error final : public std::system_error {
+public:
+    failing_value_error(std::error_code code, std::shared_ptr<const gone_value> gone,
+                        std::optional<int> status, std::optional<duration> hint)
+        : std::system_error(code_of(code)), value(std::move(gone)), http_status(status), retry_after(hint) {}
+    failing_value_error(std::error_code code, const std::string& text, std::shared_ptr<const gone_value> gone,
+                        std::optional<int> status, std::optional<duration> hint)
+        : std::system_error(code_of(code), text), value(std::move(gone)), http_status(status),
+          retry_after(hint) {}
+
+    std::shared_ptr<const gone_value> value;
+    std::optional<int> http_status;
+    std::optional<duration> retry_after;
+
+private:
+    static std::error_code code_of(std::error_code code) noexcept {
+        return code ? code : std::make_error_code(std::errc::io_error);
+    }
+};
+
+} // namespace detail
+
+RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception) noexcept
+    : source_(source::exception), exception_(std::move(exception)) {
+    object_ = own<std::exception>();
+    look_inside(nullptr, deepest);
+}
+RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception, const std::exception* known,
+                                     code_reader read) noexcept
+    : source_(source::exception), object_(known), exception_(std::move(exception)) {
+    look_inside(read, deepest);
+}
+RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception, const std::exception* known,
+                                     std::error_code code) noexcept
+    : failure(std::move(exception), known) {
+    code_ = code;
+}
+RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) noexcept {
+    if (const auto* known = known_exception(); known != nullptr && read != nullptr)
+        detail::returned([&] { code_ = read(*known); });
+    if (const auto* value = thrown_value()) {
+        http_status_ = value->http_status.value_or(0);
+        rejection_.retry_after = value->retry_after.value_or(duration{-1});
+        return;
+    }
+    const std::nested_exception* nest = depth > 0 ? own<std::nested_exception>() : nullptr;
+    if (nest == nullptr || nest->nested_ptr() == nullptr) return;
+    detail::returned([&] { // if there is no memory for it, it is not seen
+        auto inside = std::make_shared<failure>();
+        inside->exception_ = nest->nested_ptr();
+        inside->object_ = inside->own<std::exception>();
+        inside->look_inside(read, depth - 1);
+        cause_ = std::move(inside);
+        const auto* exhausted = dynamic_cast<const retries_exhausted_error*>(nest);
+        if (exhausted != nullptr && exhausted->first != nullptr)
+            first_ = std::make_shared<const failure>(exhausted->first);
+    });
+}
+RESILIENCE_FUNCTION const failure& failure::unwrapped() const noexcept {
+    const failure* seen = &innermost();
+    while (seen->code() == errc::retries_exhausted) {
+        const failure* inside = seen->wrapped();
+        if (inside == nullptr) break;
+        seen = inside;
+    }
+    return *seen;
+}
+
+RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcept {
+    if (const auto* said = carrier<hint_carrier>()) {
+        if (const auto hint = said->retry_after(); hint && *hint >= duration{0}) return hint;
+    } else if (const auto* ours = dynamic_cast<const error*>(known_exception())) {
+        if (const auto hint = ours->retry_after()) return hint;
+    }
+    if (rejection_.retry_after >= duration{0}) return rejection_.retry_after;
+    const failure* inside = wrapped();
+    return inside != nullptr ? inside->retry_after() : std::nullopt;
+}
+
+RESILIENCE_FUNCTION bool failure::forbids_retry() const noexcept {
+    if (const failure* held = held_failure()) return held->forbids_retry();
+    if (source_ == source::value) return ops_->forbids_retry != nullptr && ops_->forbids_retry(object_);
+    if (const auto* value = thrown_value()) return value->value->forbids_retry;
+    if (const auto* said = carrier<hint_carrier>(); said != nullptr && said->forbids_retry()) return true;
+    const failure* inside = wrapped();
+    return inside != nullptr && inside->forbids_retry();
+}
+
+RESILIENCE_FUNCTION std::optional<idempotency> failure::idempotency() const noexcept {
+    if (const failure* held = held_failure()) return held->idempotency();
+    if (source_ == source::value)
+        return ops_->idempotency_of != nullptr ? ops_->idempotency_of(object_) : std::nullopt;
+    if (const auto* value = thrown_value()) return value->value->operation;
+    const failure* inside = wrapped();
+    return inside != nullptr ? inside->idempotency() : std::nullopt;
+}
+
+RESILIENCE_FUNCTION bool failure::is_judged_by_its_type() const noexcept {
+    if (source_ == source::value) return ops_->has_own_judge;
+    const auto* value = thrown_value();
+    return value != nullptr && value->value->ops.has_own_judge;
+}
+
+RESILIENCE_FUNCTION std::optional<int> failure::http_status() const noexcept {
+    if (const auto* http = carrier<http_carrier>()) return http->http_status();
+    if (http_status_ != 0) return http_status_;
+    const failure* inside = wrapped();
+    return inside != nullptr ? inside->http_status() : std::nullopt;
+}
+
+RESILIENCE_FUNCTION std::optional<bool> failure::not_sent() const noexcept {
+    if (const failure* held = held_failure()) return held->not_sent();
+    if (source_ == source::value)
+        return ops_->not_sent != nullptr ? std::optional(ops_->not_sent(object_)) : std::nullopt;
+    if (const auto* value = thrown_value())
+        return value->value->ops.not_sent != nullptr ? std::optional(value->value->not_sent) : std::nullopt;
+    if (const auto* carrier = own<not_sent_carrier>()) return carrier->not_sent();
+    const failure* inside = wrapped();
+    return inside != nullptr ? inside->not_sent() : std::nullopt;
+}
+
+RESILIENCE_FUNCTION bool failure::stale_connection() const noexcept {
+    if (const failure* held = held_failure()) return held->stale_connection();
+    if (source_ == source::value) return ops_->stale != nullptr && ops_->stale(object_);
+    if (const auto* value = thrown_value()) return value->value->stale;
+    if (const auto* carrier = own<stale_connection_carrier>()) return carrier->stale_connection();
+    const failure* inside = wrapped();
+    return inside != nullptr && inside->stale_connection();
+}
+
+RESILIENCE_FUNCTION std::error_code failure::code() const noexcept {
+    if (const auto* system = dynamic_cast<const std::system_error*>(known_exception())) {
+        if (system->code()) return system->code();
+    }
+    if (code_) return code_;
+    const failure* inside = wrapped();
+    return inside != nullptr ? inside->code() : std::error_code{};
+}
+
+RESILIENCE_FUNCTION void failure::stay_as(detail::gone_value value) {
+    const auto gone = std::make_shared<const detail::gone_value>(std::move(value));
+    object_ = gone.get();
+    ops_ = &gone->ops;
+    cause_ = {gone, nullptr};
+}
+RESILIENCE_FUNCTION failure failure::kept() const {
+    failure copy = innermost();
+    copy.timed_out_ = came_at_limit();
+    copy.first_.reset();
+    if (copy.source_ == source::value && *copy.ops_->type != typeid(detail::gone_value))
+        copy.stay_as({*copy.ops_, copy.message(), copy.not_sent().value_or(false), copy.stale_connection(),
+                      copy.forbids_retry(), copy.idempotency()});
+    return copy;
+}
+RESILIENCE_FUNCTION failure failure::kept_code(const value_ops& ops, std::error_code code) {
+    failure made(nullptr, ops, code, 0, duration{-1});
+    made.stay_as({ops, code.message(), false, false});
+    return made;
+}
+RESILIENCE_FUNCTION void failure::set_cause(const failure& cause) {
+    cause_ = std::make_shared<const failure>(cause.kept());
+}
+RESILIENCE_FUNCTION void failure::set_first(const failure& first) {
+    const std::type_info* own_type = type();
+    const std::type_info* its_type = first.type();
+    const bool same_type =
+        own_type == its_type || (own_type != nullptr && its_type != nullptr && *own_type == *its_type);
+    first_ =
+        same_type && message() == first.message() ? nullptr : std::make_shared<const failure>(first.kept());
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION detail::failing_value_error failure::value_error() const {
+    const failure own = kept();
+    const std::shared_ptr<const detail::gone_value> gone(own.cause_,
+                                                         static_cast<const detail::gone_value*>(own.object_));
+    const auto code = code_ ? code_ : std::make_error_code(std::errc::io_error);
+    if (gone->text == code.message()) return {code, gone, http_status(), retry_after()};
+    return {code, gone->text, gone, http_status(), retry_after()};
+}
+RESILIENCE_FUNCTION const detail::failing_value_error* failure::thrown_value() const noexcept {
+    const auto* known = known_exception();
+    return known != nullptr && typeid(*known) == typeid(detail::failing_value_error)
+               ? static_cast<const detail::failing_value_error*>(known)
+               : nullptr;
+}
+
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string failure::message() const {
+    if (source_ == source::rejection) return rejection_.message() + ends_of_the_call();
+    if (const auto* known = known_exception()) return detail::said(known->what());
+    if (source_ == source::value) return ops_->message(object_);
+    if (const auto* e = as<std::exception>()) return detail::said(e->what());
+    if (const auto* text = as<std::string>()) return *text;
+    return exception_ ? "an exception that is no std::exception" : "no outcome";
+}
+
+RESILIENCE_FUNCTION std::string failure::type_name() const {
+    const std::type_info* known = type();
+    return known != nullptr ? detail::type_name(*known) : "unknown";
+}
+
+RESILIENCE_COLD RESILIENCE_FUNCTION const std::type_info* failure::type() const noexcept {
+    if (const failure* held = held_failure()) return held->type();
+    if (source_ == source::value)
+        return *ops_->type == typeid(detail::gone_value) ? detail::gone_value::read(object_).type
+                                                         : ops_->type;
+    if (const auto* value = thrown_value()) return value->value->type;
+    if (const auto* known = known_exception()) return &typeid(*known);
+    if (source_ == source::rejection) {
+        switch (rejection_.code) {
+        case errc::circuit_open: return &typeid(circuit_open_error);
+        case errc::timed_out: return &typeid(timeout_error);
+        case errc::bulkhead_full: return &typeid(bulkhead_full_error);
+        case errc::rate_limited: return &typeid(rate_limited_error);
+        case errc::throttled: return &typeid(throttled_error);
+        case errc::limit_exceeded: return &typeid(limit_exceeded_error);
+        case errc::cancelled: return &typeid(cancelled_error);
+        case errc::retries_exhausted: return &typeid(retries_exhausted_error);
+        case errc::workers_exhausted: return &typeid(workers_exhausted_error);
+        }
+    }
+    return detail::exception_type(exception_);
+}
+
+/// The first failure and the last of a call whose attempts ran out, if they differ; else empty.
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string failure::ends_of_the_call() const {
+    const failure* last = wrapped();
+    if (last == nullptr || !first_) return {};
+    const auto told = [](const failure& f) { return f.type_name() + ": " + f.message(); };
+    return "; first " + told(*first_) + "; last " + told(*last);
+}
+#if RESILIENCE_EXCEPTIONS
+RESILIENCE_COLD RESILIENCE_FUNCTION void failure::raise_exhausted() const {
+    retries_exhausted_error error(rejection_.code, rejection_.policy, message(), std::nullopt);
+    if (first_) {
+        try {
+            first_->rethrow();
+        } catch (...) {
+            error.first = std::current_exception();
+        }
+    }
+    throw error;
+}
+#endif
+RESILIENCE_COLD RESILIENCE_FUNCTION void failure::rethrow() const {
+#if RESILIENCE_EXCEPTIONS
+    if (exception_) std::rethrow_exception(exception_);
+#endif
+    if (const failure* held = held_failure()) held->rethrow();
+    if (source_ == source::value) detail::raise(value_error());
+    if (source_ == source::exception) detail::raise(std::logic_error("resilience: no failure to rethrow"));
+#if RESILIENCE_EXCEPTIONS
+    if (cause_ && rejection_.code == errc::retries_exhausted) {
+        try {
+            cause_->rethrow();
+        } catch (...) { // retries_exhausted_error nests what is being handled
+            raise_exhausted();
+        }
+    }
+#endif
+    detail::raise_rejection(rejection_);
+}
+
+}} // namespace resilience::RESILIENCE_ABI

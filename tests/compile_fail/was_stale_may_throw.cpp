@@ -1,0 +1,20 @@
+// expect: resilience: was_stale(const R&) must be noexcept
+// most lines: 45
+#include <resilience/retry.hpp>
+
+#include <optional>
+
+struct reply {
+    int status = 0;
+};
+inline std::optional<int> http_status_of(const reply& r) { return r.status; }
+#ifdef CONTROL
+inline bool was_stale(const reply& r) noexcept { return r.status == 0; }
+#else
+inline bool was_stale(const reply& r) { return r.status == 0; }
+#endif
+
+int main() {
+    const resilience::retry retry;
+    return retry([] { return reply{200}; }).status == 200 ? 0 : 1;
+}
