@@ -53,11 +53,17 @@ public:
 
     // For drivers.
 
+    template <class R>
+    static constexpr bool takes_result = detail::is_returnable<R>;
+    template <class R>
+    static consteval void check_result() {
+        static_assert(
+            takes_result<R>,
+            "resilience: an abandoning timeout needs a result that can move: it comes from another thread");
+    }
+
     template <class R, class Copy>
     void around(outcome<R>& out, call_context& ctx, const Copy& copy) const {
-        static_assert(
-            std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
-            "resilience: an abandoning timeout needs a result that can move: it comes from another thread");
         const auto policy = core_;        // the callable may destroy this handle
         const outside_of_calls listeners; // their calls do not inherit the limits around this one
         const auto begun = ctx.clock().now();

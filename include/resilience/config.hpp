@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#if defined(_MSVC_LANG) ? _MSVC_LANG < 202002L : __cplusplus < 202002L
+#error "resilience needs C++20: compile with -std=c++20, or with CXX_STANDARD 20 in CMake"
+#include <resilience_needs_cpp20> // is not there: an error that ends the compilation, so that no other follows
+#endif
+
 /// The version of the library, for `#if`.
 #define RESILIENCE_VERSION_MAJOR 0
 #define RESILIENCE_VERSION_MINOR 1

@@ -128,6 +128,20 @@ public:
 
     // For drivers.
 
+    template <class R>
+    static constexpr bool takes_result = gives<R>() && detail::is_returnable<R>;
+    template <class R>
+    static consteval void check_result() {
+        static_assert(
+            !std::is_reference_v<R> || gives<R>(),
+            "resilience: the call returns a reference, and what the fallback gives may be gone before "
+            "it: give a reference to an object that lasts, or std::ref of one");
+        static_assert(std::is_reference_v<R> || gives<R>(),
+                      "resilience: the fallback gives no value that the call's result can be made of (and no "
+                      "task of the callable's type)");
+        static_assert(detail::is_returnable<R>, "resilience: a fallback needs a result that can move");
+    }
+
     /// The per-call object. `Slot` is the type of the call's slot; in a call of tasks the fallback may leave
     /// a task there.
     template <class Slot>
@@ -177,16 +191,8 @@ public:
     };
     template <class Slot>
     attempt_state<Slot> begin(call_context&, Slot& slot) const noexcept {
-        using R = typename Slot::result_type;
-        static_assert(
-            detail::answered_by_task<given_type, Slot> || !std::is_reference_v<R> || gives<R>(),
-            "resilience: the call returns a reference, and what the fallback gives may be gone before "
-            "it: give a reference to an object that lasts, or std::ref of one");
-        static_assert(detail::answered_by_task<given_type, Slot> || std::is_reference_v<R> || gives<R>(),
-                      "resilience: the fallback gives no value that the call's result can be made of (and no "
-                      "task of the callable's type)");
-        static_assert(std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
-                      "resilience: a fallback needs a result that can move");
+        // A call of tasks is checked here, others before.
+        if constexpr (!detail::answered_by_task<given_type, Slot>) check_result<typename Slot::result_type>();
         return {*this, slot};
     }
 

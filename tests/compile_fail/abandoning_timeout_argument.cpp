@@ -1,4 +1,5 @@
 // expect: an abandoning timeout runs on copies of the arguments
+// most lines: 19
 #include <resilience/abandoning_timeout.hpp>
 
 #include <functional>

@@ -1,4 +1,5 @@
 // expect: an abandoning timeout runs a copy of the callable
+// most lines: 19
 #include <resilience/abandoning_timeout.hpp>
 
 #include <memory>

@@ -1,4 +1,5 @@
 // expect: an abandoning timeout needs a result that can move
+// most lines: 19
 #include <resilience/abandoning_timeout.hpp>
 
 #include <memory>

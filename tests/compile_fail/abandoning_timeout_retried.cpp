@@ -1,4 +1,5 @@
 // expect: an abandoning timeout runs a copy of the callable
+// most lines: 19
 // Moved into the first attempt, it would be gone for the second.
 #include <resilience/abandoning_timeout.hpp>
 #include <resilience/pipeline.hpp>

@@ -4,8 +4,9 @@
 
 usage: check.py [--compiler g++] [--flags "-I..."] [file.cpp]...     without files: all of this folder
 
-The first line of a case is `// expect: <text>`: the compiler must fail with that text in its output.
-A second line `// most lines: 19` bounds the compiler's output, since nobody reads pages of it.
+The first line of a case is `// expect: <text>`: the compiler must fail with that text in its output. The second is
+`// most lines: <n>`: so many lines of output at most, by g++ and clang++ alike. A newcomer reads no more than a screen.
+A case that includes HEADER is tried with each public header, as C++17.
 Where the case has a branch on CONTROL, the same file with -DCONTROL must compile: it proves that nothing
 but the mistake is wrong with it.
 """
@@ -22,20 +23,33 @@ here = pathlib.Path(__file__).resolve().parent
 root = here.parent.parent
 
 
-def check(path, command):
-    text = path.read_text()
-    expected = re.match(r"// expect: (.+)\n", text)
-    if not expected:
-        return "the first line is not `// expect: <text>`"
-    expected = expected[1].strip()
+def refusal(path, command, expected, most):
+    """What is wrong with the way in which the compiler refuses the case, or None."""
     done = subprocess.run([*command, str(path)], capture_output=True, text=True)
+    said = done.stderr.splitlines()
     if done.returncode == 0:
         return "compiles, and must not"
     if expected not in done.stderr:
-        return f"fails, but does not say: {expected}\n" + "\n".join(done.stderr.splitlines()[:20])
-    most = re.match(r".*\n// most lines: (\d+)\n", text)
-    if most and len(done.stderr.splitlines()) > int(most[1]):
-        return f"says it in {len(done.stderr.splitlines())} lines, {most[1]} at most\n{done.stderr}"
+        return f"fails, but does not say: {expected}\n" + "\n".join(said[:20])
+    if len(said) > most:
+        return f"is refused with {len(said)} lines, {most} are allowed\n" + "\n".join(said[:30])
+    return None
+
+
+def check(path, command):
+    text = path.read_text()
+    head = re.match(r"// expect: (.+)\n// most lines: (\d+)\n", text)
+    if not head:
+        return "the first lines are not `// expect: <text>` and `// most lines: <n>`"
+    expected, most = head[1].strip(), int(head[2])
+    if "#include HEADER" in text:
+        for header in sorted((root / "include" / "resilience").glob("*.hpp")):
+            as_17 = [*command, "-std=c++17", f"-DHEADER=<resilience/{header.name}>"]
+            if wrong := refusal(path, as_17, expected, most):
+                return f"with {header.name}: {wrong}"
+        return None
+    if wrong := refusal(path, command, expected, most):
+        return wrong
     if re.search(r"^\s*#\s*(if|elif).*\bCONTROL\b", text, re.M):
         control = subprocess.run([*command, "-DCONTROL", str(path)], capture_output=True, text=True)
         if control.returncode != 0:

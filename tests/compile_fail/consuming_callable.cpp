@@ -1,4 +1,5 @@
 // expect: resilience: the callable cannot be called with these arguments as lvalues
+// most lines: 14
 // [H-CPP-09] A second attempt would get an argument that the first has consumed.
 #include <resilience/retry.hpp>
 

@@ -1,4 +1,5 @@
 // expect: resilience: the call returns a reference, and what the fallback gives may be gone before it
+// most lines: 19
 // [H-CPP-08] The value that a fallback stores goes with the last copy of the policy, which may be a temporary.
 #include <resilience/fallback.hpp>
 

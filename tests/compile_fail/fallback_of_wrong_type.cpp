@@ -1,4 +1,5 @@
 // expect: resilience: the fallback gives no value that the call's result can be made of
+// most lines: 19
 #include <resilience/fallback.hpp>
 
 #include <string>

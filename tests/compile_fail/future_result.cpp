@@ -1,4 +1,5 @@
 // expect: resilience: a callable that returns a std::future cannot be retried or timed
+// most lines: 14
 // Its failure comes after the call, where no policy looks.
 #include <resilience/retry.hpp>
 

@@ -1,4 +1,5 @@
 // expect: call_view
+// most lines: 14
 // A view borrows its policy, its name and its options: it is for the one call that follows.
 #include <resilience/retry.hpp>
 

@@ -1,4 +1,5 @@
 // expect: resilience: Boost 1.81 or newer is needed (Debian 12: libboost1.81-dev)
+// most lines: 19
 // The version of Debian 12's default package, whatever is installed.
 #define BOOST_ASIO_VERSION_HPP
 #if defined(CONTROL)

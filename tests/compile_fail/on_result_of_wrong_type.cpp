@@ -1,4 +1,5 @@
 // expect: on_result<R>(f): f must take a const R& and return bool
+// most lines: 14
 #include <resilience/call/predicate.hpp>
 
 #include <string>

@@ -1,4 +1,5 @@
 // expect: resilience: a result that cannot move is available through try_call only
+// most lines: 14
 // [H-CPP-07]
 #include <resilience/retry.hpp>
 

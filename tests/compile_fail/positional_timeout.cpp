@@ -1,4 +1,5 @@
 // expect: timeout
+// most lines: 14
 // A bare number has no unit.
 #include <resilience/timeout.hpp>
 

@@ -1,4 +1,5 @@
 // expect: predicate
+// most lines: 14
 // A predicate is asked about a failure; by itself it is neither true nor false.
 #include <resilience/call/predicate.hpp>
 

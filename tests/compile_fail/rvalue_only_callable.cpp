@@ -1,4 +1,5 @@
 // expect: resilience: the callable cannot be called with these arguments as lvalues
+// most lines: 14
 // [H-CPP-07] A callable that can be called once only cannot be tried again.
 #include <resilience/retry.hpp>
 

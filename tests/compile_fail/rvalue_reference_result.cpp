@@ -1,4 +1,5 @@
 // expect: resilience: a callable that returns an rvalue reference would leave it dangling
+// most lines: 14
 // [H-CPP-08]
 #include <resilience/timeout.hpp>
 

@@ -1,4 +1,5 @@
 // expect: resilience: was_not_sent(const R&) must be noexcept
+// most lines: 45
 #include <resilience/retry.hpp>
 
 #include <optional>

@@ -1,4 +1,5 @@
 // expect: resilience: was_stale(const R&) must be noexcept
+// most lines: 45
 #include <resilience/retry.hpp>
 
 #include <optional>

@@ -1,4 +1,5 @@
 // expect: resilience: a callable made by with(context).wrap() may outlive the context
+// most lines: 14
 // A wrapped callable is kept; the context that it would be within is gone by then.
 #include <resilience/retry.hpp>
 

@@ -1,4 +1,5 @@
 // expect: resilience: the callable cannot be called with these arguments as lvalues
+// most lines: 14
 #include <resilience/retry.hpp>
 
 int main() {

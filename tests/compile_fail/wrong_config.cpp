@@ -1,4 +1,5 @@
 // expect: circuit_breaker_config
+// most lines: 19
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/retry.hpp>
 

@@ -125,6 +125,24 @@ TEST_CASE("a circuit is logged through trip, probe and recovery", "[spdlog]") {
     CHECK(f.sink->lines[3].find("reason=maintenance") != std::string::npos);
 }
 
+TEST_CASE("durations have three significant digits", "[spdlog]") {
+    log_fixture f;
+    const auto shown = [&](rs::duration delay) {
+        const std::string line =
+            f.line({.kind = rs::event_kind::call_rejected, .policy_kind = "bulkhead", .delay = delay});
+        return line.substr(line.find("retry_after=") + 12);
+    };
+
+    CHECK(shown(833333333ns) == "0.833s");
+    CHECK(shown(2400ms) == "2.4s");
+    CHECK(shown(12345ms) == "12.3s");
+    CHECK(shown(99949ms) == "99.9s");
+    CHECK(shown(123456ms) == "123s");
+    CHECK(shown(1234567ms) == "1235s");
+    CHECK(shown(1500us) == "0.0015s");
+    CHECK(shown(0ns) == "0s");
+}
+
 TEST_CASE("every other kind of event has its line and level", "[spdlog]") {
     log_fixture f;
     const auto line = [&](rs::event e) { return f.line(e); };

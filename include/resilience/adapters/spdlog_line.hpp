@@ -59,16 +59,18 @@ public:
         if (begin(key)) fmt::format_to(std::back_inserter(fields_), "{}", value);
         return *this;
     }
-    /// Adds a duration in seconds, so that programs can compare: 0.25s, in JSON 0.25. No value is `none`, in
-    /// JSON null.
+    /// Adds a duration in seconds, so that programs can compare, with three significant digits: 0.833s, in JSON
+    /// 0.833. No value is `none`, in JSON null.
     log_line& field(std::string_view key, const std::optional<duration>& value) {
         if (!begin(key)) return *this;
         if (!value) {
             fields_ += is_json() ? "null" : "none";
             return *this;
         }
-        fmt::format_to(std::back_inserter(fields_), "{:.6g}{}", std::chrono::duration<double>(*value).count(),
-                       is_json() ? "" : "s");
+        const double seconds = std::chrono::duration<double>(*value).count();
+        if (seconds < 100) fmt::format_to(std::back_inserter(fields_), "{:.3g}", seconds);
+        else fmt::format_to(std::back_inserter(fields_), "{:.0f}", seconds); // 1234s, not 1.23e+03s
+        if (!is_json()) fields_ += 's';
         return *this;
     }
     log_line& if_any(std::string_view key, std::string_view value) {

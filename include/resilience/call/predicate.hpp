@@ -200,13 +200,15 @@ predicate not_on() {
 /// as a failure even if the result's type calls it a success.
 template <class R, class F>
 predicate on_result(F f) {
-    static_assert(std::is_invocable_r_v<bool, const F&, const R&>,
-                  "on_result<R>(f): f must take a const R& and return bool");
-    return {[f = std::move(f)](const predicate::subject& s) {
-                const R* value = s.why.template value<R>();
-                return value != nullptr ? predicate::answer_of(f(*value)) : predicate::answer::silent;
-            },
-            predicate::of_values};
+    constexpr bool fits = std::is_invocable_r_v<bool, const F&, const R&>;
+    static_assert(fits, "on_result<R>(f): f must take a const R& and return bool");
+    if constexpr (fits) {
+        return {[f = std::move(f)](const predicate::subject& s) {
+                    const R* value = s.why.template value<R>();
+                    return value != nullptr ? predicate::answer_of(f(*value)) : predicate::answer::silent;
+                },
+                predicate::of_values};
+    }
 }
 
 }} // namespace resilience::RESILIENCE_ABI

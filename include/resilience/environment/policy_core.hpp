@@ -162,6 +162,11 @@ void policy_core<Core, Config, Rules>::require_same(const Config& other) const {
     require_equal(detail::fields_of(declared()), detail::labels_of(other), detail::fields_of(other));
 }
 
+/// Numbers, texts and the configs of others, which some take for the config of a policy.
+template <class T, class Config>
+concept is_no_config =
+    (std::is_arithmetic_v<T> || std::is_aggregate_v<T>) && !std::is_convertible_v<const T&, const Config&>;
+
 /// Makes a policy, or finds the one of the config's name. All policies are made here. Throws
 /// std::invalid_argument if the config is not valid or differs from the existing policy's; the message names
 /// the field.
@@ -186,6 +191,12 @@ public:
     /// If the registry has a policy of that name, this is a handle to it. Throws std::invalid_argument if the
     /// configs differ, naming the field, or if the config is not valid.
     policy_handle(const config_type& config, registry& where) : core_(enrolled<Core>(where, config)) {}
+
+    // clang-format off: compilers show the line with its remark
+    template <class T>
+        requires is_no_config<T, config_type>
+    explicit policy_handle(const T&) = delete; // resilience: a policy is made of its config, as in retry({.max_attempts = 3})
+    // clang-format on
 
     auto stats() const { return core_->stats(); }
     const std::string& name() const noexcept { return core_->name(); }

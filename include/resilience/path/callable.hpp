@@ -36,11 +36,6 @@ auto plain_result(F& f, A&... a) {
 }
 template <class F, class... A>
 auto result_type() {
-    static_assert(
-        callable_as_lvalue<F, A...>,
-        "resilience: the callable cannot be called with these arguments as lvalues, with or without a "
-        "call_context& first. Every attempt gets the same arguments, so none can be consumed: take them by "
-        "const reference, or capture them.");
     if constexpr (plain_callable<F, A...>)
         return decltype(plain_result(std::declval<F&>(), std::declval<A&>()...)){};
     else if constexpr (context_callable<F, A...>)
@@ -54,30 +49,86 @@ template <class R>
 inline constexpr bool has_whole_traits = !shows_object<R> || has_result_traits<std::remove_cvref_t<R>>;
 template <task R>
 inline constexpr bool has_whole_traits<R> = has_whole_traits<typename task_traits<R>::value_type>;
+
+/// Stands for the result of what a static_assert has refused. Every use of it compiles, so that the message is the
+/// only one.
+struct refused_call {
+    template <class T>
+    operator T() const; // none of these is ever defined
+    template <class... T>
+    refused_call operator()(T&&...) const;
+    template <class T>
+    refused_call operator|(const T&) const;
+};
 template <class R>
-consteval bool
-require_whole_traits() { // not in the class: clang would then find no function to call, and say so too
+constexpr bool is_refused = std::is_same_v<R, refused_call>;
+/// Stands for what such a call would return. Never defined.
+template <class R>
+R result_of_refused_call();
+
+// Values, not concepts: a compiler explains at length why a concept does not hold.
+template <class F, class... A>
+constexpr bool is_callable_again = callable_as_lvalue<F, A...>;
+template <class R>
+constexpr bool comes_later = false;
+template <class R>
+    requires(std::is_object_v<R> && !task<R>)
+constexpr bool comes_later<R> = future_like<R>;
+template <class R>
+constexpr bool is_returnable = std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>;
+
+template <class F, class... A>
+struct attempt_result_type {
+    using R = typename decltype(result_type<F, A...>())::type;
+    /// A call that is refused for another reason has its type, so that what is done with its result compiles.
+    static constexpr bool is_known = is_callable_again<F, A...> && !std::is_rvalue_reference_v<R>;
+    static constexpr bool is_good = is_known && !comes_later<R> && has_whole_traits<R>;
+    using type = std::conditional_t<!is_known, refused_call,
+                                    std::conditional_t<std::is_reference_v<R>, R, std::remove_cv_t<R>>>;
+};
+template <class F, class... A>
+constexpr bool has_good_types = attempt_result_type<F, A...>::is_good;
+/// The result of the callable, without a complaint: call forms call check_types(), which complains.
+template <class F, class... A>
+using attempt_type = typename attempt_result_type<F, A...>::type;
+/// The return type of a call that throws its failures.
+template <class F, class... A>
+using call_result =
+    std::conditional_t<is_returnable<attempt_type<F, A...>>, attempt_type<F, A...>, refused_call>;
+
+/// Apart from check_types(), so that all calls with that result give one message.
+template <class R>
+consteval void check_traits() {
     static_assert(
         has_whole_traits<R>,
         "resilience: a specialisation of result_traits<R> needs `static constexpr bool can_fail` and the "
         "static functions `verdict judge(const R&)`, `std::error_code code(const R&)` and `std::string "
         "message(const R&)`; derive it from resilience::default_result_traits<R> to write only some");
-    return true;
 }
-template <class R>
-struct checked_result {
-    static_assert(task<R> || !std::is_object_v<R> || !future_like<R>,
-                  "resilience: a callable that returns a std::future cannot be retried or timed: its failure "
-                  "comes after "
-                  "the call. Call get() inside the callable, or return a coroutine task.");
+
+/// How a call gives its result.
+enum class call_form { returns, tries };
+
+/// The place where the types of a call are checked, called by the call form itself: messages are short there.
+template <call_form Form, class F, class... A>
+consteval void check_types() {
+    using R = typename attempt_result_type<F, A...>::R;
+    static_assert(
+        is_callable_again<F, A...>,
+        "resilience: the callable cannot be called with these arguments as lvalues, with or without a "
+        "call_context& first. Every attempt gets the same arguments, so none can be consumed: take them by "
+        "const reference, or capture them.");
+    static_assert(
+        !comes_later<R>,
+        "resilience: a callable that returns a std::future cannot be retried or timed: its failure comes "
+        "after the call. Call get() inside the callable, or return a coroutine task.");
     static_assert(
         !std::is_rvalue_reference_v<R>,
         "resilience: a callable that returns an rvalue reference would leave it dangling; return by value.");
-    static_assert(require_whole_traits<R>());
-    using type = std::conditional_t<std::is_reference_v<R>, R, std::remove_cv_t<R>>;
-};
-template <class F, class... A>
-using call_result = typename checked_result<typename decltype(result_type<F, A...>())::type>::type;
+    check_traits<R>();
+    static_assert(Form == call_form::tries || is_returnable<R>,
+                  "resilience: a result that cannot move is available through try_call only");
+}
 
 /// A callable with its arguments.
 template <class F, class... A>

@@ -22,9 +22,13 @@ template <task R>
 struct tried<R> {
     using type = typename as_outcome<R>::task_type;
 };
+template <>
+struct tried<refused_call> {
+    using type = outcome<int>; // has the members that a user may name
+};
 /// The return type of try_call: an outcome, or a task of an outcome.
 template <class F, class... A>
-using try_result = typename tried<call_result<F, A...>>::type;
+using try_result = typename tried<attempt_type<F, A...>>::type;
 
 /// A view of a policy that adds a name, a deadline or a stop token to one call, or, if `Within`, places it
 /// inside of another call. It borrows the policy and can be called as a temporary only.
@@ -44,15 +48,18 @@ public:
     /// can carry an error gets ours without a throw.
     template <class F, class... A>
     RESILIENCE_INLINE detail::call_result<F, A...> operator()(F&& f, A&&... args) const {
+        detail::check_types<detail::call_form::returns, F, A...>();
         return run<F, A...>(detail::plain_request, f, args...);
     }
     template <class F, class... A>
     RESILIENCE_INLINE detail::call_result<F, A...> call(F&& f, A&&... args) const {
+        detail::check_types<detail::call_form::returns, F, A...>();
         return run<F, A...>(detail::plain_request, f, args...);
     }
     /// Like call(), but returns an outcome instead of throwing a failure or a rejection.
     template <class F, class... A>
     RESILIENCE_INLINE detail::try_result<F, A...> try_call(F&& f, A&&... args) const {
+        detail::check_types<detail::call_form::tries, F, A...>();
         return try_run<F, A...>(detail::plain_request, f, args...);
     }
     /// A callable with f's call syntax that owns a copy of f and a handle of this policy.
@@ -89,10 +96,13 @@ private:
                                std::type_identity_t<A>&... args) const -> detail::call_result<F, A...> {
         using R = detail::call_result<F, A...>;
         using path = detail::path_of<Derived>;
-        static_assert(std::is_void_v<R> || std::is_reference_v<R> || std::is_move_constructible_v<R>,
-                      "resilience: a result that cannot move is available through try_call only");
-        if constexpr (task<R>) {
+        if constexpr (detail::is_refused<R> || !detail::has_good_types<F, A...>) {
+            return detail::result_of_refused_call<R>();
+        } else if constexpr (task<R>) {
             return run_as_task<detail::as_value<R>, F, A...>(request, f, args...);
+        } else if constexpr (!path::template can_run<R, F, A...>) {
+            path::template refuse<R, F, A...>();
+            return detail::result_of_refused_call<R>();
         } else {
             auto bound = path::template bind<F, A...>(f, args...);
             if constexpr (path::template is_inlined<F, A...>) {
@@ -115,10 +125,15 @@ private:
     template <class F, class... A>
     RESILIENCE_INLINE auto try_run(const detail::call_request& request, std::type_identity_t<F>& f,
                                    std::type_identity_t<A>&... args) const -> detail::try_result<F, A...> {
-        using R = detail::call_result<F, A...>;
+        using R = detail::attempt_type<F, A...>;
         using path = detail::path_of<Derived>;
-        if constexpr (task<R>) {
+        if constexpr (!detail::has_good_types<F, A...>) {
+            return detail::result_of_refused_call<detail::try_result<F, A...>>();
+        } else if constexpr (task<R>) {
             return run_as_task<detail::as_outcome<R>, F, A...>(request, f, args...);
+        } else if constexpr (!path::template can_run<R, F, A...>) {
+            path::template refuse<R, F, A...>();
+            return detail::result_of_refused_call<outcome<R>>();
         } else {
             auto bound = path::template bind<F, A...>(f, args...);
             return outcome<R>(detail::fill, [&](outcome<R>& out) RESILIENCE_INLINE_LAMBDA {
@@ -169,14 +184,17 @@ public:
 
     template <class F, class... A>
     RESILIENCE_INLINE call_result<F, A...> operator()(F&& f, A&&... args) && {
+        check_types<call_form::returns, F, A...>();
         return policy_->composable<Policy>::template run<F, A...>(request(), f, args...);
     }
     template <class F, class... A>
     RESILIENCE_INLINE call_result<F, A...> call(F&& f, A&&... args) && {
+        check_types<call_form::returns, F, A...>();
         return policy_->composable<Policy>::template run<F, A...>(request(), f, args...);
     }
     template <class F, class... A>
     RESILIENCE_INLINE try_result<F, A...> try_call(F&& f, A&&... args) && {
+        check_types<call_form::tries, F, A...>();
         return policy_->composable<Policy>::template try_run<F, A...>(request(), f, args...);
     }
     template <class F>
@@ -198,7 +216,7 @@ private:
 };
 
 template <class F, class... A>
-constexpr bool gives_task = task<call_result<F, A...>>;
+constexpr bool gives_task = task<attempt_type<F, A...>>;
 
 template <class Policy, class F>
 class wrapped {
@@ -208,24 +226,29 @@ public:
         : policy_(std::move(policy)), f_(std::forward<G>(f)), operation_(std::move(operation)),
           options_(std::move(options)) {}
 
+    // clang-format off: compilers show the line with its remark
     template <class... A>
-        requires callable_as_lvalue<const F, A...>
+        requires is_callable_again<const F, A...> // resilience: the callable is mutable, so what wraps it cannot be const
+    // clang-format on
     decltype(auto) operator()(A&&... args)
         const& { // deduced return type: a named one would be instantiated while overloads are considered
+        check_types<call_form::returns, const F&, A...>();
         return policy_.composable<Policy>::template run<const F&, A...>(request(), f_, args...);
     }
 
     template <class... A>
-        requires(!callable_as_lvalue<const F, A...>)
+        requires(!is_callable_again<const F, A...>)
     decltype(auto) operator()(A&&... args) & {
+        check_types<call_form::returns, F&, A...>();
         return policy_.composable<Policy>::template run<F&, A...>(request(), f_, args...);
     }
 
     /// For a temporary `wrapped`: a task outlives it, so the task takes the callable along.
     template <class... A>
-        requires callable_as_lvalue<F, A...>
+        requires is_callable_again<F, A...>
     decltype(auto) operator()(A&&... args) && {
         using used = std::conditional_t<gives_task<F, A...>, F, F&>;
+        check_types<call_form::returns, used, A...>();
         return policy_.composable<Policy>::template run<used, A...>(request(), f_, args...);
     }
 

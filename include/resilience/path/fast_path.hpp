@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/path/call_check.hpp>
 #include <resilience/path/driver.hpp>
 
 #include <cstddef>
@@ -117,8 +118,9 @@ RESILIENCE_NOINLINE void resume_walk(Slot& slot, function_ref<void(call_context&
 /// The fast and the full path of a call through policies P, the policies of the handle `Derived`. Functions
 /// here that are not inlined do not know the callable, so they are compiled once for each result type.
 template <class Derived, class... P>
-struct path_through {
-    static constexpr unsigned copies = (0U + ... + (may_outlive_call<P> ? 1U : 0U));
+struct path_through : call_check<P...> {
+    using call_check<P...>::copies;
+    using call_check<P...>::copies_once;
     static constexpr bool has_fast_path = (detail::has_fast_path<P> && ...);
     static constexpr bool needs_context = (sets_deadline<P> || ...);
     /// True if the fast path is inlined where the call is written. With a context it is not: beside a look at
@@ -148,12 +150,10 @@ struct path_through {
     }
     template <class R, class F, class... A, class Bound>
     RESILIENCE_INLINE static body<R> body_of(Bound& bound) noexcept {
-        using first = std::tuple_element_t<0, std::tuple<P...>>;
         if constexpr (std::is_pointer_v<Bound>) return detail::body_of<R>(*bound);
         else
-            return body_to_copy<
-                R, copies, std::conditional_t<may_outlive_call<first>, copied_once, copied_again>, F, A...>(
-                bound);
+            return body_to_copy<R, copies, std::conditional_t<copies_once, copied_once, copied_again>, F,
+                                A...>(bound);
     }
 
     RESILIENCE_INLINE static auto begin(const Derived& handle) noexcept {

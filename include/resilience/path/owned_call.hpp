@@ -59,24 +59,14 @@ inline constexpr bool can_be_held = [] {
     else return std::is_copy_constructible_v<std::remove_cv_t<object>>;
 }();
 
+template <bool Once, class F, class... A>
+inline constexpr bool can_be_owned = can_be_held<Once, F> && (can_be_held<Once, A> && ...);
 /// Owns a callable and its arguments, for a thread that may go on after the caller has left. F and A are as a
 /// forwarding reference deduces them. `Once` promises that it is made at most once for a call, so rvalues are
 /// moved. Otherwise everything is copied, since another attempt may need it while this one still runs.
 template <bool Once, class F, class... A>
 class owned_call {
-    static_assert(
-        can_be_held<Once, F>,
-        "resilience: an abandoning timeout runs a copy of the callable, since the caller may be gone before "
-        "it ends, and this callable cannot be copied. Keep what cannot be copied in a std::shared_ptr; or "
-        "make the abandoning timeout the outermost policy and pass the callable as an rvalue: it is moved "
-        "then.");
-    static_assert(
-        (can_be_held<Once, A> && ...),
-        "resilience: an abandoning timeout runs on copies of the arguments, since the caller may be gone "
-        "before "
-        "it ends, and one of them cannot be copied. Pass std::ref of something that outlives the work, or a "
-        "std::shared_ptr; or make the abandoning timeout the outermost policy and pass an rvalue: it is "
-        "moved then.");
+    static_assert(can_be_owned<Once, F, A...>); // the call form has said so, in words
 
 public:
     owned_call(std::remove_reference_t<F>& f, std::tuple<std::remove_reference_t<A>&...> args)

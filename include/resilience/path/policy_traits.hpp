@@ -75,6 +75,14 @@ concept can_reject_fast = requires(const P& p, rejection& why) {
     { p.try_reject(why) } noexcept -> std::same_as<bool>;
 };
 
+/// Policies that work with some types of results only. `takes_result<R>` tells which; for others check_result<R>()
+/// has a static_assert that says why not.
+template <class P, class R>
+constexpr bool takes_result = true;
+template <class P, class R>
+    requires requires { P::template takes_result<R>; }
+constexpr bool takes_result<P, R> = P::template takes_result<R>;
+
 /// The registry's environment that a policy was made in; null for policies that belong to none.
 template <class P>
 const environment* environment_of(const P& p) noexcept {
