@@ -67,12 +67,13 @@ TEST_CASE(
         std::mt19937 random{seed}; // NOLINT(cert-msc32-c,cert-msc51-cpp): the same histories every time
         circuit_world w;
         w.clock.set_coarse_resolution(tick, rs::duration{random() % 300'000'000});
-        rs::circuit_breaker_config config{.failure_rate_threshold = (1 + random() % 9) / 10.0,
-                                          .window = rs::time_window{10s},
-                                          .minimum_calls = 2 + static_cast<unsigned>(random() % 6)};
+        rs::circuit_breaker_config config{
+            .failure_rate_threshold = static_cast<double>(1 + random() % 9) / 10.0,
+            .window = rs::time_window{10s},
+            .minimum_calls = 2 + static_cast<unsigned>(random() % 6)};
         if (with_slow_rule) {
             config.slow_call_duration = 150ms;
-            config.slow_call_rate_threshold = (1 + random() % 9) / 10.0;
+            config.slow_call_rate_threshold = static_cast<double>(1 + random() % 9) / 10.0;
         }
         const auto breaker = w.make(config);
         listed_window expected(config);

@@ -186,7 +186,7 @@ RESILIENCE_FUNCTION bool registry::remove(std::string_view name) {
     std::vector<std::shared_ptr<registered_policy>> gone; // destroyed after the lock is released
     const detail::lock_guard lock(mutex_);
     std::size_t kept = 0;
-    for (const listing& each : listed_) kept += each.name.str() == name ? 0 : 1;
+    for (const listing& each : listed_) kept += each.name.str() == name ? std::size_t{0} : std::size_t{1};
     gone.reserve(listed_.size() - kept); // may throw: before anything changes
     kept = 0;
     for (listing& each : listed_) {
