@@ -98,7 +98,8 @@ TEST_CASE("a policy of a user's is changed by PATCH, as a whole or not at all",
     CHECK(f.limit.stats().admitted == 1);
     CHECK(f.log->newest().entries.back().what.kind == rs::event_kind::policy_updated);
 
-    CHECK(f.complaint(R"({"max_calls": 0})") == "cap_config.max_calls is 0; it must be 1 or more");
+    CHECK(f.complaint(R"({"max_calls": 0})") ==
+          "cap 'search': cap_config.max_calls is 0; it must be 1 or more");
     CHECK(f.complaint(R"({"max_calls": 7, "then": "drop"})") == "then is 'drop'; it must be refuse or warn");
     CHECK(f.complaint(R"({"labels": "x"})") == "there is no field 'labels' that can be changed");
     CHECK(f.complaint(R"({"counts_if": null})") == "there is no field 'counts_if' that can be changed");
@@ -181,9 +182,9 @@ TEST_CASE("a config of a user's is read from the environment", "[user_policy][en
     CHECK(c.warn_at == 0.75);
     CHECK(c.then == support::when_full::warn);
     CHECK_THROWS_WITH(read({{"APP_CAP_THEN", "drop"}}), "APP_CAP_THEN='drop': it must be refuse or warn");
-    CHECK_THROWS_WITH(
-        read({{"APP_CAP_MAX_CALLS", "0"}}),
-        "cap_config.max_calls is 0; it must be 1 or more (from the environment: APP_CAP_MAX_CALLS='0')");
+    CHECK_THROWS_WITH(read({{"APP_CAP_MAX_CALLS", "0"}}),
+                      "cap 'search': cap_config.max_calls is 0; it must be 1 or more (from the environment: "
+                      "APP_CAP_MAX_CALLS='0')");
 }
 
 } // namespace

@@ -163,7 +163,9 @@ public:
     /// transport error, or timeout_error. The text holds nothing of the URL, the headers or the answer.
     void operator()(const alert& a) const {
         const std::string body = shared_->body_of(a);
-        const httplib::Result r = shared_->guard([&](call_context& ctx) { return shared_->post(body, ctx); });
+        // A POST, but an alert that arrives twice does no harm.
+        const httplib::Result r = shared_->guard.with({.idempotency = idempotency::safe})(
+            [&](call_context& ctx) { return shared_->post(body, ctx); });
         if (r && r->status / 100 == 2) return;
         detail::raise(std::runtime_error("webhook_sender: " + result_traits<httplib::Result>::message(r)));
     }
