@@ -269,7 +269,9 @@ struct told_answer {
     std::optional<rs::idempotency> operation{};
 
     friend std::optional<int> http_status_of(const told_answer& r) { return r.status; }
-    friend std::optional<rs::idempotency> idempotency_of(const told_answer& r) noexcept { return r.operation; }
+    friend std::optional<rs::idempotency> idempotency_of(const told_answer& r) noexcept {
+        return r.operation;
+    }
 };
 
 TEST_CASE("a value may tell of its operation, a call knows better", "[retry][H-USE-31]") {

@@ -764,8 +764,7 @@ TEST_CASE("a task sees its context, and passes it on", "[task]") {
     CHECK(rs::call_context::current() == nullptr);
 }
 
-TEST_CASE("a task's failure tells of the first of its call, and of what it nests",
-          "[task][H-USE-14][H-USE-15]") {
+TEST_CASE("a task's failure tells of the first of its call, and of what it nests", "[task][H-USE-15]") {
     world w;
     const rs::circuit_breaker breaker({.failure_threshold = 1}, w.reg);
     const auto guard = rs::retry(at_once(3), w.reg) | rs::circuit_breaker({}, w.reg);

@@ -124,7 +124,7 @@ TEST_CASE("whatever stands for a failure has timed out at the limit, and is retu
 }
 
 TEST_CASE("a client's own time-out is retried and recorded as a time-out, and found by its type",
-          "[timeout][H-USE-01]") {
+          "[timeout]") {
     world w;
     const rs::circuit_breaker inside({.failure_threshold = 100}, w.reg);
     const rs::circuit_breaker outside({.failure_threshold = 100}, w.reg);
@@ -241,7 +241,7 @@ TEST_CASE("a cancellation that the caller asked for stays one, at the limit too"
     CHECK(limit.stats().timed_out == 0);
 }
 
-TEST_CASE("a cancellation that nobody asked for, before the limit, says nothing", "[timeout][H-USE-02]") {
+TEST_CASE("a cancellation that nobody asked for, before the limit, says nothing", "[timeout]") {
     world w;
     const rs::circuit_breaker breaker({.failure_threshold = 1}, w.reg);
     const rs::timeout limit(2s, w.reg);

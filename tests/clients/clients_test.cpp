@@ -84,7 +84,7 @@ rs::duration time_of(const auto& run) {
     return std::chrono::steady_clock::now() - begun;
 }
 
-TEST_CASE("curl gives up at the limit it was told, and that is a time-out", "[clients][H-USE-01]") {
+TEST_CASE("curl gives up at the limit it was told, and that is a time-out", "[clients][USE-01]") {
     http_server server;
     const guarded g(150ms);
 
@@ -96,7 +96,7 @@ TEST_CASE("curl gives up at the limit it was told, and that is a time-out", "[cl
     check_timed_out(g);
 }
 
-TEST_CASE("curl's abort callback at the limit is a time-out, not a cancellation", "[clients][H-USE-02]") {
+TEST_CASE("curl's abort callback at the limit is a time-out, not a cancellation", "[clients][USE-02]") {
     http_server server;
     const guarded g(150ms);
 
@@ -112,7 +112,7 @@ TEST_CASE("curl's abort callback at the limit is a time-out, not a cancellation"
     check_timed_out(g);
 }
 
-TEST_CASE("a deadline of less than a millisecond is not taken for none", "[clients][H-USE-04]") {
+TEST_CASE("a deadline of less than a millisecond is not taken for none", "[clients][USE-04]") {
     http_server server;
     const guarded g(8s);
 
@@ -125,7 +125,7 @@ TEST_CASE("a deadline of less than a millisecond is not taken for none", "[clien
     CHECK(took < 2s);
 }
 
-TEST_CASE("a query that the server cancels at the limit has timed out", "[clients][H-USE-02]") {
+TEST_CASE("a query that the server cancels at the limit has timed out", "[clients][USE-02]") {
     const guarded g(150ms);
     clients::pg_connection db;
 
@@ -138,7 +138,7 @@ TEST_CASE("a query that the server cancels at the limit has timed out", "[client
     CHECK(db.query("select 1", 5s) == "1"); // the connection is good for more
 }
 
-TEST_CASE("Redis that does not answer within the socket's limit has timed out", "[clients][H-USE-01]") {
+TEST_CASE("Redis that does not answer within the socket's limit has timed out", "[clients][USE-01]") {
     const guarded g(150ms);
 
     CHECK_THROWS_AS(g.guard([&](rs::call_context& ctx) {
@@ -150,7 +150,7 @@ TEST_CASE("Redis that does not answer within the socket's limit has timed out", 
     check_timed_out(g);
 }
 
-TEST_CASE("a recovered server that answers 404 alone closes the circuit", "[clients][H-USE-09]") {
+TEST_CASE("a recovered server that answers 404 alone closes the circuit", "[clients][USE-09]") {
     http_server server;
     server.status = 503;
     const guarded g(2s, {.max_attempts = 1}, {.failure_threshold = 2, .recovery_timeout = 100ms});
@@ -174,7 +174,7 @@ TEST_CASE("a recovered server that answers 404 alone closes the circuit", "[clie
     CHECK(g.breaker.state() == rs::circuit_state::closed);
 }
 
-TEST_CASE("a server that throttles is not an outage", "[clients][H-USE-10]") {
+TEST_CASE("a server that throttles is not an outage", "[clients][USE-10]") {
     http_server server;
     server.status = 429;
     server.retry_after = "1";
@@ -190,7 +190,7 @@ TEST_CASE("a server that throttles is not an outage", "[clients][H-USE-10]") {
     CHECK(g.breaker.state() == rs::circuit_state::closed);
 }
 
-TEST_CASE("a trip lasts as long as the server asks", "[clients][H-USE-11]") {
+TEST_CASE("a trip lasts as long as the server asks", "[clients][USE-11]") {
     http_server server;
     server.status = 503;
     server.retry_after = "120";
@@ -210,7 +210,7 @@ TEST_CASE("a trip lasts as long as the server asks", "[clients][H-USE-11]") {
 }
 
 TEST_CASE("a pool of dead connections does not keep the circuit open after a restart",
-          "[clients][H-USE-17]") {
+          "[clients][USE-17]") {
     const guarded g(5s, {.max_attempts = 3, .base_delay = 10ms, .max_transparent = 16}, // the pool's size
                     {.failure_threshold = 5, .recovery_timeout = 30s});
     clients::pg_pool pool;
