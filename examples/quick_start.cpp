@@ -12,10 +12,9 @@ namespace rs = resilience;
 using namespace std::chrono_literals;
 
 /// Stands for a remote call that takes no longer than `limit`. Its first six requests fail.
-static std::string fetch_weather(rs::duration limit) {
+static std::string fetch_weather(std::chrono::milliseconds limit) {
     static int request = 0;
-    std::cout << "  request " << ++request << ", within "
-              << std::chrono::round<std::chrono::milliseconds>(limit).count() << " ms\n";
+    std::cout << "  request " << ++request << ", within " << limit.count() << " ms\n";
     if (request <= 6) throw std::runtime_error("connection lost");
     return "sunny";
 }
@@ -28,8 +27,9 @@ int main() {
     for (int call = 1; call <= 12; ++call) {
         std::cout << "call " << call << ", circuit " << to_string(circuit.state()) << '\n';
         try {
-            const std::string weather =
-                guard([](rs::call_context& ctx) { return fetch_weather(ctx.remaining()); });
+            const std::string weather = guard([](rs::call_context& ctx) {
+                return fetch_weather(ctx.remaining_as<std::chrono::milliseconds>()); // rounded up, never 0
+            });
             std::cout << "  " << weather << '\n';
         } catch (const rs::circuit_open_error& e) {
             std::cout << "  refused: " << e.what() << '\n';

@@ -209,8 +209,7 @@ TEST_CASE("a trip lasts as long as the server asks", "[clients][USE-11]") {
     CHECK(refused.error().retry_after() > 100s);
 }
 
-TEST_CASE("a pool of dead connections does not keep the circuit open after a restart",
-          "[clients][USE-17]") {
+TEST_CASE("a pool of dead connections does not keep the circuit open after a restart", "[clients][USE-17]") {
     const guarded g(5s, {.max_attempts = 3, .base_delay = 10ms, .max_transparent = 16}, // the pool's size
                     {.failure_threshold = 5, .recovery_timeout = 30s});
     clients::pg_pool pool;
