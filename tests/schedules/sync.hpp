@@ -95,7 +95,7 @@ private:
     }
     static T value(std::uint64_t bits) noexcept {
         T v;
-        std::memcpy(&v, &bits, sizeof v);
+        std::memcpy(static_cast<void*>(&v), &bits, sizeof v); // a time_point is copied so, too
         return v;
     }
     static constexpr order on_failure(order o) noexcept {

@@ -44,8 +44,8 @@ public:
     }
     RESILIENCE_INLINE bool all_given() const noexcept { return (static_cast<bool>(get<I>()) && ...); }
     RESILIENCE_INLINE void start(const P&... policies) const noexcept {
-        const auto begin = [](const auto& policy, const auto& permit) RESILIENCE_INLINE_LAMBDA {
-            if constexpr (sets_deadline<std::remove_cvref_t<decltype(policy)>>) policy.start(permit);
+        const auto begin = [](const auto& policy, const auto& given) RESILIENCE_INLINE_LAMBDA {
+            if constexpr (sets_deadline<std::remove_cvref_t<decltype(policy)>>) policy.start(given);
         };
         (begin(policies, get<I>()), ...);
     }
