@@ -114,7 +114,9 @@ template <class R>
              requires {
                  { &result_traits<R>::judge } -> std::same_as<verdict (*)(const R&)>;
              })
-inline constexpr bool has_own_judge<R> = &result_traits<R>::judge != &default_result_traits<R>::judge;
+inline constexpr bool has_own_judge<R> =
+    // NOLINTNEXTLINE(misc-redundant-expression): for types without a specialisation both are one function
+    &result_traits<R>::judge != &default_result_traits<R>::judge;
 
 /// The meaning of a returned value, as far as its type tells.
 enum class standing : std::uint8_t {

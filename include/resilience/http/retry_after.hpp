@@ -271,9 +271,9 @@ constexpr std::optional<duration> parse_retry_after(std::string_view text,
                                                     std::chrono::system_clock::time_point now) noexcept {
     text = detail::without_blanks(text);
     if (const auto number = detail::whole_number(text)) {
-        constexpr std::int64_t year = 366 * 24 * std::int64_t{3600};
+        constexpr std::int64_t year = std::int64_t{366} * 24 * 3600;
         const std::int64_t today = detail::split(now).seconds;
-        for (const std::int64_t since_1970 : {*number, (*number + 999) / 1000})
+        for (const std::int64_t since_1970 : {*number, *number / 1000 + (*number % 1000 != 0 ? 1 : 0)})
             if (since_1970 > year && since_1970 > today - year && since_1970 < today + 10 * year)
                 return detail::time_until(since_1970, now);
         return detail::duration_of(*number, std::chrono::seconds{1});

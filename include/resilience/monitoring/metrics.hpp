@@ -43,7 +43,7 @@ inline void expose_metrics(exposition& out, const policy_page& page, const polic
 
 /// GET /metrics. The registry must outlive the answer.
 inline http_response metrics_of(const request_target& target, body_form form, const registry& where,
-                                std::shared_ptr<const monitoring_options> options,
+                                const std::shared_ptr<const monitoring_options>& options,
                                 std::shared_ptr<const stream_counts> streams) {
     policy_query asked;
     if (auto wrong = read_query(target, asked); !wrong.empty()) return bad_request(wrong);

@@ -136,6 +136,7 @@ public:
     std::vector<duration> slept() const {
         const detail::lock_guard lock(mutex_);
         std::vector<duration> lengths;
+        lengths.reserve(slept_.size());
         for (const sleep& each : slept_) lengths.push_back(each.length);
         return lengths;
     }
