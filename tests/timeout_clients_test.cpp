@@ -270,6 +270,140 @@ TEST_CASE("what made no attempt has not timed out, whenever it says so", "[timeo
     CHECK(limit.stats().timed_out == 1);
 }
 
+TEST_CASE("a client's time-out stays one where a policy further in puts another failure in its place",
+          "[timeout][H-USE-01]") {
+    world w;
+    const rs::timeout limit({.name = "jira", .limit = 5s}, w.reg);
+    const rs::circuit_breaker outside({.failure_threshold = 100}, w.reg);
+    const heard h{w.reg};
+    const bool at_run_time = GENERATE(false, true);
+    const auto own_deadline = GENERATE(std::optional<rs::duration>{}, std::optional<rs::duration>{4s});
+    const rs::duration length = own_deadline.value_or(5s);
+    const auto early = GENERATE(rs::duration{0}, rs::duration{20ms}, rs::duration{1s});
+    const auto fails = [&](const auto& inner, rs::duration attempt) {
+        const auto run = [&](const auto& guard, const auto& f) {
+            if (own_deadline) return guard.with({.deadline = w.clock.now() + *own_deadline}).try_call(f);
+            return guard.try_call(f);
+        };
+        const auto guard = outside | limit | inner;
+        const auto f = gives_up_after(w, attempt);
+        return at_run_time ? run(rs::any_pipeline(guard), f) : run(guard, f);
+    };
+    const bool late = early < 1s;
+
+    SECTION("a retry that says that it gave up") {
+        auto twice = support::at_once(2);
+        twice.wrap_exhausted = true;
+        const auto o = fails(rs::retry(twice, w.reg), (length - early) / 2);
+        CHECK(o.error().code() == rs::errc::retries_exhausted);
+        CHECK(o.error().has_timed_out() == late);
+    }
+    SECTION("a fallback that fails") {
+        const auto source = []() -> int { throw query_canceled(); };
+        const auto o = fails(rs::fallback(source), length - early);
+        CHECK(o.error().as<query_canceled>() != nullptr);
+        CHECK(o.error().is_cancellation() != late);
+    }
+    SECTION("a fallback that takes the rest of the time, and fails") {
+        const auto source = [&]() -> int {
+            w.clock.advance(length - early - 1ms);
+            throw std::runtime_error("no copy either");
+        };
+        const auto o = fails(rs::fallback(source), 1ms);
+        CHECK(o.error().message() == "no copy either");
+        CHECK(o.error().has_timed_out() == late);
+    }
+    CHECK(limit.stats().timed_out == (late ? 1 : 0));
+    CHECK(limit.stats().failed == (late ? 0 : 1));
+    CHECK(h.count(rs::event_kind::timed_out) == (late ? 1 : 0));
+    if (late) CHECK(outside.stats().failures == 1);
+}
+
+TEST_CASE("one timeout counts an attempt whose time-out another failure has replaced",
+          "[timeout][H-USE-01]") {
+    world w;
+    const rs::timeout wide({.name = "wide", .limit = 2s}, w.reg);
+    const rs::timeout tight({.name = "tight", .limit = 2s}, w.reg);
+    const heard h{w.reg};
+    auto once = support::at_once(1);
+    once.wrap_exhausted = true;
+    const rs::retry wraps(once, w.reg);
+    const auto until_stopped = [&](rs::call_context& ctx) -> int {
+        w.clock.sleep_until(w.clock.now() + 1h, ctx.stop_token());
+        throw query_canceled();
+    };
+
+    CHECK_FALSE((wide | wraps | tight).try_call(gives_up_after(w, 2s)));
+    CHECK_FALSE((wide | tight | wraps).try_call(gives_up_after(w, 2s)));
+    CHECK_FALSE((wide | wraps | tight).try_call(until_stopped));
+    CHECK_FALSE((wide | tight | wraps).try_call(until_stopped));
+
+    CHECK(tight.stats().timed_out == 4);
+    CHECK(wide.stats().failed == 4);
+    CHECK(h.count(rs::event_kind::timed_out) == 4);
+}
+
+TEST_CASE("a refusal and the caller's cancellation in an attempt's place have not timed out",
+          "[timeout][H-USE-01][H-USE-02]") {
+    world w;
+    const rs::timeout limit(2s, w.reg);
+    const rs::circuit_breaker breaker({}, w.reg);
+    std::stop_source stop;
+
+    SECTION("an open circuit refuses what the fallback asks for") {
+        breaker.force_open();
+        const auto source = [&] {
+            w.clock.advance(1998ms);
+            return breaker([] { return 7; });
+        };
+        const auto o = (limit | rs::fallback(source)).try_call(gives_up_after(w, 1ms));
+        CHECK(o.error().code() == rs::errc::circuit_open);
+    }
+    SECTION("the caller ends the fallback") {
+        const auto source = [&]() -> int {
+            w.clock.advance(1s);
+            stop.request_stop();
+            throw query_canceled();
+        };
+        const auto o = (limit | rs::fallback(source))
+                           .with({.stop_token = stop.get_token()})
+                           .try_call(gives_up_after(w, 1s));
+        CHECK(o.error().is_cancellation());
+    }
+    CHECK(limit.stats().timed_out == 0);
+    CHECK(limit.stats().failed == 1);
+}
+
+TEST_CASE("a task's time-out stays one where a policy further in puts another failure in its place",
+          "[task][timeout][H-USE-01]") {
+    world w;
+    const rs::timeout limit(5s, w.reg);
+    const auto run = [&](auto task) {
+        task.start();
+        w.clock.advance(2500ms);
+        w.clock.advance(2500ms);
+        return task.result();
+    };
+
+    SECTION("a retry that says that it gave up") {
+        auto twice = support::at_once(2);
+        twice.wrap_exhausted = true;
+        const auto o = run((limit | rs::retry(twice, w.reg)).try_call([&] {
+            return task_that_gives_up<gave_up>(w, 2500ms);
+        }));
+        CHECK(o.error().has_timed_out());
+    }
+    SECTION("a fallback that fails") {
+        const auto source = []() -> int { throw std::runtime_error("no copy either"); };
+        const auto o = run((limit | rs::fallback(source)).try_call([&] {
+            return task_that_gives_up<gave_up>(w, 5s - 1ms);
+        }));
+        CHECK(o.error().has_timed_out());
+    }
+    CHECK(limit.stats().timed_out == 1);
+    CHECK(limit.stats().failed == 0);
+}
+
 TEST_CASE("of several limits the one that passed is told", "[timeout][H-USE-01][H-USE-06]") {
     world w;
     const rs::timeout limit({.name = "jira", .limit = 2s}, w.reg);

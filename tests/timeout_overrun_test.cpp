@@ -162,6 +162,55 @@ TEST_CASE("of two threads that hang each is told", "[timeout]") {
     CHECK(h.count(rs::event_kind::overran) == 2);
 }
 
+TEST_CASE("of calls of one timeout in each other each is told once", "[timeout]") {
+    world w;
+    const rs::timeout limit({.limit = 500ms}, w.reg);
+    const heard h{w.reg};
+    const auto deadline = GENERATE(std::optional<rs::duration>{}, std::optional<rs::duration>{1h});
+    const auto call = [&](const auto& f) {
+        if (deadline) (void)limit.with({.deadline = w.clock.now() + *deadline}).try_call(f);
+        else (void)limit.try_call(f);
+    };
+
+    call([&] {
+        w.clock.advance(10ms);
+        call([&] {
+            w.clock.advance(2s);
+            CHECK(limit.stats().overrun_total == 1);
+        });
+        CHECK(limit.stats().overrun_total == 2);
+    });
+
+    CHECK(limit.stats().overrun_total == 2);
+    CHECK(h.count(rs::event_kind::overran) == 2);
+}
+
+TEST_CASE("a call that began at the moment of the call around it leaves that one in sight when it ends",
+          "[timeout]") {
+    world w;
+    const rs::timeout limit({.limit = 500ms}, w.reg);
+    const heard h{w.reg};
+    const auto is_task = GENERATE(false, true);
+    const auto one = [&]() -> lazy<int> { co_return 1; };
+    const bool inner_fails = GENERATE(false, true);
+
+    (void)limit.try_call([&] {
+        if (is_task) {
+            auto task = limit.with({.deadline = w.clock.now() + 1h}).try_call(one);
+            task.start();
+        } else {
+            (void)limit.try_call([&] {
+                if (inner_fails) throw std::runtime_error("down");
+            });
+        }
+        w.clock.advance(60s);
+        CHECK(limit.stats().overrun_total == 1);
+    });
+
+    CHECK(limit.stats().overrun_total == 1);
+    CHECK(h.count(rs::event_kind::overran) == 1);
+}
+
 TEST_CASE("a task that outruns twice its limit is told when it ends", "[task][timeout]") {
     world w;
     const rs::timeout limit({.limit = 500ms}, w.reg);

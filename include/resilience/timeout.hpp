@@ -3,6 +3,7 @@
 
 #include <resilience/call/customise.hpp>
 #include <resilience/call/silence.hpp>
+#include <resilience/call/time_out.hpp>
 #include <resilience/environment/policy_core.hpp>
 #include <resilience/path/composable.hpp>
 #include <resilience/timeout/attempts.hpp>
@@ -10,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #if RESILIENCE_BODIES
@@ -32,9 +34,10 @@ public:
         return c.limit > duration{0} ? c.limit : duration::max();
     }
     timed_attempts& attempts() noexcept { return attempts_; }
-    /// Called when an attempt ends after `deadline`: looks whether it is past twice its `limit`. `own` is the
-    /// deadline with which it began.
-    void look_at(duration limit, time_point deadline, time_point own, const call_context& ctx) noexcept;
+    /// Called when an attempt ends after `deadline`: looks whether it is past twice its `limit`. `mark` is the
+    /// deadline that it left for readers of the statistics.
+    void look_at(duration limit, time_point deadline, std::optional<time_point> mark,
+                 const call_context& ctx) noexcept;
 
     /// A watch over the silence of an attempt that begins now; null if its silence is not bounded.
     std::shared_ptr<silence_watch> watch(const timeout_config& config, const call_context& ctx) const;
@@ -82,17 +85,26 @@ public:
 
     // For drivers.
 
+    struct fast_permit {
+        const timeout_config*
+            config; // in force when the call began; null: it bounds silence, which takes a watch
+        time_point deadline;
+        time_point outer;
+        duration outer_cap;
+        mutable detail::left_mark mark = detail::left_mark::no; // set by start()
+        explicit operator bool() const noexcept { return config != nullptr; }
+    };
+
     class attempt_state {
     public:
         explicit attempt_state(detail::timeout_core& core) noexcept : core_(&core), config_(&core.config()) {}
-        attempt_state(detail::timeout_core& core, const timeout_config& config, time_point deadline,
-                      time_point outer, duration outer_cap) noexcept
-            : core_(&core), config_(&config), deadline_(deadline), outer_{outer, outer_cap, nullptr, {}},
-              runs_(true) {}
+        attempt_state(detail::timeout_core& core, const fast_permit& permit) noexcept
+            : core_(&core), config_(permit.config), deadline_(permit.deadline),
+              outer_{permit.outer, permit.outer_cap, nullptr, {}}, runs_(true), mark_(permit.mark) {}
         attempt_state(const attempt_state&) = delete;
         attempt_state& operator=(const attempt_state&) = delete;
         ~attempt_state() {
-            if (runs_) core_->attempts().end(detail::timed_attempts::abandoned, deadline_);
+            if (runs_) core_->attempts().end(detail::timed_attempts::abandoned, mark_);
         }
 
         admission admit(call_context& ctx);
@@ -105,17 +117,10 @@ public:
         std::shared_ptr<detail::silence_watch> silence_;
         call_context::scope outer_{};
         bool runs_ = false; // an attempt was admitted and is not settled
+        detail::left_mark mark_ = detail::left_mark::no;
     };
     attempt_state begin(call_context&) const noexcept { return attempt_state(*core_); }
 
-    struct fast_permit {
-        const timeout_config*
-            config; // in force when the call began; null: it bounds silence, which takes a watch
-        time_point deadline;
-        time_point outer;
-        duration outer_cap;
-        explicit operator bool() const noexcept { return config != nullptr; }
-    };
     RESILIENCE_INLINE fast_permit try_begin(call_context& ctx) const noexcept {
         const timeout_config& config = core_->config();
         if (config.idle) [[unlikely]]
@@ -130,17 +135,15 @@ public:
         return !core_->is_late(permit.config->limit, permit.deadline);
     }
     RESILIENCE_INLINE void start(const fast_permit& permit) const noexcept {
-        core_->attempts().begin_here(permit.deadline);
+        permit.mark = core_->attempts().begin_here(permit.deadline);
     }
     RESILIENCE_INLINE void succeed(const fast_permit& permit) const noexcept {
-        core_->attempts().end(detail::timed_attempts::in_time, permit.deadline);
+        core_->attempts().end(detail::timed_attempts::in_time, permit.mark);
     }
     void abandon(const fast_permit& permit) const noexcept {
-        core_->attempts().end(detail::timed_attempts::abandoned, permit.deadline);
+        core_->attempts().end(detail::timed_attempts::abandoned, permit.mark);
     }
-    attempt_state resume(const fast_permit& permit, call_context&) const noexcept {
-        return {*core_, *permit.config, permit.deadline, permit.outer, permit.outer_cap};
-    }
+    attempt_state resume(const fast_permit& permit, call_context&) const noexcept { return {*core_, permit}; }
 };
 
 #if RESILIENCE_BODIES
@@ -176,11 +179,10 @@ RESILIENCE_FUNCTION std::shared_ptr<detail::silence_watch> detail::timeout_core:
     return std::make_shared<silence_watch>(ctx.clock().now(), *config.idle, ctx.watch());
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void detail::timeout_core::look_at(duration limit, time_point deadline,
-                                                                       time_point own,
+                                                                       std::optional<time_point> mark,
                                                                        const call_context& ctx) noexcept {
     const duration past = elapsed_between(deadline, clock().now());
-    const std::uint32_t stripe = ctx.stays_on_thread() ? attempts_.here() : timed_attempts::nowhere;
-    if (!attempts_.ends_past(past, limit, own, stripe)) return;
+    if (!attempts_.ends_past(past, limit, mark)) return;
     publish(event_kind::overran, ctx, nullptr, [&](event& e) {
         e.delay = limit;
         e.reason = "ran for " + duration_text(limit + past);
@@ -191,7 +193,7 @@ RESILIENCE_FUNCTION admission timeout::attempt_state::admit(call_context& ctx) {
     deadline_ = core_->deadline(limit);
     silence_ = core_->watch(*config_, ctx);
     outer_ = ctx.narrow(deadline_, limit, silence_.get());
-    if (ctx.stays_on_thread()) core_->attempts().begin_here(deadline_);
+    if (ctx.stays_on_thread()) mark_ = core_->attempts().begin_here(deadline_);
     else core_->attempts().begin_anywhere();
     runs_ = true;
     return admission::go();
@@ -209,26 +211,31 @@ RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_resu
         limit = silence_->idle();
         whose = limit_owner::silence;
     }
-    ctx.restore(std::move(outer_));
-    runs_ = false;
-    if (core_->is_late(config_->limit, deadline)) core_->look_at(limit, deadline, deadline_, ctx);
-
     const auto missed = result.missed(deadline); // the winner of a race is in time by any clock
     const failure* why = result.error();
+    // Only the clock knows of a failure that a policy further in has put in the attempt's place.
+    const bool failed_late = missed.value_or(why != nullptr && result.is_unjudged() && why->is_real() &&
+                                             detail::has_timed_out(*why, ctx));
+    ctx.restore(std::move(outer_));
+    runs_ = false;
+    if (core_->is_late(config_->limit, deadline))
+        core_->look_at(limit, deadline,
+                       mark_ == detail::left_mark::yes ? std::optional(deadline_) : std::nullopt, ctx);
+
     if (why == nullptr) {
         if (!(missed ? *missed : core_->is_late(config_->limit, deadline))) {
-            core_->attempts().end(how::in_time, deadline_);
+            core_->attempts().end(how::in_time, mark_);
             return settlement::finish();
         }
         if (config_->keep_late) {
-            core_->attempts().end(how::kept_late, deadline_);
+            core_->attempts().end(how::kept_late, mark_);
             return settlement::finish();
         }
-    } else if (!missed.value_or(false)) {
-        core_->attempts().end(how::failed, deadline_);
+    } else if (!failed_late) {
+        core_->attempts().end(how::failed, mark_);
         return settlement::finish();
     }
-    core_->attempts().end(how::timed_out, deadline_);
+    core_->attempts().end(how::timed_out, mark_);
     const auto tell = [&](const failure& told) {
         core_->publish(event_kind::timed_out, ctx, &told, [&](event& e) {
             e.delay = limit;

@@ -51,7 +51,14 @@ public:
     /// Records that the attempt finished before the earliest deadline.
     void finished_before(time_point deadline) noexcept { raced(deadline, race::won); }
     /// Records that a policy has reported the attempt as timed out: no other does.
-    void reported_time_out() noexcept { raced_until_ = time_point::min(); }
+    void reported_time_out() noexcept {
+        raced_until_ = time_point::min();
+        is_unjudged_ = false;
+    }
+    /// True if a policy has put this outcome in the attempt's place, and nobody has compared its end with a
+    /// limit since.
+    bool is_unjudged() const noexcept { return is_unjudged_; }
+    void took_attempts_place() noexcept { is_unjudged_ = true; }
 
 private:
     enum class race : std::uint8_t { won, lost };
@@ -66,6 +73,7 @@ private:
     time_point not_before_ = time_point::min();
     time_point raced_until_ = time_point::min(); // no race
     race race_ = race::won;                      // if there was one
+    bool is_unjudged_ = false;
     detail::standing standing_;
 };
 

@@ -50,6 +50,9 @@ private:
     std::uint32_t next_shared_ = 0;                       // guarded by mutex_
 };
 
+/// Tells if a beginning has left a mark in its thread's stripe.
+enum class left_mark : std::uint8_t { no, yes };
+
 /// N counters, each thread with a copy of its own. An addition is a plain load and store to a cache line that
 /// no other thread writes, so threads that count together do not slow each other down. A sum is exact after
 /// the counting threads have ended or been joined; before that it may miss additions in progress.
@@ -73,25 +76,26 @@ public:
     }
 
     /// Adds 1 to `counter`. Leaves `mark`, which is not 0, in the cell `place` of this thread, unless a mark
-    /// stands there. Threads that share a stripe leave none.
-    RESILIENCE_INLINE void begin(std::size_t counter, std::size_t place, std::uint64_t mark) noexcept {
+    /// stands there. Threads that share a stripe leave none. end() must be told what this returns.
+    RESILIENCE_INLINE left_mark begin(std::size_t counter, std::size_t place, std::uint64_t mark) noexcept {
         const thread_stripe mine = this_threads_stripe;
         if (mine.owner != owners_) [[unlikely]]
             return begin_shared(counter, place, mark);
         auto& cells = stripes_[mine.index].cells;
         increment(cells[counter]);
         auto& cell = cells[place];
-        if (cell.load(std::memory_order_relaxed) == 0) cell.store(mark, std::memory_order_relaxed);
+        if (cell.load(std::memory_order_relaxed) != 0) return left_mark::no; // that of a call around this one
+        cell.store(mark, std::memory_order_relaxed);
+        return left_mark::yes;
     }
-    /// Adds 1 to `counter`, and takes the mark away if it is this one. On the thread that began.
-    RESILIENCE_INLINE void end(std::size_t counter, std::size_t place, std::uint64_t mark) noexcept {
+    /// Adds 1 to `counter`, and takes away the mark that begin() left. On the thread that began, if it left one.
+    RESILIENCE_INLINE void end(std::size_t counter, std::size_t place, left_mark began) noexcept {
         const thread_stripe mine = this_threads_stripe;
         if (mine.owner != owners_) [[unlikely]]
             return add_shared(counter);
         auto& cells = stripes_[mine.index].cells;
         increment(cells[counter]);
-        auto& cell = cells[place];
-        if (cell.load(std::memory_order_relaxed) == mark) cell.store(0, std::memory_order_relaxed);
+        if (began == left_mark::yes) cells[place].store(0, std::memory_order_relaxed);
     }
     /// Calls f(stripe, mark) for each mark that stands.
     template <class F>
@@ -134,12 +138,14 @@ private:
             1, std::memory_order_relaxed);
     }
 
-    RESILIENCE_COLD void begin_shared(std::size_t counter, std::size_t place, std::uint64_t mark) noexcept {
+    RESILIENCE_COLD left_mark begin_shared(std::size_t counter, std::size_t place,
+                                           std::uint64_t mark) noexcept {
         if (this_threads_stripe.owner == nullptr) {
             stripe_owners::instance().enlist();
             if (this_threads_stripe.owner == owners_) return begin(counter, place, mark);
         }
         add_shared(counter);
+        return left_mark::no;
     }
 
     std::array<stripe, exclusive_stripes + shared_stripes> stripes_{};

@@ -35,6 +35,7 @@ public:
     void replaced() noexcept {
         raced_until_ = time_point::min();
         is_replaced_ = true;
+        if (judged_ == judged::by_its_limit) judged_ = judged::by_nobody;
     }
     /// True if replaced() was called since the last look.
     bool take_replaced() noexcept { return std::exchange(is_replaced_, false); }
@@ -44,14 +45,20 @@ public:
     void begin_attempt() noexcept {
         clear();
         raced_until_ = time_point::min();
+        judged_ = judged::by_its_limit;
     }
     /// The reason why the attempt gave no value; null if it gave one.
     const failure* why() const noexcept { return outcome().has_failure() ? &outcome().why() : nullptr; }
     /// The attempt came to its limit without a value. The client's own error stays. If it is the cancellation
     /// that our stop request asked for, it becomes the cause of a time-out. Precondition: why() is not null.
     void time_out(const call_context& ctx, asked_to_end how) noexcept;
-    /// A policy has reported the attempt as timed out.
-    void reported_time_out() noexcept { raced_until_ = time_point::min(); }
+    /// A policy has reported the attempt as timed out. The failure in the outcome, if there is one, says so
+    /// from now on.
+    void reported_time_out() noexcept {
+        raced_until_ = time_point::min();
+        judged_ = judged::by_a_policy;
+        if (outcome().has_failure()) outcome().mark_timed_out();
+    }
     /// Records that the attempt has lost against its deadline.
     void lost_against(time_point deadline) noexcept {
         raced_until_ = deadline;
@@ -83,6 +90,10 @@ private:
     time_point raced_until_ = time_point::min(); // the deadline of a decided race; min(): there was none
     bool lost_ = false;
     bool is_replaced_ = false;
+    // Who has compared the end of what the outcome tells of with a limit. A policy that reports the attempt as
+    // timed out is the only one that does, also where another failure takes the outcome's place after it.
+    enum class judged : std::uint8_t { by_its_limit, by_nobody, by_a_policy };
+    judged judged_ = judged::by_its_limit;
 };
 
 /// A call_slot for code that knows the result's type.
@@ -123,6 +134,7 @@ public:
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION attempt_result call_slot::result() const {
     attempt_result r = seen();
+    if (judged_ == judged::by_nobody) r.took_attempts_place();
     if (raced_until_ == time_point::min()) return r;
     if (lost_) r.lost_against(raced_until_);
     else r.finished_before(raced_until_);
@@ -134,6 +146,7 @@ RESILIENCE_FUNCTION void call_slot::refuse(failure why) noexcept {
     fail(std::move(why));
 }
 RESILIENCE_FUNCTION void call_slot::fail(failure why) noexcept {
+    if (why.is_rejection() && why.code() == errc::timed_out) judged_ = judged::by_a_policy;
     replaced();
     put(std::move(why));
 }

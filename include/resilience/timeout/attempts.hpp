@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
@@ -22,14 +23,14 @@ class timed_attempts {
 public:
     enum counter : std::size_t { in_time, timed_out, kept_late, failed, abandoned, begun };
 
-    RESILIENCE_INLINE void begin_here(time_point deadline) noexcept {
-        counts_.begin(begun, oldest_, mark_of(deadline));
+    /// The oldest attempt of a thread leaves its deadline as a mark.
+    RESILIENCE_INLINE left_mark begin_here(time_point deadline) noexcept {
+        return counts_.begin(begun, oldest_, mark_of(deadline));
     }
     /// For an attempt that may end on another thread.
     void begin_anywhere() noexcept { counts_.add(begun); }
-    RESILIENCE_INLINE void end(counter how, time_point deadline) noexcept {
-        counts_.end(how, oldest_, mark_of(deadline));
-    }
+    /// `began` is what begin_here() returned; `no` after begin_anywhere().
+    RESILIENCE_INLINE void end(counter how, left_mark began) noexcept { counts_.end(how, oldest_, began); }
 
     std::uint64_t sum(counter c) const noexcept { return counts_.sum(c); }
     std::uint64_t in_flight() const noexcept;
@@ -42,12 +43,11 @@ public:
     /// told before.
     void look(time_point now, duration limit, function_ref<void(duration past)> tell);
     /// Records that an attempt ends, `past` its limit. True if it is past twice its limit and was not told
-    /// before. `stripe` is here() if it began by begin_here(deadline), else nowhere.
-    bool ends_past(duration past, duration limit, time_point deadline, std::uint32_t stripe) noexcept;
-    std::uint32_t here() const noexcept { return counts_.marked_stripe(); }
-    static constexpr std::uint32_t nowhere = exclusive_stripes;
+    /// before. `mark` is the deadline that it left, if it did.
+    bool ends_past(duration past, duration limit, std::optional<time_point> mark) noexcept;
 
 private:
+    static constexpr std::uint32_t nowhere_ = exclusive_stripes;
     static constexpr std::size_t oldest_ = begun + 1; // the cell of the deadline of a thread's oldest attempt
     static std::uint64_t mark_of(time_point deadline) noexcept {
         return static_cast<std::uint64_t>(deadline.time_since_epoch().count());
@@ -97,13 +97,12 @@ RESILIENCE_FUNCTION bool timed_attempts::is_parents(std::uint32_t stripe, std::u
     return parents_[stripe] == mark;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION bool timed_attempts::ends_past(duration past, duration limit,
-                                                                   time_point deadline,
-                                                                   std::uint32_t stripe) noexcept {
+                                                                   std::optional<time_point> mark) noexcept {
     raise_to(longest_, past.count());
-    return past > limit && count(stripe, mark_of(deadline));
+    return past > limit && (mark ? count(counts_.marked_stripe(), mark_of(*mark)) : count(nowhere_, 0));
 }
 RESILIENCE_FUNCTION bool timed_attempts::count(std::uint32_t stripe, std::uint64_t mark) noexcept {
-    if (stripe != nowhere) {
+    if (stripe != nowhere_) {
         const lock_guard lock(mutex_);
         if (counted_[stripe] == mark) return false;
         counted_[stripe] = mark;
