@@ -4,6 +4,7 @@
 #include <resilience/call/attempt_result.hpp>
 #include <resilience/call/error.hpp>
 #include <resilience/call/failure.hpp>
+#include <resilience/call/time_out.hpp>
 #include <resilience/call/verdict.hpp>
 #include <resilience/circuit_breaker/config.hpp>
 #include <resilience/circuit_breaker/published_state.hpp>
@@ -80,7 +81,8 @@ RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circu
     return c.record_if.is_for(why, fails) ? verdict::failure : verdict::success;
 }
 RESILIENCE_FUNCTION duration hint_of_server(const failure& why) noexcept {
-    return why.is_rejection() ? duration{0} : why.retry_after().value_or(duration{0});
+    const failure& real = why.unwrapped();
+    return is_refusal(real.code()) ? duration{0} : real.retry_after().value_or(duration{0});
 }
 RESILIENCE_FUNCTION std::optional<duration> break_for(const failure& why, const circuit_breaker_config& c) {
     std::optional<duration> asked;
