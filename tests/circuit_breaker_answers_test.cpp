@@ -3,6 +3,7 @@
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>
+#include <resilience/timeout.hpp>
 
 #include "support/catch.hpp"
 #include "support/circuits.hpp"
@@ -311,6 +312,37 @@ TEST_CASE("a value with a status of 0 or less is no answer", "[circuit_breaker][
     get(circuit, as::value, status);
 
     CHECK(circuit.state() == circuit_state::open);
+}
+
+TEST_CASE("break_duration_of is asked about a throttle, too", "[circuit_breaker]") {
+    const as how = GENERATE(as::value, as::exception);
+    circuit_world w;
+    const auto circuit =
+        w.make({.name = "c", .break_duration_of = [](const rs::failure& f) { return f.retry_after(); }});
+
+    get(circuit, how, 429);
+    CHECK(circuit.state() == circuit_state::closed);
+    get(circuit, how, 429, 5s);
+
+    CHECK(circuit.stats().retry_after == 5s);
+}
+
+TEST_CASE("a permit by hand is a probe for as long as the call around it may take", "[circuit_breaker]") {
+    circuit_world w;
+    const auto circuit =
+        w.make({.name = "c", .success_threshold = 1, .recovery_timeout = 30s, .probe_lease = 60s});
+    const rs::timeout limit({.limit = 500s}, w.reg);
+    circuit.open();
+    w.clock.advance(31s);
+
+    limit([&] {
+        auto probe = circuit.try_acquire();
+        REQUIRE(probe);
+        w.clock.advance(90s);
+        CHECK(probe->success());
+    });
+
+    CHECK(circuit.state() == circuit_state::closed);
 }
 
 } // namespace

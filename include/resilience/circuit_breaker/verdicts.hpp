@@ -109,7 +109,9 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
         std::optional<failure> value; // seen as a failure
         const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
         j.hint = std::min(hint_of_server(why), c.max_break);
-        if (j.what == verdict::failure) j.break_for = break_for(why, c);
+        // A throttle is no failure, unless break_duration_of asks for a pause.
+        if (j.what == verdict::failure || why.http_status() == 429) j.break_for = break_for(why, c);
+        if (j.break_for) j.what = verdict::failure;
     });
     if (j.predicate_threw) j.what = verdict::failure; // the attempt must be settled in any case
     if (j.what == verdict::failure) j.texts = texts_of(result);
