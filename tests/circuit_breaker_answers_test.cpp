@@ -3,6 +3,7 @@
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>
+#include <resilience/timeout.hpp>
 
 #include "support/catch.hpp"
 #include "support/circuits.hpp"
@@ -274,6 +275,74 @@ TEST_CASE("a record_if of values alone leaves exceptions and time-outs to the de
     CHECK(circuit.stats().failures == 3);
     CHECK(circuit.stats().successes == 2);
     CHECK(circuit.stats().ignored == 1);
+}
+
+TEST_CASE("a refusal further in is no hint of the server's", "[circuit_breaker][H-USE-11]") {
+    circuit_world w;
+    const auto inner = w.make({.name = "inner", .recovery_timeout = 300s});
+    const auto outer = w.make({.name = "outer", .success_threshold = 1, .recovery_timeout = 30s});
+    outer.open();
+    inner.open();
+    w.clock.advance(31s);
+
+    (void)outer.try_call([&] { return inner([] { return 1; }); });
+    (void)outer.try_call([] { return 1; });
+
+    CHECK(outer.state() == circuit_state::closed);
+}
+
+TEST_CASE("the hint of a trip is found behind exhausted retries", "[circuit_breaker][H-USE-11]") {
+    const as how = GENERATE(as::value, as::exception);
+    circuit_world w;
+    const auto circuit = w.make({.name = "c", .failure_threshold = 1, .recovery_timeout = 30s});
+    const rs::retry retry({.max_attempts = 1, .max_retry_after = 300s, .wrap_exhausted = true}, w.reg);
+    const auto guard = circuit | retry;
+
+    if (how == as::value) (void)guard.try_call([] { return http_answer{503, 120s}; });
+    else (void)guard.try_call([] { throw http_error(503, 120s); });
+
+    CHECK(circuit.stats().retry_after == 120s);
+}
+
+TEST_CASE("a value with a status of 0 or less is no answer", "[circuit_breaker][H-USE-09]") {
+    const int status = GENERATE(0, -1);
+    circuit_world w;
+    const auto circuit = w.make({.name = "c", .failure_threshold = 1});
+
+    get(circuit, as::value, status);
+
+    CHECK(circuit.state() == circuit_state::open);
+}
+
+TEST_CASE("break_duration_of is asked about a throttle, too", "[circuit_breaker]") {
+    const as how = GENERATE(as::value, as::exception);
+    circuit_world w;
+    const auto circuit =
+        w.make({.name = "c", .break_duration_of = [](const rs::failure& f) { return f.retry_after(); }});
+
+    get(circuit, how, 429);
+    CHECK(circuit.state() == circuit_state::closed);
+    get(circuit, how, 429, 5s);
+
+    CHECK(circuit.stats().retry_after == 5s);
+}
+
+TEST_CASE("a permit by hand is a probe for as long as the call around it may take", "[circuit_breaker]") {
+    circuit_world w;
+    const auto circuit =
+        w.make({.name = "c", .success_threshold = 1, .recovery_timeout = 30s, .probe_lease = 60s});
+    const rs::timeout limit({.limit = 500s}, w.reg);
+    circuit.open();
+    w.clock.advance(31s);
+
+    limit([&] {
+        auto probe = circuit.try_acquire();
+        REQUIRE(probe);
+        w.clock.advance(90s);
+        CHECK(probe->success());
+    });
+
+    CHECK(circuit.state() == circuit_state::closed);
 }
 
 } // namespace

@@ -27,6 +27,17 @@ struct resilience::result_traits<judged_reply> : default_result_traits<judged_re
     static std::error_code code(const judged_reply& r) noexcept { return std::make_error_code(r.code); }
 };
 
+/// The base says that such a type cannot fail; the judge says when it does.
+struct plain_reply {
+    int value = 0;
+};
+template <>
+struct resilience::result_traits<plain_reply> : default_result_traits<plain_reply> {
+    static verdict judge(const plain_reply& r) noexcept {
+        return r.value < 0 ? verdict::failure : verdict::success;
+    }
+};
+
 /// Only the text differs: the status decides.
 struct worded_reply {
     int status = 200;
@@ -141,6 +152,21 @@ TEST_CASE("a verdict of one's own is seen in an outcome that was returned", "[ve
           [&] { return inner.try_call([] { return judged_reply{404, verdict::failure}; }); });
     check(verdict::ignored,
           [&] { return inner.try_call([] { return judged_reply{503, verdict::ignored}; }); });
+}
+
+TEST_CASE("a judge of one's own is asked, though its base cannot fail", "[retry][own_verdict]") {
+    support::world w;
+    const rs::retry retry({.max_attempts = 3}, w.reg);
+    int calls = 0;
+
+    const auto failed = retry.try_call([&] {
+        ++calls;
+        return plain_reply{-1};
+    });
+
+    CHECK(calls == 3);
+    CHECK_FALSE(failed);
+    CHECK(retry([] { return plain_reply{7}; }).value == 7);
 }
 
 } // namespace

@@ -293,4 +293,21 @@ TEST_CASE("a value may tell of its operation, a call knows better", "[retry][H-U
     CHECK(attempts(safe, unsafe, unsafe) == 1);
 }
 
+TEST_CASE("a chosen delay that is as long as the hint is not bounded by max_delay", "[retry][H-USE-12]") {
+    support::world w;
+    const rs::retry retry({.max_attempts = 2,
+                           .max_delay = 2s,
+                           .delay_override = [](unsigned, const rs::failure&) { return 90s; }},
+                          w.reg);
+    int calls = 0;
+
+    (void)retry.try_call([&] {
+        ++calls;
+        throw support::http_error(503, 70s);
+    });
+
+    CHECK(calls == 2);
+    CHECK(w.clock.slept() == std::vector<rs::duration>{90s});
+}
+
 } // namespace

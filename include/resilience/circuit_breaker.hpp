@@ -99,7 +99,8 @@ public:
         auto core = core_; // a listener may destroy this handle
         detail::breaker_permit held;
         rejection why{.code = errc{}};
-        if (!core->admit(held, why, time_point::max())) {
+        const call_context* around = call_context::current();
+        if (!core->admit(held, why, around != nullptr ? around->deadline() : time_point::max())) {
             core->publish_rejected(why, {});
             return std::nullopt;
         }

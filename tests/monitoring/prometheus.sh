@@ -37,7 +37,7 @@ start() {
     "$program" 0 120 "$1" >"$dir/$1.out" &
     pids+=($!)
     for _ in {1..100}; do
-        url=$(grep -o 'http://[^ ]*' "$dir/$1.out" || true)/metrics
+        url=$(grep -m 1 -o 'http://[^ ]*' "$dir/$1.out" || true)/metrics
         [[ $url != /metrics ]] && curl -fsS "$url" -o "$dir/$1.metrics" 2>/dev/null && return
         sleep 0.1
     done

@@ -606,6 +606,7 @@ TEST_CASE("a scrape in parts has every sample once", "[prometheus][monitoring_ap
     CHECK(scrape("?kind=circuit_breaker&name=b").body.find("name=\"a\"") == std::string::npos);
     CHECK(scrape("?kind=circuit_breaker&name=b").body.find("name=\"b\"") != std::string::npos);
     CHECK(scrape("?limit=x").status == 400);
+    CHECK(scrape("?limit=1&limit=2").status == 400);
 }
 
 TEST_CASE("the alerts' metrics stand after the policies', and what became of them adds up",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/config.hpp> // first: it refuses older languages
+
 #include <asio/detail/config.hpp>
 #include <asio/version.hpp>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/config.hpp> // first: it refuses older languages
+
 #include <boost/asio/version.hpp>
 
 // Before the other headers of that library, some of which older releases do not have.

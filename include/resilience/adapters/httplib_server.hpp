@@ -29,13 +29,19 @@ struct mount_options {
     /// that the other half answers requests. With one thread there are no streams.
     std::size_t threads = CPPHTTPLIB_THREAD_POOL_COUNT;
     /// A server has one pre-routing handler, and mount() sets it. A program that has one of its own gives it here
-    /// instead of calling set_pre_routing_handler: it runs first, for every request, and may handle it.
+    /// instead of calling set_pre_routing_handler: it runs first, for every request, and may handle it. One that was set
+    /// before mount() is replaced, and one that is set after it replaces the API.
     httplib::Server::HandlerWithResponse pre_routing{};
+    /// Bytes of a path, decoded. The server answers a longer one with 414, also where it is no path of the API's:
+    /// cpp-httplib matches the program's own routes by std::regex, too. 512 or more.
+    std::size_t longest_path = monitoring_api::longest_path;
 };
 
 /// A complaint about the options that names field, value and range; empty if they are valid.
 inline std::string validate(const mount_options& o) {
     if (o.threads < 1) return "mount_options.threads is 0; it must be 1 or more";
+    if (o.longest_path < monitoring_api::longest_path)
+        return "mount_options.longest_path is " + std::to_string(o.longest_path) + "; it must be 512 or more";
     return {};
 }
 
@@ -147,8 +153,8 @@ inline void restore_path(const httplib::Request& request) {
 /// not read, after the server's write timeout. See mount_options::threads. Idle and slow clients are the server's
 /// business: set_keep_alive_timeout, set_read_timeout. Serve liveness from a server of its own.
 ///
-/// The API's paths are matched before cpp-httplib matches any by std::regex, so that no path exhausts a thread's stack,
-/// down to 128 KiB. cpp-httplib itself reads a Range header that way: its threads need more than 4 MiB where clients may
+/// The API's paths are matched before cpp-httplib matches any by std::regex, and longer ones are refused, see
+/// mount_options::longest_path. For the API's own paths a stack of 128 KiB does. cpp-httplib itself reads a Range header that way: its threads need more than 4 MiB where clients may
 /// send one. Throws std::invalid_argument for options that are not valid.
 inline void mount(httplib::Server& server, const monitoring_api& api, mount_options options = {}) {
     detail::require_valid(validate(options));
@@ -165,18 +171,21 @@ inline void mount(httplib::Server& server, const monitoring_api& api, mount_opti
         detail::restore_path(request);
         serve(request, response, detail::body_of(request, reader));
     };
-    server.set_pre_routing_handler([serve, first = std::move(options.pre_routing)](
-                                       const httplib::Request& request, httplib::Response& response) {
-        using handled = httplib::Server::HandlerResponse;
-        if (first && first(request, response) == handled::Handled) return handled::Handled;
-        if (!detail::is_monitoring_path(request.path)) return handled::Unhandled;
-        if (request.method == "GET" || request.method == "HEAD" || request.method == "OPTIONS") {
-            serve(request, response, {});
-            return handled::Handled;
-        }
-        detail::route_by_name(request);
-        return handled::Unhandled;
-    });
+    server.set_pre_routing_handler(
+        [serve, first = std::move(options.pre_routing), longest = options.longest_path](
+            const httplib::Request& request, httplib::Response& response) {
+            using handled = httplib::Server::HandlerResponse;
+            if (first && first(request, response) == handled::Handled) return handled::Handled;
+            // A path that is too long goes to the API as well, which says so.
+            if (!detail::is_monitoring_path(request.path) && request.path.size() <= longest)
+                return handled::Unhandled;
+            if (request.method == "GET" || request.method == "HEAD" || request.method == "OPTIONS") {
+                serve(request, response, {});
+                return handled::Handled;
+            }
+            detail::route_by_name(request);
+            return handled::Unhandled;
+        });
     const char* const route = detail::route_of_bodies;
     server.Post(route, serve_body);
     server.Put(route, serve_body);

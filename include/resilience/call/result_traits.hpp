@@ -33,7 +33,7 @@ struct default_result_traits {
         if constexpr (detail::says_if_stale<R>) {
             if (was_stale(r)) return verdict::failure;
         }
-        if constexpr (detail::http_like<R>) return when(!detail::fails_by_status(http_status_of(r), r));
+        if constexpr (detail::http_like<R>) return when(!detail::fails_by_status(detail::status_in(r), r));
         else if constexpr (detail::expected_like<R>) return when(r.has_value());
         else if constexpr (detail::status_like<R>) return when(r.ok());
         else if constexpr (std::same_as<R, std::error_code>) return when(!r);
@@ -51,7 +51,7 @@ struct default_result_traits {
     /// The text of a failing value, for people.
     static std::string message(const R& r) {
         if constexpr (detail::http_like<R>) {
-            const std::optional<int> status = http_status_of(r);
+            const std::optional<int> status = detail::status_in(r);
             return status ? "HTTP " + std::to_string(*status) : "no HTTP answer";
         } else if constexpr (detail::expected_like<R>) {
             return r.has_value() ? "no failure" : detail::text_in(r.error());
@@ -86,10 +86,22 @@ concept has_result_traits = requires(const R& r) {
     { result_traits<R>::code(r) } -> std::convertible_to<std::error_code>;
     { result_traits<R>::message(r) } -> std::convertible_to<std::string>;
 };
+/// True if a specialisation derives from default_result_traits and has a `judge` of its own: then can_fail, which it
+/// may have from there, says nothing.
+template <class R>
+inline constexpr bool changes_judge = false;
+template <class R>
+    requires(std::derived_from<result_traits<R>, default_result_traits<R>> &&
+             !requires { result_traits<R>::is_ours; })
+inline constexpr bool changes_judge<R> = [] {
+    using judge_of = verdict (*)(const R&);
+    if constexpr (!std::convertible_to<decltype(&result_traits<R>::judge), judge_of>) return true;
+    else return judge_of(&result_traits<R>::judge) != judge_of(&default_result_traits<R>::judge);
+}();
 template <class R>
 consteval bool can_fail() {
-    if constexpr (has_result_traits<R>) return result_traits<R>::can_fail;
-    else return false; // the call refuses to compile: see checked_result
+    if constexpr (!has_result_traits<R>) return false; // the call refuses to compile: see checked_result
+    else return result_traits<R>::can_fail || says_if_stale<R> || changes_judge<R>;
 }
 /// True if a result of type R can stand for a failure. A reference is judged by the object that it refers to.
 template <class R>
@@ -141,11 +153,14 @@ RESILIENCE_INLINE standing standing_of_value(const R& r) {
         if constexpr (says_if_stale<R>) {
             if (was_stale(r)) return standing::failure;
         }
-        const std::optional<int> status = http_status_of(r);
+        const std::optional<int> status = status_in(r);
         if (status && *status < 400) [[likely]]
             return standing::success;
         return fails_by_status(status, r) ? standing::failure : standing::refused;
     } else {
+        if constexpr (says_if_stale<R>) {
+            if (was_stale(r)) return standing::failure;
+        }
         return standing_of(result_traits<R>::judge(r));
     }
 }
@@ -226,7 +241,7 @@ duration hint_of(const R& r) {
 }
 template <class R>
 int status_of(const R& r) {
-    if constexpr (http_like<R>) return std::optional<int>(http_status_of(r)).value_or(0);
+    if constexpr (http_like<R>) return status_in(r).value_or(0);
     else return 0;
 }
 

@@ -64,6 +64,12 @@ concept says_if_idempotent = requires(const R& r) {
     { idempotency_of(r) } -> std::convertible_to<std::optional<idempotency>>;
 };
 
+/// The status of a value; empty if no answer came, for which some clients have 0 or less.
+template <class R>
+constexpr std::optional<int> status_in(const R& r) {
+    const std::optional<int> status = http_status_of(r);
+    return status && *status > 0 ? status : std::nullopt;
+}
 /// True if a value with that status is a failing value.
 template <class R>
 constexpr bool fails_by_status(std::optional<int> status, const R& r) {

@@ -4,6 +4,7 @@
 #include <resilience/call/attempt_result.hpp>
 #include <resilience/call/error.hpp>
 #include <resilience/call/failure.hpp>
+#include <resilience/call/time_out.hpp>
 #include <resilience/call/verdict.hpp>
 #include <resilience/circuit_breaker/config.hpp>
 #include <resilience/circuit_breaker/published_state.hpp>
@@ -80,7 +81,8 @@ RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circu
     return c.record_if.is_for(why, fails) ? verdict::failure : verdict::success;
 }
 RESILIENCE_FUNCTION duration hint_of_server(const failure& why) noexcept {
-    return why.is_rejection() ? duration{0} : why.retry_after().value_or(duration{0});
+    const failure& real = why.unwrapped();
+    return is_refusal(real.code()) ? duration{0} : real.retry_after().value_or(duration{0});
 }
 RESILIENCE_FUNCTION std::optional<duration> break_for(const failure& why, const circuit_breaker_config& c) {
     std::optional<duration> asked;
@@ -107,7 +109,9 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
         std::optional<failure> value; // seen as a failure
         const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
         j.hint = std::min(hint_of_server(why), c.max_break);
-        if (j.what == verdict::failure) j.break_for = break_for(why, c);
+        // A throttle is no failure, unless break_duration_of asks for a pause.
+        if (j.what == verdict::failure || why.http_status() == 429) j.break_for = break_for(why, c);
+        if (j.break_for) j.what = verdict::failure;
     });
     if (j.predicate_threw) j.what = verdict::failure; // the attempt must be settled in any case
     if (j.what == verdict::failure) j.texts = texts_of(result);

@@ -179,10 +179,11 @@ RESILIENCE_FUNCTION const char* retry_attempts::why_not(const failure& why, cons
         if (why.retry_after().value_or(duration{0}) > own) return "circuit is open until later";
     } else if (c.respect_retry_after) {
         const duration hint = why.retry_after().value_or(duration{0});
-        if (hint > c.max_retry_after.value_or(c.max_delay)) return "retry_after is too long";
-        // A chosen delay that is long enough stays as it is.
-        if (hint > duration{0} && !(chosen && *chosen >= hint))
-            hinted = delay_after_hint(hint, c.base_delay, c.jitter);
+        // A chosen delay that is long enough stays as it is, and max_delay does not bound it.
+        const bool is_long_enough = chosen && *chosen >= hint;
+        if (hint > c.max_retry_after.value_or(is_long_enough ? hint : c.max_delay))
+            return "retry_after is too long";
+        if (hint > duration{0} && !is_long_enough) hinted = delay_after_hint(hint, c.base_delay, c.jitter);
     }
     const double share = hinted.range > duration{0} ? core_->env()->random().uniform() : 0.0;
     delay = std::max(own, hinted.drawn(share));

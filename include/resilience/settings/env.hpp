@@ -95,8 +95,9 @@ Config from_env(std::string_view prefix, Config config, const env_options& optio
 }
 
 /// Reads the variables that `get` knows. Misspelt ones cannot be seen.
-template <described Config>
-Config from_env(std::string_view prefix, Config config, const variable_getter& get) {
+template <described Config, class Get>
+    requires std::convertible_to<const Get&, variable_getter>
+Config from_env(std::string_view prefix, Config config, const Get& get) {
     return from_env(prefix, std::move(config), env_options{.get = get});
 }
 
