@@ -90,8 +90,8 @@ private:
     time_point raced_until_ = time_point::min(); // the deadline of a decided race; min(): there was none
     bool lost_ = false;
     bool is_replaced_ = false;
-    // Who has compared the end of what the outcome tells of with a limit. A policy that reports the attempt as
-    // timed out is the only one that does, also where another failure takes the outcome's place after it.
+    // Names the one that has compared the attempt's end with a limit. A policy that reports the attempt as timed out is
+    // the only one that does, also where another failure takes the outcome's place after it.
     enum class judged : std::uint8_t { by_its_limit, by_nobody, by_a_policy };
     judged judged_ = judged::by_its_limit;
 };
