@@ -60,7 +60,7 @@ public:
     /// Our errc for rejections; the code inside a std::system_error or a failing error code; else empty. This and the
     /// questions below are answered by the outermost exception that has an answer, nested ones included: whoever
     /// wraps an exception adds to it, and overrides only what the wrapper says itself.
-    std::error_code code() const noexcept;
+    std::error_code code() const noexcept { return is_plain_value() ? code_ : code_inside(); }
     /// True if it is an exception that an E handler would catch, or one is nested in it.
     template <class E>
     bool exception_is() const noexcept {
@@ -137,7 +137,11 @@ public:
                                                                                           : nullptr;
     }
     /// The failure that judges this one. Our own wrapper only says that attempts ran out, so it is passed by.
-    const failure& unwrapped() const noexcept;
+    const failure& unwrapped() const noexcept { return is_plain_value() ? *this : unwrapped_inside(); }
+    /// True for a failing value that holds no other failure: it has no exception to be looked through.
+    bool is_plain_value() const noexcept {
+        return source_ == source::value && ops_->inner == nullptr && !exception_ && !cause_;
+    }
     /// The rejection, if the failure is nothing else: it has no cause, and no exception stands in for it.
     /// Else null.
     const rejection* plain_rejection() const noexcept {
@@ -197,6 +201,8 @@ private:
     enum class source : std::uint8_t { exception, value, rejection };
     static constexpr unsigned deepest = 32; // nested exceptions that are looked at
 
+    std::error_code code_inside() const noexcept;
+    const failure& unwrapped_inside() const noexcept;
     const failure* held_failure() const noexcept {
         return source_ == source::value && ops_->inner != nullptr ? ops_->inner(object_) : nullptr;
     }

@@ -86,7 +86,7 @@ RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) 
             first_ = std::make_shared<const failure>(exhausted->first);
     });
 }
-RESILIENCE_FUNCTION const failure& failure::unwrapped() const noexcept {
+RESILIENCE_FUNCTION const failure& failure::unwrapped_inside() const noexcept {
     const failure* seen = &innermost();
     while (seen->code() == errc::retries_exhausted) {
         const failure* inside = seen->wrapped();
@@ -158,7 +158,7 @@ RESILIENCE_FUNCTION bool failure::stale_connection() const noexcept {
     return inside != nullptr && inside->stale_connection();
 }
 
-RESILIENCE_FUNCTION std::error_code failure::code() const noexcept {
+RESILIENCE_FUNCTION std::error_code failure::code_inside() const noexcept {
     if (const auto* system = dynamic_cast<const std::system_error*>(known_exception())) {
         if (system->code()) return system->code();
     }

@@ -29,11 +29,7 @@ public:
     /// The moment at which this watch's silence is too long.
     time_point until() const noexcept { return until_.load(std::memory_order_relaxed); }
     /// The watch, of this and those further out, whose silence is too long first.
-    const silence_watch& first() const noexcept {
-        if (outer_ == nullptr) return *this;
-        const silence_watch& outer = outer_->first();
-        return outer.until() < until() ? outer : *this;
-    }
+    const silence_watch& first() const noexcept;
     duration idle() const noexcept { return idle_; }
 
 private:
@@ -81,6 +77,11 @@ private:
 };
 
 #if RESILIENCE_BODIES
+RESILIENCE_COLD RESILIENCE_FUNCTION const silence_watch& silence_watch::first() const noexcept {
+    if (outer_ == nullptr) return *this;
+    const silence_watch& outer = outer_->first();
+    return outer.until() < until() ? outer : *this;
+}
 RESILIENCE_FUNCTION void silence_watch::progress(time_point now) noexcept {
     const time_point next = saturating_add(now, idle_);
     for (time_point until = until_.load(std::memory_order_relaxed); now <= until && until < next;) {

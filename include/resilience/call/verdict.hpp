@@ -70,7 +70,8 @@ RESILIENCE_FUNCTION default_judgement judge_by_default(const failure& given) noe
     constexpr default_judgement says_nothing{false, verdict::ignored};
     const failure& f = given.unwrapped();
     if (given.came_at_limit()) return f.exception_is<std::bad_alloc>() ? says_nothing : failed;
-    if (const auto* own = f.is_rejection() ? nullptr : f.as<verdict_carrier>())
+    const bool is_value = f.is_plain_value();
+    if (const auto* own = is_value || f.is_rejection() ? nullptr : f.as<verdict_carrier>())
         return {own->verdict() == verdict::failure, own->verdict()};
     if (const auto code = f.code()) {
         if (code.category() == resilience::error_category()) {
@@ -85,7 +86,7 @@ RESILIENCE_FUNCTION default_judgement judge_by_default(const failure& given) noe
         const auto hint = f.retry_after();
         return {is_retried_status(status, hint), http_verdict(status, hint)};
     }
-    return f.exception_is<std::bad_alloc>() ? says_nothing : failed;
+    return !is_value && f.exception_is<std::bad_alloc>() ? says_nothing : failed;
 }
 #endif
 
