@@ -819,3 +819,32 @@ TEST_CASE("a task that meets stale connections is repeated at once, and no circu
     CHECK(breaker.stats().ignored == 8);
     CHECK(breaker.state() == rs::circuit_state::closed);
 }
+
+TEST_CASE("tasks that are told of the call around them share its transparent repeats", "[task][H-USE-17]") {
+    struct dead : std::runtime_error, rs::stale_connection_carrier {
+        dead() : std::runtime_error("closed by the server") {}
+        bool stale_connection() const noexcept override { return true; }
+    };
+    world w;
+    const rs::retry retry(at_once(3), w.reg);
+    int calls = 0;
+    const auto leaf = [&]() -> lazy<int> {
+        ++calls;
+        throw dead();
+        co_return 0;
+    };
+    const auto middle = [&](rs::call_context& ctx) -> lazy<int> {
+        auto inner = retry.with(ctx)(leaf);
+        co_return co_await std::move(inner);
+    };
+    const auto root = [&](rs::call_context& ctx) -> lazy<int> {
+        auto inner = retry.with(ctx)(middle);
+        co_return co_await std::move(inner);
+    };
+
+    auto asking = retry.try_call(root);
+    CHECK(asking.start().result().has_failure());
+
+    CHECK(calls == 27 + 8);
+    CHECK(retry.stats().transparent_repeats == 8);
+}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pooled connections that died while nobody used them: repeated at once, and counted by no circuit.
+#include <resilience/abandoning_timeout.hpp>
 #include <resilience/any_pipeline.hpp>
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/fallback.hpp>
@@ -149,13 +150,15 @@ TEST_CASE("values say it too", "[retry][H-USE-17]") {
     asked = 0;
     CHECK(retry([&] { return bare_answer{++asked < 5 ? -1 : asked}; }).rows == 5);
     asked = 0;
-    const rs::retry inner(plain(1), w.reg);
+    auto never_repeats = plain(1);
+    never_repeats.max_transparent = 0;
+    const rs::retry inner(never_repeats, w.reg);
     CHECK(retry([&] {
               return rs::outcome<int>(inner.try_call([&] {
-                  if (++asked < 20) throw dead_connection();
+                  if (++asked < 9) throw dead_connection();
                   return asked;
               }));
-          }).value() == 20);
+          }).value() == 9);
 }
 
 TEST_CASE("a call repeats at most max_transparent times, then by its rules", "[retry][H-USE-17]") {
@@ -182,6 +185,134 @@ TEST_CASE("retries inside of one call share its repeats", "[retry][H-USE-17]") {
     (void)(rs::retry(at_once(2), w.reg) | rs::retry(at_once(2), w.reg)).try_call([&] { return pool.ask(); });
 
     CHECK(pool.asked == 2 * 2 + 8);
+}
+
+TEST_CASE("calls inside of a call share its repeats", "[retry][H-USE-17]") {
+    world w;
+    const rs::retry re(at_once(3), w.reg);
+    auto once = at_once(3);
+    once.nested = rs::nested_retry::outermost_only;
+    const rs::retry inner(once, w.reg);
+    const rs::timeout limit(1h, w.reg);
+    const rs::abandoning_timeout abandons(1h, w.reg);
+    int n = 0;
+    const auto dies = [&]() -> int {
+        ++n;
+        throw dead_connection();
+    };
+    const auto dead_answer = [&] {
+        ++n;
+        return stale_answer{0, true};
+    };
+    const auto check = [&](const char* form, int expected, const auto& call) {
+        for (int again = 0; again < 2; ++again) { // one call leaves nothing to the next
+            INFO(form);
+            n = 0;
+            try {
+                (void)call();
+            } catch (const dead_connection&) {}
+            CHECK(n == expected);
+        }
+    };
+    const auto nested = [&](const auto& outer, const auto& within) {
+        return outer([&] { return within(dies); });
+    };
+    check("three deep", 27 + 8, [&] { return re([&] { return nested(re, re); }); });
+    check("three deep, values", 27 + 8,
+          [&] { return re([&] { return re([&] { return re(dead_answer); }); }); });
+    check("inner outermost_only", 3 + 8, [&] { return nested(re, inner); });
+    check("outer has a context", 9 + 8, [&] { return nested(re | limit, re); });
+    check("inner has a context", 9 + 8, [&] { return nested(re, re | limit); });
+    check("on a worker", 9 + 8, [&] { return nested(re | abandons, re); });
+    check("around a worker", 9 + 8, [&] { return nested(re, re | abandons); });
+    check("try_call", 9 + 8, [&] { return re.try_call([&] { return re.try_call(dies).value(); }); });
+    check("with", 9 + 8, [&] { return re([&](rs::call_context& ctx) { return re.with(ctx)(dies); }); });
+    check("inherits nothing", 9 + 8,
+          [&] { return re([&] { return re.with({.inherit = rs::inherit::nothing})(dies); }); });
+    check("a limit between them inherits nothing", 9 + 8, [&] {
+        return re([&] { return limit.with({.inherit = rs::inherit::nothing})([&] { return re(dies); }); });
+    });
+    check("four deep", 81 + 8, [&] { return re([&] { return nested(re | limit, re | re); }); });
+    check("another exception on the way", 9 + 8, [&] {
+        return re([&]() -> int {
+            try {
+                return re(dies);
+            } catch (const dead_connection&) {
+                throw dead_connection();
+            }
+        });
+    });
+}
+
+TEST_CASE("calls that are not inside of a retry's attempt have repeats of their own", "[retry][H-USE-17]") {
+    world w;
+    const rs::retry re(at_once(1), w.reg);
+    const auto fails = [](int dead, const auto& call) {
+        dead_pool pool{.dead = dead};
+        return call([&] { return pool.ask(); }).has_failure();
+    };
+    const auto own = [&] { return fails(8, [&](auto ask) { return re.try_call(ask); }); };
+
+    CHECK_FALSE(own());
+    CHECK_FALSE(own());
+    const rs::timeout limit(1h, w.reg);
+    limit([&] {
+        CHECK_FALSE(own());
+        CHECK_FALSE(own());
+        re([&] { CHECK_FALSE(own()); });
+        re([&] { CHECK_FALSE(own()); });
+    });
+    re([&] {
+        CHECK_FALSE(own());
+        CHECK(own()); // the call around both has used its repeats
+        const rs::outside_of_calls scope;
+        CHECK_FALSE(own());
+        re([&] { CHECK_FALSE(own()); });
+    });
+    CHECK_FALSE(own());
+}
+
+TEST_CASE("repeats are known to the rest of the attempt, and to no later call", "[retry][H-USE-17]") {
+    world w;
+    const rs::retry re(at_once(1), w.reg);
+    const rs::timeout limit(1h, w.reg);
+    const auto limited = re | limit;
+    const auto has_repeats = [&] {
+        dead_pool pool{.dead = 1};
+        return re.try_call([&] { return pool.ask(); }).has_value();
+    };
+    const auto use_up = [&] {
+        dead_pool pool{.dead = 8};
+        return re([&] { return pool.ask(); });
+    };
+    const auto check = [&](const auto& first, const auto& second) {
+        for (int again = 0; again < 2; ++again) {
+            re([&] {
+                first(use_up);
+                CHECK_FALSE(second(has_repeats));
+                {
+                    const rs::outside_of_calls scope;
+                    CHECK(re(has_repeats));
+                }
+                CHECK_FALSE(second(has_repeats));
+            });
+            CHECK(second(has_repeats));
+        }
+    };
+    const auto bare = [&](const auto& f) { return f(); };
+    const auto with_options = [&](const auto& f) { return re.with({.inherit = rs::inherit::nothing})(f); };
+
+    check(bare, bare);
+    check(re, re);
+    check(limited, re);
+    check(re, limited);
+    check(with_options, limited);
+    check(limit, with_options);
+    limit([&] { check(re, limited); });
+    re([&] {
+        CHECK_THROWS_AS(re([&]() -> int { use_up(), throw std::runtime_error("down"); }), std::runtime_error);
+    });
+    CHECK(re(has_repeats));
 }
 
 TEST_CASE("retry_if and nested retries have no say in it", "[retry][H-USE-17]") {

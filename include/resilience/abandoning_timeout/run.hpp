@@ -46,6 +46,10 @@ public:
     RESILIENCE_FUNCTION void run() final;
     /// Wakes the caller after the worker is back in the pool, so that the caller's next call reuses it.
     RESILIENCE_FUNCTION void tell() noexcept final;
+    /// The repeats after stale connections in the work so far.
+    unsigned new_repeats() const noexcept {
+        return repeats_.load(std::memory_order_relaxed) - repeats_before_;
+    }
 
 protected:
     virtual void work(call_context& ctx) = 0;
@@ -71,6 +75,9 @@ private:
     const std::string operation_;
     const unsigned attempt_;
     const unsigned retry_depth_;
+    const unsigned repeats_before_; // in the caller's call
+    atomic<unsigned> repeats_;      // starts with those; relaxed: the end of the run orders it
+    const bool is_in_attempt_;
     const time_point until_;
     const duration limit_; // its length
     const std::shared_ptr<silence_watch> watch_;
@@ -102,7 +109,8 @@ RESILIENCE_FUNCTION abandonable_run::abandonable_run(std::shared_ptr<abandoning_
                                                      const call_context& caller, time_point until,
                                                      std::shared_ptr<silence_watch> watch)
     : core_(std::move(core)), operation_(caller.operation()), attempt_(caller.attempt()),
-      retry_depth_(caller.retry_depth()), until_(until),
+      retry_depth_(caller.retry_depth()), repeats_before_(caller.transparent_repeats()),
+      repeats_(repeats_before_), is_in_attempt_(caller.is_in_attempt()), until_(until),
       limit_(until == time_point::max() ? duration::max() : saturating_sub(until, caller.clock().now())),
       watch_(std::move(watch)) {
     options_.stop_token = stop_.get_token();
@@ -183,6 +191,7 @@ RESILIENCE_FUNCTION void abandonable_run::run() {
     ctx.set_operation(operation_);
     ctx.set_attempt(attempt_);
     ctx.set_retry_depth(retry_depth_);
+    if (is_in_attempt_) ctx.count_repeats_in(repeats_);
     ctx.narrow(until_, limit_, watch_.get());
     ctx.apply(options_);
     ctx.stop_token_covers_deadline(at_limit_);

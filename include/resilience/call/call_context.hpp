@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <stop_token>
 #include <string_view>
@@ -29,9 +30,25 @@ class environment;
 
 /// Blocking calls record themselves here for the calls that run inside of them on the same thread.
 struct thread_calls {
-    const call_context* current = nullptr; // of the innermost call that has one
+    // The context of the innermost call that has one. A call looks at this word alone to know that nothing around it
+    // matters, so the last bit says that `repeats` is not 0.
+    std::uintptr_t around = 0;
     unsigned retry_depth = 0;              // retries that are running an attempt
+    unsigned repeats = 0;                  // in the attempt of a retry that has no context; see repeated()
     const call_context* waiting = nullptr; // of the call whose policy makes this thread sleep now
+
+    static constexpr std::uintptr_t repeats_bit = 1;
+    const call_context* current() const noexcept {
+        // NOLINTNEXTLINE(performance-no-int-to-ptr): it was made of a pointer
+        return reinterpret_cast<const call_context*>(around & ~repeats_bit);
+    }
+    /// True if the innermost attempt of a retry has no context: it is on the fast path.
+    bool is_in_bare_attempt() const noexcept;
+    unsigned repeated() const noexcept { return (around & repeats_bit) != 0 ? repeats : 0; }
+    void set_repeats(unsigned n) noexcept {
+        repeats = n;
+        around = (around & ~repeats_bit) | (n != 0 ? repeats_bit : 0);
+    }
 };
 RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
 
@@ -103,7 +120,7 @@ public:
     const detail::environment* env() const noexcept { return env_; }
 
     /// The context of the narrowed call that runs on this thread; null if none, or within outside_of_calls.
-    static const call_context* current() noexcept { return detail::this_threads_calls.current; }
+    static const call_context* current() noexcept { return detail::this_threads_calls.current(); }
 
     // For drivers and policies.
 
@@ -130,9 +147,20 @@ public:
     /// Records the time that the whole call has until its fixed deadline.
     void set_allowance(duration left) noexcept { remaining_cap_ = std::min(remaining_cap_, left); }
     void set_attempt(unsigned attempt) noexcept { attempt_ = attempt; }
-    /// The repeats of this call after stale connections, by all its retries.
-    unsigned transparent_repeats() const noexcept { return transparent_repeats_; }
-    void count_transparent_repeat() noexcept { ++transparent_repeats_; }
+    /// The repeats after stale connections, by all retries of this call, of those around it and inside of it.
+    unsigned transparent_repeats() const noexcept { return repeats().load(std::memory_order_relaxed); }
+    void count_transparent_repeats(unsigned n) noexcept { repeats().fetch_add(n, std::memory_order_relaxed); }
+    /// True if this call is an attempt of a retry, or runs inside of one.
+    bool is_in_attempt() const noexcept { return retry_depth_ > 0 || repeats_ != nullptr; }
+    /// Counts repeats in `counter`, which is that of a call around this one.
+    void count_repeats_in(detail::atomic<unsigned>& counter) noexcept { repeats_ = &counter; }
+    void share_repeats(const call_context& outer) noexcept {
+        if (outer.is_in_attempt()) repeats_ = &outer.repeats();
+    }
+    bool shares_repeats() const noexcept { return repeats_ != nullptr; }
+    /// Goes on with the repeats that were counted in an attempt on this thread. If that attempt still runs, it gets the
+    /// count back at the end of this call.
+    void take_repeats(const detail::thread_calls& from) noexcept;
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
     /// True if only the caller's stop request ended the call. Its last outcome stays; outer policies must not
@@ -188,6 +216,9 @@ public:
 private:
     void join(const std::stop_token& another);
     void arm();
+    detail::atomic<unsigned>& repeats() const noexcept {
+        return repeats_ != nullptr ? *repeats_ : own_repeats_;
+    }
     bool silence_ends_first() const noexcept {
         return watch_ != nullptr && watch_->first().until() < deadline_;
     }
@@ -210,7 +241,10 @@ private:
     detail::stop_relay* relay_ = nullptr;         // of the race that the attempt runs in; null if none
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
-    unsigned transparent_repeats_ = 0;
+    // Relaxed: it orders nothing. Calls inside, which see this call as const, count here too.
+    mutable detail::atomic<unsigned> own_repeats_{0};
+    detail::atomic<unsigned>* repeats_ =
+        nullptr; // own_repeats_ if the thread gets them back; null if not shared
     std::optional<resilience::idempotency> idempotency_;
     bool cancelled_ = false;
     bool ended_by_caller_ = false;
@@ -218,6 +252,10 @@ private:
     bool stays_on_thread_ = true;
     limit_owner owner_ = limit_owner::policy; // of deadline_
 };
+
+inline bool detail::thread_calls::is_in_bare_attempt() const noexcept {
+    return retry_depth > (current() != nullptr ? current()->retry_depth() : 0);
+}
 
 }} // namespace resilience::RESILIENCE_ABI
 

@@ -3,7 +3,14 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-RESILIENCE_FUNCTION call_context::~call_context() = default;
+RESILIENCE_FUNCTION call_context::~call_context() {
+    if (repeats_ == &own_repeats_) [[unlikely]]
+        detail::this_threads_calls.set_repeats(transparent_repeats());
+}
+RESILIENCE_FUNCTION void call_context::take_repeats(const detail::thread_calls& from) noexcept {
+    own_repeats_.store(from.repeated(), std::memory_order_relaxed);
+    if (from.is_in_bare_attempt()) repeats_ = &own_repeats_;
+}
 RESILIENCE_FUNCTION void call_context::progress() noexcept {
     if (watch_ == nullptr) return;
     watch_->progress(clock_->now());
@@ -63,6 +70,7 @@ RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resili
         if (shares_watch) covers_silence_ = outer.covers_silence_;
     }
     if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
+    share_repeats(outer);
     cancelled_ = cancelled_ || outer.cancelled_;
 }
 RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit,

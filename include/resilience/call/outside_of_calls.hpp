@@ -3,6 +3,8 @@
 
 #include <resilience/call/call_context.hpp>
 
+#include <cstdint>
+
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
@@ -13,21 +15,21 @@ public:
     enclosing_call(const enclosing_call&) = delete;
     enclosing_call& operator=(const enclosing_call&) = delete;
     ~enclosing_call() {
-        this_threads_calls.current = outer_;
+        this_threads_calls.around = outer_;
         this_threads_calls.retry_depth = outer_depth_;
     }
 
 protected:
     enclosing_call(const call_context* ctx, unsigned depth) noexcept
-        : outer_(this_threads_calls.current), outer_depth_(this_threads_calls.retry_depth) {
-        this_threads_calls.current = ctx;
+        : outer_(this_threads_calls.around), outer_depth_(this_threads_calls.retry_depth) {
+        this_threads_calls.around = reinterpret_cast<std::uintptr_t>(ctx);
         this_threads_calls.retry_depth = depth;
     }
 
 private:
     // Two members, not one struct copy: copying both with one wide load would stall on the two stores just made
     // (store forwarding).
-    const call_context* outer_;
+    std::uintptr_t outer_;
     unsigned outer_depth_;
 };
 
@@ -48,6 +50,10 @@ private:
 class [[nodiscard]] outside_of_calls : detail::enclosing_call {
 public:
     outside_of_calls() noexcept : enclosing_call(nullptr, 0) {}
+    ~outside_of_calls() { detail::this_threads_calls.repeats = outer_repeats_; }
+
+private:
+    unsigned outer_repeats_ = detail::this_threads_calls.repeats; // calls in here may count theirs
 };
 
 }} // namespace resilience::RESILIENCE_ABI

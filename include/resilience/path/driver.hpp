@@ -159,8 +159,12 @@ RESILIENCE_FUNCTION void prepare(call_context& ctx, const call_request& request)
     ctx.set_retry_depth(around.retry_depth);
     if (request.parent != nullptr) [[unlikely]]
         ctx.inherit(*request.parent, inherited_with(request.options));
-    if (around.current != nullptr) [[unlikely]]
-        ctx.inherit(*around.current, inherited_with(request.options));
+    if (around.current() != nullptr) [[unlikely]] {
+        ctx.inherit(*around.current(), inherited_with(request.options));
+        ctx.share_repeats(*around.current()); // like the depth, whatever else is inherited
+    }
+    if (around.is_in_bare_attempt() && !ctx.shares_repeats()) [[unlikely]]
+        ctx.take_repeats(around);
     if (request.options != nullptr) ctx.apply(*request.options);
 }
 RESILIENCE_FUNCTION void settle_limit(call_slot& slot, const call_context& ctx) noexcept {

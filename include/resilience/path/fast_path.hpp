@@ -86,15 +86,17 @@ public:
     }
 };
 
-/// True if a call around this one limits it, or is cancelled.
-RESILIENCE_NOINLINE inline bool limits_calls_inside(const call_context& around) noexcept {
-    return around.is_limited() || around.stop_requested();
+/// True if a call around this one limits it, or is cancelled. Also forgets the repeats of attempts that have ended.
+RESILIENCE_NOINLINE inline bool limits_calls_inside() noexcept {
+    thread_calls& here = this_threads_calls;
+    if (here.repeated() > 0 && !here.is_in_bare_attempt()) here.set_repeats(0);
+    const call_context* around = here.current();
+    return around != nullptr && (around->is_limited() || around->stop_requested());
 }
 /// True if nothing limits a call, so that it cannot be over before it begins, and may take the fast path.
 RESILIENCE_INLINE bool is_unlimited(const call_request& request) noexcept {
     if (request.options != nullptr || request.parent != nullptr) return false;
-    const call_context* around = this_threads_calls.current;
-    return around == nullptr || !limits_calls_inside(*around);
+    return this_threads_calls.around == 0 || !limits_calls_inside();
 }
 
 /// True if a call has to throw a rejection, which is then copied to `why`.
@@ -221,6 +223,7 @@ struct path_through : call_check<P...> {
             const environment& env = environment_around(p...);
             call_context ctx(env.clock(), &env);
             prepare(ctx, request);
+            if (!ctx.shares_repeats()) ctx.take_repeats(this_threads_calls);
             blocking_slot<R> slot(out);
             resume_walk<slot_for<typed_slot<R>, P...>>(
                 slot, [&](call_context& c) { call.run(out, c); }, ctx, permits, p...);

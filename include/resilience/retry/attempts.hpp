@@ -141,7 +141,7 @@ RESILIENCE_FUNCTION bool retry_attempts::repeats_transparently(const attempt_res
     if (!result.error()->stale_connection() || ctx.stop_requested()) return false;
     if (ctx.remaining() == duration{0}) return false;
     if (c.max_elapsed && ctx.clock().now() >= saturating_add(started_, *c.max_elapsed)) return false;
-    ctx.count_transparent_repeat();
+    ctx.count_transparent_repeats(1);
     core_->transparent_repeats.fetch_add(1, std::memory_order_relaxed);
     is_repeating_ = 1;
     return true;
