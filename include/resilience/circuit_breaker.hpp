@@ -136,13 +136,13 @@ public:
     class attempt_state final : detail::work_lease {
     public:
         explicit attempt_state(std::shared_ptr<detail::breaker_core> core) noexcept
-            : core_(std::move(core)) {}
+            : core_(std::move(core)), held_(nothing) {}
         attempt_state(std::shared_ptr<detail::breaker_core> core, const detail::breaker_permit& held) noexcept
-            : core_(std::move(core)), held_(held), admitted_(true) {}
+            : core_(std::move(core)), held_(held) {}
         attempt_state(const attempt_state&) = delete;
         attempt_state& operator=(const attempt_state&) = delete;
         ~attempt_state() {
-            if (admitted_) core_->ignore(held_);
+            if (is_admitted()) core_->ignore(held_);
         }
 
         admission admit(call_context& ctx);
@@ -151,9 +151,11 @@ public:
     private:
         RESILIENCE_FUNCTION void extend(time_point from, time_point until) noexcept override;
 
+        static constexpr detail::breaker_permit nothing{.lease_end = time_point::min()};
+        bool is_admitted() const noexcept { return held_.lease_end != nothing.lease_end; }
+
         std::shared_ptr<detail::breaker_core> core_;
-        detail::breaker_permit held_;
-        bool admitted_ = false;
+        detail::breaker_permit held_; // nothing if no attempt is admitted
     };
     attempt_state begin(call_context&) const noexcept { return attempt_state(core_); }
 
@@ -191,8 +193,9 @@ RESILIENCE_FUNCTION bool permit::settle_seen(const attempt_result& result) {
 }
 RESILIENCE_FUNCTION admission circuit_breaker::attempt_state::admit(call_context& ctx) {
     rejection why{.code = errc{}};
-    admitted_ = core_->admit(held_, why, ctx.deadline());
-    if (admitted_) {
+    detail::breaker_permit given;
+    if (core_->admit(given, why, ctx.deadline())) {
+        held_ = given;
         if (held_.is_probe()) ctx.leases().hold(*this);
         return admission::go();
     }
@@ -202,10 +205,10 @@ RESILIENCE_FUNCTION admission circuit_breaker::attempt_state::admit(call_context
 RESILIENCE_FUNCTION settlement circuit_breaker::attempt_state::settle(const attempt_result& result,
                                                                       call_context& ctx) {
     let_go();
-    auto judgement = core_->judge(held_, result); // runs user code, so admitted_ is still set
+    auto judgement = core_->judge(held_, result); // runs user code, so held_ is still set
     if (ctx.ended_by_caller() && judgement.what == verdict::failure) judgement.what = verdict::ignored;
-    admitted_ = false;
-    return settlement::finish_until(core_->settle(held_, std::move(judgement)).not_before);
+    const auto settled = std::exchange(held_, nothing);
+    return settlement::finish_until(core_->settle(settled, std::move(judgement)).not_before);
 }
 RESILIENCE_FUNCTION void circuit_breaker::attempt_state::extend(time_point from, time_point until) noexcept {
     if (from != time_point::min()) until = std::max(until, saturating_add(from, core_->config().probe_lease));

@@ -83,7 +83,7 @@ private:
     const std::shared_ptr<silence_watch> watch_;
     std::stop_source stop_;
     call_options options_;
-    atomic<bool> at_limit_{false}; // true: the limit is why stop_ is requested; set before that
+    stop_at_deadline at_limit_; // requests stop_
     waitable_mutex mutex_;
     condition_variable ended_;
     condition_variable look_again_; // never notified
@@ -214,7 +214,7 @@ RESILIENCE_FUNCTION bool abandonable_run::end_as(end how) noexcept {
     const lock_guard lock(mutex_);
     if (end_ != end::none) return false;
     if (how != end::finished) core_->abandoned.fetch_add(1, std::memory_order_relaxed);
-    if (how == end::limit) at_limit_.store(true, std::memory_order_release);
+    if (how == end::limit) at_limit_.struck.store(true, std::memory_order_release);
     end_ = how;
     return true;
 }

@@ -3,6 +3,7 @@
 
 #include <resilience/call/silence.hpp>
 #include <resilience/call/time.hpp>
+#include <resilience/detail/sync.hpp>
 
 #include <memory>
 #include <stop_token>
@@ -35,6 +36,13 @@ private:
     std::unique_ptr<silence_stop> silence_;
     std::stop_callback<stop_request> outer_link_;
     timer deadline_;
+};
+
+/// Says of a stop token that its owner requests it at a deadline.
+struct stop_at_deadline {
+    atomic<bool> struck{false}; // true: the deadline is why; set before the request
+    const time_source* clock = nullptr;
+    time_point deadline = time_point::max();
 };
 
 /// Joins two stop tokens, the enclosing call's and the caller's: a request on either arrives at `token`.

@@ -179,11 +179,11 @@ public:
     /// Inherits the limits of an enclosing call. Most calls have none around them.
     void inherit(const call_context& outer, resilience::inherit which);
     /// The token's owner will request it at the deadline, so we need no timer of our own.
-    /// `at_deadline` becomes true before that happens, and stays false if somebody else requests the stop.
-    void stop_token_covers_deadline(const detail::atomic<bool>& at_deadline) noexcept {
-        covered_deadline_ = deadline_;
+    void stop_token_covers_deadline(detail::stop_at_deadline& by) noexcept {
+        by.clock = clock_;
+        by.deadline = deadline_;
+        covered_by_ = &by;
         covers_silence_ = true;
-        stopped_at_deadline_ = &at_deadline;
     }
     /// The token that ends a driver's waits. If nobody can request a stop, it is an empty token.
     std::stop_token callers_stop_token() const noexcept {
@@ -198,8 +198,9 @@ public:
         std::unique_ptr<detail::armed_stop> armed;
         limit_owner owner = limit_owner::policy;
         bool covers_silence = false;
-        detail::silence_watch* watch = nullptr;
+        bool is_watched = false; // by a watch inside of which the old one lies
     };
+    /// `watch` must have the context's present watch as its outer one.
     scope narrow(time_point deadline, duration limit = duration::max(),
                  detail::silence_watch* watch = nullptr) noexcept;
     /// Like `narrow`, for a context whose stop token nobody has taken yet. A deadline taken from the coarse
@@ -216,6 +217,7 @@ public:
 private:
     void join(const std::stop_token& another);
     void arm();
+    time_point covered_deadline() const noexcept;
     detail::atomic<unsigned>& repeats() const noexcept {
         return repeats_ != nullptr ? *repeats_ : own_repeats_;
     }
@@ -223,7 +225,7 @@ private:
         return watch_ != nullptr && watch_->first().until() < deadline_;
     }
     bool is_stopped_at_deadline() const noexcept {
-        return stopped_at_deadline_ != nullptr && stopped_at_deadline_->load(std::memory_order_acquire);
+        return covered_by_ != nullptr && covered_by_->struck.load(std::memory_order_acquire);
     }
 
     time_source* clock_;
@@ -233,24 +235,22 @@ private:
     detail::silence_watch* watch_ = nullptr;   // kept by the policy that bounds silence
     std::string_view operation_;
     detail::work_leases leases_;
-    const std::stop_token* stop_ = nullptr;           // the caller's, or the enclosing call's
-    time_point covered_deadline_ = time_point::max(); // stop_ is requested by then without a timer of ours
-    const detail::atomic<bool>* stopped_at_deadline_ = nullptr; // true: the deadline requested stop_
-    std::unique_ptr<detail::joined_stop> joined_; // stop_ points into it if two tokens are joined
-    std::unique_ptr<detail::armed_stop> armed_;   // made when the callable first takes the stop token
-    detail::stop_relay* relay_ = nullptr;         // of the race that the attempt runs in; null if none
+    const std::stop_token* stop_ = nullptr;                // the caller's, or the enclosing call's
+    const detail::stop_at_deadline* covered_by_ = nullptr; // requests stop_ without a timer of ours
+    std::unique_ptr<detail::joined_stop> joined_;          // stop_ points into it if two tokens are joined
+    std::unique_ptr<detail::armed_stop> armed_; // made when the callable first takes the stop token
+    detail::stop_relay* relay_ = nullptr;       // of the race that the attempt runs in; null if none
+    // Where calls inside count repeats too: null while only this call does, own_repeats_ if the thread gets them back.
+    detail::atomic<unsigned>* repeats_ = nullptr;
+    mutable detail::atomic<unsigned> own_repeats_{0}; // relaxed, as all uses: it orders nothing
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
-    // Relaxed: it orders nothing. Calls inside, which see this call as const, count here too.
-    mutable detail::atomic<unsigned> own_repeats_{0};
-    detail::atomic<unsigned>* repeats_ =
-        nullptr; // own_repeats_ if the thread gets them back; null if not shared
     std::optional<resilience::idempotency> idempotency_;
-    bool cancelled_ = false;
-    bool ended_by_caller_ = false;
-    bool covers_silence_ = false; // stop_ is requested at the end of the silence too
-    bool stays_on_thread_ = true;
     limit_owner owner_ = limit_owner::policy; // of deadline_
+    bool cancelled_ : 1 = false;
+    bool ended_by_caller_ : 1 = false;
+    bool covers_silence_ : 1 = false; // stop_ is requested at the end of the silence too
+    bool stays_on_thread_ : 1 = true;
 };
 
 inline bool detail::thread_calls::is_in_bare_attempt() const noexcept {

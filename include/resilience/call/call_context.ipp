@@ -4,7 +4,7 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 
 RESILIENCE_FUNCTION call_context::~call_context() {
-    if (repeats_ == &own_repeats_) [[unlikely]]
+    if (repeats_ != nullptr && repeats_ == &own_repeats_) [[unlikely]]
         detail::this_threads_calls.set_repeats(transparent_repeats());
 }
 RESILIENCE_FUNCTION void call_context::take_repeats(const detail::thread_calls& from) noexcept {
@@ -18,11 +18,14 @@ RESILIENCE_FUNCTION void call_context::progress() noexcept {
 }
 RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
     if (!armed_) {
-        if (relay_ == nullptr && (watch_ == nullptr || covers_silence_) && deadline_ >= covered_deadline_)
+        if (relay_ == nullptr && (watch_ == nullptr || covers_silence_) && deadline_ >= covered_deadline())
             return callers_stop_token();
         arm();
     }
     return armed_->source.get_token();
+}
+RESILIENCE_FUNCTION time_point call_context::covered_deadline() const noexcept {
+    return covered_by_ != nullptr && covered_by_->clock == clock_ ? covered_by_->deadline : time_point::max();
 }
 RESILIENCE_FUNCTION time_point call_context::strikes_from() const noexcept {
     const time_point at = deadline();
@@ -65,8 +68,7 @@ RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resili
         join(*outer.stop_);
     } else if (stop_ == nullptr) {
         stop_ = outer.stop_;
-        stopped_at_deadline_ = outer.stopped_at_deadline_;
-        if (outer.clock_ == clock_) covered_deadline_ = outer.covered_deadline_;
+        covered_by_ = outer.covered_by_;
         if (shares_watch) covers_silence_ = outer.covers_silence_;
     }
     if (outer.retry_depth_ > retry_depth_) retry_depth_ = outer.retry_depth_;
@@ -75,11 +77,12 @@ RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resili
 }
 RESILIENCE_FUNCTION call_context::scope call_context::narrow(time_point deadline, duration limit,
                                                              detail::silence_watch* watch) noexcept {
-    scope outer{deadline_, remaining_cap_, std::move(armed_), owner_, covers_silence_, watch_};
+    scope outer{deadline_, remaining_cap_, std::move(armed_), owner_, covers_silence_};
     tighten(deadline, limit);
     if (watch == nullptr) return outer;
     watch_ = watch;
     covers_silence_ = false;
+    outer.is_watched = true;
     return outer;
 }
 RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
@@ -87,7 +90,7 @@ RESILIENCE_FUNCTION void call_context::restore(scope&& outer) noexcept {
     remaining_cap_ = outer.remaining_cap;
     owner_ = outer.owner;
     armed_ = std::move(outer.armed);
-    watch_ = outer.watch;
+    if (outer.is_watched) watch_ = watch_->outer();
     covers_silence_ = outer.covers_silence;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_token& another) {

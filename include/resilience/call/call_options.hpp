@@ -4,6 +4,7 @@
 #include <resilience/call/time.hpp>
 #include <resilience/call/value_ops.hpp>
 
+#include <cstdint>
 #include <optional>
 #include <stop_token>
 
@@ -11,7 +12,7 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The limits of the calls around a call that hold for it too: of the blocking call that it is made in, or of
 /// the context that it is given by `with(ctx)`.
-enum class inherit {
+enum class inherit : std::uint8_t {
     all,           ///< deadline, stop token and retry depth
     deadline_only, ///< the deadline: a stop request does not end the call
     nothing,       ///< the call has its own limits alone

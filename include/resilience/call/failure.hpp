@@ -31,7 +31,7 @@ class failing_value_error;
 /// A failure made of a value refers to it: the value lives in the outcome (or the call) it came with.
 class failure {
 public:
-    failure() noexcept = default;
+    failure() noexcept : seen_{} {}
     /// Reads the error code of an exception that carries one without being a std::system_error. May be null.
     using code_reader = std::error_code (*)(const std::exception&);
 
@@ -43,7 +43,7 @@ public:
     // which would stall.
     RESILIENCE_INLINE failure(
         const rejection& r) noexcept // NOLINT(google-explicit-constructor): a rejection is a failure
-        : source_(source::rejection), rejection_(r), code_(make_error_code(r.code)) {}
+        : source_(source::rejection), refused_(r) {}
 
     /// Null for failing values and rejections (unless a timeout's make_exception provided one).
     std::exception_ptr exception() const noexcept { return exception_; }
@@ -55,12 +55,13 @@ public:
     /// The failing (or, for predicates built by on_result, any) returned value, if it is exactly a V.
     template <class V>
     const V* value() const noexcept {
-        return ops_ != nullptr && *ops_->type == typeid(V) ? static_cast<const V*>(object_) : nullptr;
+        return source_ == source::value && *seen_.ops->type == typeid(V) ? static_cast<const V*>(seen_.object)
+                                                                         : nullptr;
     }
     /// Our errc for rejections; the code inside a std::system_error or a failing error code; else empty. This and the
     /// questions below are answered by the outermost exception that has an answer, nested ones included: whoever
     /// wraps an exception adds to it, and overrides only what the wrapper says itself.
-    std::error_code code() const noexcept { return is_plain_value() ? code_ : code_inside(); }
+    std::error_code code() const noexcept { return is_plain_value() ? seen_.code : code_inside(); }
     /// True if it is an exception that an E handler would catch, or one is nested in it.
     template <class E>
     bool exception_is() const noexcept {
@@ -73,8 +74,7 @@ public:
     /// True if an attempt was made and failed. A refusal to make one is not real, nor is our own
     /// cancellation.
     bool is_real() const noexcept {
-        return !is_rejection() || rejection_.code == errc::timed_out ||
-               rejection_.code == errc::retries_exhausted;
+        return !is_rejection() || refused_.code == errc::timed_out || is_wrapper();
     }
     /// True if it reports a cancellation: our errc::cancelled, any code that means
     /// std::errc::operation_canceled, or Asio's operation_aborted. A client's own time-out is none, whatever
@@ -120,7 +120,9 @@ public:
     /// attempts may fail only since the first one did: it is the one to look into.
     const failure* first() const noexcept { return first_.get(); }
     /// The policy that rejected; empty for the user's own failures.
-    const std::string& policy() const noexcept { return rejection_.policy.str(); }
+    const std::string& policy() const noexcept {
+        return is_rejection() ? refused_.policy.str() : detail::name().str();
+    }
     /// Throws the user's exception unchanged, the error of a rejection, or for a value a std::system_error.
     [[noreturn]] void rethrow() const;
 
@@ -133,29 +135,26 @@ public:
     /// The failure that this one wraps: of an exception the nested one, of retries_exhausted the last attempt's. Null
     /// if it wraps none. A refusal wraps none: its cause is another attempt's.
     const failure* wrapped() const noexcept {
-        return source_ == source::exception || rejection_.code == errc::retries_exhausted ? cause_.get()
-                                                                                          : nullptr;
+        return source_ == source::exception || is_wrapper() ? cause_.get() : nullptr;
     }
     /// The failure that judges this one. Our own wrapper only says that attempts ran out, so it is passed by.
     const failure& unwrapped() const noexcept { return is_plain_value() ? *this : unwrapped_inside(); }
     /// True for a failing value that holds no other failure: it has no exception to be looked through.
     bool is_plain_value() const noexcept {
-        return source_ == source::value && ops_->inner == nullptr && !exception_ && !cause_;
+        return source_ == source::value && seen_.ops->inner == nullptr && !exception_ && !cause_;
     }
     /// The rejection, if the failure is nothing else: it has no cause, and no exception stands in for it.
     /// Else null.
     const rejection* plain_rejection() const noexcept {
-        return source_ == source::rejection && !exception_ && !cause_ ? &rejection_ : nullptr;
+        return source_ == source::rejection && !exception_ && !cause_ ? &refused_ : nullptr;
     }
     /// For result_traits: a failure that refers to `object`. A negative `hint` and a status of 0 mean that
     /// there is none.
     failure(const void* object, const value_ops& ops, std::error_code code, int http_status,
             duration hint) noexcept
-        : source_(source::value), http_status_(http_status), object_(object), ops_(&ops), code_(code) {
-        rejection_.retry_after = hint;
-    }
+        : source_(source::value), http_status_(http_status), seen_{object, &ops, code, hint} {}
     void refer_to(const void* object) noexcept {
-        if (source_ == source::value) object_ = object;
+        if (source_ == source::value) seen_.object = object;
     }
     void set_cause(const failure& cause);
     /// For drivers: the attempt came to its limit. The failure stays what it is, and is judged as a time-out.
@@ -178,17 +177,17 @@ public:
     failure kept() const;
     /// The failing value's functions, if they and the code are enough to keep it; else null.
     const value_ops* plain_ops() const noexcept {
-        return source_ == source::value && ops_->text_is_of_code ? ops_ : nullptr;
+        return source_ == source::value && seen_.ops->text_is_of_code ? seen_.ops : nullptr;
     }
     /// True if the exception tells all: it nests none, and nobody had to read its code.
     bool is_exception_alone() const noexcept {
-        return source_ == source::exception && exception_ != nullptr && !cause_ && !code_ && !timed_out_;
+        return source_ == source::exception && exception_ != nullptr && !cause_ && !seen_.code && !timed_out_;
     }
     /// The copy that kept() makes of a value of a type with plain_ops().
     static failure kept_code(const value_ops& ops, std::error_code code);
     /// The std::exception inside the exception, if this failure is one; else null.
     const std::exception* known_exception() const noexcept {
-        return source_ == source::exception ? static_cast<const std::exception*>(object_) : nullptr;
+        return source_ == source::exception ? static_cast<const std::exception*>(seen_.object) : nullptr;
     }
     void share_cause(const failure& other) noexcept {
         cause_ = other.cause_;
@@ -200,11 +199,25 @@ public:
 private:
     enum class source : std::uint8_t { exception, value, rejection };
     static constexpr unsigned deepest = 32; // nested exceptions that are looked at
+    /// An exception or a value, and what it says.
+    struct reported {
+        const void* object = nullptr;   // the std::exception inside exception_, or the value
+        const value_ops* ops = nullptr; // of a value
+        std::error_code code{};
+        duration retry_after{-1}; // negative if it says nothing
+    };
+
+    /// True if it only says that attempts ran out.
+    bool is_wrapper() const noexcept { return is_rejection() && refused_.code == errc::retries_exhausted; }
+    std::error_code own_code() const noexcept {
+        return is_rejection() ? make_error_code(refused_.code) : seen_.code;
+    }
 
     std::error_code code_inside() const noexcept;
     const failure& unwrapped_inside() const noexcept;
     const failure* held_failure() const noexcept {
-        return source_ == source::value && ops_->inner != nullptr ? ops_->inner(object_) : nullptr;
+        return source_ == source::value && seen_.ops->inner != nullptr ? seen_.ops->inner(seen_.object)
+                                                                       : nullptr;
     }
     /// An exception that stands for a failing value. It keeps what the value said, so the value may be destroyed.
     detail::failing_value_error value_error() const;
@@ -215,7 +228,7 @@ private:
     [[noreturn]] void raise_exhausted() const;
     /// Of a time-out: the error that the callable gave when it was asked to end. Null if it gave none.
     const failure* error_at_limit() const noexcept {
-        return source_ == source::rejection && rejection_.code == errc::timed_out ? cause_.get() : nullptr;
+        return is_rejection() && refused_.code == errc::timed_out ? cause_.get() : nullptr;
     }
     /// The exception itself as a mixin of ours; null if it has none.
     template <class Mixin>
@@ -231,12 +244,12 @@ private:
     source source_ = source::exception;
     bool timed_out_ = false; // marked by a driver
     int http_status_ = 0;
-    const void* object_ = nullptr; // the std::exception inside exception_, or the value
-    const value_ops* ops_ = nullptr;
     std::exception_ptr exception_;
-    rejection rejection_{.code = errc{}};
-    std::error_code code_;
-    std::shared_ptr<const failure> cause_; // of a kept value: null, but it owns the object_
+    union { // small: it lies in the frame of every coroutine
+        reported seen_;
+        rejection refused_; // if source_ says so
+    };
+    std::shared_ptr<const failure> cause_; // of a kept value: null, but it owns the object
     std::shared_ptr<const failure> first_;
 };
 

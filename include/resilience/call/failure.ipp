@@ -56,21 +56,22 @@ private:
 } // namespace detail
 
 RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception) noexcept
-    : source_(source::exception), exception_(std::move(exception)) {
-    object_ = own<std::exception>();
+    : exception_(std::move(exception)), seen_{} {
+    seen_.object = own<std::exception>();
     look_inside(nullptr, deepest);
 }
 RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception, const std::exception* known,
                                      code_reader read) noexcept
-    : source_(source::exception), object_(known), exception_(std::move(exception)) {
+    : exception_(std::move(exception)), seen_{} {
+    seen_.object = known;
     look_inside(read, deepest);
 }
 RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) noexcept {
     if (const auto* known = known_exception(); known != nullptr && read != nullptr)
-        detail::returned([&] { code_ = read(*known); });
+        detail::returned([&] { seen_.code = read(*known); });
     if (const auto* value = thrown_value()) {
         http_status_ = value->http_status.value_or(0);
-        rejection_.retry_after = value->retry_after.value_or(duration{-1});
+        seen_.retry_after = value->retry_after.value_or(duration{-1});
         return;
     }
     const std::nested_exception* nest = depth > 0 ? own<std::nested_exception>() : nullptr;
@@ -78,7 +79,7 @@ RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) 
     detail::returned([&] { // if there is no memory for it, it is not seen
         auto inside = std::make_shared<failure>();
         inside->exception_ = nest->nested_ptr();
-        inside->object_ = inside->own<std::exception>();
+        inside->seen_.object = inside->own<std::exception>();
         inside->look_inside(read, depth - 1);
         cause_ = std::move(inside);
         const auto* exhausted = dynamic_cast<const retries_exhausted_error*>(nest);
@@ -102,14 +103,16 @@ RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcep
     } else if (const auto* ours = dynamic_cast<const error*>(known_exception())) {
         if (const auto hint = ours->retry_after()) return hint;
     }
-    if (rejection_.retry_after >= duration{0}) return rejection_.retry_after;
+    if (const duration own = is_rejection() ? refused_.retry_after : seen_.retry_after; own >= duration{0})
+        return own;
     const failure* inside = wrapped();
     return inside != nullptr ? inside->retry_after() : std::nullopt;
 }
 
 RESILIENCE_FUNCTION bool failure::forbids_retry() const noexcept {
     if (const failure* held = held_failure()) return held->forbids_retry();
-    if (source_ == source::value) return ops_->forbids_retry != nullptr && ops_->forbids_retry(object_);
+    if (source_ == source::value)
+        return seen_.ops->forbids_retry != nullptr && seen_.ops->forbids_retry(seen_.object);
     if (const auto* value = thrown_value()) return value->value->forbids_retry;
     if (const auto* said = carrier<hint_carrier>(); said != nullptr && said->forbids_retry()) return true;
     const failure* inside = wrapped();
@@ -119,14 +122,14 @@ RESILIENCE_FUNCTION bool failure::forbids_retry() const noexcept {
 RESILIENCE_FUNCTION std::optional<idempotency> failure::idempotency() const noexcept {
     if (const failure* held = held_failure()) return held->idempotency();
     if (source_ == source::value)
-        return ops_->idempotency_of != nullptr ? ops_->idempotency_of(object_) : std::nullopt;
+        return seen_.ops->idempotency_of != nullptr ? seen_.ops->idempotency_of(seen_.object) : std::nullopt;
     if (const auto* value = thrown_value()) return value->value->operation;
     const failure* inside = wrapped();
     return inside != nullptr ? inside->idempotency() : std::nullopt;
 }
 
 RESILIENCE_FUNCTION bool failure::is_judged_by_its_type() const noexcept {
-    if (source_ == source::value) return ops_->has_own_judge;
+    if (source_ == source::value) return seen_.ops->has_own_judge;
     const auto* value = thrown_value();
     return value != nullptr && value->value->ops.has_own_judge;
 }
@@ -141,7 +144,8 @@ RESILIENCE_FUNCTION std::optional<int> failure::http_status() const noexcept {
 RESILIENCE_FUNCTION std::optional<bool> failure::not_sent() const noexcept {
     if (const failure* held = held_failure()) return held->not_sent();
     if (source_ == source::value)
-        return ops_->not_sent != nullptr ? std::optional(ops_->not_sent(object_)) : std::nullopt;
+        return seen_.ops->not_sent != nullptr ? std::optional(seen_.ops->not_sent(seen_.object))
+                                              : std::nullopt;
     if (const auto* value = thrown_value())
         return value->value->ops.not_sent != nullptr ? std::optional(value->value->not_sent) : std::nullopt;
     if (const auto* carrier = own<not_sent_carrier>()) return carrier->not_sent();
@@ -151,7 +155,7 @@ RESILIENCE_FUNCTION std::optional<bool> failure::not_sent() const noexcept {
 
 RESILIENCE_FUNCTION bool failure::stale_connection() const noexcept {
     if (const failure* held = held_failure()) return held->stale_connection();
-    if (source_ == source::value) return ops_->stale != nullptr && ops_->stale(object_);
+    if (source_ == source::value) return seen_.ops->stale != nullptr && seen_.ops->stale(seen_.object);
     if (const auto* value = thrown_value()) return value->value->stale;
     if (const auto* carrier = own<stale_connection_carrier>()) return carrier->stale_connection();
     const failure* inside = wrapped();
@@ -162,24 +166,24 @@ RESILIENCE_FUNCTION std::error_code failure::code_inside() const noexcept {
     if (const auto* system = dynamic_cast<const std::system_error*>(known_exception())) {
         if (system->code()) return system->code();
     }
-    if (code_) return code_;
+    if (const auto code = own_code()) return code;
     const failure* inside = wrapped();
     return inside != nullptr ? inside->code() : std::error_code{};
 }
 
 RESILIENCE_FUNCTION void failure::stay_as(detail::gone_value value) {
     const auto gone = std::make_shared<const detail::gone_value>(std::move(value));
-    object_ = gone.get();
-    ops_ = &gone->ops;
+    seen_.object = gone.get();
+    seen_.ops = &gone->ops;
     cause_ = {gone, nullptr};
 }
 RESILIENCE_FUNCTION failure failure::kept() const {
     failure copy = innermost();
     copy.timed_out_ = came_at_limit();
     copy.first_.reset();
-    if (copy.source_ == source::value && *copy.ops_->type != typeid(detail::gone_value))
-        copy.stay_as({*copy.ops_, copy.message(), copy.not_sent().value_or(false), copy.stale_connection(),
-                      copy.forbids_retry(), copy.idempotency()});
+    if (copy.source_ == source::value && *copy.seen_.ops->type != typeid(detail::gone_value))
+        copy.stay_as({*copy.seen_.ops, copy.message(), copy.not_sent().value_or(false),
+                      copy.stale_connection(), copy.forbids_retry(), copy.idempotency()});
     return copy;
 }
 RESILIENCE_FUNCTION failure failure::kept_code(const value_ops& ops, std::error_code code) {
@@ -200,9 +204,9 @@ RESILIENCE_FUNCTION void failure::set_first(const failure& first) {
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION detail::failing_value_error failure::value_error() const {
     const failure own = kept();
-    const std::shared_ptr<const detail::gone_value> gone(own.cause_,
-                                                         static_cast<const detail::gone_value*>(own.object_));
-    const auto code = code_ ? code_ : std::make_error_code(std::errc::io_error);
+    const std::shared_ptr<const detail::gone_value> gone(
+        own.cause_, static_cast<const detail::gone_value*>(own.seen_.object));
+    const auto code = seen_.code ? seen_.code : std::make_error_code(std::errc::io_error);
     if (gone->text == code.message()) return {code, gone, http_status(), retry_after()};
     return {code, gone->text, gone, http_status(), retry_after()};
 }
@@ -214,9 +218,9 @@ RESILIENCE_FUNCTION const detail::failing_value_error* failure::thrown_value() c
 }
 
 RESILIENCE_COLD RESILIENCE_FUNCTION std::string failure::message() const {
-    if (source_ == source::rejection) return rejection_.message() + ends_of_the_call();
+    if (source_ == source::rejection) return refused_.message() + ends_of_the_call();
     if (const auto* known = known_exception()) return detail::said(known->what());
-    if (source_ == source::value) return ops_->message(object_);
+    if (source_ == source::value) return seen_.ops->message(seen_.object);
     if (const auto* e = as<std::exception>()) return detail::said(e->what());
     if (const auto* text = as<std::string>()) return *text;
     return exception_ ? "an exception that is no std::exception" : "no outcome";
@@ -230,12 +234,12 @@ RESILIENCE_FUNCTION std::string failure::type_name() const {
 RESILIENCE_COLD RESILIENCE_FUNCTION const std::type_info* failure::type() const noexcept {
     if (const failure* held = held_failure()) return held->type();
     if (source_ == source::value)
-        return *ops_->type == typeid(detail::gone_value) ? detail::gone_value::read(object_).type
-                                                         : ops_->type;
+        return *seen_.ops->type == typeid(detail::gone_value) ? detail::gone_value::read(seen_.object).type
+                                                              : seen_.ops->type;
     if (const auto* value = thrown_value()) return value->value->type;
     if (const auto* known = known_exception()) return &typeid(*known);
     if (source_ == source::rejection) {
-        switch (rejection_.code) {
+        switch (refused_.code) {
         case errc::circuit_open: return &typeid(circuit_open_error);
         case errc::timed_out: return &typeid(timeout_error);
         case errc::bulkhead_full: return &typeid(bulkhead_full_error);
@@ -259,7 +263,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string failure::ends_of_the_call() cons
 }
 #if RESILIENCE_EXCEPTIONS
 RESILIENCE_COLD RESILIENCE_FUNCTION void failure::raise_exhausted() const {
-    retries_exhausted_error error(rejection_.code, rejection_.policy, message(), std::nullopt);
+    retries_exhausted_error error(refused_.code, refused_.policy, message(), std::nullopt);
     if (first_) {
         try {
             first_->rethrow();
@@ -278,7 +282,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void failure::rethrow() const {
     if (source_ == source::value) detail::raise(value_error());
     if (source_ == source::exception) detail::raise(std::logic_error("resilience: no failure to rethrow"));
 #if RESILIENCE_EXCEPTIONS
-    if (cause_ && rejection_.code == errc::retries_exhausted) {
+    if (cause_ && refused_.code == errc::retries_exhausted) {
         try {
             cause_->rethrow();
         } catch (...) { // retries_exhausted_error nests what is being handled
@@ -286,7 +290,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void failure::rethrow() const {
         }
     }
 #endif
-    detail::raise_rejection(rejection_);
+    detail::raise_rejection(refused_);
 }
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -31,6 +31,7 @@ public:
     /// The watch, of this and those further out, whose silence is too long first.
     const silence_watch& first() const noexcept;
     duration idle() const noexcept { return idle_; }
+    silence_watch* outer() const noexcept { return outer_.get(); }
 
 private:
     const duration idle_;

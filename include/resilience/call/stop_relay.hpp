@@ -3,6 +3,7 @@
 
 #include <resilience/detail/sync.hpp>
 
+#include <cstdint>
 #include <stop_token>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
@@ -14,34 +15,31 @@ public:
     stop_relay(const stop_relay&) = delete;
     stop_relay& operator=(const stop_relay&) = delete;
 
-    /// Requests a stop on `source` when the race ends, or now if request() was called before.
+    /// Requests a stop on `source` when the race ends, or now if request() was called before. An attempt has one stop
+    /// token: another source is not passed on to.
     void pass_on_to(const std::stop_source& source);
     void request() noexcept;
 
 private:
-    mutex mutex_;
-    std::stop_source source_{std::nostopstate}; // guarded by mutex_
-    bool requested_ = false;                    // guarded by mutex_
+    static constexpr std::uint8_t has_source = 1;
+    static constexpr std::uint8_t is_requested = 2;
+
+    std::stop_source source_{std::nostopstate}; // written before has_source is set, read after
+    // Invariant: bits are only added. Acquire and release: the second of the two to come sees what the first did.
+    atomic<std::uint8_t> seen_{0};
 };
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION void stop_relay::pass_on_to(const std::stop_source& source) {
-    {
-        const lock_guard lock(mutex_);
-        source_ = source;
-        if (!requested_) return;
-    }
-    request();
+    if ((seen_.load(std::memory_order_relaxed) & has_source) != 0) return;
+    source_ = source;
+    if ((seen_.fetch_or(has_source, std::memory_order_acq_rel) & is_requested) != 0)
+        std::stop_source(source).request_stop();
 }
 RESILIENCE_FUNCTION void stop_relay::request() noexcept {
+    if ((seen_.fetch_or(is_requested, std::memory_order_acq_rel) & has_source) == 0) return;
     // A local copy, since the request may resume a coroutine that destroys this relay.
-    std::stop_source to(std::nostopstate);
-    {
-        const lock_guard lock(mutex_);
-        requested_ = true;
-        to = source_;
-    }
-    to.request_stop();
+    std::stop_source(source_).request_stop();
 }
 #endif
 

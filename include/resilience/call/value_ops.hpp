@@ -14,7 +14,7 @@ class failure;
 
 /// Tells if an operation may be run twice without harm. An `unsafe` one is retried only after failures that
 /// are known not to have reached the other side.
-enum class idempotency { safe, unsafe };
+enum class idempotency : std::uint8_t { safe, unsafe };
 constexpr std::array<std::pair<std::string_view, idempotency>, 2> words_of(idempotency) {
     return {{{"safe", idempotency::safe}, {"unsafe", idempotency::unsafe}}};
 }

@@ -38,6 +38,8 @@ RESILIENCE_INLINE const environment& environment_around(const P&... policies) {
 
 /// Fills a context with the caller's options and the limits of the calls around it on this thread.
 void prepare(call_context& ctx, const call_request& request);
+/// Its part for the calls around on this thread.
+void inherit_on_thread(call_context& ctx, const thread_calls& around, resilience::inherit which);
 
 /// Before the policies learn of an attempt: if it ended at its limit without a value, it has timed out.
 void settle_limit(call_slot& slot, const call_context& ctx) noexcept;
@@ -153,18 +155,22 @@ void walk_from(blocking_slot<R>& slot, call_context& ctx, const Body& body,
 }
 
 #if RESILIENCE_BODIES
+RESILIENCE_COLD RESILIENCE_FUNCTION void inherit_on_thread(call_context& ctx, const thread_calls& around,
+                                                           resilience::inherit which) {
+    if (const call_context* outer = around.current()) {
+        ctx.inherit(*outer, which);
+        ctx.share_repeats(*outer); // like the depth, whatever else is inherited
+    }
+    if (around.is_in_bare_attempt() && !ctx.shares_repeats()) ctx.take_repeats(around);
+}
 RESILIENCE_FUNCTION void prepare(call_context& ctx, const call_request& request) {
     ctx.set_operation(request.operation);
     const thread_calls& around = this_threads_calls;
     ctx.set_retry_depth(around.retry_depth);
     if (request.parent != nullptr) [[unlikely]]
         ctx.inherit(*request.parent, inherited_with(request.options));
-    if (around.current() != nullptr) [[unlikely]] {
-        ctx.inherit(*around.current(), inherited_with(request.options));
-        ctx.share_repeats(*around.current()); // like the depth, whatever else is inherited
-    }
-    if (around.is_in_bare_attempt() && !ctx.shares_repeats()) [[unlikely]]
-        ctx.take_repeats(around);
+    if ((around.around | around.retry_depth) != 0) [[unlikely]]
+        inherit_on_thread(ctx, around, inherited_with(request.options));
     if (request.options != nullptr) ctx.apply(*request.options);
 }
 RESILIENCE_FUNCTION void settle_limit(call_slot& slot, const call_context& ctx) noexcept {

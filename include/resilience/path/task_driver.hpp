@@ -24,20 +24,23 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 /// The name, options and parent that a view adds to a call, kept in the frame of its coroutine.
 struct task_request {
     std::string operation;
-    std::optional<call_options> options;
+    call_options options; // those that say nothing if there are none
     const call_context* parent;
 
     explicit task_request(const call_request& request)
         : operation(request.operation),
-          options(request.options != nullptr ? std::optional(*request.options) : std::nullopt),
-          parent(request.parent) {}
+          options(request.options != nullptr ? *request.options : call_options{}), parent(request.parent) {}
+};
 
-    void prepare(call_context& ctx) const {
-        ctx.set_operation(operation);
-        if (parent != nullptr) ctx.inherit(*parent, inherited_with(options ? &*options : nullptr));
-        if (options) ctx.apply(*options);
+/// The context of a call of tasks.
+class task_context : public call_context {
+public:
+    task_context(const environment& env, const task_request& request) : call_context(env.clock(), &env) {
+        may_change_thread();
+        set_operation(request.operation);
+        if (request.parent != nullptr) inherit(*request.parent, request.options.inherit);
+        apply(request.options);
     }
-    bool says_nothing() const noexcept { return !options && parent == nullptr; }
 };
 
 /// The walk of a call of tasks. A first attempt takes the fast path if every policy gives a permit without a context.
@@ -52,7 +55,7 @@ public:
     task_walk(const std::tuple<P...>& policies, call_context& ctx, const task_request& request) noexcept
         : policies_(&policies), depth_before_(ctx.retry_depth()) {
         if constexpr (is_fast) {
-            if (ctx.is_limited() || !request.says_nothing()) return;
+            if (ctx.is_limited() || request.parent != nullptr) return;
             const auto permits =
                 std::apply([](const P&... p) { return fast_permits<P...>(nullptr, p...); }, policies);
             if (!permits.all_given()) return;
@@ -97,8 +100,11 @@ public:
         }
         return calls().walk.settle(slot, ctx);
     }
-    step resume(slot_type& slot, call_context& ctx) { return calls().walk.resume(slot, ctx); }
-    step answered(slot_type& slot, call_context& ctx) { return calls().walk.answered(slot, ctx); }
+    /// The step after `done`.
+    step next(step done, slot_type& slot, call_context& ctx) {
+        if (done == step::attempt) return settle(slot, ctx);
+        return done == step::wait ? calls().walk.resume(slot, ctx) : calls().walk.answered(slot, ctx);
+    }
     duration delay() noexcept { return calls().walk.delay(); }
 
 private:
@@ -144,28 +150,28 @@ typename As::task_type drive_task(task_body<Task, Place> body, task_request requ
     constexpr bool gives_value = !std::is_void_v<value_of_task<Task>>;
     constexpr bool can_be_cancelled = requires { traits::cancellation(); };
 
-    const environment& env =
-        std::apply([](const auto&... p) -> const environment& { return environment_around(p...); }, policies);
-    call_context ctx(env.clock(), &env);
-    ctx.may_change_thread();
-    request.prepare(ctx);
+    task_context ctx(
+        std::apply([](const auto&... p) -> const environment& { return environment_around(p...); }, policies),
+        request);
     task_slot<Task> slot;
     task_walk<Task, P...> walk(policies, ctx, request);
 
     step next = walk.begin(slot, ctx);
     while (next != step::done) {
         const step now = next;
+        std::exception_ptr no_sleep;
+        std::optional<task_limit> limit;
         if (now == step::wait) {
-            std::exception_ptr no_sleep;
             if (walk.delay() > duration{0}) {
-                const time_point until = saturating_add(ctx.clock().now(), walk.delay());
 #if RESILIENCE_EXCEPTIONS
                 try {
 #else
                 {
 #endif
                     // Each awaited object has a name: g++ 12 may destroy a temporary of such an expression twice.
-                    auto sleep = traits::sleep_until(ctx.clock(), until, ctx.callers_stop_token());
+                    auto sleep =
+                        traits::sleep_until(ctx.clock(), saturating_add(ctx.clock().now(), walk.delay()),
+                                            ctx.callers_stop_token());
                     co_await std::move(sleep);
 #if RESILIENCE_EXCEPTIONS
                 } catch (...) {
@@ -176,60 +182,51 @@ typename As::task_type drive_task(task_body<Task, Place> body, task_request requ
                 }
 #endif
             }
-            if constexpr (can_be_cancelled) {
-                auto asked = traits::cancellation();
-                if (traits::is_cancelled(co_await std::move(asked))) {
-                    ctx.cancel();
-                    no_sleep = nullptr;
-                }
-            }
-            if (no_sleep) std::rethrow_exception(no_sleep);
-            next = walk.resume(slot, ctx);
-            continue;
-        }
-        if (now == step::attempt) slot.begin_attempt();
-        std::optional<task_limit> limit;
-        begin_race(limit, ctx);
+        } else {
+            if (now == step::attempt) slot.begin_attempt();
+            begin_race(limit, ctx);
 #if RESILIENCE_EXCEPTIONS
-        try {
+            try {
 #else
-        {
+            {
 #endif
-            Task attempt = now == step::attempt ? body(ctx) : slot.take_answer();
-            if (limit) {
-                auto race = traits::race(std::move(attempt), *limit);
-                if constexpr (gives_value) {
-                    decltype(auto) value = co_await std::move(race);
+                Task attempt = now == step::attempt ? body(ctx) : slot.take_answer();
+                if (limit) {
+                    auto race = traits::race(std::move(attempt), *limit);
+                    if constexpr (gives_value) {
+                        decltype(auto) value = co_await std::move(race);
+                        slot.store(std::forward<decltype(value)>(value));
+                    } else {
+                        co_await std::move(race);
+                        slot.store();
+                    }
+                } else if constexpr (gives_value) {
+                    decltype(auto) value = co_await std::move(attempt);
                     slot.store(std::forward<decltype(value)>(value));
                 } else {
-                    co_await std::move(race);
+                    co_await std::move(attempt);
                     slot.store();
                 }
-            } else if constexpr (gives_value) {
-                decltype(auto) value = co_await std::move(attempt);
-                slot.store(std::forward<decltype(value)>(value));
-            } else {
-                co_await std::move(attempt);
-                slot.store();
-            }
 #if RESILIENCE_EXCEPTIONS
-        } catch (const std::exception& e) {
-            slot.catch_current(&e);
-        } catch (...) {
-            slot.catch_current(nullptr);
-        }
+            } catch (const std::exception& e) {
+                slot.catch_current(&e);
+            } catch (...) {
+                slot.catch_current(nullptr);
+            }
 #else
-        }
+            }
 #endif
-        if (limit) limit->finish(), ctx.relay_by(nullptr);
+            if (limit) limit->finish(), ctx.relay_by(nullptr);
+        }
         if constexpr (can_be_cancelled) {
-            if (slot.out().has_failure()) {
+            if (now == step::wait || slot.out().has_failure()) {
                 auto asked = traits::cancellation();
-                if (traits::is_cancelled(co_await std::move(asked))) ctx.cancel();
+                if (traits::is_cancelled(co_await std::move(asked))) ctx.cancel(), no_sleep = nullptr;
             }
         }
+        if (no_sleep) std::rethrow_exception(no_sleep);
         if (limit) settle_race(slot, *limit, ctx);
-        next = now == step::attempt ? walk.settle(slot, ctx) : walk.answered(slot, ctx);
+        next = walk.next(now, slot, ctx);
     }
     if constexpr (std::is_void_v<typename task_traits<typename As::task_type>::value_type>) {
         As::take(slot.out());

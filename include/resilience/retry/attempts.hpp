@@ -20,8 +20,8 @@ public:
     /// `attempts_made`: 1 if the first attempt has run already.
     retry_attempts(retry_core& core, const retry_rules& rules, unsigned depth,
                    unsigned attempts_made) noexcept
-        : core_(&core), rules_(&rules), depth_(depth & all_depths), is_repeating_(0),
-          attempt_(attempts_made) {}
+        : core_(std::shared_ptr<retry_core>(), &core), rules_(&rules), depth_(depth & all_depths),
+          is_repeating_(0), attempt_(attempts_made) {}
     retry_attempts(const retry_attempts&) = delete;
     retry_attempts& operator=(const retry_attempts&) = delete;
 
@@ -67,15 +67,14 @@ private:
     void publish(event_kind kind, const failure* why, const call_context& ctx, std::optional<duration> delay,
                  const char* reason = nullptr);
 
-    retry_core* core_;
+    std::shared_ptr<retry_core> core_; // owns nothing until publish()
     const retry_rules* rules_;
-    std::shared_ptr<retry_core> keep_; // set by publish()
-    unsigned depth_ : 31;              // retries around this call
-    unsigned is_repeating_ : 1;        // the next attempt has the number of the last
-    unsigned attempt_;                 // the number of the last attempt; 0 before the first
-    duration previous_{0};             // the delay before the last attempt
-    time_point started_{};             // set only with max_elapsed
-    first_failure first_;              // of this round, once another attempt follows it
+    unsigned depth_ : 31;       // retries around this call
+    unsigned is_repeating_ : 1; // the next attempt has the number of the last
+    unsigned attempt_;          // the number of the last attempt; 0 before the first
+    duration previous_{0};      // the delay before the last attempt
+    time_point started_{};      // set only with max_elapsed
+    first_failure first_;       // of this round, once another attempt follows it
 };
 
 #if RESILIENCE_BODIES
@@ -265,7 +264,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void retry_attempts::publish(event_kind kind
                                                                  const call_context& ctx,
                                                                  std::optional<duration> delay,
                                                                  const char* reason) {
-    if (!keep_) keep_ = core_->shared_from_this(); // a listener may drop the last handle
+    if (core_.use_count() == 0) core_ = core_->shared_from_this(); // a listener may drop the last handle
     core_->publish(kind, ctx, why, [&](event& e) {
         e.attempt = kind == event_kind::retry_scheduled ? attempt_ + 1 : attempt_;
         e.max_attempts = most();
