@@ -33,6 +33,7 @@ enum class event_kind {
     call_abandoned,             ///< the callable still runs, but nobody waits for it
     fallback_used,              ///< a fallback's value replaced a failure
     overran,                    ///< an attempt is past twice its limit; told when it ends or is looked at
+    repeated_transparently,     ///< of a retry: `attempt` met a stale connection, and is made again at once
     policy_updated,             ///< a config was replaced
 };
 
@@ -51,6 +52,7 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     case event_kind::call_abandoned: return "call_abandoned";
     case event_kind::fallback_used: return "fallback_used";
     case event_kind::overran: return "overran";
+    case event_kind::repeated_transparently: return "repeated_transparently";
     case event_kind::policy_updated: return "policy_updated";
     }
     return "unknown";

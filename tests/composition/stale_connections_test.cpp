@@ -438,6 +438,30 @@ TEST_CASE("a stale connection is not the call's first failure", "[retry][H-USE-1
     CHECK(h.count(rs::event_kind::attempt_failed) == 2);
 }
 
+TEST_CASE("an event tells of each transparent repeat", "[retry][H-USE-17]") {
+    world w;
+    const rs::retry retry(at_once(3), w.reg);
+    const heard h(w.reg);
+    int calls = 0;
+
+    retry.named("ask")([&] {
+        if (++calls == 2) throw std::runtime_error("down");
+        if (calls < 5) throw dead_connection();
+        return 0;
+    });
+
+    const auto told = h.of(rs::event_kind::repeated_transparently);
+    REQUIRE(told.size() == 3);
+    CHECK(told.front().attempt == 1);
+    CHECK(told.back().attempt == 2);
+    CHECK(told.back().max_attempts == 3);
+    CHECK(told.back().operation == "ask");
+    CHECK(told.back().error == dead_connection().what());
+    CHECK_FALSE(told.back().delay);
+    CHECK(h.count(rs::event_kind::attempt_failed) == 1);
+    CHECK(rs::event_kind_of("repeated_transparently") == rs::event_kind::repeated_transparently);
+}
+
 TEST_CASE("a server that is down behind a dead pool is still found to be down",
           "[circuit_breaker][H-USE-17]") {
     world w;

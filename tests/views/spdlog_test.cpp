@@ -159,6 +159,12 @@ TEST_CASE("every other kind of event has its line and level", "[spdlog]") {
     CHECK(
         line(budget).starts_with("warning|Retry budget exhausted after attempt 1/3 function=search_issues"));
 
+    auto repeated = failed("closed by the server");
+    repeated.kind = kind::repeated_transparently;
+    CHECK(line(repeated).starts_with(
+        "debug|Attempt 1/3 repeated, its connection was stale function=search_issues "
+        "error_type=std::runtime_error"));
+
     CHECK(line({.kind = kind::would_have_tripped, .policy_kind = "circuit_breaker", .policy = "jira_api"})
               .starts_with("warning|Circuit breaker 'jira_api' would have opened circuit_name=jira_api "
                            "failure_count=0"));

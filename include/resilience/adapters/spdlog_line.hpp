@@ -125,6 +125,9 @@ inline void write_retry(log_line& line, const event& e, std::string_view functio
     case event_kind::attempt_failed: line.say("Attempt {}/{} failed", e.attempt, most); break;
     case event_kind::retry_scheduled: line.say("Attempt {}/{} scheduled", e.attempt, most); break;
     case event_kind::call_succeeded_after_retry: line.say("Attempt {}/{} succeeded", e.attempt, most); break;
+    case event_kind::repeated_transparently:
+        line.say("Attempt {}/{} repeated, its connection was stale", e.attempt, most);
+        break;
     case event_kind::retries_exhausted: line.say("All {} attempts failed", e.attempt); break;
     default: line.say("Retry budget exhausted after attempt {}/{}", e.attempt, most); break;
     }
@@ -188,6 +191,7 @@ inline std::string line_of(const event& e, const log_options& options, std::uint
     case event_kind::call_succeeded_after_retry:
     case event_kind::retries_exhausted:
     case event_kind::budget_exhausted:
+    case event_kind::repeated_transparently:
         write_retry(line, e, function);
         line.if_any(e.kind == event_kind::retries_exhausted ? "last_error" : "error", error);
         break;

@@ -143,6 +143,7 @@ RESILIENCE_FUNCTION bool retry_attempts::repeats_transparently(const attempt_res
     ctx.count_transparent_repeats(1);
     core_->transparent_repeats.fetch_add(1, std::memory_order_relaxed);
     is_repeating_ = 1;
+    if (listened()) publish(event_kind::repeated_transparently, result.error(), ctx, {});
     return true;
 }
 RESILIENCE_FUNCTION bool retry_attempts::listened() const noexcept { return core_->env()->has_listeners(); }
