@@ -115,8 +115,8 @@ public:
         const timeout_config* config_;
         time_point deadline_{};
         std::shared_ptr<detail::silence_watch> silence_;
-        [[no_unique_address]] call_context::scope outer_{}; // the next two lie in its padding
-        bool runs_ = false;                                 // an attempt was admitted and is not settled
+        RESILIENCE_NO_UNIQUE_ADDRESS call_context::scope outer_{}; // the next two lie in its padding
+        bool runs_ = false; // an attempt was admitted and is not settled
         detail::left_mark mark_ = detail::left_mark::no;
     };
     attempt_state begin(call_context&) const noexcept { return attempt_state(*core_); }

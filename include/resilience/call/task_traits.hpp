@@ -126,7 +126,7 @@ private:
     time_point deadline_;
     std::unique_ptr<detail::silence_stop> silence_;
     std::stop_token stop_;
-    [[no_unique_address]] detail::stop_relay attempts_stop_; // the next lies in its padding
+    RESILIENCE_NO_UNIQUE_ADDRESS detail::stop_relay attempts_stop_; // the next lies in its padding
     detail::atomic<end> how_{end::none}; // none or cancelled, then one of the ends beside it for ever
 };
 

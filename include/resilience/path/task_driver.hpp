@@ -221,7 +221,10 @@ typename As::task_type drive_task(task_body<Task, Place> body, task_request requ
         if constexpr (can_be_cancelled) {
             if (now == step::wait || slot.out().has_failure()) {
                 auto asked = traits::cancellation();
-                if (traits::is_cancelled(co_await std::move(asked))) ctx.cancel(), no_sleep = nullptr;
+                if (traits::is_cancelled(co_await std::move(asked))) {
+                    ctx.cancel();
+                    no_sleep = nullptr;
+                }
             }
         }
         if (no_sleep) std::rethrow_exception(no_sleep);
