@@ -17,7 +17,7 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
 /// The largest size of a per-call object, in bytes.
-inline constexpr std::size_t erased_call_size = 168;
+inline constexpr std::size_t erased_call_size = 160;
 
 /// A policy whose type is not known at compile time.
 class erased_policy {
