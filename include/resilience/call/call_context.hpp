@@ -42,8 +42,6 @@ struct thread_calls {
         // NOLINTNEXTLINE(performance-no-int-to-ptr): it was made of a pointer
         return reinterpret_cast<const call_context*>(around & ~repeats_bit);
     }
-    /// True if the innermost attempt of a retry has no context: it is on the fast path.
-    bool is_in_bare_attempt() const noexcept;
     unsigned repeated() const noexcept { return (around & repeats_bit) != 0 ? repeats : 0; }
     void set_repeats(unsigned n) noexcept {
         repeats = n;
@@ -158,8 +156,8 @@ public:
         if (outer.is_in_attempt()) repeats_ = &outer.repeats();
     }
     bool shares_repeats() const noexcept { return repeats_ != nullptr; }
-    /// Goes on with the repeats that were counted in an attempt on this thread. If that attempt still runs, it gets the
-    /// count back at the end of this call.
+    /// Goes on with the repeats that were counted in an attempt on this thread. If an attempt runs there, it gets the
+    /// count back at the end of this call. Precondition: no call around on this thread shares its repeats.
     void take_repeats(const detail::thread_calls& from) noexcept;
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
@@ -252,10 +250,6 @@ private:
     bool covers_silence_ : 1 = false; // stop_ is requested at the end of the silence too
     bool stays_on_thread_ : 1 = true;
 };
-
-inline bool detail::thread_calls::is_in_bare_attempt() const noexcept {
-    return retry_depth > (current() != nullptr ? current()->retry_depth() : 0);
-}
 
 }} // namespace resilience::RESILIENCE_ABI
 

@@ -9,7 +9,7 @@ RESILIENCE_FUNCTION call_context::~call_context() {
 }
 RESILIENCE_FUNCTION void call_context::take_repeats(const detail::thread_calls& from) noexcept {
     own_repeats_.store(from.repeated(), std::memory_order_relaxed);
-    if (from.is_in_bare_attempt()) repeats_ = &own_repeats_;
+    if (from.retry_depth > 0) repeats_ = &own_repeats_;
 }
 RESILIENCE_FUNCTION void call_context::progress() noexcept {
     if (watch_ == nullptr) return;

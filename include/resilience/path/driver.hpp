@@ -161,7 +161,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void inherit_on_thread(call_context& ctx, co
         ctx.inherit(*outer, which);
         ctx.share_repeats(*outer); // like the depth, whatever else is inherited
     }
-    if (around.is_in_bare_attempt() && !ctx.shares_repeats()) ctx.take_repeats(around);
+    if (around.retry_depth > 0 && !ctx.shares_repeats()) ctx.take_repeats(around);
 }
 RESILIENCE_FUNCTION void prepare(call_context& ctx, const call_request& request) {
     ctx.set_operation(request.operation);

@@ -89,7 +89,8 @@ public:
 /// True if a call around this one limits it, or is cancelled. Also forgets the repeats of attempts that have ended.
 RESILIENCE_NOINLINE inline bool limits_calls_inside() noexcept {
     thread_calls& here = this_threads_calls;
-    if (here.repeated() > 0 && !here.is_in_bare_attempt()) here.set_repeats(0);
+    if (here.repeated() > 0 && here.retry_depth == 0) [[unlikely]]
+        here.set_repeats(0);
     const call_context* around = here.current();
     return around != nullptr && (around->is_limited() || around->stop_requested());
 }

@@ -38,7 +38,7 @@ private:
     static constexpr const char* out_of_budget = "budget";
     static constexpr const char* cancelled = "cancelled";
 
-    /// True if the attempt met a stale connection, is repeated without being counted, and that is recorded.
+    /// True if the failed attempt met a stale connection, is repeated without being counted, and that is recorded.
     bool repeats_transparently(const attempt_result& result, call_context& ctx) noexcept;
 
     static constexpr unsigned all_depths = 0x7fff'ffff; // the bits of depth_
@@ -102,7 +102,8 @@ RESILIENCE_FUNCTION admission retry_attempts::admit(call_context& ctx) {
     return admission::go();
 }
 RESILIENCE_FUNCTION settlement retry_attempts::settle(const attempt_result& result, call_context& ctx) {
-    if (repeats_transparently(result, ctx)) return settlement::retry_after(duration{0});
+    if (!result.succeeded() && repeats_transparently(result, ctx))
+        return settlement::retry_after(duration{0});
     const auto wanted = wants_retry(result);
     if (result.succeeded() && !wanted.retry) {
         const bool retried = attempt_ > 1;
@@ -136,7 +137,7 @@ RESILIENCE_FUNCTION settlement retry_attempts::settle(const attempt_result& resu
 RESILIENCE_FUNCTION bool retry_attempts::repeats_transparently(const attempt_result& result,
                                                                call_context& ctx) noexcept {
     const auto& c = rules_->config;
-    if (result.succeeded() || ctx.transparent_repeats() >= c.max_transparent) return false;
+    if (ctx.transparent_repeats() >= c.max_transparent) return false;
     if (!result.error()->stale_connection() || ctx.stop_requested()) return false;
     if (ctx.remaining() == duration{0}) return false;
     if (c.max_elapsed && ctx.clock().now() >= saturating_add(started_, *c.max_elapsed)) return false;
