@@ -108,14 +108,19 @@ private:
             if constexpr (path::template is_inlined<F, A...>) {
                 if (detail::is_unlimited(request)) [[likely]] {
                     if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
-                        outcome<R> out;
-                        path::attempt(self(), permits, out, f, args...);
-                        if (detail::succeeded(out)) [[likely]] {
-                            path::succeed(self(), permits);
-                            return out.take_value();
+                        detail::thrown_end thrown;
+                        {
+                            outcome<R> out;
+                            path::attempt(self(), permits, out, f, args...);
+                            if (detail::succeeded(out)) [[likely]] {
+                                path::succeed(self(), permits);
+                                return out.take_value();
+                            }
+                            if (path::resume_to_value(self(), out, path::template body_of<R, F, A...>(bound),
+                                                      request, permits, thrown))
+                                return out.take_value();
                         }
-                        return path::resume_to_value(self(), out, path::template body_of<R, F, A...>(bound),
-                                                     request, permits);
+                        thrown.raise();
                     }
                 }
             }
