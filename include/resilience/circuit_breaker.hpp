@@ -91,6 +91,10 @@ class circuit_breaker : public composable<circuit_breaker>, public policy_handle
 public:
     using policy_handle::policy_handle;
     circuit_breaker() : circuit_breaker(circuit_breaker_config{}) {}
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    explicit circuit_breaker(...) = delete; // resilience: this is no circuit_breaker_config: a field is misspelt or of another type; circuit_breaker(circuit_breaker_config{...}) makes the compiler name it
+    // clang-format on
 
     circuit_state state() const noexcept { return core_->state(); }
 
