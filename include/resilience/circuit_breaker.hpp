@@ -82,8 +82,9 @@ private:
 /// Cuts off a dependency that keeps failing, and probes it until it has recovered (Nygard, "Release It!").
 ///
 /// closed: calls pass, failures are counted; a rule that is met trips it. open: calls are rejected with
-/// circuit_open_error until recovery_timeout has passed; the next call is the first probe. half_open: a few
-/// probes pass; success_threshold successes close it, one failure opens it again.
+/// circuit_open_error until recovery_timeout, or a longer hint of the server, has passed; the next call is the
+/// first probe. half_open: a few probes pass; success_threshold successes close it, one bad probe, or the share
+/// half_open_failure_rate of them, opens it again.
 ///
 /// A handle: copies share the circuit. Thread-safe. The closed, successful path reads one shared word and
 /// writes a count that belongs to the thread: no lock, no clock, no allocation.
