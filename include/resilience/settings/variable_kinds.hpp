@@ -44,7 +44,7 @@ constexpr variable_kind variable_kind_of() {
 /// All kinds of configs that the program reads from variables: those of the library, and each with which it
 /// instantiates from_env(). A kind is known from the time on when the static objects of its part of the program are
 /// made, before main() or in dlopen(), so that the order of reading does not matter.
-class known_variable_kind {
+class RESILIENCE_VISIBLE known_variable_kind {
 public:
     explicit known_variable_kind(const variable_kind& kind);
     known_variable_kind(const known_variable_kind&) = delete;
