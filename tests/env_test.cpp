@@ -8,8 +8,42 @@
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
+
+namespace a_users_policies {
+
+// Their kinds begin with those of the library's, or with one another.
+struct retry_quota_config {
+    static constexpr std::string_view policy_kind = "retry_quota";
+    unsigned per_minute = 60;
+};
+void fields(retry_quota_config& c, auto&& visit) { visit("per_minute", c.per_minute); }
+struct retry_quota_burst_config {
+    static constexpr std::string_view policy_kind = "retry_quota_burst";
+    explicit retry_quota_burst_config(unsigned most) : size(most) {}
+    unsigned size;
+};
+void fields(retry_quota_burst_config& c, auto&& visit) { visit("size", c.size); }
+struct circuit_slow_config {
+    static constexpr std::string_view policy_kind = "circuit_slow";
+    unsigned most = 3;
+};
+void fields(circuit_slow_config& c, auto&& visit) { visit("most", c.most); }
+struct abandoning_config {
+    static constexpr std::string_view policy_kind = "own";
+    static constexpr std::string_view variables = "abandoning";
+    unsigned most = 3;
+};
+void fields(abandoning_config& c, auto&& visit) { visit("most", c.most); }
+struct tuned_retry_config {
+    static constexpr std::string_view policy_kind = "retry";
+    unsigned hurry = 3;
+};
+void fields(tuned_retry_config& c, auto&& visit) { visit("hurry", c.hurry); }
+
+} // namespace a_users_policies
 
 namespace {
 
@@ -249,6 +283,54 @@ TEST_CASE("variables of others are none of our business", "[env][H-USE-24]") {
     CHECK(rs::from_env("JIRA", rs::retry_config{}, listed(set)).max_attempts == 7);
     CHECK_THROWS_WITH(rs::from_env("JIRA", rs::circuit_breaker_config{}, listed(set)),
                       Catch::Matchers::EndsWith("the nearest is JIRA_CIRCUIT_FAILURE_THRESHOLD"));
+}
+
+TEST_CASE("a variable of another config whose kind begins with ours is not a misspelt one",
+          "[env][H-USE-24]") {
+    using namespace a_users_policies;
+    const variables set{{"JIRA_RETRY_QUOTA_PER_MINUTE", "90"},
+                        {"JIRA_RETRY_QUOTA_BURST_SIZE", "5"},
+                        {"JIRA_RETRY_HURRY", "6"},
+                        {"JIRA_CIRCUIT_SLOW_MOST", "7"},
+                        {"JIRA_ABANDONING_MOST", "8"},
+                        {"JIRA_ABANDONING_TIMEOUT_IDLE", "9s"}};
+
+    CHECK_NOTHROW(rs::from_env("JIRA", rs::retry_config{}, listed(set)));
+    CHECK_NOTHROW(rs::from_env("JIRA", rs::circuit_breaker_config{}, listed(set)));
+    CHECK(rs::from_env("JIRA", retry_quota_config{}, listed(set)).per_minute == 90);
+    CHECK(rs::from_env("JIRA", retry_quota_burst_config(1), listed(set)).size == 5);
+    CHECK(rs::from_env("JIRA", tuned_retry_config{}, listed(set)).hurry == 6);
+    CHECK(rs::from_env("JIRA", circuit_slow_config{}, listed(set)).most == 7);
+    CHECK(rs::from_env("JIRA", abandoning_config{}, listed(set)).most == 8);
+}
+
+TEST_CASE("a setting of another config that begins as ours is not a misspelt one", "[env][H-USE-24]") {
+    using namespace a_users_policies;
+    const variables set{{"JIRA_CIRCUIT_SLOW_CALL_DURATION", "2s"},
+                        {"JIRA_RETRY_MAX_ATTEMPTS", "5"},
+                        {"JIRA_RETRY_QUOTA_PER_MINUTE", "90"}};
+
+    CHECK(rs::from_env("JIRA", circuit_slow_config{}, listed(set)).most == 3);
+    CHECK(rs::from_env("JIRA", tuned_retry_config{}, listed(set)).hurry == 3);
+    CHECK(rs::from_env("JIRA", retry_quota_burst_config(1), listed(set)).size == 1);
+}
+
+TEST_CASE("a variable that no config has is misspelt for the config whose beginning it has",
+          "[env][H-USE-24]") {
+    using namespace a_users_policies;
+    const auto refused = [](const char* name, auto config) {
+        const variables set{{name, "1"}};
+        CHECK_THROWS_WITH(
+            rs::from_env("JIRA", config, listed(set)),
+            Catch::Matchers::StartsWith(std::string("there is no setting for the variable ") + name));
+    };
+
+    refused("JIRA_RETRY_QUOTA", rs::retry_config{});
+    refused("JIRA_RETRY_QUOTES_PER_MINUTE", rs::retry_config{});
+    refused("JIRA_RETRY_QUOTA_PER_MINUT", retry_quota_config{});
+    refused("JIRA_RETRY_QUOTA_BURST", retry_quota_config{});
+    refused("JIRA_CIRCUIT_SLOW_CALL_DURATIO", circuit_slow_config{});
+    refused("JIRA_CIRCUIT_SLOWER_MOST", rs::circuit_breaker_config{});
 }
 
 TEST_CASE("durations have a unit and may be decimals", "[env]") {

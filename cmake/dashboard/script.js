@@ -734,6 +734,7 @@ function showConnection() {
 const actions = [
     { verb: "reset", word: "Reset", means: "The circuit closes; its window and counts begin anew." },
     { verb: "force-open", word: "Force open", means: "All calls are rejected until another command." },
+    { verb: "open", word: "Open", means: "All calls are rejected for the recovery time, as after a trip; then probes." },
     { verb: "open-for", word: "Open for a while", means: "All calls are rejected for that long; then probes as after a trip.", timed: true },
     { verb: "disable", word: "Disable", means: "All calls pass and nothing trips, until another command." },
     { verb: "metrics-only", word: "Metrics only", means: "All calls pass and are judged; events say where it would have tripped." },

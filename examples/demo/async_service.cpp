@@ -26,7 +26,7 @@ protection make_async_protection(const std::string& name) {
     };
     const rs::circuit_breaker_config circuit{
         .name = name,
-        .recovery_timeout = 500ms, // the demo is short; 30 s is the default
+        .recovery_timeout = 250ms, // the demo is short; 30 s is the default
         // At 1,000 calls a second any count of failures is soon reached. A share tells a flaky server, which
         // retries cope with, from one that is down.
         .failure_rate_threshold = 0.8,

@@ -37,10 +37,10 @@ constexpr scenario numbers_of_coroutines{
     .least_rate = 200,
     .callers = "one thread makes those of both sides",
     .patience = 3s,
-    .quickest = 800ms, // about 2,000 calls in flight on each side
-    .slowest = 1200ms,
+    .quickest = 200ms, // some 600 calls in flight on each side, 3,000 once servers are slow
+    .slowest = 400ms, // a quarter of an attempt's limit: a machine that is busy for a moment trips no circuit
     .slow = 5s,
-    .capacity = 1500, // half more than it needs in good health
+    .capacity = 450, // half more than it needs in good health
     .shows_in_flight = true,
 };
 

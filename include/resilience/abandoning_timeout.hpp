@@ -13,6 +13,7 @@
 #include <resilience/path/composable.hpp>
 
 #include <algorithm>
+#include <concepts>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -38,18 +39,22 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// not touched any more. Stop callbacks run on another worker, so that they may wait for locks that the work
 /// holds. Only if the system refuses a thread, they run on the thread that gives the call up.
 ///
-/// An idle worker, else a new one, takes each attempt at once; an attempt costs two thread switches. The
-/// process shares the workers and never joins them. Thread-safe.
+/// An idle worker, else a new one, takes each attempt at once, at two thread switches. No worker is ever joined. Thread-safe.
 class abandoning_timeout : public composable<abandoning_timeout>,
                            public policy_handle<detail::abandoning_timeout_core> {
 public:
     static constexpr bool outlives_call = true;
 
     using policy_handle::policy_handle;
-    explicit abandoning_timeout(duration limit)
+    template <std::convertible_to<duration> D = duration>
+    explicit abandoning_timeout(const D& limit)
         : abandoning_timeout(abandoning_timeout_config{.limit = limit}) {}
     abandoning_timeout(duration limit, registry& where)
         : abandoning_timeout(abandoning_timeout_config{.limit = limit}, where) {}
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    explicit abandoning_timeout(...) = delete; // resilience: this is no abandoning_timeout_config: a field is misspelt or of another type; abandoning_timeout(abandoning_timeout_config{...}) makes the compiler name it
+    // clang-format on
 
     // For drivers.
 

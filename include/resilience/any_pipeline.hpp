@@ -134,6 +134,10 @@ public:
     explicit any_pipeline(P... policies) {
         (add(std::move(policies)), ...);
     }
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    explicit any_pipeline(...) = delete; // resilience: an any_pipeline is made of policies and pipelines, as in any_pipeline{retry(), timeout(2s)}
+    // clang-format on
 
     /// Throws std::invalid_argument if the policy belongs to another registry, std::length_error beyond
     /// twelve policies. The pipeline must not be in use by another thread.

@@ -82,8 +82,9 @@ private:
 /// Cuts off a dependency that keeps failing, and probes it until it has recovered (Nygard, "Release It!").
 ///
 /// closed: calls pass, failures are counted; a rule that is met trips it. open: calls are rejected with
-/// circuit_open_error until recovery_timeout has passed; the next call is the first probe. half_open: a few
-/// probes pass; success_threshold successes close it, one failure opens it again.
+/// circuit_open_error until recovery_timeout, or a longer hint of the server, has passed; the next call is the
+/// first probe. half_open: a few probes pass; success_threshold successes close it, one bad probe, or the share
+/// half_open_failure_rate of them, opens it again.
 ///
 /// A handle: copies share the circuit. Thread-safe. The closed, successful path reads one shared word and
 /// writes a count that belongs to the thread: no lock, no clock, no allocation.
@@ -91,6 +92,10 @@ class circuit_breaker : public composable<circuit_breaker>, public policy_handle
 public:
     using policy_handle::policy_handle;
     circuit_breaker() : circuit_breaker(circuit_breaker_config{}) {}
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    explicit circuit_breaker(...) = delete; // resilience: this is no circuit_breaker_config: a field is misspelt or of another type; circuit_breaker(circuit_breaker_config{...}) makes the compiler name it
+    // clang-format on
 
     circuit_state state() const noexcept { return core_->state(); }
 

@@ -19,6 +19,10 @@ public:
 
     using policy_handle::policy_handle;
     retry() : retry(retry_config{}) {}
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    explicit retry(...) = delete; // resilience: this is no retry_config: a field is misspelt or of another type; retry(retry_config{...}) makes the compiler name it
+    // clang-format on
 
     // For drivers.
 

@@ -49,7 +49,8 @@ struct circuit_breaker_stats {
     };
     /// Empty if no rate rule is on.
     std::optional<window_counts> window;
-    /// While open: the time until a probe is admitted; 0 once one is due.
+    /// While open, or half-open and held back by a server's hint: the time until a probe is admitted. Open, 0 once
+    /// one is due.
     std::optional<duration> retry_after;
 
     /// Totals since creation. Calls were admitted and settled: successes + failures + ignored.
@@ -58,7 +59,8 @@ struct circuit_breaker_stats {
     std::uint64_t failures = 0;
     std::uint64_t ignored = 0;
     std::uint64_t rejected = 0;
-    /// Results of calls that began in an earlier generation. Only the totals above include them.
+    /// Results of calls that began in an earlier generation, and of probes whose lease was over. Only the totals above
+    /// include them.
     std::uint64_t late_results = 0;
     std::uint64_t slow = 0;
     /// Times from admission to settlement, of calls that were not ignored. Empty without slow_call_duration:

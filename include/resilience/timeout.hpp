@@ -9,6 +9,7 @@
 #include <resilience/timeout/attempts.hpp>
 #include <resilience/timeout/config.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -80,8 +81,13 @@ private:
 class timeout : public composable<timeout>, public policy_handle<detail::timeout_core> {
 public:
     using policy_handle::policy_handle;
-    explicit timeout(duration limit) : timeout(timeout_config{.limit = limit}) {}
+    template <std::convertible_to<duration> D = duration>
+    explicit timeout(const D& limit) : timeout(timeout_config{.limit = limit}) {}
     timeout(duration limit, registry& where) : timeout(timeout_config{.limit = limit}, where) {}
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    explicit timeout(...) = delete; // resilience: this is no timeout_config: a field is misspelt or of another type; timeout(timeout_config{...}) makes the compiler name it
+    // clang-format on
 
     // For drivers.
 

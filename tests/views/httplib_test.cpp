@@ -165,6 +165,7 @@ TEST_CASE("a POST that got a 503 is not sent again, unless it may be", "[httplib
         s.Get("/x", unavailable);
         s.Post("/x", unavailable);
         s.Patch("/x", unavailable);
+        s.Put("/x", unavailable);
         s.Delete("/x", unavailable);
     });
     auto client = server.client();
@@ -187,6 +188,11 @@ TEST_CASE("a POST that got a 503 is not sent again, unless it may be", "[httplib
     CHECK(sent([&] { return retry([&] { return client.Post("/x", chunked, "text/plain"); }); }) == 1);
     CHECK(sent([&] { return retry([&] { return client.Patch("/x", "{}", "application/json"); }); }) == 1);
     CHECK(sent([&] { return retry.with(safe)([&] { return client.Post("/x"); }); }) == 3);
+    CHECK(sent([&] { return retry([&] { return client.Put("/x", "{}", "application/json"); }); }) == 1);
+    CHECK(sent([&] {
+              return retry.with(safe)([&] { return client.Put("/x", "{}", "application/json"); });
+          }) == 3);
+    CHECK(sent([&] { return retry([&] { return client.Delete("/x", "{}", "application/json"); }); }) == 1);
     const httplib::Headers key{{"Idempotency-Key", "8e03978e"}};
     CHECK(sent([&] { return retry([&] { return client.Post("/x", key, "{}", "application/json"); }); }) == 3);
 }

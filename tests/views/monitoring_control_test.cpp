@@ -74,6 +74,24 @@ TEST_CASE("circuits are commanded by POST", "[monitoring_control]") {
     CHECK(f.jira.stats().retry_after == 45s);
 }
 
+TEST_CASE("a circuit is opened as if it tripped by POST", "[monitoring_control]") {
+    const controlled_fixture f;
+    f.jira.update({.name = "jira_api",
+                   .recovery_timeout = 20s,
+                   .recovery_backoff = rs::recovery_backoff{.multiplier = 3.0}});
+
+    CHECK(f.post("/circuit-breakers/jira_api/open?reason=drill").status == 200);
+    CHECK(f.jira.state() == rs::circuit_state::open);
+    CHECK(f.jira.stats().reason == "drill");
+    CHECK(f.jira.stats().retry_after == 20s);
+    CHECK(f.post("/circuit-breakers/jira_api/open").body == rs::to_json(f.jira.stats()));
+    CHECK(f.jira.stats().reason == "by the monitoring API");
+
+    CHECK(f.post("/circuit-breakers/jira_api/open?duration=5s").status == 400);
+    CHECK(f.send("GET", "/circuit-breakers/jira_api/open").status == 405);
+    CHECK(json::parse(f.send("GET", "").body)["routes"].dump().find("{name}/open\"") != std::string::npos);
+}
+
 TEST_CASE("commands that nobody can mean are refused", "[monitoring_control][H-MON-08]") {
     const controlled_fixture f;
     const std::string circuit = "/circuit-breakers/jira_api/";

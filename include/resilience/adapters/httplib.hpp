@@ -47,9 +47,9 @@ inline resilience::idempotency idempotency_of(const Request& request) {
     const bool harms = request.method == "POST" || request.method == "PATCH" || request.method == "CONNECT";
     return harms ? idempotency::unsafe : idempotency::safe;
 }
-/// `unsafe` for an answer to a request with a body (POST, PATCH, PUT) and without an Idempotency-Key. A result does
-/// not know its method, but it knows the headers of its request. For a PUT, which may run twice, and for a POST
-/// that may, say so: `with({.idempotency = rs::idempotency::safe})`, or `with({.idempotency =
+/// `unsafe` for an answer to a request with a body (POST, PATCH, PUT, a DELETE with one) and without an Idempotency-Key;
+/// else empty. A result does not know its method, but it knows the headers of its request. For a PUT or DELETE, which may
+/// run twice, and for a POST that may, say so: `with({.idempotency = rs::idempotency::safe})`, or `with({.idempotency =
 /// idempotency_of(request)})` where the request is at hand.
 inline std::optional<resilience::idempotency> idempotency_of(const Result& result) noexcept {
     using resilience::idempotency;

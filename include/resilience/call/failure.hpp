@@ -195,6 +195,7 @@ public:
     }
     /// Sets the exception that is thrown for this rejection instead of our own error.
     void set_exception(std::exception_ptr exception) noexcept { exception_ = std::move(exception); }
+    std::exception_ptr take_exception() noexcept { return std::move(exception_); }
 
 private:
     enum class source : std::uint8_t { exception, value, rejection };

@@ -162,18 +162,29 @@ public:
             return attempt_result(nullptr, nullptr, detail::standing::success);
         }
     }
+    /// True if take() throws.
+    bool is_thrown() const noexcept {
+        if (content_ != content::failure) return false;
+        if constexpr (detail::carries_errors<R>) return !failure_.is_rejection();
+        else return true;
+    }
     /// Returns the value, accepted or failing. Returns a rejection in an R that can carry one. Throws any
     /// other failure. Precondition: !is_empty().
     R take() {
-        if (has_failure()) [[unlikely]] {
-            if (content_ != content::failing_value) {
-                if constexpr (detail::carries_errors<R>) {
-                    if (failure_.is_rejection()) return detail::carry<R>(failure_);
-                }
-                failure_.rethrow();
-            }
-        }
+        become_value();
         return take_value();
+    }
+    /// As take(), but leaves the value here for take_value().
+    void become_value() {
+        if (content_ != content::failure) [[likely]]
+            return;
+        if (is_thrown()) failure_.rethrow();
+        if constexpr (detail::carries_errors<R>) {
+            const failure why = std::move(failure_);
+            clear();
+            ::new (static_cast<void*>(std::addressof(value_))) stored(detail::carry<R>(why));
+            content_ = content::value;
+        }
     }
     /// Returns the value. Precondition: there is one, accepted or failing.
     RESILIENCE_INLINE R take_value() {

@@ -33,6 +33,12 @@ public:
     /// Makes the failure, if there is one, tell of the first of its call.
     void tell_first(const failure& first) noexcept;
 
+    /// The exception of the failure, if it is one that was thrown; null otherwise. The outcome is good for nothing
+    /// more than clear().
+    std::exception_ptr take_exception() noexcept {
+        return has_failure() ? failure_.take_exception() : nullptr;
+    }
+
     /// The failure came at the limit of its attempt. Precondition: has_failure().
     void mark_timed_out() noexcept { failure_.mark_timed_out(); }
 

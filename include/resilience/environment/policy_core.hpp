@@ -187,7 +187,8 @@ public:
     using config_type = typename Core::config_type;
     static constexpr std::string_view kind = Core::policy_kind;
 
-    explicit policy_handle(const config_type& config) : policy_handle(config, registry::global()) {}
+    template <std::convertible_to<config_type> T = config_type>
+    explicit policy_handle(const T& config) : policy_handle(config, registry::global()) {}
     /// If the registry has a policy of that name, this is a handle to it. Throws std::invalid_argument if the
     /// configs differ, naming the field, or if the config is not valid.
     policy_handle(const config_type& config, registry& where) : core_(enrolled<Core>(where, config)) {}
@@ -196,6 +197,8 @@ public:
     template <class T>
         requires is_no_config<T, config_type>
     explicit policy_handle(const T&) = delete; // resilience: a policy is made of its config, as in retry({.max_attempts = 3})
+    template <int = 0>
+    explicit policy_handle(...) = delete; // resilience: this is no config of the policy: a field is misspelt or of another type; with the config's name before the brace the compiler names it
     // clang-format on
 
     auto stats() const { return core_->stats(); }

@@ -36,7 +36,7 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 ///     GET  /events?since=&kind=&name=&limit=        with monitoring_options::events: what happened since an event,
 ///                                                   or the newest
 ///     GET  /events/stream?since=&kind=&name=        the same as server-sent events
-///     POST /circuit-breakers/{name}/{reset|force-open|disable|metrics-only|open-for}?reason=&duration=
+///     POST /circuit-breakers/{name}/{reset|force-open|disable|metrics-only|open|open-for}?reason=&duration=
 ///     PATCH /policies/{name}?kind=                  with monitoring_options::control: changes
 ///
 /// and at the root GET /metrics?kind=&name=&after=&limit=, for Prometheus, and GET /dashboard, with

@@ -102,8 +102,8 @@ inline std::string read_arguments(const request_target& target, std::string_view
     return {};
 }
 
-constexpr std::array<std::string_view, 5> circuit_commands{"reset", "force-open", "disable", "metrics-only",
-                                                           "open-for"};
+constexpr std::array<std::string_view, 6> circuit_commands{"reset",        "force-open", "disable",
+                                                           "metrics-only", "open",       "open-for"};
 
 /// POST /circuit-breakers/{name}/{command}, after control_refusal().
 inline http_response command_circuit(const registry& where, const std::string& name, std::string_view command,
@@ -118,6 +118,7 @@ inline http_response command_circuit(const registry& where, const std::string& n
     else if (command == "force-open") circuit->force_open(reason);
     else if (command == "disable") circuit->disable(reason);
     else if (command == "metrics-only") circuit->metrics_only(reason);
+    else if (command == "open") circuit->open(reason);
     else circuit->open_for(*arguments.length, reason);
     return made(200, to_json(circuit->stats()));
 }

@@ -79,6 +79,10 @@ public:
     detail::call_view<Derived, true> with(const call_context& outer) const {
         return detail::call_view<Derived>(self(), {}).with(outer);
     }
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    detail::call_view<Derived> with(...) const = delete; // resilience: these are no call_options: a field is misspelt or of another type; with(call_options{...}) makes the compiler name it
+    // clang-format on
 
 private:
     template <class, bool>
@@ -108,14 +112,19 @@ private:
             if constexpr (path::template is_inlined<F, A...>) {
                 if (detail::is_unlimited(request)) [[likely]] {
                     if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
-                        outcome<R> out;
-                        path::attempt(self(), permits, out, f, args...);
-                        if (detail::succeeded(out)) [[likely]] {
-                            path::succeed(self(), permits);
-                            return out.take_value();
+                        detail::thrown_end thrown;
+                        {
+                            outcome<R> out;
+                            path::attempt(self(), permits, out, f, args...);
+                            if (detail::succeeded(out)) [[likely]] {
+                                path::succeed(self(), permits);
+                                return out.take_value();
+                            }
+                            if (path::resume_to_value(self(), out, path::template body_of<R, F, A...>(bound),
+                                                      request, permits, thrown))
+                                return out.take_value();
                         }
-                        return path::resume_to_value(self(), out, path::template body_of<R, F, A...>(bound),
-                                                     request, permits);
+                        thrown.raise();
                     }
                 }
             }
@@ -181,6 +190,10 @@ public:
     call_view<Policy, true> with(const call_context& outer) && {
         return {*policy_, operation_, std::move(options_), &outer};
     }
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    call_view with(...) && = delete; // resilience: these are no call_options: a field is misspelt or of another type; with(call_options{...}) makes the compiler name it
+    // clang-format on
 
     template <class F, class... A>
     RESILIENCE_INLINE call_result<F, A...> operator()(F&& f, A&&... args) && {

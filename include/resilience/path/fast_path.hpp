@@ -3,6 +3,7 @@
 
 #include <resilience/path/call_check.hpp>
 #include <resilience/path/driver.hpp>
+#include <resilience/path/thrown_end.hpp>
 
 #include <cstddef>
 #include <tuple>
@@ -100,15 +101,6 @@ RESILIENCE_INLINE bool is_unlimited(const call_request& request) noexcept {
     return this_threads_calls.around == 0 || !limits_calls_inside();
 }
 
-/// True if a call has to throw a rejection, which is then copied to `why`.
-template <class R>
-bool is_thrown_rejection(const outcome<R>& out, rejection& why) noexcept {
-    if (!out.has_failure() || carries_errors<R>) return false;
-    const rejection* plain = out.error().plain_rejection();
-    if (plain != nullptr) why = *plain;
-    return plain != nullptr;
-}
-
 /// Continues on the full path after a first attempt that left a failure, an `ignored` value, or a late success.
 template <class Slot, class Permits, class... P>
 RESILIENCE_NOINLINE void resume_walk(Slot& slot, function_ref<void(call_context&)> attempt, call_context& ctx,
@@ -180,22 +172,15 @@ struct path_through : call_check<P...> {
 
     template <class R>
     RESILIENCE_NOINLINE static R value(const Derived& handle, body<R> call, const call_request& request) {
-        rejection refused{.code = errc{}};
+        thrown_end thrown;
         {
             outcome<R> out;
             fill(handle, out, call, request);
-            if (!is_thrown_rejection(out, refused)) [[likely]]
+            if (!thrown.take_from(out)) [[likely]]
                 return out.take();
         }
-        raise_rejection(refused); // outside of the outcome's scope, so that unwinding has less to do
+        thrown.raise();
     }
-    template <class R, class Permits>
-    RESILIENCE_NOINLINE static R resume_to_value(const Derived& handle, outcome<R>& out, body<R> call,
-                                                 const call_request& request, Permits permits) {
-        resume(handle, out, call, request, permits);
-        return out.take();
-    }
-
     template <class R>
     RESILIENCE_NOINLINE static void fill(const Derived& handle, outcome<R>& out, body<R> call,
                                          const call_request& request) {
@@ -214,6 +199,16 @@ struct path_through : call_check<P...> {
             if (over_before_it_began(slot, ctx)) walk_never<0>(slot, ctx, policies);
             else walk_from<0>(slot, ctx, call, policies);
         });
+    }
+    /// resume(), then true if the outcome is a value to be returned; else the call ends with `thrown`.
+    template <class R, class Permits>
+    RESILIENCE_NOINLINE static bool resume_to_value(const Derived& handle, outcome<R>& out, body<R> call,
+                                                    const call_request& request, Permits permits,
+                                                    thrown_end& thrown) {
+        resume(handle, out, call, request, permits);
+        if (thrown.take_from(out)) return false;
+        out.become_value();
+        return true;
     }
     /// Continues a call on the full path after its first attempt ran on the fast path, without a context, and
     /// did not succeed.

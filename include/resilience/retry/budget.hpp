@@ -27,6 +27,10 @@ public:
     /// gRPC's throttle (gRFC A6): a failure costs a token, a success adds a part of one, and retries are paid
     /// for while more than half of the tokens are left. Throws std::invalid_argument likewise.
     explicit retry_budget(const token_budget_config& config);
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    explicit retry_budget(...) = delete; // resilience: this is no config of a budget: a field is misspelt or of another type; retry_budget(percent_budget_config{...}) makes the compiler name it
+    // clang-format on
     /// Pays for every retry: for tests, and for programs that limit retries elsewhere.
     static retry_budget unlimited() {
         retry_budget none;

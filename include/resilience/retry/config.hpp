@@ -43,7 +43,7 @@ struct retry_config {
     unsigned max_attempts = 3;
     /// Delay before the second attempt. 0: at once.
     duration base_delay = std::chrono::seconds{1};
-    /// Cap of every delay, jitter included; of base_delay too. Not of a hint's random share.
+    /// Cap of the strategy's delays, jitter and base_delay included. Hints have max_retry_after; delay_override has none.
     duration max_delay = std::chrono::seconds{60};
     /// How delays grow. Exponential: a service that does not recover soon needs to be left alone for longer.
     resilience::backoff strategy = backoff::exponential;

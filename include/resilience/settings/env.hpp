@@ -4,6 +4,7 @@
 #include <resilience/call/error.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/settings/fields.hpp>
+#include <resilience/settings/variable_kinds.hpp>
 
 #include <cstddef>
 #include <cstdlib>
@@ -28,7 +29,10 @@ using variable_getter = std::function<const char*(const char*)>;
 /// Where variables come from, and how much is made of them.
 struct env_options {
     /// Refuses a variable that begins as the config's do (JIRA_RETRY_) and is no setting
-    /// (JIRA_RETRY_MAX_ATTEMPT): a misspelt one would have no effect, and nobody would know.
+    /// (JIRA_RETRY_MAX_ATTEMPT): a misspelt one would have no effect, and nobody would know. Variables of other kinds
+    /// of configs are left alone, also where one kind begins with the other (retry, retry_budget), if the program reads
+    /// that kind by from_env() anywhere. Other programs' variables, and prefixes that go on as a kind does
+    /// (JIRA_RETRY beside JIRA), cannot be told from misspelt ones.
     bool strict = true;
     /// Unset: the environment of the process.
     variable_getter get{};
@@ -38,18 +42,10 @@ struct env_options {
 
 namespace detail {
 
-/// The word of a config's variables, behind the prefix: the kind of its policy, unless the config has
-/// another.
-template <class Config>
-constexpr std::string_view variables_of() {
-    if constexpr (requires { Config::variables; }) return Config::variables;
-    else return Config::policy_kind;
-}
-
 /// Reads the variables of one config one after the other, and notes which were set.
 class env_variables final : private new_settings {
 public:
-    env_variables(std::string_view prefix, std::string_view policy, const env_options& options);
+    env_variables(std::string_view prefix, const variable_kind& kind, const env_options& options);
     void read(const field_list& list);
     /// Throws validate()'s complaint, if there is one, together with the variables that were set.
     void require(std::string complaint) const;
@@ -57,6 +53,9 @@ public:
 private:
     /// Throws if a variable begins as those of the config do and is none of them.
     void refuse_unknown() const;
+    /// True if the variable begins as those of a longer kind do, or is a setting of a shorter one.
+    bool is_of_another(std::string_view name, const std::vector<variable_kind>& kinds) const;
+    std::string start_of(std::string_view word) const;
     std::vector<std::string> all_names() const;
     std::string_view text_of(const std::string& name) const;
     static void append_capitals(std::string& out, std::string_view text);
@@ -67,7 +66,8 @@ private:
                                     const std::string& accepted) override;
 
     const env_options& options_;
-    std::string start_;
+    const std::string prefix_; // with its underscore
+    const std::string start_;
     std::string seen_;
     std::vector<std::string> known_;
     change now_; // the variable that is being read
@@ -86,7 +86,7 @@ private:
 /// Another thread must not change the environment of the process (setenv) meanwhile: call it early.
 template <described Config>
 Config from_env(std::string_view prefix, Config config, const env_options& options = {}) {
-    detail::env_variables variables(prefix, detail::variables_of<Config>(), options);
+    detail::env_variables variables(prefix, detail::known_kind_of<Config>.get(), options);
     field_list list;
     fields(config, list);
     variables.read(list);
@@ -102,12 +102,14 @@ Config from_env(std::string_view prefix, Config config, const Get& get) {
 }
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION detail::env_variables::env_variables(std::string_view prefix, std::string_view policy,
+RESILIENCE_FUNCTION detail::env_variables::env_variables(std::string_view prefix, const variable_kind& kind,
                                                          const env_options& options)
-    : options_(options) {
-    if (!prefix.empty()) start_.append(prefix).append("_");
-    append_capitals(start_, policy);
-    start_ += '_';
+    : options_(options), prefix_(prefix.empty() ? std::string() : std::string(prefix) + "_"),
+      start_(start_of(kind.word)) {}
+RESILIENCE_FUNCTION std::string detail::env_variables::start_of(std::string_view word) const {
+    std::string start = prefix_;
+    append_capitals(start, word);
+    return start += '_';
 }
 RESILIENCE_FUNCTION void detail::env_variables::read(const field_list& list) {
     write_settings(list, *this);
@@ -123,10 +125,24 @@ RESILIENCE_FUNCTION std::vector<std::string> detail::env_variables::all_names() 
     }
     return all;
 }
+RESILIENCE_FUNCTION bool detail::env_variables::is_of_another(std::string_view name,
+                                                              const std::vector<variable_kind>& kinds) const {
+    return std::ranges::any_of(kinds, [&](const variable_kind& kind) {
+        const std::string start = start_of(kind.word);
+        if (!name.starts_with(start)) return false;
+        if (start.size() > start_.size()) return true;
+        return std::ranges::any_of(kind.settings(), [&](const setting& each) {
+            std::string other = start;
+            append_capitals(other, each.name);
+            return other == name;
+        });
+    });
+}
 RESILIENCE_FUNCTION void detail::env_variables::refuse_unknown() const {
+    const std::vector<variable_kind> kinds = known_variable_kind::all();
     for (const std::string& name : all_names()) {
         if (!name.starts_with(start_) || std::ranges::find(known_, name) != known_.end()) continue;
-        if (text_of(name).empty()) continue;
+        if (text_of(name).empty() || is_of_another(name, kinds)) continue;
         const auto nearest = std::ranges::min_element(
             known_, {}, [&](const std::string& each) { return edits_between(name, each); });
         std::string text = "there is no setting for the variable " + name;

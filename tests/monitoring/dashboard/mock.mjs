@@ -164,7 +164,7 @@ export class Service {
         const name = decodeURIComponent(encoded);
         if (!this.circuits.has(name)) return json(response, 404, problem("not_found", "no such circuit"));
         const reason = url.searchParams.get("reason") ?? "by hand";
-        const states = { reset: "closed", "force-open": "forced_open", disable: "disabled", "metrics-only": "metrics_only", "open-for": "open" };
+        const states = { reset: "closed", "force-open": "forced_open", disable: "disabled", "metrics-only": "metrics_only", open: "open", "open-for": "open" };
         const seconds = verb === "open-for" ? Number(url.searchParams.get("duration").replace("s", "")) : null;
         this.change(name, states[verb], { reason, delay: seconds });
         this.circuits.get(name).statistics.reason = reason;
