@@ -92,8 +92,7 @@ public:
         limits.see(silence.watch.get());
         switch (how) {
         case end::finished:
-            run->take(out);
-            ctx.count_transparent_repeats(run->new_repeats());
+            run->take(out), ctx.count_transparent_repeats(run->new_repeats());
             if (out.has_failure()) settle(out.storage(), *policy, limits, ctx);
             break;
         case end::none: out.fail(no_worker(*policy, limits, ctx)); break;
