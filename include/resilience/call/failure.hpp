@@ -5,6 +5,7 @@
 #include <resilience/call/error_condition.hpp>
 #include <resilience/call/exception_mixins.hpp>
 #include <resilience/call/rejection.hpp>
+#include <resilience/call/statement.hpp>
 #include <resilience/call/value_ops.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/returned.hpp>
@@ -79,9 +80,7 @@ public:
     /// True if it reports a cancellation: our errc::cancelled, any code that means
     /// std::errc::operation_canceled, or Asio's operation_aborted. A client's own time-out is none, whatever
     /// its code.
-    bool is_cancellation() const noexcept {
-        return !came_at_limit() && detail::is_cancellation(unwrapped().code());
-    }
+    bool is_cancellation() const noexcept;
     /// True if it is the client's own error, and the attempt had come to its limit.
     bool came_at_limit() const noexcept {
         const failure* held = held_failure();
@@ -136,8 +135,13 @@ public:
         return source_ == source::exception || rejection_.code == errc::retries_exhausted ? cause_.get()
                                                                                           : nullptr;
     }
-    /// The failure that judges this one. Our own wrapper only says that attempts ran out, so it is passed by.
-    const failure& unwrapped() const noexcept { return is_plain_value() ? *this : unwrapped_inside(); }
+    /// The statement by which it is judged. Our own wrapper says only that attempts ran out, so it is passed by.
+    detail::statement stated() const noexcept;
+    /// Its code and whether it has a status of HTTP, without what is nested in it.
+    std::error_code own_code() const noexcept;
+    bool answers() const noexcept;
+    /// The code by which it is judged; empty if an exception outside of the one with a code states something else.
+    std::error_code judged_code() const noexcept { return is_plain_value() ? code_ : stated().code; }
     /// True for a failing value that holds no other failure: it has no exception to be looked through.
     bool is_plain_value() const noexcept {
         return source_ == source::value && ops_->inner == nullptr && !exception_ && !cause_;
@@ -202,7 +206,7 @@ private:
     static constexpr unsigned deepest = 32; // nested exceptions that are looked at
 
     std::error_code code_inside() const noexcept;
-    const failure& unwrapped_inside() const noexcept;
+    bool states_something(detail::statement& s) const noexcept;
     const failure* held_failure() const noexcept {
         return source_ == source::value && ops_->inner != nullptr ? ops_->inner(object_) : nullptr;
     }

@@ -86,14 +86,38 @@ RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) 
             first_ = std::make_shared<const failure>(exhausted->first);
     });
 }
-RESILIENCE_FUNCTION const failure& failure::unwrapped_inside() const noexcept {
-    const failure* seen = &innermost();
-    while (seen->code() == errc::retries_exhausted) {
-        const failure* inside = seen->wrapped();
-        if (inside == nullptr) break;
-        seen = inside;
+RESILIENCE_FUNCTION bool failure::is_cancellation() const noexcept {
+    if (came_at_limit()) return false;
+    if (is_plain_value()) return detail::is_cancellation(code_);
+    const auto s = stated();
+    return s.what != detail::statement::kind::limit && detail::is_cancellation(s.code);
+}
+RESILIENCE_FUNCTION detail::statement failure::stated() const noexcept {
+    detail::statement s;
+    for (const failure* seen = &innermost(); seen != nullptr; seen = seen->wrapped()) {
+        if (!seen->states_something(s)) continue;
+        s.by = seen;
+        break;
     }
-    return *seen;
+    return s;
+}
+/// Asks this failure alone, after those that wrap it.
+RESILIENCE_FUNCTION bool failure::states_something(detail::statement& s) const noexcept {
+    using kind = detail::statement::kind;
+    const auto states = [&s](kind what) {
+        s.what = what;
+        return true;
+    };
+    const bool is_first_code = !s.code;
+    if (const auto code = own_code(); is_first_code && code != errc::retries_exhausted) s.code = code;
+    if (timed_out_) return states(kind::limit);
+    if (carrier<verdict_carrier>() != nullptr) return states(kind::verdict);
+    if (is_first_code && (s.code.category() == error_category() || detail::is_cancellation(s.code)))
+        return states(kind::code);
+    if (is_judged_by_its_type()) return states(kind::type);
+    if (answers() && !s.no_answer) return states(kind::status);
+    if (carrier<http_carrier>() != nullptr) s.no_answer = true;
+    return carrier<std::bad_alloc>() != nullptr && states(kind::memory);
 }
 
 RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcept {
@@ -111,7 +135,10 @@ RESILIENCE_FUNCTION bool failure::forbids_retry() const noexcept {
     if (const failure* held = held_failure()) return held->forbids_retry();
     if (source_ == source::value) return ops_->forbids_retry != nullptr && ops_->forbids_retry(object_);
     if (const auto* value = thrown_value()) return value->value->forbids_retry;
-    if (const auto* said = carrier<hint_carrier>(); said != nullptr && said->forbids_retry()) return true;
+    if (const auto* said = carrier<hint_carrier>()) {
+        if (said->forbids_retry()) return true;
+        if (said->retry_after().value_or(duration{-1}) >= duration{0}) return false; // it says when
+    }
     const failure* inside = wrapped();
     return inside != nullptr && inside->forbids_retry();
 }
@@ -131,6 +158,10 @@ RESILIENCE_FUNCTION bool failure::is_judged_by_its_type() const noexcept {
     return value != nullptr && value->value->ops.has_own_judge;
 }
 
+RESILIENCE_FUNCTION bool failure::answers() const noexcept {
+    const auto* http = carrier<http_carrier>();
+    return (http != nullptr ? http->http_status() : http_status_) > 0;
+}
 RESILIENCE_FUNCTION std::optional<int> failure::http_status() const noexcept {
     if (const auto* http = carrier<http_carrier>()) return http->http_status();
     if (http_status_ != 0) return http_status_;
@@ -145,7 +176,7 @@ RESILIENCE_FUNCTION std::optional<bool> failure::not_sent() const noexcept {
     if (const auto* value = thrown_value())
         return value->value->ops.not_sent != nullptr ? std::optional(value->value->not_sent) : std::nullopt;
     if (const auto* carrier = own<not_sent_carrier>()) return carrier->not_sent();
-    const failure* inside = wrapped();
+    const failure* inside = answers() ? nullptr : wrapped(); // an answer is one to something that was sent
     return inside != nullptr ? inside->not_sent() : std::nullopt;
 }
 
@@ -155,14 +186,18 @@ RESILIENCE_FUNCTION bool failure::stale_connection() const noexcept {
     if (const auto* value = thrown_value()) return value->value->stale;
     if (const auto* carrier = own<stale_connection_carrier>()) return carrier->stale_connection();
     const failure* inside = wrapped();
-    return inside != nullptr && inside->stale_connection();
+    detail::statement own; // of this one alone: it counts more than the connection
+    return inside != nullptr && inside->stale_connection() && !states_something(own);
 }
 
-RESILIENCE_FUNCTION std::error_code failure::code_inside() const noexcept {
+RESILIENCE_FUNCTION std::error_code failure::own_code() const noexcept {
     if (const auto* system = dynamic_cast<const std::system_error*>(known_exception())) {
         if (system->code()) return system->code();
     }
-    if (code_) return code_;
+    return code_;
+}
+RESILIENCE_FUNCTION std::error_code failure::code_inside() const noexcept {
+    if (const auto code = own_code()) return code;
     const failure* inside = wrapped();
     return inside != nullptr ? inside->code() : std::error_code{};
 }

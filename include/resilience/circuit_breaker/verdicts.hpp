@@ -70,7 +70,7 @@ RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circu
     const verdict usual = is_failure ? default_verdict(why) : result.judged();
     if (!asks) return usual;
     if (is_failure && usual == verdict::ignored &&
-        (why.is_cancellation() || why.unwrapped().code().category() == resilience::error_category()))
+        (why.is_cancellation() || why.judged_code().category() == resilience::error_category()))
         return usual;
 
     const bool fails = usual == verdict::failure;
@@ -81,8 +81,7 @@ RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circu
     return c.record_if.is_for(why, fails) ? verdict::failure : verdict::success;
 }
 RESILIENCE_FUNCTION duration hint_of_server(const failure& why) noexcept {
-    const failure& real = why.unwrapped();
-    return is_refusal(real.code()) ? duration{0} : real.retry_after().value_or(duration{0});
+    return is_refusal(why.judged_code()) ? duration{0} : why.retry_after().value_or(duration{0});
 }
 RESILIENCE_FUNCTION std::optional<duration> break_for(const failure& why, const circuit_breaker_config& c) {
     std::optional<duration> asked;

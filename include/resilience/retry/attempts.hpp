@@ -174,7 +174,7 @@ RESILIENCE_FUNCTION const char* retry_attempts::why_not(const failure& why, cons
     const std::optional<duration> chosen = chosen_delay(attempt_, why);
     const duration own = chosen ? *chosen : delay_by_strategy(attempt_);
     hinted_delay hinted{.least = duration{0}, .range = duration{0}};
-    if (why.unwrapped().code() ==
+    if (why.judged_code() ==
         errc::circuit_open) { // a refusal that retry_if accepts never lengthens the delay
         if (why.retry_after().value_or(duration{0}) > own) return "circuit is open until later";
     } else if (c.respect_retry_after) {
