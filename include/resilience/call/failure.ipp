@@ -46,6 +46,7 @@ public:
     std::shared_ptr<const gone_value> value;
     std::optional<int> http_status;
     std::optional<duration> retry_after;
+    bool came_at_limit = false;
 
 private:
     static std::error_code code_of(std::error_code code) noexcept {
@@ -71,6 +72,7 @@ RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) 
     if (const auto* value = thrown_value()) {
         http_status_ = value->http_status.value_or(0);
         rejection_.retry_after = value->retry_after.value_or(duration{-1});
+        timed_out_ = value->came_at_limit;
         return;
     }
     const std::nested_exception* nest = depth > 0 ? own<std::nested_exception>() : nullptr;
@@ -82,8 +84,9 @@ RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) 
         inside->look_inside(read, depth - 1);
         cause_ = std::move(inside);
         const auto* exhausted = dynamic_cast<const retries_exhausted_error*>(nest);
-        if (exhausted != nullptr && exhausted->first != nullptr)
-            first_ = std::make_shared<const failure>(exhausted->first);
+        if (exhausted == nullptr) return;
+        timed_out_ = exhausted->came_at_limit;
+        if (exhausted->first != nullptr) first_ = std::make_shared<const failure>(exhausted->first);
     });
 }
 RESILIENCE_FUNCTION bool failure::is_cancellation() const noexcept {
@@ -238,8 +241,11 @@ RESILIENCE_COLD RESILIENCE_FUNCTION detail::failing_value_error failure::value_e
     const std::shared_ptr<const detail::gone_value> gone(own.cause_,
                                                          static_cast<const detail::gone_value*>(own.object_));
     const auto code = code_ ? code_ : std::make_error_code(std::errc::io_error);
-    if (gone->text == code.message()) return {code, gone, http_status(), retry_after()};
-    return {code, gone->text, gone, http_status(), retry_after()};
+    auto made = gone->text == code.message()
+                    ? detail::failing_value_error(code, gone, http_status(), retry_after())
+                    : detail::failing_value_error(code, gone->text, gone, http_status(), retry_after());
+    made.came_at_limit = came_at_limit();
+    return made;
 }
 RESILIENCE_FUNCTION const detail::failing_value_error* failure::thrown_value() const noexcept {
     const auto* known = known_exception();
@@ -295,6 +301,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string failure::ends_of_the_call() cons
 #if RESILIENCE_EXCEPTIONS
 RESILIENCE_COLD RESILIENCE_FUNCTION void failure::raise_exhausted() const {
     retries_exhausted_error error(rejection_.code, rejection_.policy, message(), std::nullopt);
+    error.came_at_limit = came_at_limit();
     if (first_) {
         try {
             first_->rethrow();

@@ -197,7 +197,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::admit(breaker_permit& per
             why = {.code = errc::circuit_open,
                    .policy = label(),
                    .retry_after = given.retry_after,
-                   .reason = reason_to_refuse(guarded_->circuit.state())};
+                   .reason = reason_to_refuse(guarded_->circuit.state(), given.retry_after)};
             successes_.take_rejected();
         }
     });
