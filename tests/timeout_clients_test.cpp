@@ -626,6 +626,44 @@ TEST_CASE("an exception of ours keeps the time-out of the call that it left", "[
     }
 }
 
+/// An answer of HTTP, or a verdict, that is thrown.
+struct judged_error : std::runtime_error, rs::verdict_carrier {
+    judged_error() : std::runtime_error("judged") {}
+    rs::verdict verdict() const noexcept override { return rs::verdict::success; }
+};
+struct missing_error : support::http_error {
+    missing_error() : http_error(404) {}
+};
+
+TEST_CASE("an answer that is thrown in the last part of a limit has timed out, one that is returned has not",
+          "[timeout][circuit_breaker][H-USE-01][H-USE-03]") {
+    world w;
+    const rs::timeout limit(2s, w.reg);
+    const rs::circuit_breaker breaker({.failure_threshold = 99}, w.reg);
+    const auto early = GENERATE(20ms + 1ns, 20ms, 0ns);
+    const bool late = early <= 20ms;
+    const auto guard = breaker | limit;
+    const auto returned = [&](int status) {
+        return [&w, &early, status] {
+            w.clock.advance(2s - early);
+            return support::http_answer{status};
+        };
+    };
+
+    const auto thrown = guard.try_call(gives_up_after<missing_error>(w, 2s - early));
+    const auto judged = guard.try_call(gives_up_after<judged_error>(w, 2s - early));
+    CHECK(thrown.error().has_timed_out() == late);
+    CHECK(thrown.error().http_status() == 404); // the caller gets it as it is
+    CHECK(judged.error().has_timed_out() == late);
+    CHECK(breaker.stats().failures == (late ? 2 : 0));
+    CHECK(breaker.stats().successes == (late ? 0 : 2));
+
+    CHECK(guard.try_call(returned(404)).has_value());
+    CHECK(guard.try_call(returned(503)).error().has_timed_out() == late); // a failing value is none
+    CHECK(limit.stats().timed_out == (late ? 3 : 0));
+    CHECK(breaker.stats().successes == (late ? 1 : 3));
+}
+
 TEST_CASE("a client's own exception leaves its call without a mark: the call around it goes by its own limit",
           "[circuit_breaker][H-USE-02]") {
     world w;
