@@ -97,15 +97,19 @@ public:
     /// refusals.
     std::optional<bool> not_sent() const noexcept;
     /// True if the exception or the value says that its connection was dead before anything was sent.
-    bool stale_connection() const noexcept;
+    RESILIENCE_INLINE bool stale_connection() const noexcept { return !has_code_alone() && stale_inside(); }
     /// A server's hint, or for rejections the time until it makes sense to come back. Never negative.
-    std::optional<duration> retry_after() const noexcept;
+    RESILIENCE_INLINE std::optional<duration> retry_after() const noexcept {
+        return has_code_alone() ? std::nullopt : hint_inside();
+    }
     /// True if the exception or the value says that the other side asks for no other attempt.
-    bool forbids_retry() const noexcept;
+    RESILIENCE_INLINE bool forbids_retry() const noexcept { return !has_code_alone() && forbids_inside(); }
     /// True for a failing value whose type has a `judge` of its own in result_traits.
     bool is_judged_by_its_type() const noexcept;
     /// The idempotency of the operation, if the value tells.
-    std::optional<resilience::idempotency> idempotency() const noexcept;
+    RESILIENCE_INLINE std::optional<resilience::idempotency> idempotency() const noexcept {
+        return has_code_alone() ? std::nullopt : idempotency_inside();
+    }
     /// A text for an operator. There always is one, if only to say that none is known.
     std::string message() const;
     /// The type of the exception, of our error, or of the failing value.
@@ -142,6 +146,8 @@ public:
     bool answers() const noexcept;
     /// The code by which it is judged; empty if an exception outside of the one with a code states something else.
     std::error_code judged_code() const noexcept { return is_plain_value() ? code_ : stated().code; }
+    /// True for a failing value whose type answers no question but that for its code.
+    bool has_code_alone() const noexcept { return source_ == source::value && !ops_->says_more; }
     /// True for a failing value that holds no other failure: it has no exception to be looked through.
     bool is_plain_value() const noexcept {
         return source_ == source::value && ops_->inner == nullptr && !exception_ && !cause_;
@@ -206,6 +212,10 @@ private:
     static constexpr unsigned deepest = 32; // nested exceptions that are looked at
 
     std::error_code code_inside() const noexcept;
+    bool stale_inside() const noexcept;
+    bool forbids_inside() const noexcept;
+    std::optional<duration> hint_inside() const noexcept;
+    std::optional<resilience::idempotency> idempotency_inside() const noexcept;
     bool states_something(detail::statement& s) const noexcept;
     const failure* held_failure() const noexcept {
         return source_ == source::value && ops_->inner != nullptr ? ops_->inner(object_) : nullptr;

@@ -123,7 +123,7 @@ RESILIENCE_FUNCTION bool failure::states_something(detail::statement& s) const n
     return carrier<std::bad_alloc>() != nullptr && states(kind::memory);
 }
 
-RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcept {
+RESILIENCE_FUNCTION std::optional<duration> failure::hint_inside() const noexcept {
     if (const auto* said = carrier<hint_carrier>()) {
         if (const auto hint = said->retry_after(); hint && *hint >= duration{0}) return hint;
     } else if (const auto* ours = dynamic_cast<const error*>(known_exception())) {
@@ -134,7 +134,7 @@ RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcep
     return inside != nullptr ? inside->retry_after() : std::nullopt;
 }
 
-RESILIENCE_FUNCTION bool failure::forbids_retry() const noexcept {
+RESILIENCE_FUNCTION bool failure::forbids_inside() const noexcept {
     if (const failure* held = held_failure()) return held->forbids_retry();
     if (source_ == source::value) return ops_->forbids_retry != nullptr && ops_->forbids_retry(object_);
     if (const auto* value = thrown_value()) return value->value->forbids_retry;
@@ -146,7 +146,7 @@ RESILIENCE_FUNCTION bool failure::forbids_retry() const noexcept {
     return inside != nullptr && inside->forbids_retry();
 }
 
-RESILIENCE_FUNCTION std::optional<idempotency> failure::idempotency() const noexcept {
+RESILIENCE_FUNCTION std::optional<idempotency> failure::idempotency_inside() const noexcept {
     if (const failure* held = held_failure()) return held->idempotency();
     if (source_ == source::value)
         return ops_->idempotency_of != nullptr ? ops_->idempotency_of(object_) : std::nullopt;
@@ -183,7 +183,7 @@ RESILIENCE_FUNCTION std::optional<bool> failure::not_sent() const noexcept {
     return inside != nullptr ? inside->not_sent() : std::nullopt;
 }
 
-RESILIENCE_FUNCTION bool failure::stale_connection() const noexcept {
+RESILIENCE_FUNCTION bool failure::stale_inside() const noexcept {
     if (const failure* held = held_failure()) return held->stale_connection();
     if (source_ == source::value) return ops_->stale != nullptr && ops_->stale(object_);
     if (const auto* value = thrown_value()) return value->value->stale;

@@ -70,14 +70,20 @@ RESILIENCE_FUNCTION default_judgement judge_by_default(const failure& f) noexcep
     using kind = detail::statement::kind;
     constexpr default_judgement failed{true, verdict::failure};
     constexpr default_judgement says_nothing{false, verdict::ignored};
+    const auto of_code = [&](const std::error_code& code) noexcept {
+        if (code.category() == error_category())
+            return code == errc::timed_out || code == errc::retries_exhausted ? failed : says_nothing;
+        return detail::is_cancellation(code) ? says_nothing : failed;
+    };
     if (f.came_at_limit()) return f.innermost().exception_is<std::bad_alloc>() ? says_nothing : failed;
+    if (f.has_code_alone()) return of_code(f.code());
     const auto stated = f.stated();
     switch (stated.what) {
     case kind::verdict: {
         const auto own = stated.by->as<verdict_carrier>()->verdict();
         return {own == verdict::failure, own};
     }
-    case kind::code: return stated.code == errc::timed_out ? failed : says_nothing;
+    case kind::code: return of_code(stated.code);
     case kind::status: {
         const auto status = stated.by->http_status();
         const auto hint = f.retry_after();
