@@ -199,4 +199,55 @@ TEST_CASE("a rejection becomes a value of the types that can carry it", "[result
     CHECK(full.error().retry_after() == rs::duration{2s});
 }
 
+/// Failing values of types that answer one question each beside the one for their code.
+struct forbidding : std::error_code {
+    bool has_value() const { return false; }
+    std::error_code error() const { return *this; }
+    friend bool forbids_retry(const forbidding&) noexcept { return true; }
+};
+struct unsent : forbidding {
+    friend bool was_not_sent(const unsent&) noexcept { return true; }
+    friend void forbids_retry(const unsent&) = delete;
+};
+struct stale : forbidding {
+    friend bool was_stale(const stale&) noexcept { return true; }
+    friend void forbids_retry(const stale&) = delete;
+};
+struct hinting : forbidding {
+    friend std::optional<rs::duration> retry_after_of(const hinting&) { return 7s; }
+    friend void forbids_retry(const hinting&) = delete;
+};
+struct unsafe_to_repeat : forbidding {
+    friend std::optional<rs::idempotency> idempotency_of(const unsafe_to_repeat&) noexcept {
+        return rs::idempotency::unsafe;
+    }
+    friend void forbids_retry(const unsafe_to_repeat&) = delete;
+};
+
+TEST_CASE("only a value whose type answers no other question is known by its code alone", "[result_traits]") {
+    const auto alone = [](const auto& r) { return rs::detail::describe(r).has_code_alone(); };
+    const rs::outcome<int> held(rs::detail::fill, [](rs::outcome<int>& out) {
+        out.fail(rs::rejection{.code = rs::errc::timed_out});
+    });
+
+    CHECK(alone(std::make_error_code(std::errc::io_error)));
+    CHECK(alone(std::errc::io_error));
+    CHECK(alone(my_status{false}));
+    CHECK(alone(code_result(std::make_error_code(std::errc::io_error))));
+    CHECK(alone(tl::expected<int, std::error_code>(tl::unexpect, std::make_error_code(std::errc::io_error))));
+    CHECK_FALSE(alone(forbidding{}));
+    CHECK_FALSE(alone(unsent{}));
+    CHECK_FALSE(alone(stale{}));
+    CHECK_FALSE(alone(hinting{}));
+    CHECK_FALSE(alone(unsafe_to_repeat{}));
+    CHECK_FALSE(alone(http_answer{503}));
+    CHECK_FALSE(alone(my_answer{-1}));
+    CHECK_FALSE(alone(held));
+    CHECK(rs::detail::describe(forbidding{}).forbids_retry());
+    CHECK(rs::detail::describe(unsent{}).not_sent() == true);
+    CHECK(rs::detail::describe(stale{}).stale_connection());
+    CHECK(rs::detail::describe(hinting{}).retry_after() == rs::duration{7s});
+    CHECK(rs::detail::describe(unsafe_to_repeat{}).idempotency() == rs::idempotency::unsafe);
+}
+
 } // namespace
