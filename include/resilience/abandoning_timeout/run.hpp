@@ -37,6 +37,8 @@ public:
     /// As abandon(), for timers: returns once the work's token says stop, since the thread that moves a
     /// virtual clock may look at the token next.
     bool abandon_and_wait(end how);
+    /// The leases of the caller, as the worker holds them.
+    lease_relay& leases() noexcept { return leases_; }
     /// Blocks until the run has ended, which it does by `until` (on std::chrono::steady_clock).
     end wait(time_point until);
     /// Called when the work has ended, or will not begin. Drops the outcome of abandoned work.
@@ -68,6 +70,7 @@ private:
     const time_point until_;
     const duration limit_; // its length
     const std::shared_ptr<silence_watch> watch_;
+    lease_relay leases_;
     std::stop_source stop_;
     call_options options_;
     atomic<bool> at_limit_{false}; // true: the limit is why stop_ is requested; set before that
@@ -165,6 +168,11 @@ RESILIENCE_FUNCTION void abandonable_run::run() {
     ctx.narrow(until_, limit_, watch_.get());
     ctx.apply(options_);
     ctx.stop_token_covers_deadline(at_limit_);
+    struct lease_guard {
+        lease_relay& held;
+        ~lease_guard() { held.let_go(); }
+    } until_ctx_ends{leases_};
+    if (leases_.is_needed()) ctx.leases().hold(leases_);
     const enclosing_call here(ctx);
     work(ctx);
     at_the_end.returned = true;
