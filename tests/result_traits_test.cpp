@@ -200,28 +200,28 @@ TEST_CASE("a rejection becomes a value of the types that can carry it", "[result
 }
 
 /// Failing values of types that answer one question each beside the one for their code.
-struct forbidding : std::error_code {
+struct says_forbidden : std::error_code {
     bool has_value() const { return false; }
     std::error_code error() const { return *this; }
-    friend bool forbids_retry(const forbidding&) noexcept { return true; }
+    friend bool forbids_retry(const says_forbidden&) noexcept { return true; }
 };
-struct unsent : forbidding {
-    friend bool was_not_sent(const unsent&) noexcept { return true; }
-    friend void forbids_retry(const unsent&) = delete;
+struct says_unsent : says_forbidden {
+    friend bool was_not_sent(const says_unsent&) noexcept { return true; }
+    friend void forbids_retry(const says_unsent&) = delete;
 };
-struct stale : forbidding {
-    friend bool was_stale(const stale&) noexcept { return true; }
-    friend void forbids_retry(const stale&) = delete;
+struct says_stale : says_forbidden {
+    friend bool was_stale(const says_stale&) noexcept { return true; }
+    friend void forbids_retry(const says_stale&) = delete;
 };
-struct hinting : forbidding {
-    friend std::optional<rs::duration> retry_after_of(const hinting&) { return 7s; }
-    friend void forbids_retry(const hinting&) = delete;
+struct says_when : says_forbidden {
+    friend std::optional<rs::duration> retry_after_of(const says_when&) { return 7s; }
+    friend void forbids_retry(const says_when&) = delete;
 };
-struct unsafe_to_repeat : forbidding {
-    friend std::optional<rs::idempotency> idempotency_of(const unsafe_to_repeat&) noexcept {
+struct says_unsafe : says_forbidden {
+    friend std::optional<rs::idempotency> idempotency_of(const says_unsafe&) noexcept {
         return rs::idempotency::unsafe;
     }
-    friend void forbids_retry(const unsafe_to_repeat&) = delete;
+    friend void forbids_retry(const says_unsafe&) = delete;
 };
 
 TEST_CASE("only a value whose type answers no other question is known by its code alone", "[result_traits]") {
@@ -235,19 +235,19 @@ TEST_CASE("only a value whose type answers no other question is known by its cod
     CHECK(alone(my_status{false}));
     CHECK(alone(code_result(std::make_error_code(std::errc::io_error))));
     CHECK(alone(tl::expected<int, std::error_code>(tl::unexpect, std::make_error_code(std::errc::io_error))));
-    CHECK_FALSE(alone(forbidding{}));
-    CHECK_FALSE(alone(unsent{}));
-    CHECK_FALSE(alone(stale{}));
-    CHECK_FALSE(alone(hinting{}));
-    CHECK_FALSE(alone(unsafe_to_repeat{}));
+    CHECK_FALSE(alone(says_forbidden{}));
+    CHECK_FALSE(alone(says_unsent{}));
+    CHECK_FALSE(alone(says_stale{}));
+    CHECK_FALSE(alone(says_when{}));
+    CHECK_FALSE(alone(says_unsafe{}));
     CHECK_FALSE(alone(http_answer{503}));
     CHECK_FALSE(alone(my_answer{-1}));
     CHECK_FALSE(alone(held));
-    CHECK(rs::detail::describe(forbidding{}).forbids_retry());
-    CHECK(rs::detail::describe(unsent{}).not_sent() == true);
-    CHECK(rs::detail::describe(stale{}).stale_connection());
-    CHECK(rs::detail::describe(hinting{}).retry_after() == rs::duration{7s});
-    CHECK(rs::detail::describe(unsafe_to_repeat{}).idempotency() == rs::idempotency::unsafe);
+    CHECK(rs::detail::describe(says_forbidden{}).forbids_retry());
+    CHECK(rs::detail::describe(says_unsent{}).not_sent() == true);
+    CHECK(rs::detail::describe(says_stale{}).stale_connection());
+    CHECK(rs::detail::describe(says_when{}).retry_after() == rs::duration{7s});
+    CHECK(rs::detail::describe(says_unsafe{}).idempotency() == rs::idempotency::unsafe);
 }
 
 } // namespace

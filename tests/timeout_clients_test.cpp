@@ -627,12 +627,12 @@ TEST_CASE("an exception of ours keeps the time-out of the call that it left", "[
 }
 
 /// An answer of HTTP, or a verdict, that is thrown.
-struct judged_error : std::runtime_error, rs::verdict_carrier {
-    judged_error() : std::runtime_error("judged") {}
+struct well_at_the_limit : std::runtime_error, rs::verdict_carrier {
+    well_at_the_limit() : std::runtime_error("judged") {}
     rs::verdict verdict() const noexcept override { return rs::verdict::success; }
 };
-struct missing_error : support::http_error {
-    missing_error() : http_error(404) {}
+struct missing_at_the_limit : support::http_error {
+    missing_at_the_limit() : http_error(404) {}
 };
 
 TEST_CASE("an answer that is thrown in the last part of a limit has timed out, one that is returned has not",
@@ -650,8 +650,8 @@ TEST_CASE("an answer that is thrown in the last part of a limit has timed out, o
         };
     };
 
-    const auto thrown = guard.try_call(gives_up_after<missing_error>(w, 2s - early));
-    const auto judged = guard.try_call(gives_up_after<judged_error>(w, 2s - early));
+    const auto thrown = guard.try_call(gives_up_after<missing_at_the_limit>(w, 2s - early));
+    const auto judged = guard.try_call(gives_up_after<well_at_the_limit>(w, 2s - early));
     CHECK(thrown.error().has_timed_out() == late);
     CHECK(thrown.error().http_status() == 404); // the caller gets it as it is
     CHECK(judged.error().has_timed_out() == late);

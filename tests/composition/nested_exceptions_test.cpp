@@ -72,17 +72,17 @@ struct unsent_error : std::runtime_error, rs::not_sent_carrier {
     bool not_sent() const noexcept override { return true; }
 };
 
-struct dead_connection : std::runtime_error, rs::stale_connection_carrier {
-    dead_connection() : std::runtime_error("connection reset") {}
+struct nested_dead : std::runtime_error, rs::stale_connection_carrier {
+    nested_dead() : std::runtime_error("connection reset") {}
     bool stale_connection() const noexcept override { return true; }
 };
-struct judged_error : std::runtime_error, rs::verdict_carrier {
-    explicit judged_error(rs::verdict own) : std::runtime_error("judged"), own_verdict(own) {}
+struct nested_verdict : std::runtime_error, rs::verdict_carrier {
+    explicit nested_verdict(rs::verdict own) : std::runtime_error("judged"), own_verdict(own) {}
     rs::verdict verdict() const noexcept override { return own_verdict; }
     rs::verdict own_verdict;
 };
-struct forbidding_error : std::runtime_error, rs::hint_carrier {
-    forbidding_error() : std::runtime_error("push-back -1") {}
+struct nested_push_back : std::runtime_error, rs::hint_carrier {
+    nested_push_back() : std::runtime_error("push-back -1") {}
     bool forbids_retry() const noexcept override { return true; }
 };
 /// An answer of HTTP whose code says that it was cancelled.
@@ -90,7 +90,7 @@ struct cancelled_answer : std::system_error, rs::http_carrier {
     cancelled_answer() : std::system_error(std::make_error_code(std::errc::operation_canceled)) {}
     int http_status() const noexcept override { return 503; }
 };
-rs::circuit_open_error refusal() { return {rs::errc::circuit_open, "db", "circuit 'db' is open", 30s}; }
+rs::circuit_open_error a_refusal() { return {rs::errc::circuit_open, "db", "circuit 'db' is open", 30s}; }
 
 /// check(guard, policies...) in every form of a pipeline.
 template <class Check>
@@ -145,7 +145,7 @@ TEST_CASE("the outermost exception that states something is the one that is judg
     using rs::verdict;
     const auto cancelled = that_throws(code_error(std::errc::operation_canceled));
     const auto missing = that_throws(http_error(404));
-    const auto refused = that_throws(refusal());
+    const auto refused = that_throws(a_refusal());
     const auto no_memory = that_throws(std::bad_alloc());
     struct {
         const char* name;
@@ -163,7 +163,7 @@ TEST_CASE("the outermost exception that states something is the one that is judg
         {"503 around 404", wrapped_in(http_error(503), missing), verdict::failure, true},
         {"404 around 503", wrapped_in(http_error(404), that_throws(http_error(503))), verdict::success,
          false},
-        {"404 around a verdict", wrapped_in(http_error(404), that_throws(judged_error(verdict::failure))),
+        {"404 around a verdict", wrapped_in(http_error(404), that_throws(nested_verdict(verdict::failure))),
          verdict::success, false},
         {"503 around a lack of memory", wrapped_in(http_error(503), no_memory), verdict::failure, true},
         {"a lack of memory around 404", wrapped_in(std::bad_alloc(), missing), verdict::ignored, false},
@@ -171,13 +171,13 @@ TEST_CASE("the outermost exception that states something is the one that is judg
          wrapped_in(code_error(std::errc::operation_canceled), that_throws(http_error(503))),
          verdict::ignored, false},
         {"a cancellation around a verdict",
-         wrapped_in(code_error(std::errc::operation_canceled), that_throws(judged_error(verdict::failure))),
+         wrapped_in(code_error(std::errc::operation_canceled), that_throws(nested_verdict(verdict::failure))),
          verdict::ignored, false},
-        {"a refusal around 503", wrapped_in(refusal(), that_throws(http_error(503))), verdict::ignored,
+        {"a refusal around 503", wrapped_in(a_refusal(), that_throws(http_error(503))), verdict::ignored,
          false},
-        {"a verdict around a cancellation", wrapped_in(judged_error(verdict::failure), cancelled),
+        {"a verdict around a cancellation", wrapped_in(nested_verdict(verdict::failure), cancelled),
          verdict::failure, true},
-        {"a verdict around 503", wrapped_in(judged_error(verdict::success), that_throws(http_error(503))),
+        {"a verdict around 503", wrapped_in(nested_verdict(verdict::success), that_throws(http_error(503))),
          verdict::success, false},
         {"a code that says nothing around 404", wrapped_in(code_error(std::errc::io_error), missing),
          verdict::success, false},
@@ -241,7 +241,7 @@ TEST_CASE("an answer around retries_exhausted is judged by itself", "[retry][H-U
     const auto down = [&] { inner(that_throws(std::runtime_error("down"))); };
 
     CHECK(rs::default_verdict(failed_with(wrapped_in(http_error(404), down))) == rs::verdict::success);
-    CHECK(rs::default_verdict(failed_with(wrapped_in(judged_error(rs::verdict::ignored), down))) ==
+    CHECK(rs::default_verdict(failed_with(wrapped_in(nested_verdict(rs::verdict::ignored), down))) ==
           rs::verdict::ignored);
     CHECK(rs::default_verdict(failed_with(fetching(down))) == rs::verdict::failure);
 }
@@ -260,15 +260,15 @@ TEST_CASE("what is nested in an answer says nothing of what was sent", "[retry][
     };
     const auto answered = [](std::function<void()> inner) { return wrapped_in(http_error(503), inner); };
     const auto judged = [](std::function<void()> inner) {
-        return wrapped_in(judged_error(rs::verdict::failure), inner);
+        return wrapped_in(nested_verdict(rs::verdict::failure), inner);
     };
     const auto refused = that_throws(code_error(std::errc::connection_refused));
 
     CHECK(unsafe(answered(that_throws(unsent_error()))) == 1);
     CHECK(unsafe(answered(refused)) == 1);
-    CHECK(unsafe(answered(that_throws(refusal()))) == 1);
-    CHECK(unsafe(answered(that_throws(dead_connection()))) == 1);
-    CHECK(unsafe(fetching(answered(that_throws(dead_connection())))) == 1);
+    CHECK(unsafe(answered(that_throws(a_refusal()))) == 1);
+    CHECK(unsafe(answered(that_throws(nested_dead()))) == 1);
+    CHECK(unsafe(fetching(answered(that_throws(nested_dead())))) == 1);
     CHECK(breaker.stats().failures == 5);
     // A verdict, and the lack of an answer, say nothing of it.
     CHECK(unsafe(judged(refused)) == 2);
@@ -283,7 +283,7 @@ TEST_CASE("a stale connection is none to who wraps it in a statement of its own"
     world w;
     const rs::circuit_breaker breaker({.failure_threshold = 99}, w.reg);
     const rs::retry retry(at_once(1), w.reg);
-    const auto dead = that_throws(dead_connection());
+    const auto dead = that_throws(nested_dead());
     const auto calls = [&](const std::function<void()>& f) {
         int made = 0;
         (void)(retry | breaker).try_call([&] {
@@ -297,7 +297,7 @@ TEST_CASE("a stale connection is none to who wraps it in a statement of its own"
     CHECK(calls(wrapped_in(code_error(std::errc::io_error), dead)) == 9);
     CHECK(breaker.stats().failures == 0);
     CHECK(calls(wrapped_in(http_error(503), dead)) == 1);
-    CHECK(calls(wrapped_in(judged_error(rs::verdict::failure), dead)) == 1);
+    CHECK(calls(wrapped_in(nested_verdict(rs::verdict::failure), dead)) == 1);
     CHECK(breaker.stats().failures == 2);
     CHECK(calls(wrapped_in(http_error(404), dead)) == 1);
     CHECK(breaker.stats().successes == 1);
@@ -305,13 +305,13 @@ TEST_CASE("a stale connection is none to who wraps it in a statement of its own"
 }
 
 TEST_CASE("a hint around one that forbids to try again is the one that counts", "[retry][H-USE-14]") {
-    const auto forbids = that_throws(forbidding_error());
+    const auto forbids = that_throws(nested_push_back());
 
     CHECK(failed_with(fetching(forbids)).forbids_retry());
     CHECK(failed_with(wrapped_in(http_error(503), forbids)).forbids_retry()); // it says nothing of it
     CHECK_FALSE(failed_with(wrapped_in(http_error(503, 5s), forbids)).forbids_retry());
     CHECK(failed_with(wrapped_in(http_error(503, 5s), forbids)).retry_after() == rs::duration{5s});
-    CHECK(failed_with(wrapped_in(forbidding_error(), that_throws(http_error(503, 5s)))).forbids_retry());
+    CHECK(failed_with(wrapped_in(nested_push_back(), that_throws(http_error(503, 5s)))).forbids_retry());
 }
 
 TEST_CASE("exceptions that are no std::exception nest, and are nested", "[failure][H-USE-14]") {
