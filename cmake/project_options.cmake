@@ -13,6 +13,13 @@ target_compile_options(
     INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
               $<$<BOOL:${RESILIENCE_WARNINGS_AS_ERRORS}>:-Werror>)
 
+# g++ looks through its whole heap for what it can free, precompiled headers included, and finds little: up to a fifth of the
+# time of a file with many tests. It takes up to a third more memory, 2 GB for the largest unit.
+cmake_host_system_information(RESULT megabytes QUERY TOTAL_PHYSICAL_MEMORY)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND megabytes GREATER_EQUAL 8000)
+    target_compile_options(resilience_project_options INTERFACE --param=ggc-min-heapsize=1200000)
+endif()
+
 add_library(resilience_sanitizers INTERFACE)
 target_link_libraries(resilience_project_options INTERFACE resilience_sanitizers)
 if(RESILIENCE_SANITIZE)

@@ -18,6 +18,7 @@ RESILIENCE = "#include <resilience/resilience.hpp>\n"
 TASKS = '#include "support/lazy.hpp"\n'
 THREE = "using guarded = resilience::pipeline<resilience::retry, resilience::circuit_breaker, resilience::timeout>;\n"
 TWO = "using guarded = resilience::pipeline<resilience::retry, resilience::circuit_breaker>;\n"
+ABANDONING = "using guarded = resilience::abandoning_timeout;\n"
 BREAKER = "using guarded = resilience::circuit_breaker;\n"
 UNGUARDED = "struct guarded;\n"
 THROUGH = "[[gnu::noinline]] int through(const guarded& guard, const std::function<int()>& f) { return guard(f); }\n"
@@ -36,6 +37,7 @@ FORMS = {
     "three": Form("retry | circuit_breaker | timeout", RESILIENCE + THREE, "return guard(f);"),
     "two": Form("retry | circuit_breaker", RESILIENCE + TWO, "return guard(f);"),
     "breaker": Form("circuit_breaker", RESILIENCE + BREAKER, "return guard(f);"),
+    "abandoning": Form("abandoning_timeout", RESILIENCE + ABANDONING, "return guard(f);"),
     "wrap": Form("wrapped by the three, then called", RESILIENCE + THREE, "return guard.wrap(f)();"),
     "function": Form("the three, all by one std::function<int()>", RESILIENCE + THREE + THROUGH, "return through(guard, f);"),
     "task_bare": Form("coroutines called bare", TASKS + UNGUARDED, "co_return co_await f();"),

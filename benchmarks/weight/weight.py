@@ -39,6 +39,7 @@ LIMITS = {
     "three-clang": {MS: (30, 1)},
     "two": {MS: (45, 1), CODE: (1200, 1)},
     "wrap": {MS: (30, 1), CODE: (700, 1)},
+    "abandoning": {MS: (45, 1), CODE: (700, 1)},
     "task": {MS: (75, 1)},
     "one": {ADDED: (2, 4.8), ADDED_CODE: (80_000, 3), OBJECT: (800_000, 14)},
     "one-compiled": {BESIDE: (1, 1.5), ADDED_CODE: (15_000, 1), OBJECT: (800_000, 2.3)},

@@ -74,12 +74,17 @@ void store_call(void* call, outcome<R>& out, call_context& ctx) {
 template <class R, class F, class... A>
 void store_bound_call(void* call, outcome<R>& out, call_context& ctx) {
     const auto& bound = *static_cast<bound_call<F, A...>*>(call);
-    std::apply(
-        [&](A&... a) {
-            if constexpr (context_callable<F, A...>) out.store_result(bound.f, ctx, a...);
-            else out.store_result(bound.f, a...);
-        },
-        bound.args);
+    if constexpr (sizeof...(A) == 0) {
+        if constexpr (context_callable<F>) out.store_result(bound.f, ctx);
+        else out.store_result(bound.f);
+    } else {
+        std::apply(
+            [&](A&... a) {
+                if constexpr (context_callable<F, A...>) out.store_result(bound.f, ctx, a...);
+                else out.store_result(bound.f, a...);
+            },
+            bound.args);
+    }
 }
 
 /// The body of a callable without arguments.
@@ -129,7 +134,9 @@ private:
 template <class R, unsigned Copies, class Once, class F, class... A>
 std::unique_ptr<owned_body<R, Copies - 1>> copy_call(void* call) {
     using bound_type = bound_call<std::remove_reference_t<F>, std::remove_reference_t<A>...>;
-    return std::make_unique<owned_body_of<R, Copies - 1, Once, F, A...>>(*static_cast<bound_type*>(call));
+    // A std::unique_ptr to the derived class would be one more type for each callable.
+    return std::unique_ptr<owned_body<R, Copies - 1>>(
+        new owned_body_of<R, Copies - 1, Once, F, A...>(*static_cast<bound_type*>(call)));
 }
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -70,20 +70,23 @@ class owned_call {
 
 public:
     owned_call(std::remove_reference_t<F>& f, std::tuple<std::remove_reference_t<A>&...> args)
-        : f_(handed_over<F>(f)),
-          args_(std::apply(
-              [](auto&... a) {
-                  return std::tuple<held<std::remove_reference_t<A>>...>(handed_over<A>(a)...);
-              },
-              args)) {}
+        : f_(handed_over<F>(f)), args_(held_of(args)) {}
 
     std::remove_reference_t<F>& callable() noexcept { return f_.get(); }
     std::tuple<std::remove_reference_t<A>&...> arguments() noexcept {
-        return std::apply([](auto&... a) { return std::tuple<std::remove_reference_t<A>&...>(a.get()...); },
-                          args_);
+        if constexpr (sizeof...(A) == 0) return {};
+        else
+            return std::apply(
+                [](auto&... a) { return std::tuple<std::remove_reference_t<A>&...>(a.get()...); }, args_);
     }
 
 private:
+    using held_arguments = std::tuple<held<std::remove_reference_t<A>>...>;
+
+    static held_arguments held_of([[maybe_unused]] const std::tuple<std::remove_reference_t<A>&...>& args) {
+        if constexpr (sizeof...(A) == 0) return {};
+        else return std::apply([](auto&... a) { return held_arguments(handed_over<A>(a)...); }, args);
+    }
     template <class T>
     static decltype(auto) handed_over(std::remove_reference_t<T>& t) noexcept {
         using object = std::remove_reference_t<T>;
@@ -94,7 +97,7 @@ private:
     }
 
     held<std::remove_reference_t<F>> f_;
-    std::tuple<held<std::remove_reference_t<A>>...> args_;
+    held_arguments args_;
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail
