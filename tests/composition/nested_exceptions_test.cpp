@@ -233,6 +233,21 @@ TEST_CASE("a cancellation that an answer nests is none to any policy",
     CHECK(stopped.error().has_timed_out());
 }
 
+TEST_CASE("a throttle inside of a cancellation asks for no break", "[circuit_breaker][H-USE-14]") {
+    world w;
+    const auto cancelled =
+        wrapped_in(code_error(std::errc::operation_canceled), that_throws(http_error(429)));
+    const auto throttled = fetching(that_throws(http_error(429)));
+    const rs::circuit_breaker breaker(
+        {.failure_threshold = 1, .break_duration_of = [](const rs::failure&) { return rs::duration{5s}; }},
+        w.reg);
+
+    (void)breaker.try_call(cancelled);
+    CHECK(breaker.state() == rs::circuit_state::closed);
+    (void)breaker.try_call(throttled);
+    CHECK(breaker.state() == rs::circuit_state::open);
+}
+
 TEST_CASE("an answer around retries_exhausted is judged by itself", "[retry][H-USE-14]") {
     world w;
     auto c = at_once(2);
