@@ -962,4 +962,57 @@ TEST_CASE("the lease of a circuit's probe lasts as long as the limit inside",
     CHECK(breaker.state() == rs::circuit_state::closed);
 }
 
+TEST_CASE("a probe whose work makes progress on a worker keeps its place",
+          "[abandoning_timeout][H-USE-16][H-USE-21]") {
+    rs::testing::virtual_clock clock;
+    rs::registry reg{clock};
+    const rs::circuit_breaker breaker({.failure_threshold = 1,
+                                       .success_threshold = 1,
+                                       .recovery_timeout = 5s,
+                                       .half_open_max_calls = 1,
+                                       .probe_lease = 3s},
+                                      reg);
+    const auto idle_alone = breaker | rs::abandoning_timeout({.idle = 10s}, reg);
+    const auto under_another = breaker | rs::timeout({.idle = 10s}, reg) | rs::abandoning_timeout(1h, reg);
+    const auto probe = [&](const auto& guard) {
+        (void)breaker.try_call([] { throw std::runtime_error("down"); });
+        clock.advance(5s);
+        return guard.try_call([&clock, breaker](rs::call_context& ctx) {
+            for (int i = 0; i < 10; ++i) {
+                clock.advance(9s);
+                ctx.progress();
+                CHECK_FALSE(breaker.try_acquire());
+            }
+        });
+    };
+
+    CHECK(probe(idle_alone));
+    CHECK(breaker.state() == rs::circuit_state::closed);
+    CHECK(probe(under_another));
+    CHECK(breaker.state() == rs::circuit_state::closed);
+}
+
+TEST_CASE("progress of abandoned work extends no lease", "[abandoning_timeout]") {
+    rs::testing::virtual_clock clock;
+    rs::registry reg{clock};
+    const rs::circuit_breaker breaker(
+        {.failure_threshold = 1, .success_threshold = 1, .recovery_timeout = 5s, .probe_lease = 3s}, reg);
+    const rs::abandoning_timeout limit({.limit = 20s, .idle = 10s}, reg);
+    (void)breaker.try_call([] { throw std::runtime_error("down"); });
+    clock.advance(5s);
+    std::atomic<bool> may_go_on = false;
+
+    const auto out = (breaker | limit).try_call([&](rs::call_context& ctx) {
+        clock.advance(10s); // given up
+        while (!may_go_on.load()) std::this_thread::yield();
+        ctx.progress();
+    });
+    CHECK_FALSE(out);
+    may_go_on = true;
+    while (limit.stats().abandoned_running > 0) std::this_thread::yield();
+
+    CHECK(breaker.state() == rs::circuit_state::open);
+    CHECK(breaker.stats().late_results == 0);
+}
+
 } // namespace

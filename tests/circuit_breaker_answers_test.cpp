@@ -7,6 +7,7 @@
 
 #include "support/catch.hpp"
 #include "support/circuits.hpp"
+#include "support/heard.hpp"
 #include "support/world.hpp"
 
 #include <chrono>
@@ -23,6 +24,7 @@ using namespace std::chrono_literals;
 using circuits::circuit_world;
 using circuits::fail;
 using rs::circuit_state;
+using support::heard;
 using support::http_answer;
 using support::http_error;
 
@@ -108,12 +110,15 @@ TEST_CASE("a probe that is answered by a throttle gives its place back, and the 
           "[circuit_breaker][H-USE-10]") {
     const as how = GENERATE(as::value, as::exception);
     circuit_world w;
-    const auto circuit = w.make_ready({.success_threshold = 1});
+    const auto circuit = w.make_ready({.name = "db", .success_threshold = 1});
 
     get(circuit, how, 429, 7s);
     CHECK(circuit.state() == circuit_state::half_open);
     CHECK(circuit.stats().retry_after == 7s);
-    w.clock.advance(7s - 1ns);
+    w.clock.advance(2s);
+    CHECK(circuit.try_call([] {}).error().message() ==
+          "circuit 'db' is half-open and waits for as long as the server asked; next probe in 5s");
+    w.clock.advance(5s - 1ns);
     const auto early = circuit.try_call([] {});
     CHECK(early.error().retry_after() == rs::duration{1ns});
     w.clock.advance(1ns);
@@ -121,6 +126,37 @@ TEST_CASE("a probe that is answered by a throttle gives its place back, and the 
     get(circuit, how, 200);
 
     CHECK(circuit.state() == circuit_state::closed);
+}
+
+TEST_CASE("a half-open circuit refuses by the reason that holds at that moment",
+          "[circuit_breaker][H-USE-10]") {
+    circuit_world w;
+    const heard h{w.reg};
+    const auto circuit = w.make_ready({.name = "db", .success_threshold = 2, .half_open_max_calls = 2});
+    auto first = circuit.try_acquire();
+    const auto second = circuit.try_acquire();
+    const auto refused = [&] { return circuit.try_call([] {}).error(); };
+
+    CHECK(refused().message() == "circuit 'db' is half-open and all its probe places are taken");
+    rs::outcome<http_answer> throttled;
+    throttled.run_and_store([] { return http_answer{429, 7s}; });
+    first->settle(throttled); // its place is free again, and not to be had
+    const rs::failure held_back = refused();
+    CHECK(held_back.message() ==
+          "circuit 'db' is half-open and waits for as long as the server asked; next probe in 7s");
+    CHECK(held_back.retry_after() == rs::duration{7s});
+    const auto events = h.of(rs::event_kind::call_rejected);
+    REQUIRE(events.size() == 2);
+    CHECK(events[1].error == held_back.message());
+    CHECK(events[1].delay == rs::duration{7s});
+    CHECK(events[1].to == circuit_state::half_open);
+    CHECK_THROWS_WITH(circuit([] {}), held_back.message());
+
+    w.clock.advance(7s);
+    first = circuit.try_acquire();
+    CHECK(first);
+    CHECK(refused().message() == "circuit 'db' is half-open and all its probe places are taken");
+    CHECK_FALSE(refused().retry_after());
 }
 
 TEST_CASE("a hint to a probe is bounded by max_break", "[circuit_breaker][H-USE-10]") {
@@ -295,7 +331,7 @@ TEST_CASE("the hint of a trip is found behind exhausted retries", "[circuit_brea
     const as how = GENERATE(as::value, as::exception);
     circuit_world w;
     const auto circuit = w.make({.name = "c", .failure_threshold = 1, .recovery_timeout = 30s});
-    const rs::retry retry({.max_attempts = 1, .max_retry_after = 300s, .wrap_exhausted = true}, w.reg);
+    const rs::retry retry({.max_attempts = 2, .max_retry_after = 300s, .wrap_exhausted = true}, w.reg);
     const auto guard = circuit | retry;
 
     if (how == as::value) (void)guard.try_call([] { return http_answer{503, 120s}; });

@@ -199,4 +199,55 @@ TEST_CASE("a rejection becomes a value of the types that can carry it", "[result
     CHECK(full.error().retry_after() == rs::duration{2s});
 }
 
+/// Failing values of types that answer one question each beside the one for their code.
+struct says_forbidden : std::error_code {
+    bool has_value() const { return false; }
+    std::error_code error() const { return *this; }
+    friend bool forbids_retry(const says_forbidden&) noexcept { return true; }
+};
+struct says_unsent : says_forbidden {
+    friend bool was_not_sent(const says_unsent&) noexcept { return true; }
+    friend void forbids_retry(const says_unsent&) = delete;
+};
+struct says_stale : says_forbidden {
+    friend bool was_stale(const says_stale&) noexcept { return true; }
+    friend void forbids_retry(const says_stale&) = delete;
+};
+struct says_when : says_forbidden {
+    friend std::optional<rs::duration> retry_after_of(const says_when&) { return 7s; }
+    friend void forbids_retry(const says_when&) = delete;
+};
+struct says_unsafe : says_forbidden {
+    friend std::optional<rs::idempotency> idempotency_of(const says_unsafe&) noexcept {
+        return rs::idempotency::unsafe;
+    }
+    friend void forbids_retry(const says_unsafe&) = delete;
+};
+
+TEST_CASE("only a value whose type answers no other question is known by its code alone", "[result_traits]") {
+    const auto alone = [](const auto& r) { return rs::detail::describe(r).has_code_alone(); };
+    const rs::outcome<int> held(rs::detail::fill, [](rs::outcome<int>& out) {
+        out.fail(rs::rejection{.code = rs::errc::timed_out});
+    });
+
+    CHECK(alone(std::make_error_code(std::errc::io_error)));
+    CHECK(alone(std::errc::io_error));
+    CHECK(alone(my_status{false}));
+    CHECK(alone(code_result(std::make_error_code(std::errc::io_error))));
+    CHECK(alone(tl::expected<int, std::error_code>(tl::unexpect, std::make_error_code(std::errc::io_error))));
+    CHECK_FALSE(alone(says_forbidden{}));
+    CHECK_FALSE(alone(says_unsent{}));
+    CHECK_FALSE(alone(says_stale{}));
+    CHECK_FALSE(alone(says_when{}));
+    CHECK_FALSE(alone(says_unsafe{}));
+    CHECK_FALSE(alone(http_answer{503}));
+    CHECK_FALSE(alone(my_answer{-1}));
+    CHECK_FALSE(alone(held));
+    CHECK(rs::detail::describe(says_forbidden{}).forbids_retry());
+    CHECK(rs::detail::describe(says_unsent{}).not_sent() == true);
+    CHECK(rs::detail::describe(says_stale{}).stale_connection());
+    CHECK(rs::detail::describe(says_when{}).retry_after() == rs::duration{7s});
+    CHECK(rs::detail::describe(says_unsafe{}).idempotency() == rs::idempotency::unsafe);
+}
+
 } // namespace

@@ -17,6 +17,7 @@
 #include <tl/expected.hpp>
 
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <new>
 #include <optional>
@@ -560,6 +561,125 @@ TEST_CASE("an outcome that an inner call gave keeps its time-out", "[circuit_bre
 
     CHECK_FALSE(o);
     CHECK(breaker.stats().failures == 1);
+}
+
+TEST_CASE("an exception of ours keeps the time-out of the call that it left", "[circuit_breaker][H-USE-02]") {
+    world w;
+    const rs::circuit_breaker outer({.failure_threshold = 99}, w.reg);
+    const rs::retry again(support::at_once(3), w.reg);
+    auto once = support::at_once(1);
+    once.max_attempts = 2;
+    once.wrap_exhausted = true;
+    const auto wraps = rs::retry(once, w.reg) | rs::timeout(2s, w.reg);
+    const rs::timeout limit(2s, w.reg);
+    const auto length = GENERATE(1s, 2s);
+    const bool late = length == 2s;
+    const auto value = [&] {
+        w.clock.advance(length);
+        return canceled;
+    };
+    int rounds = 0;
+    const auto check = [&](const auto& f) {
+        rounds = 0;
+        const auto before = outer.stats();
+        const auto o = (again | outer).try_call([&] {
+            ++rounds;
+            f();
+        });
+        CHECK(rounds == (late ? 3 : 1));
+        CHECK(outer.stats().failures - before.failures == (late ? 3 : 0));
+        CHECK(outer.stats().ignored - before.ignored == (late ? 0 : 1));
+        CHECK(o.error().is_cancellation() == !late);
+        CHECK(o.error().has_timed_out() == late);
+    };
+
+    SECTION("a failing value where an exception is needed") {
+        check([&] { (void)limit.try_call(value).value(); });
+    }
+    SECTION("that a caller throws on") {
+        check([&] {
+            try {
+                (void)limit.try_call(value).value();
+            } catch (...) {
+                std::rethrow_exception(std::current_exception());
+            }
+        });
+    }
+    SECTION("retries_exhausted around the client's exception") {
+        const auto repeated = [&](auto f) {
+            auto c = once;
+            c.retry_if = [](const rs::failure&) { return true; };
+            (rs::retry(c, w.reg) | limit)(f);
+        };
+        check([&] { repeated(gives_up_after<query_canceled>(w, length)); });
+    }
+    SECTION("wrapped by the caller") {
+        const auto o = (again | outer).try_call([&] {
+            try {
+                (void)limit.try_call(value).value();
+            } catch (...) {
+                std::throw_with_nested(std::runtime_error("while asking"));
+            }
+        });
+        CHECK(outer.stats().failures == (late ? 3 : 0));
+        CHECK(o.error().is_cancellation() == !late);
+    }
+}
+
+/// An answer of HTTP, or a verdict, that is thrown.
+struct well_at_the_limit : std::runtime_error, rs::verdict_carrier {
+    well_at_the_limit() : std::runtime_error("judged") {}
+    rs::verdict verdict() const noexcept override { return rs::verdict::success; }
+};
+struct missing_at_the_limit : support::http_error {
+    missing_at_the_limit() : http_error(404) {}
+};
+
+TEST_CASE("an answer that is thrown in the last part of a limit has timed out, one that is returned has not",
+          "[timeout][circuit_breaker][H-USE-01][H-USE-03]") {
+    world w;
+    const rs::timeout limit(2s, w.reg);
+    const rs::circuit_breaker breaker({.failure_threshold = 99}, w.reg);
+    const auto early = GENERATE(20ms + 1ns, 20ms, 0ns);
+    const bool late = early <= 20ms;
+    const auto guard = breaker | limit;
+    const auto returned = [&](int status) {
+        return [&w, &early, status] {
+            w.clock.advance(2s - early);
+            return support::http_answer{status};
+        };
+    };
+
+    const auto thrown = guard.try_call(gives_up_after<missing_at_the_limit>(w, 2s - early));
+    const auto judged = guard.try_call(gives_up_after<well_at_the_limit>(w, 2s - early));
+    CHECK(thrown.error().has_timed_out() == late);
+    CHECK(thrown.error().http_status() == 404); // the caller gets it as it is
+    CHECK(judged.error().has_timed_out() == late);
+    CHECK(breaker.stats().failures == (late ? 2 : 0));
+    CHECK(breaker.stats().successes == (late ? 0 : 2));
+
+    CHECK(guard.try_call(returned(404)).has_value());
+    CHECK(guard.try_call(returned(503)).error().has_timed_out() == late); // a failing value is none
+    CHECK(limit.stats().timed_out == (late ? 3 : 0));
+    CHECK(breaker.stats().successes == (late ? 1 : 3));
+}
+
+TEST_CASE("a client's own exception leaves its call without a mark: the call around it goes by its own limit",
+          "[circuit_breaker][H-USE-02]") {
+    world w;
+    const rs::circuit_breaker outer({.failure_threshold = 99}, w.reg);
+    const rs::timeout inner(2s, w.reg);
+    const auto ask = [&] { return inner(gives_up_after<query_canceled>(w, 2s)); };
+
+    CHECK_FALSE(outer.try_call(ask));
+    CHECK(inner.stats().timed_out == 1);
+    CHECK(outer.stats().ignored == 1);
+
+    CHECK_FALSE((outer | rs::timeout(2s, w.reg)).try_call(ask));
+    CHECK_FALSE(outer.with({.deadline = w.clock.now() + 2s}).try_call(ask));
+    CHECK_FALSE(outer.try_call([&] { return inner.try_call(gives_up_after<query_canceled>(w, 2s)); }));
+    CHECK_FALSE((outer | inner).try_call(gives_up_after<query_canceled>(w, 2s)));
+    CHECK(outer.stats().failures == 4);
 }
 
 TEST_CASE("a permit learns of the limit that its outcome came to", "[circuit_breaker][H-USE-02]") {

@@ -11,6 +11,7 @@
 #include "support/lazy.hpp"
 #include "support/world.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <stdexcept>
@@ -247,6 +248,44 @@ TEST_CASE("a listener that is told of an overrun may look at the statistics", "[
     });
 
     CHECK(seen == 1);
+}
+
+TEST_CASE("abandoned work that outruns twice its limit is told to the first reader, and once",
+          "[abandoning_timeout]") {
+    world w;
+    const auto idle = GENERATE(std::optional<rs::duration>(), std::optional<rs::duration>(500ms));
+    const rs::abandoning_timeout limit(
+        {.name = "pdf", .limit = idle ? rs::duration{1h} : rs::duration{500ms}, .idle = idle}, w.reg);
+    rs::testing::recorder recorded(w.reg); // of two threads
+    std::atomic<bool> may_end = false;
+
+    (void)limit.named("render").try_call([&](rs::call_context&) {
+        w.clock.advance(500ms); // given up here
+        while (!may_end.load()) std::this_thread::yield();
+    });
+    CHECK(limit.stats().abandoned_running == 1);
+    w.clock.advance(500ms);
+    CHECK(limit.stats().overrun_total == 0);
+    CHECK(limit.stats().longest_overrun == 500ms);
+    w.clock.advance(1ns);
+    CHECK(limit.stats().overrun_total == 1);
+    w.clock.advance(1s);
+    CHECK(limit.stats().overrun_total == 1);
+    CHECK(limit.stats().longest_overrun == 1500ms + 1ns);
+    w.clock.advance(1s);
+    may_end = true;
+    while (limit.stats().abandoned_running > 0) std::this_thread::yield();
+
+    CHECK(limit.stats().overrun_total == 1);
+    CHECK(limit.stats().longest_overrun == 2500ms + 1ns);
+    REQUIRE(recorded.count(rs::event_kind::overran) == 1);
+    for (const auto& e : recorded.events()) {
+        if (e.kind != rs::event_kind::overran) continue;
+        CHECK(e.operation == "render");
+        CHECK(e.attempt == 1);
+        CHECK(e.delay == rs::duration{500ms});
+        CHECK(e.reason == "has been running for 1s");
+    }
 }
 
 TEST_CASE("abandoned work that outruns twice its limit is told when it ends", "[abandoning_timeout]") {

@@ -166,7 +166,7 @@ function showCircuit(c, policy, nowMs) {
     setName(c.cells.error, s.last_error_type ?? "\u2013");
     setName(c.cells.error_text, s.last_error ?? ""); // where the service shows it
     setAttribute(c.cells.error_text, "title", s.last_error ?? "");
-    const waits = s.state === "open" && typeof s.retry_after === "number";
+    const waits = (s.state === "open" || s.state === "half_open") && typeof s.retry_after === "number";
     c.probeAtMs = waits ? nowMs + s.retry_after * 1000 : null;
     showProbe(c, nowMs);
     takeSample(c, s, nowMs);
@@ -181,12 +181,13 @@ function setBar(bar, value, limit) {
     bar.classList.toggle("high", value !== null && value >= limit);
 }
 
-/// An open circuit whose break is over waits for a call: it no longer refuses them.
+/// An open circuit whose break is over waits for a call: it no longer refuses them. A half-open one may be held back by a
+/// server's hint.
 function showProbe(c, nowMs) {
     const left = c.probeAtMs === null ? 0 : (c.probeAtMs - nowMs) / 1000;
-    const isDue = c.probeAtMs !== null && left <= 0;
+    const isDue = c.state === "open" && c.probeAtMs !== null && left <= 0;
     setAttribute(c.badge, "class", `state ${known(c.state)}${isDue ? " due" : ""}`);
-    if (c.probeAtMs === null) setText(c.cells.probe, c.state === "half_open" ? "probing" : c.state === "forced_open" ? "none: by hand" : "\u2013");
+    if (c.probeAtMs === null || (c.state === "half_open" && left <= 0)) setText(c.cells.probe, c.state === "half_open" ? "probing" : c.state === "forced_open" ? "none: by hand" : "\u2013");
     else setText(c.cells.probe, isDue ? "due for a probe" : span(left, !reducedMotion.matches));
 }
 

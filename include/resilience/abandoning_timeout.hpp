@@ -78,7 +78,6 @@ public:
             out.fail(std::move(*why));
             return;
         }
-        if (limits.until != time_point::max()) ctx.leases().extend(time_point::min(), limits.until);
         std::shared_ptr<detail::typed_run<R, Copy>> run;
         silence_guard silence;
         outcome<void> made;
@@ -88,6 +87,7 @@ public:
                 std::make_shared<detail::typed_run<R, Copy>>(policy, ctx, limits.until, copy, silence.watch);
         });
         if (made.has_failure()) return out.fail(made.error()); // copying threw
+        const detail::lease_relay::waiting worker_extends(run->leases(), ctx.leases());
         const end how = run_until(run, limits.until, silence.stop.get(), ctx);
         limits.see(silence.watch.get());
         switch (how) {

@@ -58,7 +58,10 @@ public:
     /// negative.
     bool renew(duration d) {
         if (d < duration{0}) detail::raise(std::invalid_argument("permit: renew for a negative duration"));
-        return core_ && core_->renew(held_, saturating_add(core_->now(), d));
+        if (!core_) return false;
+        const bool counts = core_->renew(held_, saturating_add(core_->now(), d));
+        core_->deliver();
+        return counts;
     }
 
 private:

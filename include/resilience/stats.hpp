@@ -49,8 +49,8 @@ struct circuit_breaker_stats {
     };
     /// Empty if no rate rule is on.
     std::optional<window_counts> window;
-    /// While open, or half-open and held back by a server's hint: the time until a probe is admitted. Open, 0 once
-    /// one is due.
+    /// While open: the time until a probe is admitted; 0 once one is due. While half-open: the same, as long as a server's
+    /// hint holds probes back; else empty.
     std::optional<duration> retry_after;
 
     /// Totals since creation. Calls were admitted and settled: successes + failures + ignored.

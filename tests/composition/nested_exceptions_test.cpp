@@ -11,11 +11,13 @@
 #include "support/world.hpp"
 
 #include <chrono>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <new>
 #include <optional>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -70,6 +72,35 @@ struct unsent_error : std::runtime_error, rs::not_sent_carrier {
     bool not_sent() const noexcept override { return true; }
 };
 
+struct nested_dead : std::runtime_error, rs::stale_connection_carrier {
+    nested_dead() : std::runtime_error("connection reset") {}
+    bool stale_connection() const noexcept override { return true; }
+};
+struct nested_verdict : std::runtime_error, rs::verdict_carrier {
+    explicit nested_verdict(rs::verdict own) : std::runtime_error("judged"), own_verdict(own) {}
+    rs::verdict verdict() const noexcept override { return own_verdict; }
+    rs::verdict own_verdict;
+};
+struct nested_push_back : std::runtime_error, rs::hint_carrier {
+    nested_push_back() : std::runtime_error("push-back -1") {}
+    bool forbids_retry() const noexcept override { return true; }
+};
+/// An answer of HTTP whose code says that it was cancelled.
+struct cancelled_answer : std::system_error, rs::http_carrier {
+    cancelled_answer() : std::system_error(std::make_error_code(std::errc::operation_canceled)) {}
+    int http_status() const noexcept override { return 503; }
+};
+rs::circuit_open_error a_refusal() { return {rs::errc::circuit_open, "db", "circuit 'db' is open", 30s}; }
+
+/// check(guard, policies...) in every form of a pipeline.
+template <class Check>
+void in_every_pipeline(world& w, const rs::retry& retry, const rs::circuit_breaker& breaker, Check check) {
+    check("retry | breaker", retry | breaker);
+    check("breaker | retry", breaker | retry);
+    check("with a timeout", retry | breaker | rs::timeout(1s, w.reg));
+    check("any_pipeline", rs::any_pipeline(retry, breaker));
+}
+
 TEST_CASE("a failure tells what the exceptions nested in it tell", "[failure][H-USE-14]") {
     const auto missing = failed_with(fetching(fetching(that_throws(http_error(404, 7s)))));
     const auto refused = failed_with(fetching(that_throws(code_error(std::errc::connection_refused))));
@@ -108,6 +139,194 @@ TEST_CASE("the outermost exception that has an answer gives it", "[failure][H-US
     CHECK(mixed.code() == std::errc::io_error);
     CHECK(mixed.http_status() == 404);
     CHECK(unset.code() == std::errc::connection_refused);
+}
+
+TEST_CASE("the outermost exception that states something is the one that is judged", "[verdict][H-USE-14]") {
+    using rs::verdict;
+    const auto cancelled = that_throws(code_error(std::errc::operation_canceled));
+    const auto missing = that_throws(http_error(404));
+    const auto refused = that_throws(a_refusal());
+    const auto no_memory = that_throws(std::bad_alloc());
+    struct {
+        const char* name;
+        std::function<void()> f;
+        verdict health;
+        bool is_retried;
+    } const rows[] = {
+        {"503 around a cancellation", wrapped_in(http_error(503), cancelled), verdict::failure, true},
+        {"404 around a cancellation", wrapped_in(http_error(404), cancelled), verdict::success, false},
+        {"429 around a cancellation", wrapped_in(http_error(429), cancelled), verdict::ignored, true},
+        {"503 around a refusal", wrapped_in(http_error(503), refused), verdict::failure, true},
+        {"404 around a time-out",
+         wrapped_in(http_error(404), that_throws(rs::timeout_error(rs::errc::timed_out, "db", "late"))),
+         verdict::success, false},
+        {"503 around 404", wrapped_in(http_error(503), missing), verdict::failure, true},
+        {"404 around 503", wrapped_in(http_error(404), that_throws(http_error(503))), verdict::success,
+         false},
+        {"404 around a verdict", wrapped_in(http_error(404), that_throws(nested_verdict(verdict::failure))),
+         verdict::success, false},
+        {"503 around a lack of memory", wrapped_in(http_error(503), no_memory), verdict::failure, true},
+        {"a lack of memory around 404", wrapped_in(std::bad_alloc(), missing), verdict::ignored, false},
+        {"a cancellation around 503",
+         wrapped_in(code_error(std::errc::operation_canceled), that_throws(http_error(503))),
+         verdict::ignored, false},
+        {"a cancellation around a verdict",
+         wrapped_in(code_error(std::errc::operation_canceled), that_throws(nested_verdict(verdict::failure))),
+         verdict::ignored, false},
+        {"a refusal around 503", wrapped_in(a_refusal(), that_throws(http_error(503))), verdict::ignored,
+         false},
+        {"a verdict around a cancellation", wrapped_in(nested_verdict(verdict::failure), cancelled),
+         verdict::failure, true},
+        {"a verdict around 503", wrapped_in(nested_verdict(verdict::success), that_throws(http_error(503))),
+         verdict::success, false},
+        {"a code that says nothing around 404", wrapped_in(code_error(std::errc::io_error), missing),
+         verdict::success, false},
+        {"a code that says nothing around a cancellation",
+         wrapped_in(code_error(std::errc::io_error), cancelled), verdict::failure, true},
+        {"no answer around a cancellation", wrapped_in(http_error(0), cancelled), verdict::ignored, false},
+        {"no answer around 404", wrapped_in(http_error(0), missing), verdict::failure, true},
+        {"words around 503 around a cancellation", fetching(wrapped_in(http_error(503), cancelled)),
+         verdict::failure, true},
+        {"words around a cancellation around 503",
+         fetching(wrapped_in(code_error(std::errc::operation_canceled), that_throws(http_error(503)))),
+         verdict::ignored, false},
+        {"503 around words around a cancellation", wrapped_in(http_error(503), fetching(cancelled)),
+         verdict::failure, true},
+        {"an answer whose own code is a cancellation", that_throws(cancelled_answer()), verdict::ignored,
+         false},
+    };
+
+    for (const auto& row : rows) {
+        INFO(row.name);
+        const auto why = failed_with(row.f);
+        CHECK(rs::default_verdict(why) == row.health);
+        CHECK(rs::is_retried_by_default(why) == row.is_retried);
+    }
+}
+
+TEST_CASE("a cancellation that an answer nests is none to any policy",
+          "[retry][circuit_breaker][fallback][H-USE-14]") {
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 99}, w.reg);
+    const rs::retry retry(at_once(3), w.reg);
+    const auto busy = wrapped_in(http_error(503), that_throws(code_error(std::errc::operation_canceled)));
+    std::uint64_t failures = 0;
+    in_every_pipeline(w, retry, breaker, [&](const char* name, const auto& guard) {
+        INFO(name);
+        CHECK_FALSE(guard.try_call(busy));
+        CHECK(breaker.stats().failures > failures);
+        failures = breaker.stats().failures;
+    });
+    breaker.try_acquire()->settle(rs::retry(at_once(1), w.reg).try_call(busy));
+    std::stop_source stop;
+    const rs::timeout limit(1s, w.reg);
+    const auto stopped = limit.with({.stop_token = stop.get_token()}).try_call([&] {
+        stop.request_stop();
+        w.clock.advance(1s);
+        busy();
+    });
+
+    CHECK(retry.stats().retries == 8);
+    CHECK(breaker.stats().failures == failures + 1);
+    CHECK(breaker.stats().ignored == 0);
+    CHECK((rs::fallback([] {}) | retry).try_call(busy).has_value());
+    CHECK(stopped.error().has_timed_out());
+}
+
+TEST_CASE("a throttle inside of a cancellation asks for no break", "[circuit_breaker][H-USE-14]") {
+    world w;
+    const auto cancelled =
+        wrapped_in(code_error(std::errc::operation_canceled), that_throws(http_error(429)));
+    const auto throttled = fetching(that_throws(http_error(429)));
+    const rs::circuit_breaker breaker(
+        {.failure_threshold = 1, .break_duration_of = [](const rs::failure&) { return rs::duration{5s}; }},
+        w.reg);
+
+    (void)breaker.try_call(cancelled);
+    CHECK(breaker.state() == rs::circuit_state::closed);
+    (void)breaker.try_call(throttled);
+    CHECK(breaker.state() == rs::circuit_state::open);
+}
+
+TEST_CASE("an answer around retries_exhausted is judged by itself", "[retry][H-USE-14]") {
+    world w;
+    auto c = at_once(2);
+    c.wrap_exhausted = true;
+    const rs::retry inner(c, w.reg);
+    const auto down = [&] { inner(that_throws(std::runtime_error("down"))); };
+
+    CHECK(rs::default_verdict(failed_with(wrapped_in(http_error(404), down))) == rs::verdict::success);
+    CHECK(rs::default_verdict(failed_with(wrapped_in(nested_verdict(rs::verdict::ignored), down))) ==
+          rs::verdict::ignored);
+    CHECK(rs::default_verdict(failed_with(fetching(down))) == rs::verdict::failure);
+}
+
+TEST_CASE("what is nested in an answer says nothing of what was sent", "[retry][H-USE-14][H-USE-17]") {
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 99}, w.reg);
+    const rs::retry retry(at_once(2), w.reg);
+    const auto unsafe = [&](const std::function<void()>& f) {
+        int calls = 0;
+        (void)(retry | breaker).with({.idempotency = rs::idempotency::unsafe}).try_call([&] {
+            ++calls;
+            f();
+        });
+        return calls;
+    };
+    const auto answered = [](std::function<void()> inner) { return wrapped_in(http_error(503), inner); };
+    const auto judged = [](std::function<void()> inner) {
+        return wrapped_in(nested_verdict(rs::verdict::failure), inner);
+    };
+    const auto refused = that_throws(code_error(std::errc::connection_refused));
+
+    CHECK(unsafe(answered(that_throws(unsent_error()))) == 1);
+    CHECK(unsafe(answered(refused)) == 1);
+    CHECK(unsafe(answered(that_throws(a_refusal()))) == 1);
+    CHECK(unsafe(answered(that_throws(nested_dead()))) == 1);
+    CHECK(unsafe(fetching(answered(that_throws(nested_dead())))) == 1);
+    CHECK(breaker.stats().failures == 5);
+    // A verdict, and the lack of an answer, say nothing of it.
+    CHECK(unsafe(judged(refused)) == 2);
+    CHECK(unsafe(judged(that_throws(unsent_error()))) == 2);
+    CHECK(unsafe(wrapped_in(http_error(0), refused)) == 2);
+    // An answer may say of itself that it was made before the request was taken.
+    CHECK(unsafe(wrapped_in(unsent_error(), that_throws(http_error(503)))) == 2);
+}
+
+TEST_CASE("a stale connection is none to who wraps it in a statement of its own",
+          "[retry][circuit_breaker][H-USE-17]") {
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 99}, w.reg);
+    const rs::retry retry(at_once(1), w.reg);
+    const auto dead = that_throws(nested_dead());
+    const auto calls = [&](const std::function<void()>& f) {
+        int made = 0;
+        (void)(retry | breaker).try_call([&] {
+            ++made;
+            f();
+        });
+        return made;
+    };
+
+    CHECK(calls(fetching(dead)) == 9); // transparent
+    CHECK(calls(wrapped_in(code_error(std::errc::io_error), dead)) == 9);
+    CHECK(breaker.stats().failures == 0);
+    CHECK(calls(wrapped_in(http_error(503), dead)) == 1);
+    CHECK(calls(wrapped_in(nested_verdict(rs::verdict::failure), dead)) == 1);
+    CHECK(breaker.stats().failures == 2);
+    CHECK(calls(wrapped_in(http_error(404), dead)) == 1);
+    CHECK(breaker.stats().successes == 1);
+    CHECK(calls(wrapped_in(code_error(std::errc::operation_canceled), dead)) == 1);
+}
+
+TEST_CASE("a hint around one that forbids to try again is the one that counts", "[retry][H-USE-14]") {
+    const auto forbids = that_throws(nested_push_back());
+
+    CHECK(failed_with(fetching(forbids)).forbids_retry());
+    CHECK(failed_with(wrapped_in(http_error(503), forbids)).forbids_retry()); // it says nothing of it
+    CHECK_FALSE(failed_with(wrapped_in(http_error(503, 5s), forbids)).forbids_retry());
+    CHECK(failed_with(wrapped_in(http_error(503, 5s), forbids)).retry_after() == rs::duration{5s});
+    CHECK(failed_with(wrapped_in(nested_push_back(), that_throws(http_error(503, 5s)))).forbids_retry());
 }
 
 TEST_CASE("exceptions that are no std::exception nest, and are nested", "[failure][H-USE-14]") {
@@ -173,15 +392,6 @@ TEST_CASE("predicates find the type of a nested exception", "[predicate][H-USE-1
         failed_with(fetching(that_throws(http_error(404))))));
     CHECK(rs::on<rs::circuit_open_error>()(
         failed_with(fetching(that_throws(rs::circuit_open_error(rs::errc::circuit_open, "db", "open"))))));
-}
-
-/// check(guard, policies...) in every form of a pipeline.
-template <class Check>
-void in_every_pipeline(world& w, const rs::retry& retry, const rs::circuit_breaker& breaker, Check check) {
-    check("retry | breaker", retry | breaker);
-    check("breaker | retry", breaker | retry);
-    check("with a timeout", retry | breaker | rs::timeout(1s, w.reg));
-    check("any_pipeline", rs::any_pipeline(retry, breaker));
 }
 
 TEST_CASE("a nested 404 is not retried, and opens no circuit", "[retry][circuit_breaker][H-USE-14]") {

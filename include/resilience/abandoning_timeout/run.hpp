@@ -6,10 +6,8 @@
 #include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/silence.hpp>
 #include <resilience/call/system_time.hpp>
-#include <resilience/detail/raise_to.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/sync.hpp>
-#include <resilience/detail/text.hpp>
 #include <resilience/detail/worker_pool.hpp>
 #include <resilience/path/composable.hpp>
 
@@ -39,6 +37,8 @@ public:
     /// As abandon(), for timers: returns once the work's token says stop, since the thread that moves a
     /// virtual clock may look at the token next.
     bool abandon_and_wait(end how);
+    /// The leases of the caller, as the worker holds them.
+    lease_relay& leases() noexcept { return leases_; }
     /// Blocks until the run has ended, which it does by `until` (on std::chrono::steady_clock).
     end wait(time_point until);
     /// Called when the work has ended, or will not begin. Drops the outcome of abandoned work.
@@ -63,24 +63,21 @@ protected:
 private:
     class stop_request_job;
 
-    /// Called when abandoned work has ended: tells if it is past twice its limit.
-    void look_at_overrun() noexcept;
     /// An abandoned run is over when its work and its stop request are.
     void close_part() noexcept;
     /// True for the first caller, whose end counts.
     bool end_as(end how) noexcept;
 
     std::shared_ptr<abandoning_timeout_core>
-        core_; // the worker's until the run has finished, then the caller's
-    const std::string operation_;
-    const unsigned attempt_;
-    const unsigned retry_depth_;
+        core_;            // the worker's until the run has finished, then the caller's
+    abandoned_work seen_; // what the attempt is called; the core's from the moment at which it is given up
     const unsigned repeats_before_; // in the caller's call
     atomic<unsigned> repeats_;      // starts with those; relaxed: the end of the run orders it
     const bool is_in_attempt_;
     const time_point until_;
     const duration limit_; // its length
     const std::shared_ptr<silence_watch> watch_;
+    lease_relay leases_;
     std::stop_source stop_;
     call_options options_;
     stop_at_deadline at_limit_; // requests stop_
@@ -108,9 +105,9 @@ private:
 RESILIENCE_FUNCTION abandonable_run::abandonable_run(std::shared_ptr<abandoning_timeout_core> core,
                                                      const call_context& caller, time_point until,
                                                      std::shared_ptr<silence_watch> watch)
-    : core_(std::move(core)), operation_(caller.operation()), attempt_(caller.attempt()),
-      retry_depth_(caller.retry_depth()), repeats_before_(caller.transparent_repeats()),
-      repeats_(repeats_before_), is_in_attempt_(caller.is_in_attempt()), until_(until),
+    : core_(std::move(core)), seen_{std::string(caller.operation()), caller.attempt(), caller.retry_depth()},
+      repeats_before_(caller.transparent_repeats()), repeats_(repeats_before_),
+      is_in_attempt_(caller.is_in_attempt()), until_(until),
       limit_(until == time_point::max() ? duration::max() : saturating_sub(until, caller.clock().now())),
       watch_(std::move(watch)) {
     options_.stop_token = stop_.get_token();
@@ -152,24 +149,9 @@ RESILIENCE_FUNCTION abandonable_run::end abandonable_run::wait(time_point until)
 RESILIENCE_FUNCTION void abandonable_run::work_ended() noexcept {
     drop_work();
     if (end_as(end::finished)) return;
-    look_at_overrun();
+    core_->ends(seen_);
     if (drop_outcome()) core_->late_results.fetch_add(1, std::memory_order_relaxed);
     close_part();
-}
-RESILIENCE_FUNCTION void abandonable_run::look_at_overrun() noexcept {
-    const duration past = elapsed_between(until_, core_->clock().now());
-    raise_to(core_->longest_overrun, past.count());
-    if (past <= limit_) return;
-    core_->overrun.fetch_add(1, std::memory_order_relaxed);
-    core_->env()->tell([&] {
-        event e = core_->event_of(event_kind::overran);
-        e.operation = operation_;
-        e.attempt = attempt_;
-        e.retry_depth = retry_depth_;
-        e.delay = limit_;
-        e.reason = "ran for " + duration_text(limit_ + past);
-        return e;
-    });
 }
 RESILIENCE_FUNCTION void abandonable_run::run() {
     struct end_guard {
@@ -188,13 +170,18 @@ RESILIENCE_FUNCTION void abandonable_run::run() {
         if (at_the_end.returned) return; // abandoned before it began
     }
     call_context ctx(core_->env()->clock(), core_->env().get());
-    ctx.set_operation(operation_);
-    ctx.set_attempt(attempt_);
-    ctx.set_retry_depth(retry_depth_);
+    ctx.set_operation(seen_.operation);
+    ctx.set_attempt(seen_.attempt);
+    ctx.set_retry_depth(seen_.retry_depth);
     if (is_in_attempt_) ctx.count_repeats_in(repeats_);
     ctx.narrow(until_, limit_, watch_.get());
     ctx.apply(options_);
     ctx.stop_token_covers_deadline(at_limit_);
+    struct lease_guard {
+        lease_relay& held;
+        ~lease_guard() { held.let_go(); }
+    } until_ctx_ends{leases_};
+    if (leases_.is_needed()) ctx.leases().hold(leases_);
     const enclosing_call here(ctx);
     work(ctx);
     at_the_end.returned = true;
@@ -213,7 +200,13 @@ RESILIENCE_FUNCTION void abandonable_run::close_part() noexcept {
 RESILIENCE_FUNCTION bool abandonable_run::end_as(end how) noexcept {
     const lock_guard lock(mutex_);
     if (end_ != end::none) return false;
-    if (how != end::finished) core_->abandoned.fetch_add(1, std::memory_order_relaxed);
+    if (how != end::finished) {
+        core_->abandoned.fetch_add(1, std::memory_order_relaxed);
+        const bool by_silence = watch_ != nullptr && watch_->first().until() < until_;
+        seen_.until = by_silence ? watch_->first().until() : until_;
+        seen_.limit = by_silence ? watch_->first().idle() : limit_;
+        core_->begins(seen_);
+    }
     if (how == end::limit) at_limit_.struck.store(true, std::memory_order_release);
     end_ = how;
     return true;

@@ -135,6 +135,8 @@ struct RESILIENCE_VISIBLE retries_exhausted_error : error, std::nested_exception
 
     /// The first attempt's exception, if it differs from the last one's in type or text; else null.
     std::exception_ptr first{};
+    /// True if the last attempt came to its limit. It has timed out, however its exception calls that.
+    bool came_at_limit = false;
 };
 
 namespace detail {

@@ -5,6 +5,7 @@
 #include <resilience/call/error_condition.hpp>
 #include <resilience/call/exception_mixins.hpp>
 #include <resilience/call/rejection.hpp>
+#include <resilience/call/statement.hpp>
 #include <resilience/call/value_ops.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/returned.hpp>
@@ -79,9 +80,7 @@ public:
     /// True if it reports a cancellation: our errc::cancelled, any code that means
     /// std::errc::operation_canceled, or Asio's operation_aborted. A client's own time-out is none, whatever
     /// its code.
-    bool is_cancellation() const noexcept {
-        return !came_at_limit() && detail::is_cancellation(unwrapped().code());
-    }
+    bool is_cancellation() const noexcept;
     /// True if it is the client's own error, and the attempt had come to its limit.
     bool came_at_limit() const noexcept {
         const failure* held = held_failure();
@@ -98,15 +97,19 @@ public:
     /// refusals.
     std::optional<bool> not_sent() const noexcept;
     /// True if the exception or the value says that its connection was dead before anything was sent.
-    bool stale_connection() const noexcept;
+    RESILIENCE_INLINE bool stale_connection() const noexcept { return !has_code_alone() && stale_inside(); }
     /// A server's hint, or for rejections the time until it makes sense to come back. Never negative.
-    std::optional<duration> retry_after() const noexcept;
+    RESILIENCE_INLINE std::optional<duration> retry_after() const noexcept {
+        return has_code_alone() ? std::nullopt : hint_inside();
+    }
     /// True if the exception or the value says that the other side asks for no other attempt.
-    bool forbids_retry() const noexcept;
+    RESILIENCE_INLINE bool forbids_retry() const noexcept { return !has_code_alone() && forbids_inside(); }
     /// True for a failing value whose type has a `judge` of its own in result_traits.
     bool is_judged_by_its_type() const noexcept;
     /// The idempotency of the operation, if the value tells.
-    std::optional<resilience::idempotency> idempotency() const noexcept;
+    RESILIENCE_INLINE std::optional<resilience::idempotency> idempotency() const noexcept {
+        return has_code_alone() ? std::nullopt : idempotency_inside();
+    }
     /// A text for an operator. There always is one, if only to say that none is known.
     std::string message() const;
     /// The type of the exception, of our error, or of the failing value.
@@ -137,8 +140,15 @@ public:
     const failure* wrapped() const noexcept {
         return source_ == source::exception || is_wrapper() ? cause_.get() : nullptr;
     }
-    /// The failure that judges this one. Our own wrapper only says that attempts ran out, so it is passed by.
-    const failure& unwrapped() const noexcept { return is_plain_value() ? *this : unwrapped_inside(); }
+    /// The statement by which it is judged. Our own wrapper says only that attempts ran out, so it is passed by.
+    detail::statement stated() const noexcept;
+    /// Its code and whether it has a status of HTTP, without what is nested in it.
+    std::error_code own_code() const noexcept;
+    bool answers() const noexcept;
+    /// The code by which it is judged; empty if an exception outside of the one with a code states something else.
+    std::error_code judged_code() const noexcept { return is_plain_value() ? seen_.code : stated().code; }
+    /// True for a failing value whose type answers no question but that for its code.
+    bool has_code_alone() const noexcept { return source_ == source::value && !seen_.ops->says_more; }
     /// True for a failing value that holds no other failure: it has no exception to be looked through.
     bool is_plain_value() const noexcept {
         return source_ == source::value && seen_.ops->inner == nullptr && !exception_ && !cause_;
@@ -160,17 +170,9 @@ public:
     /// For drivers: the attempt came to its limit. The failure stays what it is, and is judged as a time-out.
     void mark_timed_out() noexcept { timed_out_ = true; }
     /// Makes the last real failure in `before` the cause of this refusal.
-    void follow(const failure& before) {
-        if (before.is_real()) set_cause(before);
-        else if (before.cause_) cause_ = before.cause_;
-        first_ = before.first_;
-    }
+    void follow(const failure& before);
     /// Makes the last failure of a call whose attempts ran out the cause; the first is that of `last`.
-    void wrap(const failure& last) {
-        set_cause(last);
-        first_ = last.first_;
-        timed_out_ = last.came_at_limit();
-    }
+    void wrap(const failure& last);
     /// Keeps the call's first real failure, if it differs from this one in type or text.
     void set_first(const failure& first);
     /// A copy that needs neither the value nor the outcome that this failure refers to: it has their text.
@@ -210,12 +212,12 @@ private:
 
     /// True if it only says that attempts ran out.
     bool is_wrapper() const noexcept { return is_rejection() && refused_.code == errc::retries_exhausted; }
-    std::error_code own_code() const noexcept {
-        return is_rejection() ? make_error_code(refused_.code) : seen_.code;
-    }
-
     std::error_code code_inside() const noexcept;
-    const failure& unwrapped_inside() const noexcept;
+    bool stale_inside() const noexcept;
+    bool forbids_inside() const noexcept;
+    std::optional<duration> hint_inside() const noexcept;
+    std::optional<resilience::idempotency> idempotency_inside() const noexcept;
+    bool states_something(detail::statement& s) const noexcept;
     const failure* held_failure() const noexcept {
         return source_ == source::value && seen_.ops->inner != nullptr ? seen_.ops->inner(seen_.object)
                                                                        : nullptr;

@@ -46,6 +46,7 @@ public:
     std::shared_ptr<const gone_value> value;
     std::optional<int> http_status;
     std::optional<duration> retry_after;
+    bool came_at_limit = false;
 
 private:
     static std::error_code code_of(std::error_code code) noexcept {
@@ -72,6 +73,7 @@ RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) 
     if (const auto* value = thrown_value()) {
         http_status_ = value->http_status.value_or(0);
         seen_.retry_after = value->retry_after.value_or(duration{-1});
+        timed_out_ = value->came_at_limit;
         return;
     }
     const std::nested_exception* nest = depth > 0 ? own<std::nested_exception>() : nullptr;
@@ -83,21 +85,46 @@ RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) 
         inside->look_inside(read, depth - 1);
         cause_ = std::move(inside);
         const auto* exhausted = dynamic_cast<const retries_exhausted_error*>(nest);
-        if (exhausted != nullptr && exhausted->first != nullptr)
-            first_ = std::make_shared<const failure>(exhausted->first);
+        if (exhausted == nullptr) return;
+        timed_out_ = exhausted->came_at_limit;
+        if (exhausted->first != nullptr) first_ = std::make_shared<const failure>(exhausted->first);
     });
 }
-RESILIENCE_FUNCTION const failure& failure::unwrapped_inside() const noexcept {
-    const failure* seen = &innermost();
-    while (seen->code() == errc::retries_exhausted) {
-        const failure* inside = seen->wrapped();
-        if (inside == nullptr) break;
-        seen = inside;
+RESILIENCE_FUNCTION bool failure::is_cancellation() const noexcept {
+    if (came_at_limit()) return false;
+    if (is_plain_value()) return detail::is_cancellation(seen_.code);
+    const auto s = stated();
+    return s.what != detail::statement::kind::limit && detail::is_cancellation(s.code);
+}
+RESILIENCE_FUNCTION detail::statement failure::stated() const noexcept {
+    detail::statement s;
+    for (const failure* seen = &innermost(); seen != nullptr; seen = seen->wrapped()) {
+        if (!seen->states_something(s)) continue;
+        s.by = seen;
+        break;
     }
-    return *seen;
+    return s;
+}
+/// Asks this failure alone, after those that wrap it.
+RESILIENCE_FUNCTION bool failure::states_something(detail::statement& s) const noexcept {
+    using kind = detail::statement::kind;
+    const auto states = [&s](kind what) {
+        s.what = what;
+        return true;
+    };
+    const bool is_first_code = !s.code;
+    if (const auto code = own_code(); is_first_code && code != errc::retries_exhausted) s.code = code;
+    if (timed_out_) return states(kind::limit);
+    if (carrier<verdict_carrier>() != nullptr) return states(kind::verdict);
+    if (is_first_code && (s.code.category() == error_category() || detail::is_cancellation(s.code)))
+        return states(kind::code);
+    if (is_judged_by_its_type()) return states(kind::type);
+    if (answers() && !s.no_answer) return states(kind::status);
+    if (carrier<http_carrier>() != nullptr) s.no_answer = true;
+    return carrier<std::bad_alloc>() != nullptr && states(kind::memory);
 }
 
-RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcept {
+RESILIENCE_FUNCTION std::optional<duration> failure::hint_inside() const noexcept {
     if (const auto* said = carrier<hint_carrier>()) {
         if (const auto hint = said->retry_after(); hint && *hint >= duration{0}) return hint;
     } else if (const auto* ours = dynamic_cast<const error*>(known_exception())) {
@@ -109,17 +136,20 @@ RESILIENCE_FUNCTION std::optional<duration> failure::retry_after() const noexcep
     return inside != nullptr ? inside->retry_after() : std::nullopt;
 }
 
-RESILIENCE_FUNCTION bool failure::forbids_retry() const noexcept {
+RESILIENCE_FUNCTION bool failure::forbids_inside() const noexcept {
     if (const failure* held = held_failure()) return held->forbids_retry();
     if (source_ == source::value)
         return seen_.ops->forbids_retry != nullptr && seen_.ops->forbids_retry(seen_.object);
     if (const auto* value = thrown_value()) return value->value->forbids_retry;
-    if (const auto* said = carrier<hint_carrier>(); said != nullptr && said->forbids_retry()) return true;
+    if (const auto* said = carrier<hint_carrier>()) {
+        if (said->forbids_retry()) return true;
+        if (said->retry_after().value_or(duration{-1}) >= duration{0}) return false; // it says when
+    }
     const failure* inside = wrapped();
     return inside != nullptr && inside->forbids_retry();
 }
 
-RESILIENCE_FUNCTION std::optional<idempotency> failure::idempotency() const noexcept {
+RESILIENCE_FUNCTION std::optional<idempotency> failure::idempotency_inside() const noexcept {
     if (const failure* held = held_failure()) return held->idempotency();
     if (source_ == source::value)
         return seen_.ops->idempotency_of != nullptr ? seen_.ops->idempotency_of(seen_.object) : std::nullopt;
@@ -134,6 +164,10 @@ RESILIENCE_FUNCTION bool failure::is_judged_by_its_type() const noexcept {
     return value != nullptr && value->value->ops.has_own_judge;
 }
 
+RESILIENCE_FUNCTION bool failure::answers() const noexcept {
+    const auto* http = carrier<http_carrier>();
+    return (http != nullptr ? http->http_status() : http_status_) > 0;
+}
 RESILIENCE_FUNCTION std::optional<int> failure::http_status() const noexcept {
     if (const auto* http = carrier<http_carrier>()) return http->http_status();
     if (http_status_ != 0) return http_status_;
@@ -149,23 +183,27 @@ RESILIENCE_FUNCTION std::optional<bool> failure::not_sent() const noexcept {
     if (const auto* value = thrown_value())
         return value->value->ops.not_sent != nullptr ? std::optional(value->value->not_sent) : std::nullopt;
     if (const auto* carrier = own<not_sent_carrier>()) return carrier->not_sent();
-    const failure* inside = wrapped();
+    const failure* inside = answers() ? nullptr : wrapped(); // an answer is one to something that was sent
     return inside != nullptr ? inside->not_sent() : std::nullopt;
 }
 
-RESILIENCE_FUNCTION bool failure::stale_connection() const noexcept {
+RESILIENCE_FUNCTION bool failure::stale_inside() const noexcept {
     if (const failure* held = held_failure()) return held->stale_connection();
     if (source_ == source::value) return seen_.ops->stale != nullptr && seen_.ops->stale(seen_.object);
     if (const auto* value = thrown_value()) return value->value->stale;
     if (const auto* carrier = own<stale_connection_carrier>()) return carrier->stale_connection();
     const failure* inside = wrapped();
-    return inside != nullptr && inside->stale_connection();
+    detail::statement own; // of this one alone: it counts more than the connection
+    return inside != nullptr && inside->stale_connection() && !states_something(own);
 }
 
-RESILIENCE_FUNCTION std::error_code failure::code_inside() const noexcept {
+RESILIENCE_FUNCTION std::error_code failure::own_code() const noexcept {
     if (const auto* system = dynamic_cast<const std::system_error*>(known_exception())) {
         if (system->code()) return system->code();
     }
+    return is_rejection() ? make_error_code(refused_.code) : seen_.code;
+}
+RESILIENCE_FUNCTION std::error_code failure::code_inside() const noexcept {
     if (const auto code = own_code()) return code;
     const failure* inside = wrapped();
     return inside != nullptr ? inside->code() : std::error_code{};
@@ -194,6 +232,16 @@ RESILIENCE_FUNCTION failure failure::kept_code(const value_ops& ops, std::error_
 RESILIENCE_FUNCTION void failure::set_cause(const failure& cause) {
     cause_ = std::make_shared<const failure>(cause.kept());
 }
+RESILIENCE_FUNCTION void failure::follow(const failure& before) {
+    if (before.is_real()) set_cause(before);
+    else if (before.cause_) cause_ = before.cause_;
+    first_ = before.first_;
+}
+RESILIENCE_FUNCTION void failure::wrap(const failure& last) {
+    set_cause(last);
+    first_ = last.first_;
+    timed_out_ = last.came_at_limit();
+}
 RESILIENCE_FUNCTION void failure::set_first(const failure& first) {
     const std::type_info* own_type = type();
     const std::type_info* its_type = first.type();
@@ -207,8 +255,11 @@ RESILIENCE_COLD RESILIENCE_FUNCTION detail::failing_value_error failure::value_e
     const std::shared_ptr<const detail::gone_value> gone(
         own.cause_, static_cast<const detail::gone_value*>(own.seen_.object));
     const auto code = seen_.code ? seen_.code : std::make_error_code(std::errc::io_error);
-    if (gone->text == code.message()) return {code, gone, http_status(), retry_after()};
-    return {code, gone->text, gone, http_status(), retry_after()};
+    auto made = gone->text == code.message()
+                    ? detail::failing_value_error(code, gone, http_status(), retry_after())
+                    : detail::failing_value_error(code, gone->text, gone, http_status(), retry_after());
+    made.came_at_limit = came_at_limit();
+    return made;
 }
 RESILIENCE_FUNCTION const detail::failing_value_error* failure::thrown_value() const noexcept {
     const auto* known = known_exception();
@@ -264,6 +315,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string failure::ends_of_the_call() cons
 #if RESILIENCE_EXCEPTIONS
 RESILIENCE_COLD RESILIENCE_FUNCTION void failure::raise_exhausted() const {
     retries_exhausted_error error(refused_.code, refused_.policy, message(), std::nullopt);
+    error.came_at_limit = came_at_limit();
     if (first_) {
         try {
             first_->rethrow();

@@ -228,7 +228,9 @@ inline constexpr value_ops ops_of{
     .stale = stale_op<R>(),
     .forbids_retry = forbids_retry_op<R>(),
     .idempotency_of = idempotency_op<R>(),
-    .has_own_judge = has_own_judge<R>};
+    .has_own_judge = has_own_judge<R>,
+    .says_more = holds_failure<R> || has_own_judge<R> || http_like<R> || hint_like<R> || says_if_sent<R> ||
+                 says_if_stale<R> || says_if_retry_is_forbidden<R> || says_if_idempotent<R>};
 
 template <class R>
 duration hint_of(const R& r) {

@@ -32,7 +32,7 @@ RESILIENCE_FUNCTION bool has_timed_out(const failure& why, const call_context& c
 RESILIENCE_FUNCTION bool has_timed_out(const failure& why, const call_context& ctx,
                                        time_point strikes_from) noexcept {
     if (strikes_from == time_point::max() || ctx.clock().now() < strikes_from) return false;
-    return !is_refusal(why.code()) && !(ctx.stop_requested() && why.is_cancellation());
+    return !is_refusal(why.judged_code()) && !(ctx.stop_requested() && why.is_cancellation());
 }
 #endif
 

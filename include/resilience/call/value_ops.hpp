@@ -37,6 +37,8 @@ struct value_ops {
     std::optional<idempotency> (*idempotency_of)(const void*) noexcept = nullptr;
     /// True if the type's result_traits have a `judge` of their own.
     bool has_own_judge = false;
+    /// False if a failing value has a code and a text, and no other question about it has an answer.
+    bool says_more = true;
 };
 
 } // namespace detail

@@ -55,8 +55,9 @@ struct default_judgement {
     bool is_retried;
     verdict health; ///< to a circuit
 };
-/// An attempt that came at its limit has timed out. Else a verdict that the failure states itself counts most,
-/// then code, then HTTP status. Local rejections, cancellation and std::bad_alloc are ignored. A time-out is a failure. Anything else is a failure.
+/// An attempt that came at its limit has timed out. Else the outermost exception that states something decides
+/// (detail::statement): by its verdict, else its code, else its HTTP status. Local rejections, cancellation and
+/// std::bad_alloc are ignored. A time-out is a failure. Anything else is a failure.
 default_judgement judge_by_default(const failure& f) noexcept;
 
 /// The verdict on a failure unless a predicate of the user's decides.
@@ -65,28 +66,35 @@ inline verdict default_verdict(const failure& f) noexcept { return judge_by_defa
 inline bool is_retried_by_default(const failure& f) noexcept { return judge_by_default(f).is_retried; }
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION default_judgement judge_by_default(const failure& given) noexcept {
+RESILIENCE_FUNCTION default_judgement judge_by_default(const failure& f) noexcept {
+    using kind = detail::statement::kind;
     constexpr default_judgement failed{true, verdict::failure};
     constexpr default_judgement says_nothing{false, verdict::ignored};
-    const failure& f = given.unwrapped();
-    if (given.came_at_limit()) return f.exception_is<std::bad_alloc>() ? says_nothing : failed;
-    const bool is_value = f.is_plain_value();
-    if (const auto* own = is_value || f.is_rejection() ? nullptr : f.as<verdict_carrier>())
-        return {own->verdict() == verdict::failure, own->verdict()};
-    if (const auto code = f.code()) {
-        if (code.category() == resilience::error_category()) {
-            const auto ours = static_cast<errc>(code.value());
-            return ours == errc::timed_out || ours == errc::retries_exhausted ? failed : says_nothing;
-        }
-        if (detail::is_cancellation(code)) return says_nothing;
+    const auto of_code = [&](const std::error_code& code) noexcept {
+        if (code.category() == error_category())
+            return code == errc::timed_out || code == errc::retries_exhausted ? failed : says_nothing;
+        return detail::is_cancellation(code) ? says_nothing : failed;
+    };
+    if (f.came_at_limit()) return f.innermost().exception_is<std::bad_alloc>() ? says_nothing : failed;
+    if (f.has_code_alone()) return of_code(f.code());
+    const auto stated = f.stated();
+    switch (stated.what) {
+    case kind::verdict: {
+        const auto own = stated.by->as<verdict_carrier>()->verdict();
+        return {own == verdict::failure, own};
     }
-    if (f.is_judged_by_its_type()) return failed;
-    // A carrier may stand for a transport error too: its status is then 0 or less.
-    if (const auto status = f.http_status(); status && *status > 0) {
+    case kind::code: return of_code(stated.code);
+    case kind::status: {
+        const auto status = stated.by->http_status();
         const auto hint = f.retry_after();
         return {is_retried_status(status, hint), http_verdict(status, hint)};
     }
-    return !is_value && f.exception_is<std::bad_alloc>() ? says_nothing : failed;
+    case kind::memory: return says_nothing;
+    case kind::none:
+    case kind::limit:
+    case kind::type: break;
+    }
+    return failed;
 }
 #endif
 

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <resilience/call/time.hpp>
+#include <resilience/detail/sync.hpp>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 class work_leases;
 
 /// A time that a policy gave the work inside of it, such as the lease of a circuit's probe. While it is held,
-/// policies further in tell it how long the work goes on. Used by the thread of the call.
+/// policies further in tell it how long the work goes on. Used by the thread of the call, or by one that the call
+/// waits for.
 class work_lease {
 public:
     work_lease() noexcept = default;
@@ -16,7 +18,7 @@ public:
     work_lease& operator=(const work_lease&) = delete;
 
     /// The work goes on: another attempt of it begins at `from`, or is under way with the limit `until`.
-    /// Either may be time_point::min(), which says nothing.
+    /// Either may be time_point::min(), which says nothing. It runs no listener: a caller may wait for it.
     virtual void extend(time_point from, time_point until) noexcept = 0;
     /// Says that the work is over.
     void let_go() noexcept;
@@ -46,6 +48,57 @@ public:
 private:
     friend work_lease;
     work_lease* first_ = nullptr;
+};
+
+/// The leases of a call whose work runs on another thread, as that thread holds them. It may extend them for as long as
+/// the call waits for it. Thread-safe.
+class lease_relay final : public work_lease {
+public:
+    /// While it lives, the relay extends the leases of a call: on the stack of the thread that waits.
+    class waiting {
+    public:
+        waiting(lease_relay& relay, work_leases& callers) noexcept : relay_(relay) {
+            relay.set(callers.empty() ? nullptr : &callers);
+        }
+        waiting(const waiting&) = delete;
+        waiting& operator=(const waiting&) = delete;
+        ~waiting() { relay_.set(nullptr); }
+
+    private:
+        lease_relay& relay_;
+    };
+
+    bool is_needed() noexcept {
+        const unique_lock lock(mutex_);
+        return callers_ != nullptr;
+    }
+    void extend(time_point from, time_point until) noexcept override {
+        work_leases* callers = nullptr;
+        {
+            const unique_lock lock(mutex_);
+            callers = callers_;
+            is_extending_ = callers != nullptr;
+        }
+        if (callers == nullptr) return;
+        callers->extend(from, until); // without the lock: it reads the clock
+        {
+            const unique_lock lock(mutex_);
+            is_extending_ = false;
+        }
+        extended_.notify_one();
+    }
+
+private:
+    void set(work_leases* callers) noexcept {
+        unique_lock lock(mutex_);
+        while (is_extending_) extended_.wait(lock);
+        callers_ = callers;
+    }
+
+    waitable_mutex mutex_;
+    condition_variable extended_;
+    work_leases* callers_ = nullptr; // guarded by mutex_, like the next
+    bool is_extending_ = false;
 };
 
 inline void work_lease::let_go() noexcept {

@@ -65,8 +65,9 @@ public:
     breaker_judgement judge_as_failure(const breaker_permit& permit, const failure* why);
     breaker_settlement settle(const breaker_permit& permit, breaker_judgement j) noexcept;
     breaker_settlement ignore(const breaker_permit& permit, duration hint = {}) noexcept;
-    /// Makes a probe's lease end at `until`, unless it ends later. False if the permit is late.
+    /// Makes a probe's lease end at `until`, unless it ends later. False if the permit is late. Events wait for deliver().
     bool renew(breaker_permit& permit, time_point until) noexcept;
+    void deliver() noexcept;
 
     void command(const circuit_command& c, std::string_view reason);
 
@@ -77,10 +78,13 @@ private:
 
     /// Keeps state and counts, and judges them by the new rules under the same lock.
     void apply(circuit_breaker_config next);
-    /// Runs `work(moment)` under the mutex, publishes the state that it left, and delivers its events.
+    /// Runs `work(moment)` under the mutex, and publishes the state that it left. True if events wait.
     template <class Work>
-    void locked(Work&& work);
-    void deliver() noexcept;
+    bool quietly(Work&& work);
+    template <class Work>
+    void locked(Work&& work) {
+        if (quietly(work)) deliver();
+    }
     published_state encode_locked() const noexcept;
     void publish_locked() noexcept;
     const circuit_breaker_config& config_of(const breaker_permit& permit) const noexcept;
@@ -135,17 +139,13 @@ RESILIENCE_FUNCTION breaker_judgement breaker_core::judge_as_failure(const break
     return detail::judge_as_failure(why, config_of(permit));
 }
 template <class Work>
-void breaker_core::locked(Work&& work) {
+bool breaker_core::quietly(Work&& work) {
     const bool has_jitter = config().recovery_backoff.has_value();
     const moment at{now(), clock().wall_now(), has_jitter ? env_->random().uniform() : 0.0};
-    bool has_news = false;
-    {
-        const lock_guard lock(mutex_);
-        const publication_guard at_end{*this};
-        work(at);
-        has_news = guarded_->events.are_waiting_locked();
-    }
-    if (has_news) deliver();
+    const lock_guard lock(mutex_);
+    const publication_guard at_end{*this};
+    work(at);
+    return guarded_->events.are_waiting_locked();
 }
 /// A listener may destroy the last handle, so the core keeps itself alive meanwhile.
 RESILIENCE_COLD RESILIENCE_FUNCTION void breaker_core::deliver() noexcept {
@@ -197,7 +197,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::admit(breaker_permit& per
             why = {.code = errc::circuit_open,
                    .policy = label(),
                    .retry_after = given.retry_after,
-                   .reason = reason_to_refuse(guarded_->circuit.state())};
+                   .reason = reason_to_refuse(guarded_->circuit.state(), given.retry_after)};
             successes_.take_rejected();
         }
     });
@@ -266,7 +266,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::ignore(cons
 RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::renew(breaker_permit& permit,
                                                              time_point until) noexcept {
     bool counts = true;
-    locked([&](const moment& at) { counts = guarded_->circuit.renew(permit, until, at); });
+    quietly([&](const moment& at) { counts = guarded_->circuit.renew(permit, until, at); });
     return counts;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION circuit_state breaker_core::state_by_now() const noexcept {

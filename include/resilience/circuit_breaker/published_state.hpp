@@ -73,10 +73,13 @@ constexpr std::uint64_t flags_of(window_fill filled) noexcept {
                                                       : 0;
 }
 
-/// The reason why a circuit in that state refuses a call, in static storage; null for the usual words.
-constexpr const char* reason_to_refuse(circuit_state state) noexcept {
+/// The reason why a circuit in that state refuses a call, in static storage; null for the usual words. `retry_after` is the
+/// time to the next probe, negative if not known: a half-open circuit knows it only while a server's hint holds it back.
+constexpr const char* reason_to_refuse(circuit_state state, duration retry_after) noexcept {
     switch (state) {
-    case circuit_state::half_open: return "is half-open and all its probe places are taken";
+    case circuit_state::half_open:
+        return retry_after >= duration{0} ? "is half-open and waits for as long as the server asked"
+                                          : "is half-open and all its probe places are taken";
     case circuit_state::forced_open: return "is forced open";
     default: return nullptr;
     }
@@ -104,7 +107,7 @@ public:
                                        rejection& why) const noexcept {
         const circuit_state seen = get().state();
         if (seen == circuit_state::forced_open) {
-            why = {.code = errc::circuit_open, .reason = reason_to_refuse(seen)};
+            why = {.code = errc::circuit_open, .reason = reason_to_refuse(seen, duration{-1})};
             return true;
         }
         if (seen != circuit_state::open) return false;

@@ -41,6 +41,8 @@ verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c
 
 /// The hint of a server; 0 if it gave none. A policy's refusal is no hint of the server's.
 duration hint_of_server(const failure& why) noexcept;
+/// True if it is judged as an answer of 429.
+bool is_throttle(const failure& why) noexcept;
 /// The answer of break_duration_of, which may throw; at most max_break.
 std::optional<duration> break_for(const failure& why, const circuit_breaker_config& c);
 
@@ -70,7 +72,7 @@ RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circu
     const verdict usual = is_failure ? default_verdict(why) : result.judged();
     if (!asks) return usual;
     if (is_failure && usual == verdict::ignored &&
-        (why.is_cancellation() || why.unwrapped().code().category() == resilience::error_category()))
+        (why.is_cancellation() || why.judged_code().category() == resilience::error_category()))
         return usual;
 
     const bool fails = usual == verdict::failure;
@@ -81,8 +83,11 @@ RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circu
     return c.record_if.is_for(why, fails) ? verdict::failure : verdict::success;
 }
 RESILIENCE_FUNCTION duration hint_of_server(const failure& why) noexcept {
-    const failure& real = why.unwrapped();
-    return is_refusal(real.code()) ? duration{0} : real.retry_after().value_or(duration{0});
+    return is_refusal(why.judged_code()) ? duration{0} : why.retry_after().value_or(duration{0});
+}
+RESILIENCE_FUNCTION bool is_throttle(const failure& why) noexcept {
+    const statement stated = why.stated();
+    return stated.what == statement::kind::status && stated.by->http_status() == 429;
 }
 RESILIENCE_FUNCTION std::optional<duration> break_for(const failure& why, const circuit_breaker_config& c) {
     std::optional<duration> asked;
@@ -110,7 +115,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
         const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
         j.hint = std::min(hint_of_server(why), c.max_break);
         // A throttle is no failure, unless break_duration_of asks for a pause.
-        if (j.what == verdict::failure || why.http_status() == 429) j.break_for = break_for(why, c);
+        if (j.what == verdict::failure || is_throttle(why)) j.break_for = break_for(why, c);
         if (j.break_for) j.what = verdict::failure;
     });
     if (j.predicate_threw) j.what = verdict::failure; // the attempt must be settled in any case

@@ -92,7 +92,7 @@ RESILIENCE_FUNCTION void settle_race(call_slot& slot, const task_limit& limit,
     const bool asked = struck || ctx.stopped_by_deadline();
     // The caller's own request may stand behind a cancellation that the context does not know of.
     if (caller_first && why->is_cancellation()) return;
-    if (struck ? !is_refusal(why->code()) : has_timed_out(*why, ctx))
+    if (struck ? !is_refusal(why->judged_code()) : has_timed_out(*why, ctx))
         slot.time_out(ctx, asked ? asked_to_end::yes : asked_to_end::no);
 }
 #endif

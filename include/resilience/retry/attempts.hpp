@@ -175,16 +175,16 @@ RESILIENCE_FUNCTION const char* retry_attempts::why_not(const failure& why, cons
     const std::optional<duration> chosen = chosen_delay(attempt_, why);
     const duration own = chosen ? *chosen : delay_by_strategy(attempt_);
     hinted_delay hinted{.least = duration{0}, .range = duration{0}};
-    if (why.unwrapped().code() ==
-        errc::circuit_open) { // a refusal that retry_if accepts never lengthens the delay
-        if (why.retry_after().value_or(duration{0}) > own) return "circuit is open until later";
-    } else if (c.respect_retry_after) {
-        const duration hint = why.retry_after().value_or(duration{0});
+    const duration hint = why.retry_after().value_or(duration{0});
+    // A circuit's refusal that retry_if accepts never lengthens the delay.
+    const bool is_refusals = hint > duration{0} && why.judged_code() == errc::circuit_open;
+    if (is_refusals && hint > own) return "circuit is open until later";
+    if (hint > duration{0} && !is_refusals && c.respect_retry_after) {
         // A chosen delay that is long enough stays as it is, and max_delay does not bound it.
         const bool is_long_enough = chosen && *chosen >= hint;
         if (hint > c.max_retry_after.value_or(is_long_enough ? hint : c.max_delay))
             return "retry_after is too long";
-        if (hint > duration{0} && !is_long_enough) hinted = delay_after_hint(hint, c.base_delay, c.jitter);
+        if (!is_long_enough) hinted = delay_after_hint(hint, c.base_delay, c.jitter);
     }
     const double share = hinted.range > duration{0} ? core_->env()->random().uniform() : 0.0;
     delay = std::max(own, hinted.drawn(share));

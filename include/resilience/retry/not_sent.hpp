@@ -23,7 +23,12 @@ struct retry_traits {
 RESILIENCE_FUNCTION bool retry_traits::known_not_sent(const failure& f) noexcept {
     if (f.stale_connection()) return true;
     if (const auto said = f.not_sent()) return *said;
-    const auto code = f.unwrapped().code();
+    const failure* seen = &f.innermost();
+    while (!seen->own_code() || seen->own_code() == errc::retries_exhausted) {
+        if (seen->answers() || seen->wrapped() == nullptr) return false;
+        seen = seen->wrapped();
+    }
+    const auto code = seen->own_code();
     if (code.category() == error_category()) return detail::is_refusal(code);
     const std::string_view category = code.category().name();
     if (category == "asio.netdb" || category == "asio.addrinfo") return true; // the name has no address

@@ -147,6 +147,16 @@ async function mockedCases() {
         await expectNoComplaints(page);
     });
 
+    await mocked("a half-open circuit that a server's hint holds back tells for how long", { circuits: 4 }, async (service) => {
+        service.change("jira_api", "half_open", { reason: "recovery_timeout", delay: 4 });
+        const page = await open(service.url);
+        const probe = row(page, "jira_api").locator("[data-cell=probe]");
+        await says(probe, /^\d(\.\d)? s$/);
+        await says(probe, /^probing$/, 5000);
+        expect("due", await state(page, "jira_api").evaluate((node) => node.classList.contains("due")), false);
+        await expectNoComplaints(page);
+    });
+
     await mocked("a circuit that flaps is one line of the timeline with a count, an outage that ends is not", { circuits: 8 }, async (service) => {
         const page = await open(service.url);
         await says(connection(page), /^Live$/);

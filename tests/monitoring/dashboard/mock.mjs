@@ -188,7 +188,8 @@ function circuit(name, i) {
     };
 }
 function shownCircuit({ kind, name, config, statistics, until }) {
-    const left = until === null || statistics.state !== "open" ? null : Math.max(0, (until - Date.now()) / 1000);
+    const wait = until === null ? null : Math.max(0, (until - Date.now()) / 1000);
+    const left = statistics.state === "open" || (statistics.state === "half_open" && wait > 0) ? wait : null;
     return { kind, name, config, statistics: { ...statistics, retry_after: left, due_for_probe: left === 0 }, units: { failure_rate: "ratio", slow_call_rate: "ratio", retry_after: "seconds" } };
 }
 const send = (stream, event) => stream.write(`id: ${event.number}\nevent: ${event.kind}\ndata: ${JSON.stringify(event)}\n\n`);
