@@ -363,6 +363,19 @@ TEST_CASE("break_duration_of is asked about a throttle, too", "[circuit_breaker]
     CHECK(circuit.stats().retry_after == 5s);
 }
 
+TEST_CASE("a throttle that ignore_if names asks for no break", "[circuit_breaker][H-USE-10]") {
+    const as how = GENERATE(as::value, as::exception);
+    circuit_world w;
+    const auto circuit = w.make({.name = "c",
+                                 .ignore_if = [](const rs::failure& f) { return f.http_status() == 429; },
+                                 .break_duration_of = [](const rs::failure& f) { return f.retry_after(); }});
+
+    get(circuit, how, 429, 5s);
+
+    CHECK(circuit.state() == circuit_state::closed);
+    CHECK(circuit.stats().ignored == 1);
+}
+
 TEST_CASE("a permit by hand is a probe for as long as the call around it may take", "[circuit_breaker]") {
     circuit_world w;
     const auto circuit =

@@ -114,8 +114,10 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
         std::optional<failure> value; // seen as a failure
         const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
         j.hint = std::min(hint_of_server(why), c.max_break);
-        // A throttle is no failure, unless break_duration_of asks for a pause.
-        if (j.what == verdict::failure || is_throttle(why)) j.break_for = break_for(why, c);
+        // A throttle is no failure, unless break_duration_of asks for a pause. What ignore_if names asks for none.
+        const auto is_ignored = [&] { return c.ignore_if.sees(result) && c.ignore_if.names(result, false); };
+        if (j.what == verdict::failure || (is_throttle(why) && !is_ignored()))
+            j.break_for = break_for(why, c);
         if (j.break_for) j.what = verdict::failure;
     });
     if (j.predicate_threw) j.what = verdict::failure; // the attempt must be settled in any case
