@@ -78,6 +78,14 @@ bool refuses(const std::string& name, const std::string& text) {
     return complaint<rs::retry_config>({{name, text}}).starts_with(name + "='" + text + "': it must be ");
 }
 
+/// Read while static objects are made: the program's list of kinds may not have this one yet.
+const rs::retry_config read_before_main =
+    rs::from_env("EARLY", rs::retry_config{}, [](const char* name) -> const char* {
+        return std::string_view(name) == "EARLY_RETRY_MAX_ATTEMPTS" ? "7" : nullptr;
+    });
+
+TEST_CASE("variables are read before main, too", "[env]") { CHECK(read_before_main.max_attempts == 7); }
+
 TEST_CASE("variables that are not set leave a config as it is", "[env]") {
     const auto c = read<rs::retry_config>({{"OTHER_RETRY_MAX_ATTEMPTS", "9"}, {"JIRA_CIRCUIT_WINDOW", "x"}},
                                           {.name = "jira_api", .max_attempts = 4, .max_elapsed = 5s});

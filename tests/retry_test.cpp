@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attempts and delays. What ends a call early: retry_limits_test.cpp; which failures are retried:
 // retry_predicate_test.cpp; events, statistics, nesting: retry_story_test.cpp; names: retry_config_test.cpp.
+#include <resilience/any_pipeline.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>
 #include <resilience/testing/scripted.hpp>
+#include <resilience/timeout.hpp>
 
 #include "support/catch.hpp"
 #include "support/failing.hpp"
@@ -221,6 +223,28 @@ TEST_CASE("thousands of attempts never overflow a delay", "[retry][H-RT-01]") {
             }
         }
     }
+}
+
+TEST_CASE("an exception that leaves a call ends with its handler", "[retry]") {
+    struct counted {
+        explicit counted(int& alive) : alive_(&alive) { ++*alive_; }
+        counted(const counted& other) : alive_(other.alive_) { ++*alive_; }
+        counted& operator=(const counted&) = delete;
+        ~counted() { --*alive_; }
+        int* alive_;
+    };
+    world w;
+    const rs::retry retry{support::at_once(2), w.reg};
+    const rs::timeout limit(2s, w.reg);
+    int alive = 0;
+    const auto fails = [&]() -> int { throw counted(alive); };
+
+    CHECK_THROWS_AS(retry(fails), counted);
+    CHECK_THROWS_AS(limit(fails), counted);
+    CHECK_THROWS_AS((retry | limit)(fails), counted);
+    CHECK_THROWS_AS(rs::any_pipeline(retry)(fails), counted);
+
+    CHECK(alive == 0);
 }
 
 TEST_CASE("200,000 attempts without a delay take no stack", "[retry][H-RT-25]") {

@@ -47,8 +47,7 @@ public:
 
     using policy_handle::policy_handle;
     template <std::convertible_to<duration> D = duration>
-    explicit abandoning_timeout(const D& limit)
-        : abandoning_timeout(abandoning_timeout_config{.limit = limit}) {}
+    explicit abandoning_timeout(D limit) : abandoning_timeout(abandoning_timeout_config{.limit = limit}) {}
     abandoning_timeout(duration limit, registry& where)
         : abandoning_timeout(abandoning_timeout_config{.limit = limit}, where) {}
     // clang-format off: compilers show the line with its remark
@@ -92,7 +91,8 @@ public:
         limits.see(silence.watch.get());
         switch (how) {
         case end::finished:
-            run->take(out), ctx.count_transparent_repeats(run->new_repeats());
+            run->take(out);
+            ctx.count_transparent_repeats(run->new_repeats());
             if (out.has_failure()) settle(out.storage(), *policy, limits, ctx);
             break;
         case end::none: out.fail(no_worker(*policy, limits, ctx)); break;

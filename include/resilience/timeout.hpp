@@ -82,7 +82,7 @@ class timeout : public composable<timeout>, public policy_handle<detail::timeout
 public:
     using policy_handle::policy_handle;
     template <std::convertible_to<duration> D = duration>
-    explicit timeout(const D& limit) : timeout(timeout_config{.limit = limit}) {}
+    explicit timeout(D limit) : timeout(timeout_config{.limit = limit}) {}
     timeout(duration limit, registry& where) : timeout(timeout_config{.limit = limit}, where) {}
     // clang-format off: compilers show the line with its remark
     template <int = 0>

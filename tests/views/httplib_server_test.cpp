@@ -262,6 +262,28 @@ TEST_CASE("streams of events take at most half of a server's threads", "[httplib
     for (std::thread& each : readers) each.join();
 }
 
+TEST_CASE("a stream that is refused gives its thread back at once", "[httplib][event_stream][H-USE-26]") {
+    http_fixture f;
+    const rs::monitoring_api api(f.reg, {.events = std::make_shared<rs::event_log>(f.reg)});
+    const running_server server([&](httplib::Server& s) {
+        s.new_task_queue = [] { return new httplib::ThreadPool(1); };
+        s.set_keep_alive_timeout(3600);
+        rs::mount(s, api, {.threads = 1});
+    });
+    auto kept = server.client();
+    kept.set_keep_alive(true);
+
+    const auto refused = kept.Get(http_root + "/events/stream");
+
+    REQUIRE(refused);
+    CHECK(refused->status == 503);
+    CHECK(refused->get_header_value("Connection") == "close");
+    CHECK(refused->body.find("too_many_streams") != std::string::npos);
+    const auto live = server.client().Get(http_root + "/live"); // while `kept` would keep its connection
+    REQUIRE(live);
+    CHECK(live->status == 200);
+}
+
 TEST_CASE("long bodies are sent in chunks, as a whole where there are none", "[httplib][monitoring_api]") {
     http_fixture f;
     std::vector<rs::circuit_breaker> circuits;

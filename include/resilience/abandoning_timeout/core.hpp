@@ -68,7 +68,8 @@ public:
 private:
     /// True if the work is past twice its limit, and that was not told before.
     bool is_news_locked(const abandoned_work& work, time_point now) const noexcept;
-    void look_at_abandoned() const;
+    /// Keeps the core alive if listeners were told: they may destroy the last handle.
+    std::shared_ptr<const abandoning_timeout_core> look_at_abandoned() const;
     void tell(const abandoned_work& work, const char* how, duration past) const;
 
     abandoned_work* first_ = nullptr; // guarded by mutex_
@@ -103,22 +104,26 @@ RESILIENCE_FUNCTION bool abandoning_timeout_core::is_news_locked(const abandoned
     raise_to(longest_overrun, past.count());
     return past > work.limit && !work.is_told;
 }
-RESILIENCE_FUNCTION void abandoning_timeout_core::look_at_abandoned() const {
+RESILIENCE_FUNCTION std::shared_ptr<const abandoning_timeout_core>
+abandoning_timeout_core::look_at_abandoned() const {
+    if (abandoned.load(std::memory_order_relaxed) == 0) return nullptr;
     const time_point now = clock().now();
     std::vector<abandoned_work> news;
     {
         const lock_guard lock(mutex_);
         for (abandoned_work* work = first_; work != nullptr; work = work->next) {
             if (work->process != process_number() || !is_news_locked(*work, now)) continue;
-            news.push_back(*work);
+            if (!returned([&] { news.push_back(*work); }))
+                break; // without memory it is left to the next reader
             work->is_told = true;
             overrun.fetch_add(1, std::memory_order_relaxed);
         }
     }
-    for (const auto& work : news) {
-        const auto alive = shared_from_this(); // a listener may destroy the last handle
-        tell(work, "has been running for ", elapsed_between(work.until, now));
-    }
+    if (news.empty()) return nullptr;
+    auto alive = shared_from_this();
+    for (const auto& work : news)
+        returned([&] { tell(work, "has been running for ", elapsed_between(work.until, now)); });
+    return alive;
 }
 RESILIENCE_FUNCTION void abandoning_timeout_core::tell(const abandoned_work& work, const char* how,
                                                        duration past) const {
@@ -133,7 +138,7 @@ RESILIENCE_FUNCTION void abandoning_timeout_core::tell(const abandoned_work& wor
     });
 }
 RESILIENCE_FUNCTION abandoning_timeout_stats abandoning_timeout_core::stats() const {
-    look_at_abandoned();
+    const auto alive = look_at_abandoned();
     const auto read = [](const auto& count) { return count.load(std::memory_order_relaxed); };
     // Read first: a thread that sees an attempt gone also counts its late result.
     const std::uint64_t running = abandoned.load(std::memory_order_acquire);

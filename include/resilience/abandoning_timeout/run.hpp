@@ -69,8 +69,9 @@ private:
     bool end_as(end how) noexcept;
 
     std::shared_ptr<abandoning_timeout_core>
-        core_;            // the worker's until the run has finished, then the caller's
-    abandoned_work seen_; // what the attempt is called; the core's from the moment at which it is given up
+        core_; // the worker's until the run has finished, then the caller's
+    // Names the attempt for events. Once it is given up, readers of the statistics find it in the core's list.
+    abandoned_work work_seen_;
     const unsigned repeats_before_; // in the caller's call
     atomic<unsigned> repeats_;      // starts with those; relaxed: the end of the run orders it
     const bool is_in_attempt_;
@@ -105,7 +106,8 @@ private:
 RESILIENCE_FUNCTION abandonable_run::abandonable_run(std::shared_ptr<abandoning_timeout_core> core,
                                                      const call_context& caller, time_point until,
                                                      std::shared_ptr<silence_watch> watch)
-    : core_(std::move(core)), seen_{std::string(caller.operation()), caller.attempt(), caller.retry_depth()},
+    : core_(std::move(core)),
+      work_seen_{std::string(caller.operation()), caller.attempt(), caller.retry_depth()},
       repeats_before_(caller.transparent_repeats()), repeats_(repeats_before_),
       is_in_attempt_(caller.is_in_attempt()), until_(until),
       limit_(until == time_point::max() ? duration::max() : saturating_sub(until, caller.clock().now())),
@@ -149,7 +151,7 @@ RESILIENCE_FUNCTION abandonable_run::end abandonable_run::wait(time_point until)
 RESILIENCE_FUNCTION void abandonable_run::work_ended() noexcept {
     drop_work();
     if (end_as(end::finished)) return;
-    core_->ends(seen_);
+    core_->ends(work_seen_);
     if (drop_outcome()) core_->late_results.fetch_add(1, std::memory_order_relaxed);
     close_part();
 }
@@ -170,9 +172,9 @@ RESILIENCE_FUNCTION void abandonable_run::run() {
         if (at_the_end.returned) return; // abandoned before it began
     }
     call_context ctx(core_->env()->clock(), core_->env().get());
-    ctx.set_operation(seen_.operation);
-    ctx.set_attempt(seen_.attempt);
-    ctx.set_retry_depth(seen_.retry_depth);
+    ctx.set_operation(work_seen_.operation);
+    ctx.set_attempt(work_seen_.attempt);
+    ctx.set_retry_depth(work_seen_.retry_depth);
     if (is_in_attempt_) ctx.count_repeats_in(repeats_);
     ctx.narrow(until_, limit_, watch_.get());
     ctx.apply(options_);
@@ -203,9 +205,9 @@ RESILIENCE_FUNCTION bool abandonable_run::end_as(end how) noexcept {
     if (how != end::finished) {
         core_->abandoned.fetch_add(1, std::memory_order_relaxed);
         const bool by_silence = watch_ != nullptr && watch_->first().until() < until_;
-        seen_.until = by_silence ? watch_->first().until() : until_;
-        seen_.limit = by_silence ? watch_->first().idle() : limit_;
-        core_->begins(seen_);
+        work_seen_.until = by_silence ? watch_->first().until() : until_;
+        work_seen_.limit = by_silence ? watch_->first().idle() : limit_;
+        core_->begins(work_seen_);
     }
     if (how == end::limit) at_limit_.struck.store(true, std::memory_order_release);
     end_ = how;

@@ -81,6 +81,18 @@ inline void answer_with(http_response answer, const httplib::Request& request, h
             });
         return;
     }
+    if (const auto wish = answer.headers.find("Connection");
+        wish != answer.headers.end() && wish->second == "close") {
+        // cpp-httplib closes where its provider gives up, here behind the last byte, and else keeps what it can.
+        const std::size_t length = answer.body.size();
+        response.set_content_provider(
+            length, answer.content_type,
+            [body = std::move(answer.body)](std::size_t from, std::size_t, httplib::DataSink& sink) {
+                sink.write(body.data() + from, body.size() - from);
+                return false;
+            });
+        return;
+    }
     if (!answer.stream || request.method == "HEAD") {
         // NOLINTNEXTLINE(performance-move-const-arg): later versions of cpp-httplib take the string over
         response.set_content(std::move(answer.body), answer.content_type);

@@ -30,8 +30,8 @@ class environment;
 
 /// Blocking calls record themselves here for the calls that run inside of them on the same thread.
 struct thread_calls {
-    // The context of the innermost call that has one. A call looks at this word alone to know that nothing around it
-    // matters, so the last bit says that `repeats` is not 0.
+    // The context of the innermost call that has one; its lowest bit is set if `repeats` is not 0. If this is 0, a call
+    // need not look at the others.
     std::uintptr_t around = 0;
     unsigned retry_depth = 0;              // retries that are running an attempt
     unsigned repeats = 0;                  // in the attempt of a retry that has no context; see repeated()

@@ -17,7 +17,7 @@ namespace detail {
 struct statement {
     enum class kind : std::uint8_t {
         none,
-        limit,   ///< it came to its limit in an inner call, and is an error of ours that keeps this
+        limit,   ///< an error of ours that says that an inner call came to its limit
         verdict, ///< a verdict_carrier
         code,    ///< a cancellation, or one of our codes but retries_exhausted
         type,    ///< result_traits with a `judge` of their own

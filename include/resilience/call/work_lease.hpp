@@ -51,7 +51,7 @@ private:
 };
 
 /// The leases of a call whose work runs on another thread, as that thread holds them. It may extend them for as long as
-/// the call waits for it. Thread-safe.
+/// the call waits for it. Thread-safe. A forked child has none of its parent's workers, and uses no relay.
 class lease_relay final : public work_lease {
 public:
     /// While it lives, the relay extends the leases of a call: on the stack of the thread that waits.

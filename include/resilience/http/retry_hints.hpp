@@ -18,12 +18,6 @@ constexpr bool is_word(std::string_view text, std::string_view lower_case) noexc
     return std::equal(text.begin(), text.end(), lower_case.begin(), lower_case.end(),
                       [](char a, char b) { return lower(a) == b; });
 }
-/// True for a number below 0.
-constexpr bool is_negative(std::string_view text) noexcept {
-    text = without_blanks(text);
-    return text.starts_with('-') && whole_number(text.substr(1)).value_or(0) > 0;
-}
-
 /// The facts in the headers of an answer that other headers depend on.
 struct header_facts {
     std::chrono::system_clock::time_point now; // by the server's clock, if its Date can be believed
@@ -72,13 +66,13 @@ std::optional<duration> retry_after_in(const Headers& headers, std::chrono::syst
     return longest;
 }
 /// True if the headers of an answer ask for no other attempt: `Is-Retryable: false`, or a grpc-retry-pushback-ms
-/// below 0.
+/// that is no number of milliseconds (gRFC A6: -1, or any other text).
 template <class Headers>
 bool forbids_retry_in(const Headers& headers) {
     for (const auto& [name, value] : headers) {
         if (detail::is_word(name, "is-retryable") && detail::is_word(detail::without_blanks(value), "false"))
             return true;
-        if (detail::is_word(name, "grpc-retry-pushback-ms") && detail::is_negative(value)) return true;
+        if (detail::is_word(name, "grpc-retry-pushback-ms") && !parse_retry_after_ms(value)) return true;
     }
     return false;
 }

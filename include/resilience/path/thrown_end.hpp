@@ -30,7 +30,7 @@ public:
     /// Precondition: take_from() was true.
     [[noreturn]] RESILIENCE_INLINE void raise() {
 #if RESILIENCE_EXCEPTIONS
-        std::rethrow_exception(exception());
+        std::rethrow_exception(exception_or_throw());
 #else
         raise_rejection(refused_);
 #endif
@@ -38,8 +38,10 @@ public:
 
 private:
     bool take_failure(outcome_storage& out) noexcept;
+#if RESILIENCE_EXCEPTIONS
     /// The exception. Throws a rejection as an error of ours.
-    std::exception_ptr exception();
+    std::exception_ptr exception_or_throw();
+#endif
 
     bool is_rejection_;
     union {
@@ -55,15 +57,23 @@ RESILIENCE_COLD RESILIENCE_FUNCTION bool thrown_end::take_failure(outcome_storag
         ::new (static_cast<void*>(std::addressof(refused_))) rejection(*plain);
         return true;
     }
+#if RESILIENCE_EXCEPTIONS
     std::exception_ptr thrown = out.take_exception();
     if (thrown == nullptr) return false;
     ::new (static_cast<void*>(std::addressof(exception_))) std::exception_ptr(std::move(thrown));
     return true;
+#else
+    return false;
+#endif
 }
-RESILIENCE_COLD RESILIENCE_FUNCTION std::exception_ptr thrown_end::exception() {
+#if RESILIENCE_EXCEPTIONS
+RESILIENCE_COLD RESILIENCE_FUNCTION std::exception_ptr thrown_end::exception_or_throw() {
     if (is_rejection_) raise_rejection(refused_);
-    return std::move(exception_); // NOLINT(*-move-const-arg): what is left owns nothing
+    std::exception_ptr thrown = std::move(exception_);
+    exception_.~exception_ptr(); // libc++ has copied it
+    return thrown;
 }
+#endif
 #endif
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

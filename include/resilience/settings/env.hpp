@@ -86,7 +86,8 @@ private:
 /// Another thread must not change the environment of the process (setenv) meanwhile: call it early.
 template <described Config>
 Config from_env(std::string_view prefix, Config config, const env_options& options = {}) {
-    detail::env_variables variables(prefix, detail::known_kind_of<Config>.get(), options);
+    (void)detail::known_kind_of<Config>; // is made before main(), in no order: a config may be read before it
+    detail::env_variables variables(prefix, detail::variable_kind_of<Config>(), options);
     field_list list;
     fields(config, list);
     variables.read(list);

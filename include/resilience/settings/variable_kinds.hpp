@@ -51,7 +51,6 @@ public:
     known_variable_kind& operator=(const known_variable_kind&) = delete;
     ~known_variable_kind(); // at exit, and in dlclose()
 
-    const variable_kind& get() const noexcept { return kind_; }
     static std::vector<variable_kind> all();
 
 private:
