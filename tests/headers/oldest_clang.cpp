@@ -24,8 +24,9 @@ int main() {
     rs::any_pipeline chosen{limits[0]};
     chosen.add(retries[0]);
     int calls = 0;
-    const auto outcome =
-        (retries[2] | hard[0]).with({.idempotency = rs::idempotency::safe}).try_call([&](rs::call_context& ctx) { return ctx.attempt(); });
+    const auto outcome = (retries[2] | hard[0])
+                             .with({.idempotency = rs::idempotency::safe})
+                             .try_call([&](rs::call_context& ctx) { return ctx.attempt(); });
     return guard([&] { return ++calls; }) + chosen([&] { return ++calls; }) +
            static_cast<int>(outcome.has_value());
 }

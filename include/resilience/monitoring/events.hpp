@@ -88,7 +88,8 @@ inline http_response stream_of_events(const http_request& request, const request
         http_response response =
             refused(503, "too_many_streams", "no more streams of events may be open; poll /events");
         response.headers["Retry-After"] = "30";
-        response.headers["Connection"] = "close"; // a connection that is kept would hold a thread of the server
+        response.headers["Connection"] =
+            "close"; // a connection that is kept would hold a thread of the server
         return response;
     }
     http_response response = made(200, {});
