@@ -182,7 +182,7 @@ RESILIENCE_FUNCTION void abandonable_run::run() {
     struct lease_guard {
         lease_relay& held;
         ~lease_guard() { held.let_go(); }
-    } until_ctx_ends{leases_};
+    } const until_ctx_ends{leases_};
     if (leases_.is_needed()) ctx.leases().hold(leases_);
     const enclosing_call here(ctx);
     work(ctx);

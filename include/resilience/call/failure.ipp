@@ -57,13 +57,13 @@ private:
 } // namespace detail
 
 RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception) noexcept
-    : exception_(std::move(exception)), seen_{} {
+    : exception_(std::move(exception)), seen_{} { // NOLINT(bugprone-throw-keyword-missing): a member
     seen_.object = own<std::exception>();
     look_inside(nullptr, deepest);
 }
 RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception, const std::exception* known,
                                      code_reader read) noexcept
-    : exception_(std::move(exception)), seen_{} {
+    : exception_(std::move(exception)), seen_{} { // NOLINT(bugprone-throw-keyword-missing): a member
     seen_.object = known;
     look_inside(read, deepest);
 }
