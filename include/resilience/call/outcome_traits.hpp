@@ -61,6 +61,7 @@ template <class T>
 bool forbids_retry(const outcome<T>& o) noexcept {
     if (!o.has_value()) return o.error().forbids_retry();
     if constexpr (detail::shows_object<T>) {
+        using detail::forbids_retry; // of a result whose error tells
         if constexpr (detail::says_if_retry_is_forbidden<std::remove_cvref_t<T>>) return forbids_retry(*o);
     }
     return false;

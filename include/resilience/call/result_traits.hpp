@@ -31,6 +31,7 @@ struct default_result_traits {
     static verdict judge(const R& r) {
         const auto when = [](bool good) { return good ? verdict::success : verdict::failure; };
         if constexpr (detail::says_if_stale<R>) {
+            using detail::was_stale; // of a result whose error tells
             if (was_stale(r)) return verdict::failure;
         }
         if constexpr (detail::http_like<R>) return when(!detail::fails_by_status(detail::status_in(r), r));
@@ -42,19 +43,20 @@ struct default_result_traits {
     }
     /// The code of a failing value; empty if it has none.
     static std::error_code code(const R& r) noexcept {
-        if constexpr (detail::http_like<R>) return {};
-        else if constexpr (detail::expected_like<R>)
+        if constexpr (detail::expected_like<R>)
             return r.has_value() ? std::error_code{} : detail::code_in(r.error());
+        else if constexpr (detail::http_like<R>) return {};
         else if constexpr (std::same_as<R, std::errc>) return std::make_error_code(r);
         else return detail::code_in(r);
     }
     /// The text of a failing value, for people.
     static std::string message(const R& r) {
-        if constexpr (detail::http_like<R>) {
+        if constexpr (detail::expected_like<R> &&
+                      (!detail::http_like<R> || detail::error_has_text<R>)) {
+            return r.has_value() ? "no failure" : detail::text_in(r.error());
+        } else if constexpr (detail::http_like<R>) {
             const std::optional<int> status = detail::status_in(r);
             return status ? "HTTP " + std::to_string(*status) : "no HTTP answer";
-        } else if constexpr (detail::expected_like<R>) {
-            return r.has_value() ? "no failure" : detail::text_in(r.error());
         } else if constexpr (std::same_as<R, std::errc>) {
             return std::make_error_code(r).message();
         } else {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/expected_like.hpp>
 #include <resilience/config.hpp>
 
 #include <concepts>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/expected_like.hpp>
 #include <resilience/call/failure.hpp>
 #include <resilience/call/verdict.hpp>
 #include <resilience/detail/function_ref.hpp>
@@ -22,18 +23,6 @@ template <class R>
 inline constexpr bool enable_status_like = false;
 
 namespace detail {
-
-template <class R>
-concept expected_like = requires(const R& r) {
-    { r.has_value() } -> std::convertible_to<bool>;
-    r.error();
-};
-template <class R>
-struct error_of {};
-template <expected_like R>
-struct error_of<R> {
-    using type = std::remove_cvref_t<decltype(std::declval<const R&>().error())>;
-};
 
 template <class R>
 concept status_like = enable_status_like<R> && requires(const R& r) {
@@ -95,6 +84,17 @@ std::string unknown_failing_value(const std::type_info& type);
 /// The result of `text`; if it throws, a text that says so.
 std::string text_or_type(function_ref<std::string()> text, const std::type_info& type);
 
+template <class E>
+concept has_text = std::is_convertible_v<const E&, std::string_view> || requires(const E& e) {
+    { e.what() } -> std::convertible_to<std::string>;
+} || requires(const E& e) {
+    { e.message() } -> std::convertible_to<std::string>;
+};
+/// True for a result whose error has a text of its own.
+template <class R>
+inline constexpr bool error_has_text = false;
+template <expected_like R>
+inline constexpr bool error_has_text<R> = has_text<typename error_of<R>::type>;
 template <class E>
 std::string text_in(const E& e) {
     if constexpr (std::is_convertible_v<const E&, std::string_view>) return std::string(std::string_view(e));
