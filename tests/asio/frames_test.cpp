@@ -27,6 +27,8 @@ void* make(std::size_t size) {
 
 void* operator new(std::size_t size) { return make(size); }
 void* operator new[](std::size_t size) { return make(size); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return make(size); }
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return make(size); }
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete[](void* p) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t) noexcept { std::free(p); }
