@@ -51,8 +51,7 @@ struct default_result_traits {
     }
     /// The text of a failing value, for people.
     static std::string message(const R& r) {
-        if constexpr (detail::expected_like<R> &&
-                      (!detail::http_like<R> || detail::error_has_text<R>)) {
+        if constexpr (detail::expected_like<R> && (!detail::http_like<R> || detail::error_has_text<R>)) {
             return r.has_value() ? "no failure" : detail::text_in(r.error());
         } else if constexpr (detail::http_like<R>) {
             const std::optional<int> status = detail::status_in(r);
