@@ -33,13 +33,14 @@ private:
 RESILIENCE_FUNCTION void stop_relay::pass_on_to(const std::stop_source& source) {
     if ((seen_.load(std::memory_order_relaxed) & has_source) != 0) return;
     source_ = source;
-    // A copy: the request may destroy this relay, and the owner of `source`.
-    const std::stop_source to = source; // NOLINT(performance-unnecessary-copy-initialization)
+    // A copy: the request may destroy this relay, and the owner of `source`. Not const: libc++ asks none to stop.
+    // NOLINTNEXTLINE(performance-unnecessary-copy-initialization,misc-const-correctness)
+    std::stop_source to = source;
     if ((seen_.fetch_or(has_source, std::memory_order_acq_rel) & is_requested) != 0) to.request_stop();
 }
 RESILIENCE_FUNCTION void stop_relay::request() noexcept {
     if ((seen_.fetch_or(is_requested, std::memory_order_acq_rel) & has_source) == 0) return;
-    const std::stop_source to = source_; // likewise
+    std::stop_source to = source_; // NOLINT(misc-const-correctness): likewise
     to.request_stop();
 }
 #endif
