@@ -171,6 +171,9 @@ public:
     /// Returns the value, accepted or failing. Returns a rejection in an R that can carry one. Throws any
     /// other failure. Precondition: !is_empty().
     R take() {
+        if constexpr (detail::carries_errors<R>) {
+            if (content_ == content::failure && !is_thrown()) return detail::carry<R>(failure_);
+        }
         become_value();
         return take_value();
     }
