@@ -32,11 +32,16 @@ public:
     }
 
     template <class F>
-    RESILIENCE_INLINE decltype(auto) with_policies(F&& f) const {
-        return std::apply(f, policies_);
+    RESILIENCE_INLINE decltype(auto) with_policies(const F& f) const {
+        return apply(f, std::index_sequence_for<P...>{});
     }
 
 private:
+    // Not std::apply: compilers do not inline it where it is called twice with the same function.
+    template <class F, std::size_t... I>
+    RESILIENCE_INLINE decltype(auto) apply(const F& f, std::index_sequence<I...>) const {
+        return f(std::get<I>(policies_)...);
+    }
     static void agree(const detail::environment*& one, const detail::environment* next) {
         if (next == nullptr) return;
         if (one != nullptr && one != next) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/detail/striped_counters.hpp>
+#include <resilience/detail/striped.hpp>
 #include <resilience/detail/sync.hpp>
 
 #include <array>
@@ -11,8 +11,8 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// Successes of a time window, one set of buckets per thread that has a stripe of its own, and eight sets
-/// that all others share. A bucket is one word, its number and its count, so that a reader never sees one
+/// Successes of a time window: a set of buckets for each thread that has a stripe of its own, and a set that all
+/// others share. A bucket is one word, its number and its count, so that a reader never sees one
 /// without the other. Counts saturate.
 template <std::size_t Buckets>
 class striped_buckets {
@@ -20,30 +20,27 @@ public:
     /// Counts one success at `now` of an attempt admitted in `generation`; false if the caller has to find
     /// out the bucket first (see enter).
     RESILIENCE_INLINE bool add(std::int64_t now, std::uint64_t generation) noexcept {
-        const thread_stripe mine = this_threads_stripe;
-        if (mine.owner != owners_) [[unlikely]]
-            return add_shared(shared_[mine.index % shared_stripes], now, generation);
-        stripe& s = stripes_[mine.index];
-        if (now >= s.end || s.numbering != numbering_.load(std::memory_order_relaxed)) return false;
-        bump(s);
+        stripe* const mine = stripes_.mine();
+        if (mine == nullptr) [[unlikely]]
+            return add_shared(shared_, now, generation);
+        if (now >= mine->end || mine->numbering != numbering_.load(std::memory_order_relaxed)) return false;
+        bump(*mine);
         return true;
     }
     /// From now on this thread, or all threads that share its stripe, count in bucket `number`, which lasts
     /// until `end`. Counts one success there. Under the owner's lock, in that generation.
     void enter(std::uint32_t number, std::int64_t end, std::uint64_t generation) noexcept {
-        const thread_stripe mine = this_threads_stripe;
-        if (mine.owner != owners_)
-            return enter_shared(shared_[mine.index % shared_stripes], number, end, generation);
-        stripe& s = stripes_[mine.index];
-        s.numbering = numbering_.load(std::memory_order_relaxed);
-        s.number = number;
-        s.end = end;
-        bump(s);
+        stripe* const mine = stripes_.mine();
+        if (mine == nullptr) return enter_shared(shared_, number, end, generation);
+        mine->numbering = numbering_.load(std::memory_order_relaxed);
+        mine->number = number;
+        mine->end = end;
+        bump(*mine);
     }
     /// Buckets are numbered anew: every thread has to enter one again. Under the owner's lock.
     void renumber() noexcept {
         numbering_.store(numbering_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-        for (shared_stripe& s : shared_) s.end.store(INT64_MIN, std::memory_order_relaxed);
+        shared_.end.store(INT64_MIN, std::memory_order_relaxed);
     }
 
     /// Successes in the Buckets buckets that end with `last`, none of before `first`. Numbers may wrap.
@@ -56,8 +53,8 @@ public:
                 if (last - number < Buckets && last - number <= last - first) total += word & count_mask;
             }
         };
-        for (const auto& s : stripes_) add_up(s.counts);
-        for (const auto& s : shared_) add_up(s.counts);
+        add_up(shared_.counts);
+        stripes_.each([&](const stripe& s, std::uint32_t) { add_up(s.counts); });
         return total;
     }
 
@@ -126,9 +123,8 @@ private:
         bump_shared(s, number);
     }
 
-    std::array<stripe, exclusive_stripes> stripes_{};
-    std::array<shared_stripe, shared_stripes> shared_{};
-    const void* owners_ = &stripe_owners::instance();
+    striped<stripe> stripes_;
+    shared_stripe shared_{};
     // Invariant: grows, under the owner's lock only. Relaxed: a thread that reads an old value finds out
     // under that lock.
     atomic<std::uint64_t> numbering_{1};

@@ -5,14 +5,15 @@
 #include <resilience/detail/function_ref.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/raise_to.hpp>
+#include <resilience/detail/returned.hpp>
 #include <resilience/detail/striped_counters.hpp>
 #include <resilience/detail/sync.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -47,26 +48,43 @@ public:
     bool ends_past(duration past, duration limit, std::optional<time_point> mark) noexcept;
 
 private:
-    static constexpr std::uint32_t nowhere_ = exclusive_stripes;
     static constexpr std::size_t oldest_ = begun + 1; // the cell of the deadline of a thread's oldest attempt
     static std::uint64_t mark_of(time_point deadline) noexcept {
         return static_cast<std::uint64_t>(deadline.time_since_epoch().count());
     }
-    /// False if it was counted before. An attempt that left no mark is counted once, at its end.
-    bool count(std::uint32_t stripe, std::uint64_t mark) noexcept;
+    /// The last mark of each thread that was looked at in some way. Guarded by mutex_.
+    class marks_of_threads {
+    public:
+        bool has(std::uint32_t thread, std::uint64_t mark) const noexcept {
+            return thread < marks_.size() && marks_[thread] == mark;
+        }
+        /// Forgets it, if memory runs out.
+        void put(std::uint32_t thread, std::uint64_t mark) noexcept {
+            returned([&] {
+                if (thread >= marks_.size()) marks_.resize(thread + std::size_t{1});
+                marks_[thread] = mark;
+            });
+        }
+
+    private:
+        std::vector<std::uint64_t> marks_;
+    };
+
+    /// Counts the attempt of a thread that left this mark. False if it was counted before.
+    bool count(std::uint32_t thread, std::uint64_t mark) noexcept;
 
     /// In a forked child: the attempts whose marks stand there are the parent's, and never end.
     void leave_parents_behind() noexcept;
-    bool is_parents(std::uint32_t stripe, std::uint64_t mark) noexcept;
+    bool is_parents(std::uint32_t thread, std::uint64_t mark) noexcept;
 
     striped_counters<oldest_ + 1> counts_;
     // These only grow. Relaxed: they order nothing.
     atomic<std::uint64_t> overrun_{0};
     atomic<duration::rep> longest_{0};
     mutex mutex_;
-    std::uint32_t process_ = process_number();               // guarded by mutex_, like the next
-    std::array<std::uint64_t, exclusive_stripes> counted_{}; // the last mark counted of each stripe
-    std::array<std::uint64_t, exclusive_stripes> parents_{};
+    std::uint32_t process_ = process_number(); // guarded by mutex_, like the next
+    marks_of_threads counted_;
+    marks_of_threads parents_;
 };
 
 #if RESILIENCE_BODIES
@@ -79,33 +97,36 @@ RESILIENCE_FUNCTION std::uint64_t timed_attempts::in_flight() const noexcept {
 RESILIENCE_FUNCTION void timed_attempts::look(time_point now, duration limit,
                                               function_ref<void(duration past)> tell) {
     leave_parents_behind();
-    counts_.each_mark(oldest_, [&](std::uint32_t stripe, std::uint64_t mark) {
+    counts_.each_mark(oldest_, [&](std::uint32_t thread, std::uint64_t mark) {
         const time_point deadline{duration{static_cast<duration::rep>(mark)}};
         const duration past = elapsed_between(deadline, now);
-        if (past == duration{0} || is_parents(stripe, mark)) return;
+        if (past == duration{0} || is_parents(thread, mark)) return;
         raise_to(longest_, past.count());
-        if (past > limit && count(stripe, mark)) tell(past);
+        if (past > limit && count(thread, mark)) tell(past);
     });
 }
 RESILIENCE_FUNCTION void timed_attempts::leave_parents_behind() noexcept {
     const lock_guard lock(mutex_);
     if (std::exchange(process_, process_number()) == process_number()) return;
-    counts_.each_mark(oldest_, [&](std::uint32_t stripe, std::uint64_t mark) { parents_[stripe] = mark; });
+    counts_.each_mark(oldest_, [&](std::uint32_t thread, std::uint64_t mark) { parents_.put(thread, mark); });
 }
-RESILIENCE_FUNCTION bool timed_attempts::is_parents(std::uint32_t stripe, std::uint64_t mark) noexcept {
+RESILIENCE_FUNCTION bool timed_attempts::is_parents(std::uint32_t thread, std::uint64_t mark) noexcept {
     const lock_guard lock(mutex_);
-    return parents_[stripe] == mark;
+    return parents_.has(thread, mark);
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION bool timed_attempts::ends_past(duration past, duration limit,
                                                                    std::optional<time_point> mark) noexcept {
     raise_to(longest_, past.count());
-    return past > limit && (mark ? count(counts_.marked_stripe(), mark_of(*mark)) : count(nowhere_, 0));
+    if (past <= limit) return false;
+    if (mark) return count(this_threads_stripe.index, mark_of(*mark));
+    overrun_.fetch_add(1, std::memory_order_relaxed);
+    return true;
 }
-RESILIENCE_FUNCTION bool timed_attempts::count(std::uint32_t stripe, std::uint64_t mark) noexcept {
-    if (stripe != nowhere_) {
+RESILIENCE_FUNCTION bool timed_attempts::count(std::uint32_t thread, std::uint64_t mark) noexcept {
+    {
         const lock_guard lock(mutex_);
-        if (counted_[stripe] == mark) return false;
-        counted_[stripe] = mark;
+        if (counted_.has(thread, mark)) return false;
+        counted_.put(thread, mark);
     }
     overrun_.fetch_add(1, std::memory_order_relaxed);
     return true;
