@@ -3,6 +3,7 @@
 
 #include "support/catch.hpp"
 #include "support/moment.hpp"
+#include "support/noted.hpp"
 #include "support/plain_policy.hpp"
 #include "support/world.hpp"
 
@@ -35,13 +36,10 @@ struct circuit_alone {
     rs::detail::config_cell<rs::circuit_breaker_config> config;
     rs::detail::circuit_events events{policy, config};
     rs::detail::success_counts successes{0};
-    rs::detail::circuit circuit{config.get(), successes, events, rs::wall_time{}};
+    rs::detail::circuit circuit{config.get(), successes, events, rs::time_point{}};
     rs::detail::mutex mutex{};
 
-    static rs::detail::moment moment_at(rs::duration since_start) {
-        return {at(since_start),
-                rs::wall_time{std::chrono::duration_cast<rs::wall_time::duration>(since_start)}};
-    }
+    static rs::detail::moment moment_at(rs::duration since_start) { return {at(since_start)}; }
     breaker_permit permit(std::uint64_t flags = 0, rs::time_point start = {}) const {
         return {.admitted = published_state(circuit.state(), flags, 0, circuit.generation()), .start = start};
     }
@@ -49,11 +47,12 @@ struct circuit_alone {
         circuit.succeed(p, timing, moment_at(now));
     }
     void fail(const breaker_permit& p, rs::duration now, const rs::detail::call_timing& timing = {}) {
-        circuit.fail(p, timing, {.texts = {"unknown", "down"}}, moment_at(now));
+        circuit.fail(p, timing, {.error = support::noted("down")}, moment_at(now));
     }
     rs::circuit_breaker_stats stats(rs::duration now) {
         rs::circuit_breaker_stats s;
-        circuit.describe(s, at(now));
+        const auto* last = circuit.describe(s, at(now), rs::wall_time{});
+        if (last != nullptr) s.last_error = last->texts();
         return s;
     }
 };

@@ -15,7 +15,10 @@ namespace {
 
 namespace rs = resilience;
 using rs::event_kind;
+using rs::detail::noted_failure;
 using namespace std::chrono_literals;
+
+constexpr const noted_failure* no_failure = nullptr;
 
 /// The events of a circuit named "db", and of whoever listens.
 struct events_world : support::world {
@@ -25,7 +28,7 @@ struct events_world : support::world {
     rs::detail::config_cell<rs::circuit_breaker_config> config{rs::circuit_breaker_config{}};
     rs::detail::circuit_events events{policy, config};
     rs::detail::mutex mutex;
-    rs::detail::moment now{clock.now(), clock.wall_now()};
+    rs::detail::moment now{clock.now()};
 
     void set_callback() {
         config.replace({.on_state_change = [this](const rs::event& e) {
@@ -35,14 +38,20 @@ struct events_world : support::world {
     }
     void put(event_kind kind, std::uint64_t generation) {
         const rs::detail::lock_guard lock(mutex);
-        events.put_locked(kind, now, [&](rs::event& e) { e.generation = generation; });
+        events.put_locked(kind, now, [&](rs::event& e) {
+            e.generation = generation;
+            return no_failure;
+        });
     }
 };
 
 TEST_CASE("an event that nobody would hear is not made", "[circuit_events]") {
     events_world w;
     int described = 0;
-    const auto describe = [&](rs::event&) { ++described; };
+    const auto describe = [&](rs::event&) {
+        ++described;
+        return no_failure;
+    };
 
     w.events.put_locked(event_kind::state_changed, w.now, describe);
     CHECK(described == 0);
@@ -68,13 +77,15 @@ TEST_CASE("events say whose they are and when, and are delivered to callback and
     w.put(event_kind::would_have_tripped, 2);
     w.put(event_kind::state_changed, 3);
     CHECK(heard.empty());
+    const auto wall = w.clock.wall_now();
+    w.clock.advance(7s); // whoever delivers is late
     w.events.deliver(w.mutex);
 
     REQUIRE(heard.size() == 3);
     CHECK(heard[0].policy_kind == "circuit_breaker");
     CHECK(heard[0].policy == "db");
     CHECK(heard[0].at == w.now.now);
-    CHECK(heard[0].wall == w.now.wall);
+    CHECK(heard[0].wall == wall);
     CHECK(heard[1].kind == event_kind::would_have_tripped);
     CHECK(heard[2].generation == 3);
     REQUIRE(w.called_back.size() == 2);
@@ -92,7 +103,8 @@ TEST_CASE("what a callback throws, and an event that cannot be made, is counted"
     CHECK(w.called_back.size() == 1);
     CHECK(w.reg.env()->hub.errors() == 1);
 
-    w.events.put_locked(event_kind::state_changed, w.now, [](rs::event&) { throw std::bad_alloc(); });
+    w.events.put_locked(event_kind::state_changed, w.now,
+                        [](rs::event&) -> const noted_failure* { throw std::bad_alloc(); });
     CHECK_FALSE(w.events.are_waiting_locked());
     CHECK(w.reg.env()->hub.errors() == 2);
 }

@@ -155,8 +155,7 @@ RESILIENCE_FUNCTION void abandoning_timeout_core::publish_as_of(time_point at, e
         e.retry_depth = ctx.retry_depth();
         e.delay = limit;
         e.at = at;
-        using wall = std::chrono::system_clock::duration;
-        e.wall = clock().wall_now() - std::chrono::duration_cast<wall>(elapsed_between(at, clock().now()));
+        e.wall = wall_at(at, clock().now(), clock().wall_now());
     });
 }
 #endif

@@ -88,4 +88,15 @@ public:
     virtual bool is_steady_clock() const noexcept { return false; }
 };
 
+namespace detail {
+
+/// The time on the wall at the moment `at`, which has passed, by both clocks' time of now.
+inline std::chrono::system_clock::time_point wall_at(
+    time_point at, time_point now, std::chrono::system_clock::time_point wall_now) noexcept {
+    return wall_now -
+           std::chrono::duration_cast<std::chrono::system_clock::duration>(elapsed_between(at, now));
+}
+
+} // namespace detail
+
 }} // namespace resilience::RESILIENCE_ABI

@@ -25,7 +25,7 @@ class circuit {
 public:
     /// All three must outlive this, and so must the config of each update().
     circuit(const circuit_breaker_config& config, success_counts& successes, circuit_events& events,
-            wall_time now)
+            time_point now)
         : successes_(successes), config_(&config), rules_(rules_of(config)), history_(now), events_(events) {
         successes_.begin_locked(machine_.generation());
         prepare(config);
@@ -75,7 +75,7 @@ public:
         history_.count_failure(timing);
         if (is_late(permit, at)) return false;
         if (state() == circuit_state::disabled) return true;
-        history_.remember_failure(at.wall, std::move(j.texts));
+        history_.remember_failure(at.now, std::move(j.error));
         if (state() == circuit_state::half_open) {
             settle_probe(permit, verdict::failure, j.break_for, at, "probe failed", j.hint);
             return true;
@@ -123,8 +123,8 @@ public:
         if (records_results()) judge(at, {});
     }
 
-    /// Sets the circuit's part of the statistics.
-    void describe(circuit_breaker_stats& s, time_point now) {
+    /// Sets the circuit's part of the statistics but for last_error. Returns the last failure; null for none.
+    const noted_failure* describe(circuit_breaker_stats& s, time_point now, wall_time wall_now) {
         rules_.end_row(successes_.in_generation_locked());
         const auto& rules = rules_.config();
         const tally in_window = window(now);
@@ -143,7 +143,7 @@ public:
         if (rules.slow_call_rate_threshold) s.slow_call_rate = in_window.slow_rate();
         if (state() == circuit_state::open || now < next_probe())
             s.retry_after = elapsed_between(now, next_probe());
-        history_.describe(s);
+        return history_.describe(s, [&](time_point at) { return wall_at(at, now, wall_now); });
     }
 
 private:
@@ -181,6 +181,7 @@ private:
             e.delay = elapsed_between(permit.lease_end, at.now);
             e.reason = "probe_lease";
             e.generation = generation();
+            return nullptr;
         });
     }
     /// Does nothing unless half-open.
@@ -243,7 +244,7 @@ private:
             e.failure_count = history_.tripping_failures();
             e.reason = rule;
             e.generation = generation();
-            history_.describe(e);
+            return history_.last_failure();
         });
         rules_.clear(successes_.clear_windows_locked(), successes_.in_generation_locked());
     }
@@ -260,11 +261,10 @@ private:
             e.success_count = successes_.in_generation_locked(); // of the generation that ends
             e.reason = reason;
             e.generation = change->generation;
-            if (change->to != circuit_state::open) return;
-            e.delay = elapsed_between(at.now, opens_until());
-            history_.describe(e);
+            if (change->to == circuit_state::open) e.delay = elapsed_between(at.now, opens_until());
+            return change->to == circuit_state::open ? history_.last_failure() : nullptr;
         });
-        history_.entered(*change, at.wall);
+        history_.entered(*change, at.now);
         // Close positions before clearing: a success counted a moment ago belongs to the window being
         // cleared.
         const std::uint64_t first = successes_.begin_locked(change->generation);

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -31,8 +32,6 @@ public:
     RESILIENCE_FUNCTION ~breaker_core() override;
 
     circuit_breaker_stats stats() const;
-
-    // Calls.
 
     published_state published() const noexcept { return published_.get(); }
     circuit_state state() const noexcept {
@@ -74,7 +73,6 @@ public:
 private:
     friend policy_core;
     struct guarded;
-    struct publication_guard;
 
     /// Keeps state and counts, and judges them by the new rules under the same lock.
     void apply(circuit_breaker_config next);
@@ -85,6 +83,9 @@ private:
     void locked(Work&& work) {
         if (quietly(work)) deliver();
     }
+    /// `work(moment)` tells if the result counted.
+    template <class Work>
+    breaker_settlement settle_locked(const Work& work);
     published_state encode_locked() const noexcept;
     void publish_locked() noexcept;
     const circuit_breaker_config& config_of(const breaker_permit& permit) const noexcept;
@@ -107,15 +108,10 @@ private:
 struct breaker_core::guarded {
     explicit guarded(breaker_core& core)
         : events(core, core.rules_cell()),
-          circuit(core.config(), core.successes_, events, core.clock().wall_now()) {}
+          circuit(core.config(), core.successes_, events, core.clock().now()) {}
 
     circuit_events events;
     detail::circuit circuit;
-};
-/// Publishes also if `work` ran out of memory, since it may have changed the state before.
-struct breaker_core::publication_guard {
-    breaker_core& core;
-    ~publication_guard() { core.publish_locked(); }
 };
 
 RESILIENCE_FUNCTION breaker_core::breaker_core(circuit_breaker_config made_with, const registry& where)
@@ -124,7 +120,6 @@ RESILIENCE_FUNCTION breaker_core::breaker_core(circuit_breaker_config made_with,
     publish_locked();
 }
 RESILIENCE_FUNCTION breaker_core::~breaker_core() = default;
-
 RESILIENCE_COLD RESILIENCE_FUNCTION time_point breaker_core::now() const noexcept { return clock().now(); }
 RESILIENCE_FUNCTION void breaker_core::publish_rejected(const rejection& why,
                                                         std::string_view operation) const {
@@ -141,11 +136,20 @@ RESILIENCE_FUNCTION breaker_judgement breaker_core::judge_as_failure(const break
 template <class Work>
 bool breaker_core::quietly(Work&& work) {
     const bool has_jitter = config().recovery_backoff.has_value();
-    const moment at{now(), clock().wall_now(), has_jitter ? env_->random().uniform() : 0.0};
+    const moment at{now(), has_jitter ? env_->random().uniform() : 0.0};
     const lock_guard lock(mutex_);
-    const publication_guard at_end{*this};
+    const struct publication { // also if `work` ran out of memory, since it may have changed the state before
+        breaker_core& core;
+        ~publication() { core.publish_locked(); }
+    } at_end{*this};
     work(at);
     return guarded_->events.are_waiting_locked();
+}
+template <class Work>
+breaker_settlement breaker_core::settle_locked(const Work& work) {
+    breaker_settlement done;
+    locked([&](const moment& at) { done = {work(at), guarded_->circuit.next_probe()}; });
+    return done;
 }
 /// A listener may destroy the last handle, so the core keeps itself alive meanwhile.
 RESILIENCE_COLD RESILIENCE_FUNCTION void breaker_core::deliver() noexcept {
@@ -231,7 +235,7 @@ RESILIENCE_NOINLINE RESILIENCE_FUNCTION bool breaker_core::success_under_mutex(
     });
     return counted;
 }
-/// Out of line, though not cold: with a rate rule, every success comes here.
+// Out of line, though not cold: with a rate rule, every success comes here.
 RESILIENCE_NOINLINE RESILIENCE_FUNCTION bool breaker_core::success_slow_path(
     const breaker_permit& permit) noexcept {
     return success_unlocked(permit) || success_under_mutex(permit);
@@ -243,12 +247,9 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::settle(cons
     if (j.what == verdict::success) return {success_slow_path(permit)};
     if (j.what == verdict::ignored) return ignore(permit, j.hint);
     const auto& c = config_of(permit);
-    breaker_settlement done;
-    locked([&](const moment& at) {
-        done.counted = guarded_->circuit.fail(permit, timing_of(permit, c, at.now), std::move(j), at);
-        done.not_before = guarded_->circuit.next_probe();
+    return settle_locked([&](const moment& at) {
+        return guarded_->circuit.fail(permit, timing_of(permit, c, at.now), std::move(j), at);
     });
-    return done;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::ignore(const breaker_permit& permit,
                                                                             duration hint) noexcept {
@@ -256,12 +257,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::ignore(cons
     const published_state seen = published(); // a probe's admission is visible to its own call
     if (seen.state() != circuit_state::half_open && seen.generation() == permit.admitted.generation())
         return {}; // no place to give back
-    breaker_settlement done;
-    locked([&](const moment& at) {
-        done.counted = guarded_->circuit.ignore(permit, at, hint);
-        done.not_before = guarded_->circuit.next_probe();
-    });
-    return done;
+    return settle_locked([&](const moment& at) { return guarded_->circuit.ignore(permit, at, hint); });
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::renew(breaker_permit& permit,
                                                              time_point until) noexcept {
@@ -285,12 +281,16 @@ RESILIENCE_FUNCTION circuit_breaker_stats breaker_core::stats() const {
     s.ignored = successes_.ignored();
     s.rejected = successes_.rejected();
     s.predicate_errors = predicate_errors_.load(std::memory_order_relaxed);
-    const lock_guard lock(mutex_);
-    guarded_->circuit.describe(s, at);
+    const wall_time wall = clock().wall_now();
+    std::optional<noted_failure> last;
+    {
+        const lock_guard lock(mutex_);
+        if (const auto* failure = guarded_->circuit.describe(s, at, wall)) last = failure->copy();
+    }
     s.calls = s.successes + s.failures + s.ignored;
+    if (last) s.last_error = last->texts();
     return s;
 }
-
 #endif
 
 }

@@ -6,6 +6,7 @@
 #include <resilience/call/rejection.hpp>
 #include <resilience/circuit_breaker/config.hpp>
 #include <resilience/circuit_breaker/moment.hpp>
+#include <resilience/circuit_breaker/noted_failure.hpp>
 #include <resilience/detail/config_cell.hpp>
 #include <resilience/detail/event_outbox.hpp>
 #include <resilience/detail/returned.hpp>
@@ -14,7 +15,9 @@
 #include <resilience/environment/registered_policy.hpp>
 #include <resilience/event.hpp>
 
+#include <optional>
 #include <string_view>
+#include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -26,25 +29,33 @@ public:
                    const config_cell<circuit_breaker_config>& config) noexcept
         : policy_(policy), env_(*policy.env()), config_(config) {}
 
-    /// Adds an event if anybody listens; `describe(event&)` sets its other members. If memory runs out, the
-    /// event is lost and counted.
+    /// Adds an event if anybody listens; `describe(event&)` sets its other members and returns the failure whose texts
+    /// it gets, or null. If memory runs out, the event is lost and counted.
     template <class Describe>
     void put_locked(event_kind kind, const moment& at, Describe&& describe) noexcept {
         const bool calls_back = kind == event_kind::state_changed && config_.get().on_state_change;
         if (!calls_back && !env_.has_listeners()) return;
         const bool kept = outbox_.put_locked([&] {
-            event e = policy_.event_of(kind);
-            e.at = at.now;
-            e.wall = at.wall;
-            describe(e);
-            return e;
+            waiting next{policy_.event_of(kind), {}};
+            next.what.at = at.now;
+            if (const noted_failure* error = describe(next.what)) next.error = error->copy();
+            return next;
         });
         if (!kept) env_.hub.count_error();
     }
     bool are_waiting_locked() const noexcept { return !outbox_.is_empty_locked(); }
     /// Called without the mutex, which is `owners`.
     void deliver(mutex& owners) noexcept {
-        outbox_.deliver(owners, [this](const event& e) { publish(e); });
+        outbox_.deliver(owners, [this](waiting& next) {
+            event& e = next.what;
+            e.wall = wall_at(e.at, env_.clock().now(), env_.clock().wall_now());
+            if (next.error) {
+                auto texts = next.error->texts();
+                e.error_type = std::move(texts.type);
+                e.error = std::move(texts.message);
+            }
+            publish(e);
+        });
     }
 
     /// Publishes at once, since rejections have no place in the order of changes. Called without the mutex.
@@ -61,6 +72,11 @@ public:
     }
 
 private:
+    /// An event that waits for its delivery, and the failure whose texts it gets then.
+    struct waiting {
+        event what;
+        std::optional<noted_failure> error;
+    };
     void publish(const event& e) const {
         const outside_of_calls listeners; // the event may be another call's
         const auto& callback = config_.get().on_state_change;
@@ -72,7 +88,7 @@ private:
     const registered_policy& policy_;
     const environment& env_;
     const config_cell<circuit_breaker_config>& config_;
-    event_outbox<event> outbox_; // guarded by the circuit's mutex
+    event_outbox<waiting> outbox_; // guarded by the circuit's mutex
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

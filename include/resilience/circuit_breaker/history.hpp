@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <resilience/call/failure.hpp>
+#include <resilience/call/time.hpp>
+#include <resilience/circuit_breaker/noted_failure.hpp>
 #include <resilience/circuit_breaker/verdicts.hpp>
-#include <resilience/event.hpp>
 #include <resilience/mechanism/breaker_machine.hpp>
 #include <resilience/stats.hpp>
 
@@ -20,9 +20,9 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 /// it. Guarded by the circuit's mutex.
 class circuit_history {
 public:
-    explicit circuit_history(wall_time now) noexcept : state_since_(now) {}
+    explicit circuit_history(time_point now) noexcept : state_since_(now) {}
 
-    void entered(const transition& change, wall_time at) noexcept {
+    void entered(const transition& change, time_point at) noexcept {
         if (change.from == circuit_state::closed && change.to == circuit_state::open) ++trips_;
         const bool was_out = seen_as(change.from) != circuit_state::closed;
         const bool is_out = seen_as(change.to) != circuit_state::closed;
@@ -46,47 +46,40 @@ public:
     }
     /// Counts a result of a call that began in an earlier generation.
     void count_late() noexcept { ++late_results_; }
-    /// Notes a failure that is not late. Its type's name is still mangled.
-    void remember_failure(wall_time at, circuit_breaker_stats::error_text mangled) noexcept {
+    /// Notes a failure that is not late.
+    void remember_failure(time_point at, noted_failure what) noexcept {
         last_failure_at_ = at;
-        last_error_ = std::move(mangled);
+        last_failure_ = std::move(what);
     }
     /// Keeps latencies from here on: calls are timed.
     void keep_latencies() {
         if (!latencies_) latencies_ = std::make_unique<circuit_breaker_stats::latency_counts>();
     }
 
-    std::optional<circuit_breaker_stats::error_text> last_error() const {
-        if (!last_error_) return std::nullopt;
-        return circuit_breaker_stats::error_text{demangled(last_error_->type.c_str()), last_error_->message};
-    }
-    /// Sets the texts of the last failure in an event about its consequence.
-    void describe(event& e) const {
-        auto last = last_error();
-        if (!last) return;
-        e.error_type = std::move(last->type);
-        e.error = std::move(last->message);
-    }
-    /// Sets the history's part of the statistics.
-    void describe(circuit_breaker_stats& s) const {
-        s.opened_at = opened_at_;
-        s.last_failure_time = last_failure_at_;
-        s.state_since = state_since_;
+    /// The last failure, for an event about its consequence; null if there was none.
+    const noted_failure* last_failure() const noexcept { return last_failure_at_ ? &last_failure_ : nullptr; }
+    /// Sets the history's part of the statistics but for last_error. Returns last_failure(). `wall(time)` gives the time
+    /// on the wall.
+    template <class Wall>
+    const noted_failure* describe(circuit_breaker_stats& s, const Wall& wall) const {
+        if (opened_at_) s.opened_at = wall(*opened_at_);
+        if (last_failure_at_) s.last_failure_time = wall(*last_failure_at_);
+        s.state_since = wall(state_since_);
         s.trips = trips_;
         s.failures = failures_;
         s.late_results = late_results_;
         s.slow = slow_;
         if (latencies_) s.latencies = *latencies_;
-        s.last_error = last_error();
         s.reason = reason_;
+        return last_failure();
     }
 
 private:
-    std::optional<wall_time> opened_at_;
-    std::optional<wall_time> last_failure_at_;
-    wall_time state_since_;
-    std::optional<circuit_breaker_stats::error_text> last_error_; // the type's name is mangled
-    std::string reason_;                                          // given with the last command by hand
+    std::optional<time_point> opened_at_;
+    std::optional<time_point> last_failure_at_;
+    time_point state_since_;
+    noted_failure last_failure_; // if there is last_failure_at_
+    std::string reason_;         // given with the last command by hand
     std::uint64_t trips_ = 0;
     std::uint64_t failures_ = 0;
     std::uint64_t late_results_ = 0;

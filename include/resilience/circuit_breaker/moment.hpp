@@ -3,16 +3,14 @@
 
 #include <resilience/call/time.hpp>
 #include <resilience/mechanism/circuit_state.hpp>
-#include <resilience/stats.hpp>
 
 #include <optional>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// A single reading of clocks and randomness, taken before the lock and passed down.
+/// A single reading of the clock and of randomness, taken before the lock and passed down.
 struct moment {
     time_point now;
-    wall_time wall;
     double random_share = 0.0; // in [0, 1), for jitter
 };
 

@@ -7,14 +7,12 @@
 #include <resilience/call/time_out.hpp>
 #include <resilience/call/verdict.hpp>
 #include <resilience/circuit_breaker/config.hpp>
+#include <resilience/circuit_breaker/noted_failure.hpp>
 #include <resilience/circuit_breaker/published_state.hpp>
 #include <resilience/detail/returned.hpp>
-#include <resilience/stats.hpp>
 
 #include <algorithm>
-#include <cstddef>
 #include <optional>
-#include <typeinfo>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -22,9 +20,9 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 /// user code.
 struct breaker_judgement {
     verdict what = verdict::failure;
-    std::optional<duration> break_for{};       // a failure that has it trips at once, for that long
-    duration hint{0};                          // of the server, at most max_break: no probe before
-    circuit_breaker_stats::error_text texts{}; // of a failure; the type's name is mangled: few are ever shown
+    std::optional<duration> break_for{}; // a failure that has it trips at once, for that long
+    duration hint{0};                    // of the server, at most max_break: no probe before
+    noted_failure error{};               // of a failure
     bool predicate_threw = false;
 };
 
@@ -45,9 +43,6 @@ duration hint_of_server(const failure& why) noexcept;
 bool is_throttle(const failure& why) noexcept;
 /// The answer of break_duration_of, which may throw; at most max_break.
 std::optional<duration> break_for(const failure& why, const circuit_breaker_config& c);
-
-/// The texts of a failure; empty if memory runs out or what() throws.
-circuit_breaker_stats::error_text texts_of(const attempt_result& result);
 
 breaker_judgement judge(const attempt_result& result, const circuit_breaker_config& c);
 
@@ -94,17 +89,6 @@ RESILIENCE_FUNCTION std::optional<duration> break_for(const failure& why, const 
     if (c.break_duration_of) asked = c.break_duration_of(why);
     return asked ? std::min(*asked, c.max_break) : asked;
 }
-RESILIENCE_FUNCTION circuit_breaker_stats::error_text texts_of(const attempt_result& result) {
-    constexpr std::size_t most = 256;
-    circuit_breaker_stats::error_text text;
-    returned([&] {
-        const failure why = result.as_failure();
-        const std::type_info* type = why.type();
-        text = {type != nullptr ? type->name() : "unknown", why.message()};
-        if (text.message.size() > most) text.message.resize(most);
-    });
-    return text;
-}
 RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result& result,
                                                             const circuit_breaker_config& c) {
     breaker_judgement j;
@@ -121,7 +105,8 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
         if (j.break_for) j.what = verdict::failure;
     });
     if (j.predicate_threw) j.what = verdict::failure; // the attempt must be settled in any case
-    if (j.what == verdict::failure) j.texts = texts_of(result);
+    if (j.what == verdict::failure)
+        j.error = result.succeeded() ? noted_failure(result.as_failure()) : noted_failure(*result.error());
     return j;
 }
 RESILIENCE_FUNCTION breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c) {
@@ -133,9 +118,8 @@ RESILIENCE_FUNCTION breaker_judgement judge_as_failure(const failure* why, const
     if (why != nullptr) {
         j.hint = std::min(hint_of_server(*why), c.max_break);
         j.predicate_threw = !returned([&] { j.break_for = break_for(*why, c); });
+        j.error = noted_failure(*why);
     }
-    const failure unknown;
-    j.texts = texts_of(attempt_result(why != nullptr ? *why : unknown));
     return j;
 }
 #endif

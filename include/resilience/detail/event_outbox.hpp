@@ -32,9 +32,9 @@ public:
         if (delivering_in_ == process_number()) return;
         delivering_in_ = process_number();
         while (!events_.empty()) {
-            const std::vector<Event> batch = std::exchange(events_, {});
+            std::vector<Event> batch = std::exchange(events_, {});
             lock.unlock();
-            for (const Event& e : batch) tell(e);
+            for (Event& e : batch) tell(e);
             lock.lock();
         }
         delivering_in_ = nobody;

@@ -247,10 +247,8 @@ inline constexpr bool can_fork = false;
 inline bool at_fork(void (*)(), void (*)(), void (*)()) noexcept { return true; }
 class fork_lock {
 public:
-    void lock_shared() noexcept {}
     void lock() noexcept {}
     void unlock() noexcept {}
-    void renew() noexcept {}
 };
 
 #else
@@ -271,25 +269,14 @@ inline constexpr bool can_fork = true;
 inline bool at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) noexcept {
     return pthread_atfork(before, in_parent, in_child) == 0;
 }
-/// Held shared by threads that must not be forked, and exclusively by a thread that forks.
-/// Constant-initialised.
+/// Held by a thread that forks, and by its copy in the child. Constant-initialised.
 class fork_lock {
 public:
-    void lock_shared() noexcept { pthread_rwlock_rdlock(&lock_); }
-    void lock() noexcept { pthread_rwlock_wrlock(&lock_); }
-    void unlock() noexcept { pthread_rwlock_unlock(&lock_); }
-    /// Makes the lock new in a child. Its state counts waiting threads of the parent, which do not exist
-    /// here.
-    void renew() noexcept { lock_ = fresh; }
+    void lock() noexcept { pthread_mutex_lock(&lock_); }
+    void unlock() noexcept { pthread_mutex_unlock(&lock_); }
 
 private:
-#if defined(PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP)
-    // glibc's default lock lets no writer in while readers keep coming.
-    static constexpr pthread_rwlock_t fresh = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-#else
-    static constexpr pthread_rwlock_t fresh = PTHREAD_RWLOCK_INITIALIZER;
-#endif
-    pthread_rwlock_t lock_ = fresh;
+    pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
 };
 
 #endif

@@ -55,9 +55,9 @@ public:
     /// Calls f(number of its thread, mark) for each mark that stands.
     template <class F>
     void each_mark(std::size_t place, const F& f) const {
-        stripes_.each([&](const stripe& s, std::uint32_t thread) {
+        stripes_.each([&](const stripe& s, std::uint32_t number) {
             const std::uint64_t mark = s.cells[place].load(std::memory_order_relaxed);
-            if (mark != 0) f(thread, mark);
+            if (mark != 0) f(number, mark);
         });
     }
 

@@ -13,6 +13,7 @@
 
 #include <resilience/detail/platform.hpp>
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -22,42 +23,82 @@
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Makes fork() wait until no thread holds a mutex of the library, and threads wait until the fork is done. A
-/// child thus inherits free mutexes and whole data. There is one gate per process. Entering and leaving it
-/// are two atomic operations on a line that all threads share, on paths that take a lock anyway.
+/// child thus inherits free mutexes and whole data. There is one gate per process. Entering and leaving it are two
+/// atomic operations on a line that few threads share, so that policies which have nothing in common do not slow each
+/// other down.
 ///
-/// Constant-initialised and never destroyed, and its count per thread is trivially destructible. Static
+/// Constant-initialised and never destroyed, and what it keeps per thread is trivially destructible. Static
 /// initialisers, static destructors and destructors of thread_locals may use it.
 class RESILIENCE_VISIBLE fork_gate {
 public:
     // The count changes before the gate is entered and after it is left, so that a signal handler that forks
     // in between does not wait for its own thread.
     static void enter() noexcept {
-        if (can_fork && held_++ == 0) gate_.lock_shared();
+        if (can_fork && held_++ == 0) come_in();
     }
     static void leave() noexcept {
         if (!can_fork) return;
-        if (held_ == 1) gate_.unlock();
+        // Release: the thread that forks sees what was done under the mutex.
+        if (held_ == 1) inside_[entrance_].threads.fetch_sub(1, std::memory_order_release);
         --held_;
     }
     static std::uint32_t process() noexcept { return process_.load(std::memory_order_relaxed); }
 
 private:
-    // The forking thread holds the gate as if by enter(), so that other fork handlers may use policies. It
-    // holds no mutex of the library, since no user code runs under one.
+    static constexpr unsigned entrances = 64;
+    struct alignas(64) entrance {
+        std::atomic<unsigned> threads; // inside that came in here
+    };
+
+    static void come_in() noexcept {
+        if (entrance_ == entrances) entrance_ = next_.fetch_add(1, std::memory_order_relaxed) % entrances;
+        auto& inside = inside_[entrance_].threads;
+        for (;;) {
+            // Sequentially consistent, like their counterparts in before_fork(): this thread sees that one forks, or
+            // that one sees this thread.
+            inside.fetch_add(1, std::memory_order_seq_cst);
+            if (!is_forking_.load(std::memory_order_seq_cst)) [[likely]]
+                return;
+            inside.fetch_sub(1, std::memory_order_relaxed);
+            forking_.lock();
+            forking_.unlock();
+        }
+    }
+    // The forking thread counts as one that has entered, so that other fork handlers may use policies. It holds no
+    // mutex of the library, since no user code runs under one.
     static void before_fork() noexcept {
-        if (held_++ == 0) gate_.lock();
+        if (held_++ != 0) return;
+        forking_.lock();
+        is_forking_.store(true, std::memory_order_seq_cst);
+        for (const entrance& e : inside_) {
+            while (e.threads.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+        }
+    }
+    static void after_fork() noexcept {
+        if (held_ == 1) {
+            is_forking_.store(false, std::memory_order_seq_cst);
+            forking_.unlock();
+        }
+        --held_;
     }
     static void in_child() noexcept {
-        if (held_ == 1) gate_.renew();
-        --held_;
+        // Threads that it does not have may have been about to wait.
+        if (held_ == 1) {
+            for (entrance& e : inside_) e.threads.store(0, std::memory_order_relaxed);
+        }
         process_.store(process_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        after_fork();
     }
 
-    static inline constinit fork_lock gate_{};
+    static inline constinit fork_lock forking_{};
+    static inline constinit std::atomic<bool> is_forking_{false}; // written by the thread that holds forking_
+    static inline constinit std::array<entrance, entrances> inside_{};
+    static inline constinit std::atomic<unsigned> next_{0};
+    static inline constinit thread_local unsigned entrance_ = entrances; // none yet
     static inline constinit thread_local unsigned held_ = 0; // mutexes that this thread holds or waits for
     static inline constinit std::atomic<std::uint32_t> process_{1}; // written while there is one thread
     // Registered when the program starts: a fork under way at the first use would miss the handlers.
-    static inline const bool prepared_ = at_fork(&before_fork, &leave, &in_child);
+    static inline const bool prepared_ = at_fork(&before_fork, &after_fork, &in_child);
 };
 
 /// The number of this process: never 0, and another one in every forked child. An object that keeps the

@@ -55,14 +55,14 @@ private:
     /// The last mark of each thread that was looked at in some way. Guarded by mutex_.
     class marks_of_threads {
     public:
-        bool has(std::uint32_t thread, std::uint64_t mark) const noexcept {
-            return thread < marks_.size() && marks_[thread] == mark;
+        bool has(std::uint32_t number, std::uint64_t mark) const noexcept {
+            return number < marks_.size() && marks_[number] == mark;
         }
         /// Forgets it, if memory runs out.
-        void put(std::uint32_t thread, std::uint64_t mark) noexcept {
+        void put(std::uint32_t number, std::uint64_t mark) noexcept {
             returned([&] {
-                if (thread >= marks_.size()) marks_.resize(thread + std::size_t{1});
-                marks_[thread] = mark;
+                if (number >= marks_.size()) marks_.resize(number + std::size_t{1});
+                marks_[number] = mark;
             });
         }
 
@@ -71,11 +71,11 @@ private:
     };
 
     /// Counts the attempt of a thread that left this mark. False if it was counted before.
-    bool count(std::uint32_t thread, std::uint64_t mark) noexcept;
+    bool count(std::uint32_t number, std::uint64_t mark) noexcept;
 
     /// In a forked child: the attempts whose marks stand there are the parent's, and never end.
     void leave_parents_behind() noexcept;
-    bool is_parents(std::uint32_t thread, std::uint64_t mark) noexcept;
+    bool is_parents(std::uint32_t number, std::uint64_t mark) noexcept;
 
     striped_counters<oldest_ + 1> counts_;
     // These only grow. Relaxed: they order nothing.
@@ -97,22 +97,22 @@ RESILIENCE_FUNCTION std::uint64_t timed_attempts::in_flight() const noexcept {
 RESILIENCE_FUNCTION void timed_attempts::look(time_point now, duration limit,
                                               function_ref<void(duration past)> tell) {
     leave_parents_behind();
-    counts_.each_mark(oldest_, [&](std::uint32_t thread, std::uint64_t mark) {
+    counts_.each_mark(oldest_, [&](std::uint32_t number, std::uint64_t mark) {
         const time_point deadline{duration{static_cast<duration::rep>(mark)}};
         const duration past = elapsed_between(deadline, now);
-        if (past == duration{0} || is_parents(thread, mark)) return;
+        if (past == duration{0} || is_parents(number, mark)) return;
         raise_to(longest_, past.count());
-        if (past > limit && count(thread, mark)) tell(past);
+        if (past > limit && count(number, mark)) tell(past);
     });
 }
 RESILIENCE_FUNCTION void timed_attempts::leave_parents_behind() noexcept {
     const lock_guard lock(mutex_);
     if (std::exchange(process_, process_number()) == process_number()) return;
-    counts_.each_mark(oldest_, [&](std::uint32_t thread, std::uint64_t mark) { parents_.put(thread, mark); });
+    counts_.each_mark(oldest_, [&](std::uint32_t number, std::uint64_t mark) { parents_.put(number, mark); });
 }
-RESILIENCE_FUNCTION bool timed_attempts::is_parents(std::uint32_t thread, std::uint64_t mark) noexcept {
+RESILIENCE_FUNCTION bool timed_attempts::is_parents(std::uint32_t number, std::uint64_t mark) noexcept {
     const lock_guard lock(mutex_);
-    return parents_.has(thread, mark);
+    return parents_.has(number, mark);
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION bool timed_attempts::ends_past(duration past, duration limit,
                                                                    std::optional<time_point> mark) noexcept {
@@ -122,11 +122,11 @@ RESILIENCE_COLD RESILIENCE_FUNCTION bool timed_attempts::ends_past(duration past
     overrun_.fetch_add(1, std::memory_order_relaxed);
     return true;
 }
-RESILIENCE_FUNCTION bool timed_attempts::count(std::uint32_t thread, std::uint64_t mark) noexcept {
+RESILIENCE_FUNCTION bool timed_attempts::count(std::uint32_t number, std::uint64_t mark) noexcept {
     {
         const lock_guard lock(mutex_);
-        if (counted_.has(thread, mark)) return false;
-        counted_.put(thread, mark);
+        if (counted_.has(number, mark)) return false;
+        counted_.put(number, mark);
     }
     overrun_.fetch_add(1, std::memory_order_relaxed);
     return true;
