@@ -251,6 +251,38 @@ TEST_CASE("health goes by the share of open circuits", "[registry]") {
     CHECK(report.total_circuits == 4);
 }
 
+/// A circuit that counts how often its statistics are made.
+struct counted_circuit : plain_policy {
+    counted_circuit(rs::registry& where, rs::glance as) : plain_policy("counted", where), seen(as) {}
+    rs::glance look() const noexcept override { return seen; }
+    std::optional<rs::circuit_breaker_stats> circuit() const override {
+        ++asked;
+        rs::circuit_breaker_stats s;
+        s.name = "counted";
+        s.state = circuit_state::half_open;
+        return s;
+    }
+    rs::glance seen;
+    mutable int asked = 0;
+};
+
+TEST_CASE("health makes no statistics of circuits that are closed, nor of what is none", "[registry]") {
+    circuit_world w;
+    const rs::retry no_circuit({.name = "r"}, w.reg);
+    const auto policy = w.reg.enroll<plain_policy>(
+        "counted", [&] { return std::make_shared<counted_circuit>(w.reg, rs::glance::closed_circuit); });
+    auto& counted = dynamic_cast<counted_circuit&>(*policy);
+
+    CHECK(w.reg.health().total_circuits == 1);
+    CHECK(w.reg.health().closed == 1);
+    counted.seen = rs::glance::no_circuit;
+    CHECK(w.reg.health().total_circuits == 0);
+    CHECK(counted.asked == 0);
+    counted.seen = rs::glance::other;
+    CHECK(w.reg.health().half_open == 1);
+    CHECK(counted.asked == 1);
+}
+
 TEST_CASE("the summary has a line for each circuit", "[registry]") {
     circuit_world w;
     const auto b = w.make_ready({.name = "b", .success_threshold = 2, .recovery_timeout = 5s});

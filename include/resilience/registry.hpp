@@ -200,17 +200,18 @@ RESILIENCE_FUNCTION bool registry::remove(std::string_view name) {
 RESILIENCE_FUNCTION health_report registry::health() const {
     health_report report;
     report.timestamp = clock().wall_now();
-    for (auto& circuit : circuit_breakers()) {
-        ++report.total_circuits;
-        switch (seen_as(circuit.state)) {
-        case circuit_state::open:
-            ++report.open;
-            if (circuit.is_due_for_probe()) report.due_for_probe.push_back(circuit.name);
-            report.open_circuits.push_back(std::move(circuit.name));
-            break;
-        case circuit_state::half_open: ++report.half_open; break;
-        default: ++report.closed;
+    std::vector<std::shared_ptr<registered_policy>> others;
+    {
+        const detail::lock_guard lock(mutex_);
+        for (const listing& each : listed_) {
+            const glance seen = each.policy->look();
+            if (seen == glance::closed_circuit) ++report.closed;
+            if (seen == glance::other) others.push_back(each.policy);
         }
+    }
+    report.total_circuits = report.closed;
+    for (const auto& each : others) {
+        if (auto stats = each->circuit()) detail::count(*std::move(stats), report);
     }
     if (report.open > 0) report.status = report.open * 2 > report.total_circuits ? "critical" : "degraded";
     return report;

@@ -231,4 +231,23 @@ constexpr double health_percentage(circuit_state state) noexcept {
     }
 }
 
+namespace detail {
+
+/// Counts a circuit in the report. A template: nothing is compiled unless it is called.
+template <class Report>
+void count(circuit_breaker_stats circuit, Report& report) {
+    ++report.total_circuits;
+    switch (seen_as(circuit.state)) {
+    case circuit_state::open:
+        ++report.open;
+        if (circuit.is_due_for_probe()) report.due_for_probe.push_back(circuit.name);
+        report.open_circuits.push_back(std::move(circuit.name));
+        break;
+    case circuit_state::half_open: ++report.half_open; break;
+    default: ++report.closed;
+    }
+}
+
+} // namespace detail
+
 }} // namespace resilience::RESILIENCE_ABI

@@ -75,6 +75,7 @@ public:
     std::string_view kind() const noexcept final { return policy_kind; }
     policy_snapshot snapshot() const final;
     std::optional<circuit_breaker_stats> circuit() const final;
+    glance look() const noexcept final;
     void list_fields(field_list& into) const final;
     bool edit(config_editor& editor) final;
     /// Throws std::invalid_argument if the config differs from the one that the policy was made with.
@@ -140,6 +141,17 @@ std::optional<circuit_breaker_stats> policy_core<Core, Config, Rules>::circuit()
     if constexpr (requires(const Core& core, circuit_breaker_stats s) { s = core.stats(); })
         return static_cast<const Core&>(*this).stats();
     else return std::nullopt;
+}
+
+template <class Core, class Config, class Rules>
+glance policy_core<Core, Config, Rules>::look() const noexcept {
+    if constexpr (!requires(const Core& core, circuit_breaker_stats s) { s = core.stats(); })
+        return glance::no_circuit;
+    else if constexpr (requires(const Core& core) { core.published(); })
+        return seen_as(static_cast<const Core&>(*this).published().state()) == circuit_state::closed
+                   ? glance::closed_circuit
+                   : glance::other;
+    else return glance::other;
 }
 
 template <class Core, class Config, class Rules>

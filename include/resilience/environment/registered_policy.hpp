@@ -33,6 +33,13 @@ protected:
     ~config_editor() = default;
 };
 
+/// What a look without a lock tells of a policy.
+enum class glance : std::uint8_t {
+    no_circuit,
+    closed_circuit, ///< as callers see it
+    other,          ///< ask circuit()
+};
+
 /// The interface of a policy's shared state for its registry and all views; see policy_core.
 class RESILIENCE_VISIBLE registered_policy {
 public:
@@ -43,6 +50,8 @@ public:
     virtual std::string_view kind() const noexcept = 0;
     virtual policy_snapshot snapshot() const = 0;
     RESILIENCE_FUNCTION virtual std::optional<circuit_breaker_stats> circuit() const;
+    /// Called with the registry's lock held: takes no lock and runs no code of the user's.
+    virtual glance look() const noexcept { return glance::other; }
     /// Lists the fields of the config in force. They must not be written to.
     virtual void list_fields(field_list&) const {}
     /// Lets the editor change a copy of the config and updates the policy to it. False if there is no config.
