@@ -86,7 +86,7 @@ public:
                 std::make_shared<detail::typed_run<R, Copy>>(policy, ctx, limits.until, copy, silence.watch);
         });
         if (made.has_failure()) return out.fail(made.error()); // copying threw
-        const detail::lease_relay::waiting worker_extends(run->leases(), ctx.leases());
+        const detail::lease_relay::waiting worker_extends(run->leases(), ctx);
         const end how = run_until(run, limits.until, silence.stop.get(), ctx);
         limits.see(silence.watch.get());
         switch (how) {

@@ -3,6 +3,7 @@
 
 #include <resilience/abandoning_timeout/core.hpp>
 #include <resilience/call/call_context.hpp>
+#include <resilience/call/lease_relay.hpp>
 #include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/silence.hpp>
 #include <resilience/call/system_time.hpp>
