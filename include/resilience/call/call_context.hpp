@@ -173,6 +173,19 @@ public:
     /// replace it or count it as a failure.
     bool ended_by_caller() const noexcept { return ended_by_caller_; }
     void mark_ended_by_caller() noexcept { ended_by_caller_ = true; }
+    /// True if a retry further out in this call publishes each failure of an attempt.
+    bool is_told_by_retry() const noexcept { return told_by_retry_; }
+    void set_told_by_retry(bool is) noexcept { told_by_retry_ = is; }
+    /// For a policy that publishes the failure of the call: true if another event tells of it too, which one further in
+    /// has published, or a retry further out will. Else the failure counts as told from now on.
+    bool tells_again() noexcept {
+        if (told_by_retry_) return true;
+        const bool again = was_told_;
+        was_told_ = true;
+        return again;
+    }
+    bool was_told() const noexcept { return was_told_; }
+    void set_told(bool was) noexcept { was_told_ = was; }
     /// True if each attempt ends on the thread where it began: of a blocking call.
     bool stays_on_thread() const noexcept { return stays_on_thread_; }
     /// Says that this is the context of a task. Called first.
@@ -268,6 +281,8 @@ private:
     bool ended_by_caller_ : 1 = false;
     bool covers_silence_ : 1 = false; // stop_ is requested at the end of the silence too
     bool stays_on_thread_ : 1 = true;
+    bool told_by_retry_ : 1 = false;
+    bool was_told_ : 1 = false; // the failure that the call has now
 };
 
 }} // namespace resilience::RESILIENCE_ABI
