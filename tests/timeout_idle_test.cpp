@@ -300,7 +300,8 @@ TEST_CASE("a probe that makes progress keeps its place", "[timeout][circuit_brea
     }
 }
 
-TEST_CASE("a probe keeps its place while a call inside of it makes progress", "[timeout][circuit_breaker]") {
+TEST_CASE("a probe keeps its place while a call inside of it makes progress",
+          "[timeout][circuit_breaker][H-USE-16]") {
     world w;
     const rs::circuit_breaker breaker({.failure_threshold = 1,
                                        .success_threshold = 1,
