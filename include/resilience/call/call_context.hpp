@@ -264,7 +264,7 @@ private:
     const detail::stop_at_deadline* covered_by_ = nullptr; // requests stop_ without a timer of ours
     std::unique_ptr<detail::joined_stop> joined_;          // stop_ points into it if two tokens are joined
     std::unique_ptr<detail::armed_stop> armed_; // made when the callable first takes the stop token
-    // One word, since this lies in the frames of coroutines. Of a blocking call: the call around it whose leases its progress
+    // A union, since this lies in the frames of coroutines. Of a blocking call: the call around it whose leases its progress
     // extends. Of a task: the race that its attempt runs in. Null if there is none.
     union {
         const call_context* around_ = nullptr;

@@ -65,7 +65,7 @@ private:
         depth_ = ctx.retry_depth() & all_depths;
         is_inside_ = ctx.is_told_by_retry() ? 1 : 0;
     }
-    /// What the policies further in learn of this one.
+    /// Tells the policies further in of this one.
     void enter(call_context& ctx) const noexcept {
         ctx.set_retry_depth(depth_ + 1);
         ctx.set_told_by_retry(true);
