@@ -223,6 +223,7 @@ RESILIENCE_FUNCTION step call_walk::admit_from(std::uint32_t i, call_slot& slot,
 RESILIENCE_FUNCTION step call_walk::settle_from(std::uint32_t end, call_slot& slot, call_context& ctx) {
     slot.take_replaced();
     attempt_result result = slot.result();
+    if (result.succeeded()) ctx.set_told(false); // a failure to come is another
     for (std::uint32_t i = end; i-- > 0;) {
         settlement s = began_ ? calls_[i]->settle(result, ctx) : calls_[i]->never_began(result, ctx);
         if (slot.has_answer()) {
