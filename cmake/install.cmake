@@ -27,7 +27,8 @@ write_basic_package_version_file(
     # Before 1.0 a new minor version may change the interface.
     COMPATIBILITY SameMinorVersion ${resilience_architecture})
 install(FILES ${PROJECT_BINARY_DIR}/resilience-config.cmake
-              ${PROJECT_BINARY_DIR}/resilience-config-version.cmake cmake/Findhttplib.cmake cmake/Findasio.cmake
+              ${PROJECT_BINARY_DIR}/resilience-config-version.cmake cmake/components.cmake cmake/Findhttplib.cmake
+              cmake/Findasio.cmake
         DESTINATION ${resilience_package_dir})
 
 set(resilience_pc_files resilience-core.pc)

@@ -992,6 +992,34 @@ TEST_CASE("a probe whose work makes progress on a worker keeps its place",
     CHECK(breaker.state() == rs::circuit_state::closed);
 }
 
+TEST_CASE("a probe keeps its place while a call inside of it makes progress on a worker",
+          "[abandoning_timeout]") {
+    rs::testing::virtual_clock clock;
+    rs::registry reg{clock};
+    const rs::circuit_breaker breaker({.failure_threshold = 1,
+                                       .success_threshold = 1,
+                                       .recovery_timeout = 5s,
+                                       .half_open_max_calls = 1,
+                                       .probe_lease = 3s},
+                                      reg);
+    const auto outer = breaker | rs::timeout({.idle = 10s}, reg);
+    const rs::abandoning_timeout inner(1h, reg);
+    (void)breaker.try_call([] { throw std::runtime_error("down"); });
+    clock.advance(5s);
+
+    outer([&] {
+        inner([&clock, breaker](rs::call_context& ctx) {
+            for (int i = 0; i < 10; ++i) {
+                clock.advance(9s);
+                ctx.progress();
+                CHECK_FALSE(breaker.try_acquire());
+            }
+        });
+    });
+
+    CHECK(breaker.state() == rs::circuit_state::closed);
+}
+
 TEST_CASE("progress of abandoned work extends no lease", "[abandoning_timeout]") {
     rs::testing::virtual_clock clock;
     rs::registry reg{clock};

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <exception>
 #include <functional>
 #include <optional>
 #include <stdexcept>
@@ -474,6 +475,27 @@ TEST_CASE("forced_open refuses by what it says alone: no clock is read", "[circu
     CHECK_FALSE(out.error().retry_after());
     CHECK_FALSE(breaker.try_acquire());
     CHECK(breaker.stats().rejected == 2);
+}
+
+TEST_CASE("a permit settled with a caught exception in an outcome is judged by the circuit's rules",
+          "[circuit_breaker]") {
+    circuit_world w;
+    const auto breaker = w.make({.failure_threshold = 9, .ignore_if = rs::on<std::logic_error>()});
+    const auto settle_with = [&](const auto& thrown) {
+        auto permit = breaker.try_acquire();
+        try {
+            throw thrown;
+        } catch (...) {
+            rs::outcome<void> caught;
+            caught.fail(rs::failure(std::current_exception()));
+            permit->settle(caught);
+        }
+    };
+
+    settle_with(std::logic_error("the caller's mistake"));
+    CHECK(breaker.stats().ignored == 1);
+    settle_with(std::runtime_error("down"));
+    CHECK(breaker.stats().failures == 1);
 }
 
 TEST_CASE("a call in flight is judged by the config that it began under", "[circuit_breaker][H-CB-25]") {

@@ -278,6 +278,44 @@ TEST_CASE("a variable that begins as the config's do and is no setting is refuse
     CHECK_NOTHROW(rs::from_env("JIRA", rs::retry_config{}, listed(set, false)));
 }
 
+TEST_CASE("a variable of a field that is set in code alone is told so, whatever setting is near", "[env]") {
+    const auto told = [](const std::string& name) {
+        const variables set{{name, "x"}};
+        try {
+            (void)rs::from_env("JIRA", rs::retry_config{}, listed(set));
+        } catch (const std::invalid_argument& e) {
+            return std::string(e.what());
+        }
+        return std::string();
+    };
+    const auto in_code = [](const std::string& name, const std::string& field) {
+        return "there is no setting for the variable " + name + "; " + field +
+               " is set in code, no variable can set it";
+    };
+
+    CHECK(told("JIRA_RETRY_NAME") == in_code("JIRA_RETRY_NAME", "name"));
+    CHECK(told("JIRA_RETRY_LABELS") == in_code("JIRA_RETRY_LABELS", "labels"));
+    CHECK(told("JIRA_RETRY_BUDGET") == in_code("JIRA_RETRY_BUDGET", "budget"));
+    CHECK(told("JIRA_RETRY_RETRY_IF") == in_code("JIRA_RETRY_RETRY_IF", "retry_if"));
+}
+
+TEST_CASE("where no setting is near, all of them are told", "[env]") {
+    const auto read_with = [](const std::string& name) {
+        const variables set{{name, "x"}};
+        (void)rs::from_env("JIRA", rs::timeout_config{.limit = 1s}, listed(set));
+    };
+
+    CHECK_THROWS_WITH(
+        read_with("JIRA_TIMEOUT_COLOUR"),
+        "there is no setting for the variable JIRA_TIMEOUT_COLOUR; behind JIRA_TIMEOUT_ there may be "
+        "LIMIT, KEEP_LATE, IDLE");
+    // A third of the longer name may differ: four letters of twelve, two of five.
+    const variables shortened{{"JIRA_RETRY_ATTEMPTS", "5"}};
+    CHECK_THROWS_WITH(rs::from_env("JIRA", rs::retry_config{}, listed(shortened)),
+                      Catch::Matchers::EndsWith("; the nearest is JIRA_RETRY_MAX_ATTEMPTS"));
+    CHECK_THROWS_WITH(read_with("JIRA_TIMEOUT_LIMMI"), Catch::Matchers::EndsWith("IDLE"));
+}
+
 TEST_CASE("variables of others are none of our business", "[env][H-USE-24]") {
     const variables set{{"JIRA_URL", "https://jira"},
                         {"JIRA_RETRY", "1"},

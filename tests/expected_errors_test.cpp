@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Results that hold a value or an error, where the error's type says more of itself than that it is one.
 #include <resilience/circuit_breaker.hpp>
+#include <resilience/pipeline.hpp>
 #include <resilience/retry.hpp>
+#include <resilience/testing/recorder.hpp>
 
 #include "support/catch.hpp"
 #include "support/world.hpp"
@@ -9,8 +11,13 @@
 #include <tl/expected.hpp>
 
 #include <chrono>
+#include <exception>
+#include <new>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <system_error>
+#include <vector>
 
 namespace clients {
 
@@ -141,6 +148,127 @@ TEST_CASE("a result with a value is asked for its value alone", "[result]") {
 
     CHECK(made == 1);
     CHECK(retry.stats().succeeded_at_once == 1);
+}
+
+/// An exception that says of itself whether it was sent, stale, final, or its verdict.
+struct unsent : std::runtime_error, rs::not_sent_carrier {
+    unsent() : std::runtime_error("unsent") {}
+    bool not_sent() const noexcept override { return true; }
+};
+struct stale : std::runtime_error, rs::stale_connection_carrier {
+    stale() : std::runtime_error("stale") {}
+    bool stale_connection() const noexcept override { return true; }
+};
+struct final_error : std::runtime_error, rs::hint_carrier {
+    final_error() : std::runtime_error("final") {}
+    bool forbids_retry() const noexcept override { return true; }
+};
+struct judged : std::runtime_error, rs::verdict_carrier {
+    explicit judged(rs::verdict v) : std::runtime_error("judged"), says(v) {}
+    rs::verdict verdict() const noexcept override { return says; }
+    rs::verdict says;
+};
+
+/// All that policies make of an error: attempts, delays, the circuit's counts and the words of the last event.
+std::string made_of(const std::exception_ptr& error, bool is_thrown) {
+    world w;
+    auto config = support::plain(3);
+    config.idempotency = rs::idempotency::unsafe;
+    const rs::retry unsafe(config, w.reg);
+    const rs::retry safe(support::plain(3), w.reg);
+    const rs::circuit_breaker circuit({.name = "c", .failure_threshold = 99}, w.reg);
+    const rs::testing::recorder events(w.reg);
+    unsigned made = 0;
+    const auto call = [&](const rs::retry& retry) {
+        (void)(retry | circuit).try_call([&]() -> tl::expected<int, std::exception_ptr> {
+            ++made;
+            if (is_thrown) std::rethrow_exception(error);
+            return tl::unexpected(error);
+        });
+    };
+    call(unsafe);
+    std::string told = std::to_string(made);
+    call(safe);
+    told += " " + std::to_string(made);
+    for (const auto& slept : w.clock.slept()) told += " " + std::to_string(slept.count());
+    const auto s = circuit.stats();
+    told += " " + std::to_string(s.successes) + "/" + std::to_string(s.failures) + "/" +
+            std::to_string(s.ignored);
+    if (s.last_error) told += " " + s.last_error->type + " " + s.last_error->message;
+    if (const auto last = events.last())
+        told += " " + last->error_type + " " + last->error + " " + last->reason;
+    return told;
+}
+
+TEST_CASE("an error that is an exception is judged as if it had been thrown", "[result]") {
+    const auto nested = [] {
+        try {
+            try {
+                throw support::http_error(404);
+            } catch (...) {
+                std::throw_with_nested(std::runtime_error("while loading"));
+            }
+        } catch (...) {
+            return std::current_exception();
+        }
+    };
+    const std::vector<std::exception_ptr> errors{
+        std::make_exception_ptr(std::runtime_error("down")),
+        std::make_exception_ptr(support::http_error(404)),
+        std::make_exception_ptr(support::http_error(429, 7s)),
+        std::make_exception_ptr(support::http_error(503, 17s)),
+        std::make_exception_ptr(unsent()),
+        std::make_exception_ptr(stale()),
+        std::make_exception_ptr(final_error()),
+        std::make_exception_ptr(judged(rs::verdict::success)),
+        std::make_exception_ptr(judged(rs::verdict::ignored)),
+        std::make_exception_ptr(judged(rs::verdict::failure)),
+        std::make_exception_ptr(std::system_error(std::make_error_code(std::errc::operation_canceled))),
+        std::make_exception_ptr(std::system_error(std::make_error_code(std::errc::connection_refused))),
+        std::make_exception_ptr(std::bad_alloc()),
+        std::make_exception_ptr(42),
+        nested(),
+    };
+
+    for (const auto& error : errors) CHECK(made_of(error, false) == made_of(error, true));
+}
+
+TEST_CASE("predicates see the exception in a result, and the result", "[result]") {
+    using held = tl::expected<int, std::exception_ptr>;
+    world w;
+    auto config = support::at_once(3);
+    SECTION("by its type") { config.retry_if = rs::not_on<std::logic_error>(); }
+    SECTION("by a nested type") { config.retry_if = !rs::on<std::invalid_argument>(); }
+    SECTION("by the value") {
+        config.retry_if = rs::on_result<held>([](const held& h) { return h.error() == nullptr; });
+        config.retry_if = config.retry_if && !rs::on<std::logic_error>();
+    }
+    const rs::retry retry(config, w.reg);
+    unsigned made = 0;
+
+    const held last = retry([&]() -> held {
+        ++made;
+        return tl::unexpected(std::make_exception_ptr(std::invalid_argument("id")));
+    });
+
+    CHECK(made == 1);
+    CHECK_THROWS_AS(std::rethrow_exception(last.error()), std::invalid_argument);
+    const auto out = retry.try_call(
+        []() -> held { return tl::unexpected(std::make_exception_ptr(std::invalid_argument("id"))); });
+    CHECK(out.error().as<std::logic_error>() != nullptr);
+    CHECK(out.error().value<held>() != nullptr);
+    CHECK(out.error().exception() == nullptr);
+}
+
+TEST_CASE("a result whose error is no exception after all has only failed", "[result]") {
+    world w;
+    const rs::retry retry(support::at_once(3), w.reg);
+    const auto out = retry.try_call(
+        []() -> tl::expected<int, std::exception_ptr> { return tl::unexpected(std::exception_ptr()); });
+
+    CHECK(retry.stats().failed_attempts == 3);
+    CHECK(out.error().message().starts_with("failing value of type"));
+    CHECK(out.error().cause() == nullptr);
 }
 
 TEST_CASE("a result has the text of its error, else its status", "[result]") {

@@ -300,6 +300,53 @@ TEST_CASE("a probe that makes progress keeps its place", "[timeout][circuit_brea
     }
 }
 
+TEST_CASE("a probe keeps its place while a call inside of it makes progress",
+          "[timeout][circuit_breaker][H-USE-16]") {
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 1,
+                                       .success_threshold = 1,
+                                       .recovery_timeout = 1s,
+                                       .half_open_max_calls = 1,
+                                       .probe_lease = 1s},
+                                      w.reg);
+    const rs::timeout outer({.idle = 10s}, w.reg);
+    const rs::retry plain(support::plain(), w.reg);
+    const rs::timeout idle({.idle = 3s}, w.reg);
+    const auto probe = [&](const auto& work) {
+        (void)breaker.try_call([] { throw 1; });
+        w.clock.advance(1s);
+        (breaker | outer)(work);
+        return breaker.state();
+    };
+    const auto ticks = [&](rs::duration gap) {
+        return [&w, &breaker, gap](rs::call_context& ctx) {
+            for (int i = 0; i < 10; ++i) {
+                w.clock.advance(gap);
+                ctx.progress();
+                CHECK_FALSE(breaker.try_acquire());
+            }
+        };
+    };
+
+    CHECK(probe([&] { plain(ticks(9s)); }) == rs::circuit_state::closed);
+    CHECK(probe([&] { plain([&] { plain(ticks(9s)); }); }) == rs::circuit_state::closed);
+    // The silence of the outer call is the longer one: the probe may be silent for that long when the inner has ended.
+    CHECK(probe([&] {
+              idle(ticks(2s));
+              w.clock.advance(9s);
+              CHECK_FALSE(breaker.try_acquire());
+          }) == rs::circuit_state::closed);
+    // Progress of a call that inherits nothing is none of the probe's.
+    CHECK(probe([&] {
+              idle.with({.inherit = rs::inherit::nothing})([&](rs::call_context& ctx) {
+                  w.clock.advance(2s);
+                  ctx.progress();
+              });
+              w.clock.advance(8s);
+              CHECK_FALSE(breaker.try_acquire()); // its arrival ends the lease
+          }) == rs::circuit_state::open);
+}
+
 TEST_CASE("idle is a field like any other", "[timeout]") {
     world w;
     CHECK(rs::validate(rs::timeout_config{.idle = 10s}).empty());

@@ -73,10 +73,7 @@ public:
         const auto begun = ctx.clock().now();
         attempt_limits limits(policy->config(), begun, ctx);
 
-        if (auto why = refusal(*policy, limits, begun, ctx)) {
-            out.fail(std::move(*why));
-            return;
-        }
+        if (auto why = refusal(*policy, limits, begun, ctx)) return out.fail(std::move(*why));
         std::shared_ptr<detail::typed_run<R, Copy>> run;
         silence_guard silence;
         outcome<void> made;
@@ -86,13 +83,13 @@ public:
                 std::make_shared<detail::typed_run<R, Copy>>(policy, ctx, limits.until, copy, silence.watch);
         });
         if (made.has_failure()) return out.fail(made.error()); // copying threw
-        const detail::lease_relay::waiting worker_extends(run->leases(), ctx.leases());
+        const detail::lease_relay::waiting worker_extends(run->leases(), ctx);
         const end how = run_until(run, limits.until, silence.stop.get(), ctx);
         limits.see(silence.watch.get());
         switch (how) {
         case end::finished:
             run->take(out);
-            ctx.count_transparent_repeats(run->new_repeats());
+            run->report_to(ctx);
             if (out.has_failure()) settle(out.storage(), *policy, limits, ctx);
             break;
         case end::none: out.fail(no_worker(*policy, limits, ctx)); break;
@@ -136,22 +133,22 @@ private:
     };
 
     static std::optional<failure> refusal(core& policy, const attempt_limits& limits, time_point begun,
-                                          const call_context& ctx);
+                                          call_context& ctx);
     /// `none` if the system has no thread, or no memory, to run it.
     static end run_until(const std::shared_ptr<detail::abandonable_run>& run, time_point until,
                          const detail::silence_stop* silence, call_context& ctx);
 
-    /// The work ended by itself, without a value: it has timed out if it came to its limit.
+    /// The work ended by itself without a value: it timed out if it came to its limit.
     static void settle(detail::outcome_storage& out, core& policy, const attempt_limits& limits,
-                       const call_context& ctx);
-    static failure timed_out(core& policy, const attempt_limits& limits, const call_context& ctx);
+                       call_context& ctx);
+    static failure timed_out(core& policy, const attempt_limits& limits, call_context& ctx);
     /// The call's deadline has passed before the attempt: no work is begun, none is abandoned.
-    static failure timed_out_before(core& policy, const attempt_limits& limits, const call_context& ctx);
+    static failure timed_out_before(core& policy, const attempt_limits& limits, call_context& ctx);
     static failure late(core& policy, const attempt_limits& limits, const char* reason);
-    static failure stopped(core& policy, const attempt_limits& limits, const call_context& ctx);
-    static failure rejected(core& policy, const attempt_limits& limits, const call_context& ctx,
+    static failure stopped(core& policy, const attempt_limits& limits, call_context& ctx);
+    static failure rejected(core& policy, const attempt_limits& limits, call_context& ctx,
                             const char* reason);
-    static failure no_worker(core& policy, const attempt_limits& limits, const call_context& ctx);
+    static failure no_worker(core& policy, const attempt_limits& limits, call_context& ctx);
 };
 
 #if RESILIENCE_BODIES
@@ -182,8 +179,7 @@ RESILIENCE_FUNCTION void abandoning_timeout::silence_guard::begin(const abandoni
 }
 RESILIENCE_FUNCTION std::optional<failure> abandoning_timeout::refusal(core& policy,
                                                                        const attempt_limits& limits,
-                                                                       time_point begun,
-                                                                       const call_context& ctx) {
+                                                                       time_point begun, call_context& ctx) {
     if (policy.abandoned.load(std::memory_order_acquire) >= limits.config->max_abandoned) {
         return rejected(policy, limits, ctx, nullptr);
     }
@@ -229,8 +225,9 @@ RESILIENCE_FUNCTION abandoning_timeout::end abandoning_timeout::run_until(
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::timed_out(core& policy,
                                                                           const attempt_limits& limits,
-                                                                          const call_context& ctx) {
+                                                                          call_context& ctx) {
     failure f = late(policy, limits, nullptr);
+    (void)ctx.tells_again(); // the second event says more
     policy.publish_as_of(limits.until, event_kind::timed_out, f, limits.length, ctx);
     policy.publish_as_of(limits.until, event_kind::call_abandoned, f, limits.length, ctx);
     detail::customise(f, limits.config->make_exception);
@@ -238,7 +235,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::timed_out(core& 
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::timed_out_before(core& policy,
                                                                                  const attempt_limits& limits,
-                                                                                 const call_context& ctx) {
+                                                                                 call_context& ctx) {
     failure f = late(policy, limits, "the call's deadline passed before the attempt began");
     policy.publish_as_of(ctx.clock().now(), event_kind::timed_out, f, limits.length, ctx);
     detail::customise(f, limits.config->make_exception);
@@ -256,7 +253,7 @@ RESILIENCE_FUNCTION failure abandoning_timeout::late(core& policy, const attempt
 RESILIENCE_COLD RESILIENCE_FUNCTION void abandoning_timeout::settle(detail::outcome_storage& out,
                                                                     core& policy,
                                                                     const attempt_limits& limits,
-                                                                    const call_context& ctx) {
+                                                                    call_context& ctx) {
     const bool is_timeouts = ctx.owner() == limit_owner::policy || ctx.owner() == limit_owner::silence;
     if (limits.until == ctx.deadline() && is_timeouts) return; // an outer timeout's
     const duration grace = detail::grace_of(limits.length, ctx.clock().coarse_resolution());
@@ -264,6 +261,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void abandoning_timeout::settle(detail::outc
     out.mark_timed_out();
     policy.timed_out.fetch_add(1, std::memory_order_relaxed);
     policy.publish(event_kind::timed_out, ctx, &out.why(), [&](event& e) {
+        e.is_told_again = ctx.tells_again();
         e.retry_depth = ctx.retry_depth();
         e.delay = limits.length;
         e.reason = detail::no_result_within(limits.told(), limits.whose);
@@ -271,7 +269,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void abandoning_timeout::settle(detail::outc
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::stopped(core& policy,
                                                                         const attempt_limits& limits,
-                                                                        const call_context& ctx) {
+                                                                        call_context& ctx) {
     policy.cancelled.fetch_add(1, std::memory_order_relaxed);
     failure f(rejection{.code = errc::cancelled, .policy = policy.label()});
     policy.publish_as_of(ctx.clock().now(), event_kind::call_abandoned, f, limits.length, ctx);
@@ -279,7 +277,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::stopped(core& po
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::rejected(core& policy,
                                                                          const attempt_limits& limits,
-                                                                         const call_context& ctx,
+                                                                         call_context& ctx,
                                                                          const char* reason) {
     policy.rejected.fetch_add(1, std::memory_order_relaxed);
     failure f(rejection{.code = errc::workers_exhausted,
@@ -291,7 +289,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::rejected(core& p
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION failure abandoning_timeout::no_worker(core& policy,
                                                                           const attempt_limits& limits,
-                                                                          const call_context& ctx) {
+                                                                          call_context& ctx) {
     policy.calls.fetch_sub(1, std::memory_order_relaxed);
     return rejected(policy, limits, ctx, "has no thread to run on: the system refuses another");
 }

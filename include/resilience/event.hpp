@@ -99,6 +99,12 @@ struct event {
     /// events that end a call of several attempts; empty otherwise.
     std::string first_error_type{};
     std::string first_error{};
+    /// The failure is a time-out, also where the error is the client's own.
+    bool timed_out = false;
+    /// Another event of the call tells of the same failure, and of more: of a retry around, of a policy further in that
+    /// told it before, or of the same retry, which gives up. Of all events about a final failure one has false here. Logs
+    /// may leave out the others.
+    bool is_told_again = false;
 };
 
 namespace detail {

@@ -27,7 +27,7 @@ public:
     // For drivers.
 
     detail::retry_attempts begin(call_context& ctx) const noexcept {
-        return {*core_, core_->rules(), ctx.retry_depth(), 0};
+        return {*core_, core_->rules(), ctx, 0};
     }
 
     struct fast_permit {
@@ -45,9 +45,7 @@ public:
     }
     void abandon(const fast_permit&) const noexcept {}
     detail::retry_attempts resume(const fast_permit& permit, call_context& ctx) const noexcept {
-        const unsigned depth = ctx.retry_depth();
-        ctx.set_retry_depth(depth + 1);
-        return {*core_, *permit.rules, depth, 1};
+        return {*core_, *permit.rules, ctx, 1};
     }
 };
 

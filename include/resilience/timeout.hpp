@@ -245,6 +245,7 @@ RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_resu
     const auto tell = [&](const failure& told) {
         core_->publish(event_kind::timed_out, ctx, &told, [&](event& e) {
             e.delay = limit;
+            e.is_told_again = ctx.tells_again();
             if (!told.is_rejection()) e.reason = detail::no_result_within(limit, whose);
         });
     };

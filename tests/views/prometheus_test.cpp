@@ -560,7 +560,7 @@ TEST_CASE("/metrics answers in the text format", "[prometheus][monitoring_api]")
     const rs::circuit_breaker c({.name = "c"}, f.reg);
     const rs::monitoring_api api(f.reg, {.prometheus = {.prefix = "mine"}});
 
-    const auto r = api.handle({.method = "GET", .target = "/metrics?x=1"});
+    const auto r = api.handle({.method = "GET", .target = "/metrics?_=1"});
 
     CHECK(r.status == 200);
     CHECK(r.content_type == "text/plain; version=0.0.4; charset=utf-8");
@@ -607,6 +607,9 @@ TEST_CASE("a scrape in parts has every sample once", "[prometheus][monitoring_ap
     CHECK(scrape("?kind=circuit_breaker&name=b").body.find("name=\"b\"") != std::string::npos);
     CHECK(scrape("?limit=x").status == 400);
     CHECK(scrape("?limit=1&limit=2").status == 400);
+    CHECK(scrape("?kinds=retry").body ==
+          rs::error_json("bad_request",
+                         "argument 'kinds' is unknown or given twice; there are kind, name, after, limit"));
 }
 
 TEST_CASE("the alerts' metrics stand after the policies', and what became of them adds up",

@@ -2,6 +2,8 @@
 #include "support/catch.hpp"
 #include "support/sanitizers.hpp"
 
+#include <resilience/abandoning_timeout.hpp>
+#include <resilience/any_pipeline.hpp>
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/fallback.hpp>
 #include <resilience/pipeline.hpp>
@@ -378,6 +380,205 @@ TEST_CASE("a final failure is one line, whatever ended the call", "[spdlog]") {
     CHECK(
         lines_of(no_budget, 1).starts_with("warning|Retry budget exhausted after attempt 1/9 function=pay "));
     CHECK(lines_of(not_retryable, 1).starts_with("warning|Attempt 1/3 failed function=pay "));
+}
+
+/// The lines of a call of `policies`, from info on; the callable is told the number of the attempt.
+template <class Make>
+std::vector<std::string> lines_of_call(const Make& policies, const std::function<int(log_fixture&, int)>& f) {
+    log_fixture w;
+    const auto call = policies(w);
+    const auto logging = rs::log_events(w.reg, w.logger);
+    int attempts = 0;
+    (void)call.try_call([&](rs::call_context&) { return f(w, ++attempts); });
+    std::vector<std::string> sentences;
+    for (const auto& line : w.sink->lines) sentences.push_back(line.substr(0, line.find(" function=")));
+    for (auto& each : sentences) each = each.substr(0, each.find(" policy_kind="));
+    return sentences;
+}
+rs::retry_config three_at_once() {
+    return {.name = "pay", .base_delay = 0s, .budget = rs::retry_budget::unlimited()};
+}
+
+TEST_CASE("a final failure is one line in any order of policies", "[spdlog]") {
+    using lines = std::vector<std::string>;
+    const auto too_late = [](log_fixture& w, int) {
+        w.clock.advance(1100ms);
+        return 0;
+    };
+    const auto gives_up = [](log_fixture& w, int) -> int {
+        w.clock.advance(1s);
+        throw std::runtime_error("canceling statement");
+    };
+    const auto down = [](log_fixture&, int) -> int { throw std::runtime_error("down"); };
+    const auto retry = [](log_fixture& w) { return rs::retry{three_at_once(), w.reg}; };
+    const auto limit = [](log_fixture& w) { return rs::timeout(1s, w.reg); };
+    const lines attempts{"warning|Attempt 1/3 failed", "warning|Attempt 2/3 failed",
+                         "error|All 3 attempts failed"};
+
+    SECTION("a timeout alone") {
+        CHECK(lines_of_call(limit, too_late) == lines{"warning|Call timed out"});
+        CHECK(lines_of_call(limit, gives_up) == lines{"warning|Call timed out"});
+        CHECK(lines_of_call(limit, down).empty());
+    }
+    SECTION("a timeout inside of a retry") {
+        const auto both = [&](log_fixture& w) { return retry(w) | limit(w); };
+        CHECK(lines_of_call(both, too_late) == attempts);
+        CHECK(lines_of_call(both, gives_up) == attempts);
+        CHECK(lines_of_call(both, [&](log_fixture& w, int n) { return n < 3 ? too_late(w, n) : 0; }) ==
+              lines{attempts[0], attempts[1], "info|Attempt 3/3 succeeded"});
+        const auto with_circuit = [&](log_fixture& w) {
+            return retry(w) | rs::circuit_breaker{{.name = "c", .failure_threshold = 99}, w.reg} | limit(w);
+        };
+        CHECK(lines_of_call(with_circuit, too_late) == attempts);
+    }
+    SECTION("a timeout inside of a retry that makes one attempt, or has no budget") {
+        const auto once = [&](log_fixture& w) {
+            auto c = three_at_once();
+            c.max_attempts = 1;
+            return rs::retry{c, w.reg} | limit(w);
+        };
+        CHECK(lines_of_call(once, too_late) == lines{"warning|Attempt 1/1 failed"});
+        const auto poor = [&](log_fixture& w) {
+            auto c = three_at_once();
+            c.budget = rs::retry_budget(rs::token_budget_config{.max_tokens = 1, .token_ratio = 0.1});
+            return rs::retry{c, w.reg} | limit(w);
+        };
+        CHECK(lines_of_call(poor, too_late) == lines{"warning|Retry budget exhausted after attempt 1/3"});
+    }
+    SECTION("a timeout around a retry") {
+        const auto around = [&](log_fixture& w) { return rs::timeout(2s, w.reg) | retry(w); };
+        CHECK(lines_of_call(around, down) == attempts);
+        // The second attempt ends at the limit: the retry tells of it, and gives up.
+        CHECK(lines_of_call(around, gives_up) == lines{attempts[0], attempts[1]});
+        CHECK(lines_of_call(around, [](log_fixture& w, int) {
+                  w.clock.advance(2100ms);
+                  return 0; // a value, which came late
+              }) == lines{"warning|Call timed out"});
+    }
+    SECTION("a timeout around the last attempt of a retry") {
+        const auto around = [&](log_fixture& w) { return rs::timeout(3s, w.reg) | retry(w); };
+        CHECK(lines_of_call(around, gives_up) == attempts);
+    }
+    SECTION("timeouts around and inside") {
+        const auto three = [&](log_fixture& w) { return rs::timeout(2500ms, w.reg) | retry(w) | limit(w); };
+        CHECK(lines_of_call(three, too_late) == attempts);
+        const auto two = [&](log_fixture& w) { return rs::timeout(1100ms, w.reg) | limit(w); };
+        CHECK(lines_of_call(two, [](log_fixture& w, int) {
+                  w.clock.advance(1200ms);
+                  return 0;
+              }) == lines{"warning|Call timed out"});
+    }
+    SECTION("a retry inside of a retry") {
+        const auto twice = [&](log_fixture& w) {
+            auto c = three_at_once();
+            c.name = "inner";
+            c.max_attempts = 2;
+            return retry(w) | rs::retry{c, w.reg} | limit(w);
+        };
+        const auto told = lines_of_call(twice, too_late);
+        REQUIRE(told.size() == 6); // three first attempts of the inner one
+        CHECK(told[1] == attempts[0]);
+        CHECK(told[3] == attempts[1]);
+        CHECK(told[4] == "warning|Attempt 1/2 failed");
+        CHECK(told[5] == attempts[2]);
+    }
+    SECTION("a fallback") {
+        const auto rescued = [&](log_fixture& w) { return rs::fallback(1) | retry(w) | limit(w); };
+        CHECK(lines_of_call(rescued, too_late) ==
+              lines{attempts[0], attempts[1], attempts[2], "info|Fallback used"});
+        const auto in_vain = [&](log_fixture& w) {
+            return rs::fallback([]() -> int { throw std::runtime_error("no cache"); }) | retry(w) | limit(w);
+        };
+        CHECK(lines_of_call(in_vain, too_late) == attempts);
+        // The value of the fallback comes late: a failure of its own.
+        const auto late = [&](log_fixture& w) {
+            return limit(w) | rs::fallback([&w] {
+                       w.clock.advance(1100ms);
+                       return 1;
+                   }) |
+                   retry(w);
+        };
+        CHECK(lines_of_call(late, down) ==
+              lines{attempts[0], attempts[1], attempts[2], "info|Fallback used", "warning|Call timed out"});
+    }
+    SECTION("work on a worker") {
+        const auto fails_after = [](rs::duration time) {
+            return [time](log_fixture& w, int) -> int {
+                w.clock.advance(time);
+                throw std::runtime_error("canceling statement");
+            };
+        };
+        const auto worker = [](log_fixture& w) { return rs::abandoning_timeout(1s, w.reg); };
+        CHECK(lines_of_call(worker, fails_after(999900us)) == lines{"warning|Call timed out"});
+        const auto around = [&](log_fixture& w) { return worker(w) | retry(w); };
+        CHECK(lines_of_call(around, fails_after(333300us)) == attempts);
+        const auto inside = [&](log_fixture& w) {
+            return retry(w) | rs::abandoning_timeout(9s, w.reg) | limit(w);
+        };
+        CHECK(lines_of_call(inside, too_late) == attempts);
+    }
+    SECTION("policies put together at run time") {
+        const auto any = [&](log_fixture& w) {
+            rs::any_pipeline all;
+            all.add(retry(w));
+            all.add(limit(w));
+            return all;
+        };
+        CHECK(lines_of_call(any, too_late) == attempts);
+    }
+}
+
+TEST_CASE("work that is given up at its limit has one line, which says that it still runs", "[spdlog]") {
+    log_fixture f;
+    const rs::abandoning_timeout limit(1s, f.reg);
+    const rs::retry retry{three_at_once(), f.reg};
+    const auto logging = rs::log_events(f.reg, f.logger);
+    const auto lines_of = [&](const auto& call) {
+        f.sink->lines.clear();
+        (void)call.try_call([&] { f.clock.advance(1100ms); });
+        while (limit.stats().abandoned_running > 0) std::this_thread::yield();
+        std::vector<std::string> sentences;
+        for (const auto& line : f.sink->lines)
+            sentences.push_back(line.substr(0, line.find(' ', line.find(' ') + 1)));
+        return sentences;
+    };
+
+    CHECK(lines_of(limit) == std::vector<std::string>{"warning|Call abandoned,"});
+    CHECK(lines_of(retry | limit) ==
+          std::vector<std::string>{"warning|Call abandoned,", "warning|Attempt 1/3",
+                                   "warning|Call abandoned,", "warning|Attempt 2/3",
+                                   "warning|Call abandoned,", "error|All 3"});
+}
+
+TEST_CASE("a call inside of another has its own final line", "[spdlog]") {
+    log_fixture f;
+    const rs::retry outer{three_at_once(), f.reg};
+    const rs::timeout inner(1s, f.reg);
+    const auto logging = rs::log_events(f.reg, f.logger);
+
+    outer([&] {
+        const auto out = inner.named("primary").try_call([&] { f.clock.advance(2s); });
+        CHECK_FALSE(out.has_value()); // and the secondary answers
+    });
+
+    REQUIRE(f.sink->lines.size() == 1);
+    CHECK(f.sink->lines[0].starts_with("warning|Call timed out function=primary"));
+}
+
+TEST_CASE("the lines of attempts say that they timed out, also where the error is the client's own",
+          "[spdlog]") {
+    log_fixture f;
+    const auto call = rs::retry{three_at_once(), f.reg} | rs::timeout(1s, f.reg);
+    const auto logging = rs::log_events(f.reg, f.logger);
+
+    (void)call.try_call([&](rs::call_context&) {
+        f.clock.advance(1s);
+        throw std::runtime_error("canceling statement");
+    });
+
+    REQUIRE(f.sink->lines.size() == 3);
+    for (const auto& line : f.sink->lines)
+        CHECK(line.find(" error_type=std::runtime_error timed_out=true ") != std::string::npos);
 }
 
 TEST_CASE("the line of a final failure shows the call's first, redacted too", "[spdlog][H-USE-15]") {

@@ -44,7 +44,7 @@ public:
     abandoning_timeout_stats stats() const;
     /// Publishes an event that happened `at`, a little before the waiting thread learned of it.
     void publish_as_of(time_point at, event_kind what, const failure& why, duration limit,
-                       const call_context& ctx) const;
+                       call_context& ctx) const;
     /// Shows work to readers of the statistics, until ends() tells that it has ended.
     void begins(abandoned_work& work) noexcept;
     void ends(abandoned_work& work) noexcept;
@@ -150,8 +150,9 @@ RESILIENCE_FUNCTION abandoning_timeout_stats abandoning_timeout_core::stats() co
 }
 RESILIENCE_FUNCTION void abandoning_timeout_core::publish_as_of(time_point at, event_kind what,
                                                                 const failure& why, duration limit,
-                                                                const call_context& ctx) const {
+                                                                call_context& ctx) const {
     publish(what, ctx, &why, [&](event& e) {
+        e.is_told_again = what == event_kind::timed_out && ctx.tells_again();
         e.retry_depth = ctx.retry_depth();
         e.delay = limit;
         e.at = at;

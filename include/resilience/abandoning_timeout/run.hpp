@@ -3,6 +3,7 @@
 
 #include <resilience/abandoning_timeout/core.hpp>
 #include <resilience/call/call_context.hpp>
+#include <resilience/call/lease_relay.hpp>
 #include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/silence.hpp>
 #include <resilience/call/system_time.hpp>
@@ -46,9 +47,10 @@ public:
     RESILIENCE_FUNCTION void run() final;
     /// Wakes the caller after the worker is back in the pool, so that the caller's next call reuses it.
     RESILIENCE_FUNCTION void tell() noexcept final;
-    /// The repeats after stale connections in the work so far.
-    unsigned new_repeats() const noexcept {
-        return repeats_.load(std::memory_order_relaxed) - repeats_before_;
+    /// Tells the context of the caller what the finished work counted and told.
+    void report_to(call_context& caller) const noexcept {
+        caller.count_transparent_repeats(repeats_.load(std::memory_order_relaxed) - repeats_before_);
+        caller.set_told(was_told_);
     }
 
 protected:
@@ -75,6 +77,8 @@ private:
     const unsigned repeats_before_; // in the caller's call
     atomic<unsigned> repeats_;      // starts with those; relaxed: the end of the run orders it
     const bool is_in_attempt_;
+    const bool is_told_by_retry_;
+    bool was_told_ = false; // the worker's until the run has finished, then the caller's
     const time_point until_;
     const duration limit_; // its length
     const std::shared_ptr<silence_watch> watch_;
@@ -109,7 +113,7 @@ RESILIENCE_FUNCTION abandonable_run::abandonable_run(std::shared_ptr<abandoning_
     : core_(std::move(core)),
       work_seen_{std::string(caller.operation()), caller.attempt(), caller.retry_depth()},
       repeats_before_(caller.transparent_repeats()), repeats_(repeats_before_),
-      is_in_attempt_(caller.is_in_attempt()), until_(until),
+      is_in_attempt_(caller.is_in_attempt()), is_told_by_retry_(caller.is_told_by_retry()), until_(until),
       limit_(until == time_point::max() ? duration::max() : saturating_sub(until, caller.clock().now())),
       watch_(std::move(watch)) {
     options_.stop_token = stop_.get_token();
@@ -176,6 +180,7 @@ RESILIENCE_FUNCTION void abandonable_run::run() {
     ctx.set_attempt(work_seen_.attempt);
     ctx.set_retry_depth(work_seen_.retry_depth);
     if (is_in_attempt_) ctx.count_repeats_in(repeats_);
+    ctx.set_told_by_retry(is_told_by_retry_);
     ctx.narrow(until_, limit_, watch_.get());
     ctx.apply(options_);
     ctx.stop_token_covers_deadline(at_limit_);
@@ -186,6 +191,7 @@ RESILIENCE_FUNCTION void abandonable_run::run() {
     if (leases_.is_needed()) ctx.leases().hold(leases_);
     const enclosing_call here(ctx);
     work(ctx);
+    was_told_ = ctx.was_told();
     at_the_end.returned = true;
 }
 RESILIENCE_FUNCTION void abandonable_run::tell() noexcept {

@@ -67,7 +67,7 @@ public:
     void write(const event& e) {
         static thread_local constinit bool logging = false;
         if (logging) return;
-        if (is_told_again(e)) return;
+        if (e.is_told_again) return; // a final failure is one line
         struct scope {
             scope() noexcept { logging = true; }
             ~scope() { logging = false; }
@@ -92,8 +92,8 @@ private:
 
 } // namespace detail
 
-/// Writes a structured line for every event of the registry, one for a final failure, until the subscription that it returns is
-/// destroyed:
+/// Writes a structured line for every event of the registry, one for a final failure (see event::is_told_again), until the
+/// subscription that it returns is destroyed:
 ///
 ///     Attempt 1/3 failed function=search_issues error_type=http_error retry_delay=0.833s ...
 ///     Circuit breaker 'jira_api' opened circuit_name=jira_api failure_count=5 last_error="HTTP 503" ...

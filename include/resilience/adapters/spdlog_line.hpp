@@ -132,6 +132,7 @@ inline void write_retry(log_line& line, const event& e, std::string_view functio
     default: line.say("Retry budget exhausted after attempt {}/{}", e.attempt, most); break;
     }
     line.field("function", function).if_any("error_type", e.error_type);
+    if (e.timed_out) line.field("timed_out", "true");
     if (e.kind == event_kind::attempt_failed || e.kind == event_kind::retry_scheduled)
         line.field("retry_delay", e.delay);
     line.if_any("policy", e.policy);
@@ -168,13 +169,6 @@ inline void write_other(log_line& line, const event& e, std::string_view functio
     if (e.kind == event_kind::call_rejected) line.field("retry_after", e.delay);
     else if (e.kind == event_kind::probe_succeeded_late) line.field("late_by", e.delay);
     else if (e.delay) line.field("limit", e.delay);
-}
-
-/// True if the next event of the call says the same and more: that its attempts, or its budget, are exhausted. A
-/// final failure is one line.
-inline bool is_told_again(const event& e) noexcept {
-    return e.kind == event_kind::attempt_failed && !e.delay &&
-           (e.reason == "budget" || (e.reason == "max_attempts" && e.attempt > 1));
 }
 
 /// The line for an event. `suppressed` is the number of lines of this kind that were left out before this

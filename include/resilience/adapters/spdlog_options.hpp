@@ -46,9 +46,10 @@ struct log_options {
     log_format format = log_format::key_value;
     /// Names of fields that are not written, for instance {"generation", "policy"}; the sentence always is.
     std::vector<std::string> leave_out{};
-    /// The level of an event's line; spdlog::level::off: no line. The last attempt of a call whose attempts or budget
-    /// ran out has no line of its own: retries_exhausted or budget_exhausted is its line. Empty: default_log_level. Called like redact; if it
-    /// throws, the line is lost and the registry counts it.
+    /// The level of an event's line; spdlog::level::off: no line. It is not asked about an event that is told again by
+    /// another (event::is_told_again), and has no line: the last attempt of a call whose attempts or budget ran out, a
+    /// time-out inside of a retry. Empty: default_log_level. Called like redact; if it throws, the line is lost and the
+    /// registry counts it.
     std::function<spdlog::level::level_enum(const event&)> level_of{};
     /// Limits the lines of each kind of event separately. Unset: every line is written. The next line of a
     /// kind shows in its field `suppressed` how many were left out before it. Changes of a circuit's state
@@ -59,11 +60,13 @@ struct log_options {
 namespace detail {
 
 /// Every field that a line may have, but `message` and `suppressed`, which are not left out.
-inline constexpr std::array<std::string_view, 21> log_fields{
-    "function",      "error_type",       "retry_delay", "policy",      "retry_depth", "circuit_name",
-    "failure_count", "success_count",    "last_error",  "from",        "to",          "recovery_timeout",
-    "reason",        "generation",       "policy_kind", "retry_after", "limit",       "error",
-    "labels",        "first_error_type", "first_error"};
+inline constexpr std::array<std::string_view, 22> log_fields{
+    "timed_out",        "function",    "error_type",   "retry_delay",
+    "policy",           "retry_depth", "circuit_name", "failure_count",
+    "success_count",    "last_error",  "from",         "to",
+    "recovery_timeout", "reason",      "generation",   "policy_kind",
+    "retry_after",      "limit",       "error",        "labels",
+    "first_error_type", "first_error"};
 
 } // namespace detail
 

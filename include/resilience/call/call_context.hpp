@@ -126,6 +126,14 @@ public:
     std::optional<resilience::idempotency> stated_idempotency() const noexcept { return idempotency_; }
     /// The leases that policies gave the work of this call.
     detail::work_leases& leases() noexcept { return leases_; }
+    bool has_leases() const noexcept { return !leases_.empty() || around() != nullptr; }
+    /// The work of this call goes on, which is told its leases (see work_lease), and so does that of the calls around it
+    /// on this thread, as far as their silence is bounded by the same watch.
+    void extend_leases(time_point from, time_point until) const noexcept;
+    /// Progress of this blocking call is progress of `outer`, whose attempt it runs in, on the same thread.
+    void extends_leases_of(const call_context& outer) noexcept {
+        if (watch_ != nullptr && watch_ == outer.watch_ && outer.has_leases()) around_ = &outer;
+    }
     /// The length of the limit that ends at deadline(); duration::max() if it is not known. It is also the
     /// most that remaining() returns.
     duration remaining_cap() const noexcept {
@@ -165,9 +173,26 @@ public:
     /// replace it or count it as a failure.
     bool ended_by_caller() const noexcept { return ended_by_caller_; }
     void mark_ended_by_caller() noexcept { ended_by_caller_ = true; }
+    /// True if a retry further out in this call publishes each failure of an attempt.
+    bool is_told_by_retry() const noexcept { return told_by_retry_; }
+    void set_told_by_retry(bool is) noexcept { told_by_retry_ = is; }
+    /// For a policy that publishes the failure of the call: true if another event tells of it too, which one further in
+    /// has published, or a retry further out will. Else the failure counts as told from now on.
+    bool tells_again() noexcept {
+        if (told_by_retry_) return true;
+        const bool again = was_told_;
+        was_told_ = true;
+        return again;
+    }
+    bool was_told() const noexcept { return was_told_; }
+    void set_told(bool was) noexcept { was_told_ = was; }
     /// True if each attempt ends on the thread where it began: of a blocking call.
     bool stays_on_thread() const noexcept { return stays_on_thread_; }
-    void may_change_thread() noexcept { stays_on_thread_ = false; }
+    /// Says that this is the context of a task. Called first.
+    void may_change_thread() noexcept {
+        stays_on_thread_ = false;
+        relay_ = nullptr;
+    }
     /// Marks the coroutine of this call as cancelled.
     void cancel() noexcept { cancelled_ = true; }
     /// While a race runs, its end also requests this context's stop token. Null means no race.
@@ -213,6 +238,8 @@ public:
     void restore(scope&& outer) noexcept;
 
 private:
+    const call_context* around() const noexcept { return stays_on_thread_ ? around_ : nullptr; }
+    detail::stop_relay* relay() const noexcept { return stays_on_thread_ ? nullptr : relay_; }
     void join(const std::stop_token& another);
     void arm();
     time_point covered_deadline() const noexcept;
@@ -237,7 +264,12 @@ private:
     const detail::stop_at_deadline* covered_by_ = nullptr; // requests stop_ without a timer of ours
     std::unique_ptr<detail::joined_stop> joined_;          // stop_ points into it if two tokens are joined
     std::unique_ptr<detail::armed_stop> armed_; // made when the callable first takes the stop token
-    detail::stop_relay* relay_ = nullptr;       // of the race that the attempt runs in; null if none
+    // A union, since this lies in the frames of coroutines. Of a blocking call: the call around it whose leases its progress
+    // extends. Of a task: the race that its attempt runs in. Null if there is none.
+    union {
+        const call_context* around_ = nullptr;
+        detail::stop_relay* relay_;
+    };
     // Where calls inside count repeats too: null while only this call does, own_repeats_ if the thread gets them back.
     detail::atomic<unsigned>* repeats_ = nullptr;
     mutable detail::atomic<unsigned> own_repeats_{0}; // relaxed, as all uses: it orders nothing
@@ -249,6 +281,8 @@ private:
     bool ended_by_caller_ : 1 = false;
     bool covers_silence_ : 1 = false; // stop_ is requested at the end of the silence too
     bool stays_on_thread_ : 1 = true;
+    bool told_by_retry_ : 1 = false;
+    bool was_told_ : 1 = false; // the failure that the call has now
 };
 
 }} // namespace resilience::RESILIENCE_ABI

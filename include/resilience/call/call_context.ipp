@@ -14,11 +14,17 @@ RESILIENCE_FUNCTION void call_context::take_repeats(const detail::thread_calls& 
 RESILIENCE_FUNCTION void call_context::progress() noexcept {
     if (watch_ == nullptr) return;
     watch_->progress(clock_->now());
-    if (!leases_.empty()) leases_.extend(time_point::min(), deadline()); // the work goes on
+    if (has_leases()) extend_leases(time_point::min(), deadline()); // the work goes on
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::extend_leases(time_point from,
+                                                                     time_point until) const noexcept {
+    leases_.extend(from, until);
+    for (const call_context* outer = around(); outer != nullptr; outer = outer->around())
+        outer->leases_.extend(time_point::min(), outer->deadline());
 }
 RESILIENCE_FUNCTION std::stop_token call_context::stop_token() {
     if (!armed_) {
-        if (relay_ == nullptr && (watch_ == nullptr || covers_silence_) && deadline_ >= covered_deadline())
+        if (relay() == nullptr && (watch_ == nullptr || covers_silence_) && deadline_ >= covered_deadline())
             return callers_stop_token();
         arm();
     }
@@ -100,9 +106,9 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::join(const std::stop_toke
 RESILIENCE_COLD RESILIENCE_FUNCTION void call_context::arm() {
     // The end of a race requests the token too, also if it is silence that ends it.
     armed_ = std::make_unique<detail::armed_stop>(*clock_, deadline_, callers_stop_token(),
-                                                  relay_ == nullptr ? watch_ : nullptr);
+                                                  relay() == nullptr ? watch_ : nullptr);
     if (clock_->now() >= deadline_) armed_->source.request_stop(); // now, without the timer
-    if (relay_ != nullptr) relay_->pass_on_to(armed_->source);
+    if (relay() != nullptr) relay_->pass_on_to(armed_->source);
 }
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -5,6 +5,7 @@
 #include <resilience/call/value_ops.hpp>
 
 #include <concepts>
+#include <exception>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -25,6 +26,12 @@ struct error_of<R> {
 };
 template <expected_like R>
 using error_in = const typename error_of<R>::type&;
+
+/// True for a result whose error is an exception that was caught.
+template <class R>
+inline constexpr bool error_is_exception = false;
+template <expected_like R>
+inline constexpr bool error_is_exception<R> = std::same_as<typename error_of<R>::type, std::exception_ptr>;
 
 // The functions by which a type tells of itself are found by argument-dependent lookup. If the error of a result has one, these
 // answer for the result.

@@ -48,9 +48,9 @@ public:
 
     /// Null for failing values and rejections (unless a timeout's make_exception provided one).
     std::exception_ptr exception() const noexcept { return exception_; }
-    /// The exception as an E, else the first of the exceptions nested in it that is one, from the outside inwards;
-    /// null if none is. If a failing outcome was returned, this looks at the exception in it. If the attempt was
-    /// asked to end at its limit, it looks at the error that the callable then gave.
+    /// The exception as an E, else the first of the exceptions nested in it that is one, from the outside inwards; null if
+    /// none is. Of a failing outcome, or a value whose error is a std::exception_ptr, this looks at the exception in it. If
+    /// the attempt was asked to end at its limit, it looks at the error that the callable then gave.
     template <class E>
     const E* as() const noexcept;
     /// The failing (or, for predicates built by on_result, any) returned value, if it is exactly a V.
@@ -72,29 +72,26 @@ public:
     }
     /// True if a policy made the failure, not the callable.
     bool is_rejection() const noexcept { return source_ == source::rejection; }
-    /// True if an attempt was made and failed. A refusal to make one is not real, nor is our own
-    /// cancellation.
+    /// True if an attempt was made and failed. A refusal to make one is not real, nor is our own cancellation.
     bool is_real() const noexcept {
         return !is_rejection() || refused_.code == errc::timed_out || is_wrapper();
     }
-    /// True if it reports a cancellation: our errc::cancelled, any code that means
-    /// std::errc::operation_canceled, or Asio's operation_aborted. A client's own time-out is none, whatever
-    /// its code.
+    /// True if it reports a cancellation: our errc::cancelled, any code that means std::errc::operation_canceled, or
+    /// Asio's operation_aborted. A client's own time-out is none, whatever its code.
     bool is_cancellation() const noexcept;
     /// True if it is the client's own error, and the attempt had come to its limit.
     bool came_at_limit() const noexcept {
         const failure* held = held_failure();
         return timed_out_ || (held != nullptr && held->came_at_limit());
     }
-    /// True if the attempt came to its limit without a value: our errc::timed_out, or the client's own error.
+    /// True if it came to its limit without a value: our errc::timed_out, or the client's own error.
     bool has_timed_out() const noexcept {
         return came_at_limit() || code() == make_error_code(errc::timed_out);
     }
     /// The HTTP status that the exception or the value carries.
     std::optional<int> http_status() const noexcept;
-    /// True if the exception or the value itself says that nothing was sent, false if it says that something
-    /// may have been, empty if it does not say. retry_traits::known_not_sent() also judges codes and
-    /// refusals.
+    /// True if the exception or the value itself says that nothing was sent, false if it says that something may have
+    /// been, empty if it does not say. retry_traits::known_not_sent() also judges codes and refusals.
     std::optional<bool> not_sent() const noexcept;
     /// True if the exception or the value says that its connection was dead before anything was sent.
     RESILIENCE_INLINE bool stale_connection() const noexcept { return !has_code_alone() && stale_inside(); }
@@ -116,8 +113,8 @@ public:
     std::string type_name() const;
     /// The type that type_name() names; null if the compiler does not tell.
     const std::type_info* type() const noexcept;
-    /// The last real failure before a rejection that ended the call. Of an exception: the one nested in it. Null
-    /// if there is none.
+    /// The last real failure before a rejection that ended the call. Of an exception: the one nested in it; of a value
+    /// whose error is a std::exception_ptr: that exception. Null if there is none.
     const failure* cause() const noexcept { return cause_.get(); }
     /// The first real failure of the call, where it differs from this one in type or text; else null. Later
     /// attempts may fail only since the first one did: it is the one to look into.
@@ -163,6 +160,8 @@ public:
     failure(const void* object, const value_ops& ops, std::error_code code, int http_status,
             duration hint) noexcept
         : source_(source::value), http_status_(http_status), seen_{object, &ops, code, hint} {}
+    /// For result_traits: judges the value by the exception that is its error. Without memory it is not seen.
+    void hold(std::exception_ptr error) noexcept;
     void refer_to(const void* object) noexcept {
         if (source_ == source::value) seen_.object = object;
     }
@@ -195,7 +194,7 @@ public:
         cause_ = other.cause_;
         first_ = other.first_;
     }
-    /// Sets the exception that is thrown for this rejection instead of our own error.
+    /// Sets what is thrown for this rejection instead of our own error.
     void set_exception(std::exception_ptr exception) noexcept { exception_ = std::move(exception); }
     std::exception_ptr take_exception() noexcept { return std::move(exception_); }
 
@@ -219,10 +218,10 @@ private:
     std::optional<resilience::idempotency> idempotency_inside() const noexcept;
     bool states_something(detail::statement& s) const noexcept;
     const failure* held_failure() const noexcept {
-        return source_ == source::value && seen_.ops->inner != nullptr ? seen_.ops->inner(seen_.object)
-                                                                       : nullptr;
+        if (source_ != source::value) return nullptr;
+        return seen_.ops->inner != nullptr ? seen_.ops->inner(seen_.object) : cause_.get();
     }
-    /// An exception that stands for a failing value. It keeps what the value said, so the value may be destroyed.
+    /// An exception that stands for a failing value, which may be destroyed then.
     detail::failing_value_error value_error() const;
     /// The exception that stood for a failing value of another call; null if it is none.
     const detail::failing_value_error* thrown_value() const noexcept;
@@ -252,7 +251,8 @@ private:
         reported seen_;
         rejection refused_; // if source_ says so
     };
-    std::shared_ptr<const failure> cause_; // of a kept value: null, but it owns the object
+    // Of a value: the failure that it holds. Of a kept value: null, but it owns the object.
+    std::shared_ptr<const failure> cause_;
     std::shared_ptr<const failure> first_;
 };
 

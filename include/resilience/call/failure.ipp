@@ -67,6 +67,15 @@ RESILIENCE_FUNCTION failure::failure(std::exception_ptr exception, const std::ex
     seen_.object = known;
     look_inside(read, deepest);
 }
+RESILIENCE_COLD RESILIENCE_FUNCTION void failure::hold(std::exception_ptr error) noexcept {
+    detail::returned([&] {
+        const auto held = std::make_shared<const failure>(std::move(error));
+        seen_.code = held->code();
+        seen_.retry_after = held->retry_after().value_or(duration{-1});
+        http_status_ = held->http_status().value_or(0);
+        cause_ = held;
+    });
+}
 RESILIENCE_FUNCTION void failure::look_inside(code_reader read, unsigned depth) noexcept {
     if (const auto* known = known_exception(); known != nullptr && read != nullptr)
         detail::returned([&] { seen_.code = read(*known); });
@@ -271,6 +280,7 @@ RESILIENCE_FUNCTION const detail::failing_value_error* failure::thrown_value() c
 RESILIENCE_COLD RESILIENCE_FUNCTION std::string failure::message() const {
     if (source_ == source::rejection) return refused_.message() + ends_of_the_call();
     if (const auto* known = known_exception()) return detail::said(known->what());
+    if (const failure* held = held_failure()) return held->message();
     if (source_ == source::value) return seen_.ops->message(seen_.object);
     if (const auto* e = as<std::exception>()) return detail::said(e->what());
     if (const auto* text = as<std::string>()) return *text;

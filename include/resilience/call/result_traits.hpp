@@ -230,8 +230,9 @@ inline constexpr value_ops ops_of{
     .forbids_retry = forbids_retry_op<R>(),
     .idempotency_of = idempotency_op<R>(),
     .has_own_judge = has_own_judge<R>,
-    .says_more = holds_failure<R> || has_own_judge<R> || http_like<R> || hint_like<R> || says_if_sent<R> ||
-                 says_if_stale<R> || says_if_retry_is_forbidden<R> || says_if_idempotent<R>};
+    .says_more = holds_failure<R> || error_is_exception<R> || has_own_judge<R> || http_like<R> ||
+                 hint_like<R> || says_if_sent<R> || says_if_stale<R> || says_if_retry_is_forbidden<R> ||
+                 says_if_idempotent<R>};
 
 template <class R>
 duration hint_of(const R& r) {
@@ -250,8 +251,15 @@ int status_of(const R& r) {
 
 template <class R>
 failure describe(const R& r) {
-    if constexpr (!has_result_traits<R>) return {}; // can_fail() has said what is missing
-    else return failure(std::addressof(r), ops_of<R>, result_traits<R>::code(r), status_of(r), hint_of(r));
+    if constexpr (!has_result_traits<R>) {
+        return {}; // can_fail() has said what is missing
+    } else {
+        failure why(std::addressof(r), ops_of<R>, result_traits<R>::code(r), status_of(r), hint_of(r));
+        if constexpr (error_is_exception<R> && !has_own_judge<R>) {
+            if (!r.has_value() && r.error() != nullptr) why.hold(r.error());
+        }
+        return why;
+    }
 }
 
 } // namespace detail

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <resilience/call/time.hpp>
-#include <resilience/detail/sync.hpp>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -41,64 +40,13 @@ public:
         lease.next_ = first_;
         first_ = &lease;
     }
-    void extend(time_point from, time_point until) noexcept {
+    void extend(time_point from, time_point until) const noexcept {
         for (work_lease* each = first_; each != nullptr; each = each->next_) each->extend(from, until);
     }
 
 private:
     friend work_lease;
     work_lease* first_ = nullptr;
-};
-
-/// The leases of a call whose work runs on another thread, as that thread holds them. It may extend them for as long as
-/// the call waits for it. Thread-safe. A forked child has none of its parent's workers, and uses no relay.
-class lease_relay final : public work_lease {
-public:
-    /// While it lives, the relay extends the leases of a call: on the stack of the thread that waits.
-    class waiting {
-    public:
-        waiting(lease_relay& relay, work_leases& callers) noexcept : relay_(relay) {
-            relay.set(callers.empty() ? nullptr : &callers);
-        }
-        waiting(const waiting&) = delete;
-        waiting& operator=(const waiting&) = delete;
-        ~waiting() { relay_.set(nullptr); }
-
-    private:
-        lease_relay& relay_;
-    };
-
-    bool is_needed() noexcept {
-        const unique_lock lock(mutex_);
-        return callers_ != nullptr;
-    }
-    void extend(time_point from, time_point until) noexcept override {
-        work_leases* callers = nullptr;
-        {
-            const unique_lock lock(mutex_);
-            callers = callers_;
-            is_extending_ = callers != nullptr;
-        }
-        if (callers == nullptr) return;
-        callers->extend(from, until); // without the lock: it reads the clock
-        {
-            const unique_lock lock(mutex_);
-            is_extending_ = false;
-        }
-        extended_.notify_one();
-    }
-
-private:
-    void set(work_leases* callers) noexcept {
-        unique_lock lock(mutex_);
-        while (is_extending_) extended_.wait(lock);
-        callers_ = callers;
-    }
-
-    waitable_mutex mutex_;
-    condition_variable extended_;
-    work_leases* callers_ = nullptr; // guarded by mutex_, like the next
-    bool is_extending_ = false;
 };
 
 inline void work_lease::let_go() noexcept {

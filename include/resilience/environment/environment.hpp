@@ -67,6 +67,7 @@ private:
 RESILIENCE_COLD RESILIENCE_FUNCTION void describe(event& e, const failure& why) {
     e.error_type = why.type_name();
     e.error = why.message();
+    e.timed_out = why.has_timed_out();
     if (const failure* first = why.first()) {
         e.first_error_type = first->type_name();
         e.first_error = first->message();

@@ -110,14 +110,17 @@ struct request_target {
         }
         return {};
     }
-    /// A complaint about the first argument that is not in `known` or is given twice. Empty if there is none.
+    /// A complaint about the first argument that is not in `known` or is given twice. Empty if there is none. `_`
+    /// is ignored: clients add it to get past caches.
     std::string unknown_argument(std::span<const std::string_view> known) const {
         for (auto it = arguments.begin(); it != arguments.end(); ++it) {
+            if (it->first == "_") continue;
             const auto same = [&](const auto& other) { return other.first == it->first; };
             const bool is_known = std::ranges::find(known, std::string_view(it->first)) != known.end();
             if (is_known && std::none_of(arguments.begin(), it, same)) continue;
             std::string message = "argument '" + std::string(clipped(it->first, 64)) +
                                   "' is unknown or given twice; there are ";
+            if (known.empty()) message += "none";
             for (const auto& each : known) message.append(&each == known.data() ? "" : ", ").append(each);
             return message;
         }

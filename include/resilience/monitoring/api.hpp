@@ -46,8 +46,8 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// policy of a page, {kind}/{name}, or its name alone where `kind` is given.
 ///
 /// HEAD is GET without the body; other methods get 405, other paths 404, broken percent-escapes and unknown or
-/// repeated arguments 400, each with an error object (see error_json); the first four bodies ignore every other query,
-/// and /metrics arguments that it does not know.
+/// repeated arguments 400, each with an error object (see error_json). /live and /dashboard answer whatever the query is.
+/// The argument `_`, which clients add to get past caches, is ignored.
 /// Without `control` no request changes anything. Thread-safe. It never throws, whatever a client sends.
 /// Copies share their streams' counts.
 class monitoring_api {
@@ -118,14 +118,14 @@ private:
                 "the path has more than 512 bytes; ask for a long name by /policies?name=");
         }
         if (path == metrics) {
-            if (!reads(request)) return only_read();
-            if (!broken.empty()) return detail::bad_request(broken);
-            return detail::metrics_of(target, form, *registry_, options_, streams_);
+            return read_only(request, target, broken, detail::page_arguments, [&] {
+                return detail::metrics_of(target, form, *registry_, options_, streams_);
+            });
         }
         if (path == dashboard && !options_->dashboard.empty()) return reads(request) ? page() : only_read();
         if (!path.starts_with(root)) return unknown_path();
         path.remove_prefix(root.size());
-        if (path.empty()) return reads(request) ? index() : only_read();
+        if (path.empty()) return read_only(request, target, broken, {}, [&] { return index(); });
         if (!path.starts_with('/')) return unknown_path();
         path.remove_prefix(1);
 
@@ -145,14 +145,28 @@ private:
         if (parts[0] == "events" && (count == 1 || (count == 2 && parts[1] == "stream")))
             return events(request, target, count == 2 ? events_as::stream : events_as::page, broken);
         if (count != 1) return unknown_path();
-        if (parts[0] == "health") return reads(request) ? health(target) : only_read();
+        if (parts[0] == "health") {
+            constexpr std::array<std::string_view, 1> known{"details"};
+            return read_only(request, target, broken, known, [&] { return health(target); });
+        }
         if (parts[0] == "summary")
-            return reads(request) ? detail::made(200, to_json(registry_->summary())) : only_read();
+            return read_only(request, target, broken, {},
+                             [&] { return detail::made(200, to_json(registry_->summary())); });
         if (parts[0] == "live")
             return reads(request) ? detail::made(200, R"({"status":"alive"})") : only_read();
         return unknown_path();
     }
 
+    /// The answer of a resource that can only be read and has these arguments.
+    template <class Answer>
+    static http_response read_only(const http_request& request, const detail::request_target& target,
+                                   const std::string& broken, std::span<const std::string_view> known,
+                                   const Answer& answer) {
+        if (!reads(request)) return only_read();
+        if (!broken.empty()) return detail::bad_request(broken);
+        if (auto wrong = target.unknown_argument(known); !wrong.empty()) return detail::bad_request(wrong);
+        return answer();
+    }
     http_response page() const {
         http_response response = detail::made(200, std::string(options_->dashboard));
         response.content_type = "text/html; charset=utf-8";
@@ -207,15 +221,18 @@ private:
         if (commands) {
             if (auto refusal = detail::control_refusal(request, *options_)) return std::move(*refusal);
         } else if (!reads(request)) return only_read();
-        if (count == 1) return detail::made(200, to_json(registry_->circuit_breakers()));
         const auto name = detail::percent_decoded(parts[1]);
         if (!name) return detail::bad_request("the name's percent-encoding is broken");
         if (commands) {
             if (!broken.empty()) return detail::bad_request(broken);
             return detail::command_circuit(*registry_, *name, parts[2], target);
         }
-        if (const auto stats = registry_->circuit_breaker(*name)) return detail::made(200, to_json(*stats));
-        return detail::unknown_name("circuit breaker", *name);
+        return read_only(request, target, broken, {}, [&] {
+            if (count == 1) return detail::made(200, to_json(registry_->circuit_breakers()));
+            if (const auto stats = registry_->circuit_breaker(*name))
+                return detail::made(200, to_json(*stats));
+            return detail::unknown_name("circuit breaker", *name);
+        });
     }
 
     http_response policies(const http_request& request, const detail::request_target& target,
@@ -231,7 +248,7 @@ private:
                        : only_read();
         }
         if (!broken.empty()) return detail::bad_request(broken);
-        const auto known = std::span(page_arguments).first(one ? 1 : page_arguments.size());
+        const auto known = std::span(detail::page_arguments).first(one ? 1 : detail::page_arguments.size());
         if (auto wrong = target.unknown_argument(known); !wrong.empty()) return detail::bad_request(wrong);
         policy_query which;
         if (auto wrong = detail::read_query(target, which); !wrong.empty()) return detail::bad_request(wrong);
@@ -266,9 +283,6 @@ private:
                    ? detail::stream_of_events(request, target, *options_, errors_, streams_)
                    : detail::page_of_events(target, *options_->events, errors_);
     }
-
-    // All but the first are for lists: for one policy the path has the name.
-    static constexpr std::array<std::string_view, 4> page_arguments{"kind", "name", "after", "limit"};
 
     registry* registry_;
     std::shared_ptr<const monitoring_options> options_;

@@ -10,7 +10,6 @@
 #include <resilience/monitoring/response.hpp>
 #include <resilience/registry.hpp>
 
-#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,11 +46,6 @@ inline void expose_metrics(exposition& out, const policy_page& page, const polic
 inline http_response metrics_of(const request_target& target, body_form form, const registry& where,
                                 const std::shared_ptr<const monitoring_options>& options,
                                 std::shared_ptr<const stream_counts> streams) {
-    for (const auto& [name, value] : target.arguments) {
-        if (std::ranges::count(target.arguments, name,
-                               [](const auto& each) -> const std::string& { return each.first; }) > 1)
-            return bad_request("argument '" + std::string(clipped(name, 64)) + "' is given twice");
-    }
     policy_query asked;
     if (auto wrong = read_query(target, asked); !wrong.empty()) return bad_request(wrong);
     policy_page page = where.page(asked);

@@ -8,6 +8,7 @@
 #include <resilience/registry.hpp>
 #include <resilience/settings/fields.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -100,6 +101,9 @@ inline void write_policies(const policy_page& page, const shown_errors& errors, 
     }
     sink(piece += ']');
 }
+
+/// The arguments of /policies and /metrics. All but the first are for lists: for one policy the path has the name.
+inline constexpr std::array<std::string_view, 4> page_arguments{"kind", "name", "after", "limit"};
 
 /// Reads the arguments that select policies and a page of them. Returns a complaint; empty if they are valid.
 inline std::string read_query(const request_target& target, policy_query& into) {

@@ -202,6 +202,7 @@ RESILIENCE_FUNCTION time_point call_walk::narrowed(const call_context& ctx) noex
     return at == time_point::max() ? time_point::min() : at;
 }
 RESILIENCE_FUNCTION step call_walk::admit_from(std::uint32_t i, call_slot& slot, call_context& ctx) {
+    ctx.set_told(false); // of the attempt to come
     for (; calls_[i] != nullptr; ++i) {
         admission a = calls_[i]->admit(ctx);
         switch (a.what()) {
@@ -222,6 +223,7 @@ RESILIENCE_FUNCTION step call_walk::admit_from(std::uint32_t i, call_slot& slot,
 RESILIENCE_FUNCTION step call_walk::settle_from(std::uint32_t end, call_slot& slot, call_context& ctx) {
     slot.take_replaced();
     attempt_result result = slot.result();
+    if (result.succeeded()) ctx.set_told(false); // a failure to come is another
     for (std::uint32_t i = end; i-- > 0;) {
         settlement s = began_ ? calls_[i]->settle(result, ctx) : calls_[i]->never_began(result, ctx);
         if (slot.has_answer()) {
@@ -235,6 +237,7 @@ RESILIENCE_FUNCTION step call_walk::settle_from(std::uint32_t end, call_slot& sl
         if (slot.take_replaced()) {
             const time_point not_before = result.not_before();
             result = slot.result();
+            if (result.succeeded()) ctx.set_told(false);
             result.postpone(not_before);
         }
         result.postpone(s.not_before());

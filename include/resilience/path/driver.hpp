@@ -159,6 +159,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void inherit_on_thread(call_context& ctx, co
                                                            resilience::inherit which) {
     if (const call_context* outer = around.current()) {
         ctx.inherit(*outer, which);
+        ctx.extends_leases_of(*outer);
         ctx.share_repeats(*outer); // like the depth, whatever else is inherited
     }
     if (around.retry_depth > 0 && !ctx.shares_repeats()) ctx.take_repeats(around);

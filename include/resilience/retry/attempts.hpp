@@ -18,10 +18,12 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 class retry_attempts {
 public:
     /// `attempts_made`: 1 if the first attempt has run already.
-    retry_attempts(retry_core& core, const retry_rules& rules, unsigned depth,
+    retry_attempts(retry_core& core, const retry_rules& rules, call_context& ctx,
                    unsigned attempts_made) noexcept
-        : core_(std::shared_ptr<retry_core>(), &core), rules_(&rules), depth_(depth & all_depths),
-          is_repeating_(0), attempt_(attempts_made) {}
+        : core_(std::shared_ptr<retry_core>(), &core), rules_(&rules), depth_(0), is_repeating_(0),
+          is_inside_(0), attempt_(attempts_made) {
+        if (attempts_made != 0) begin_round(ctx), enter(ctx);
+    }
     retry_attempts(const retry_attempts&) = delete;
     retry_attempts& operator=(const retry_attempts&) = delete;
 
@@ -41,7 +43,7 @@ private:
     /// True if the failed attempt met a stale connection, is repeated without being counted, and that is recorded.
     bool repeats_transparently(const attempt_result& result, call_context& ctx) noexcept;
 
-    static constexpr unsigned all_depths = 0x7fff'ffff; // the bits of depth_
+    static constexpr unsigned all_depths = 0x3fff'ffff; // the bits of depth_
 
     bool listened() const noexcept;
     unsigned most() const noexcept;
@@ -58,6 +60,16 @@ private:
     /// Marks the call as ended by its caller, unless the deadline has also passed.
     static void mark_ended_by_caller(call_context& ctx) noexcept;
 
+    /// Notes what is around.
+    void begin_round(const call_context& ctx) noexcept {
+        depth_ = ctx.retry_depth() & all_depths;
+        is_inside_ = ctx.is_told_by_retry() ? 1 : 0;
+    }
+    /// Tells the policies further in of this one.
+    void enter(call_context& ctx) const noexcept {
+        ctx.set_retry_depth(depth_ + 1);
+        ctx.set_told_by_retry(true);
+    }
     /// Settles the call. A policy further out may run it again; that run begins with the first attempt.
     void end_round(call_context& ctx, retry_core::counter as) noexcept;
 
@@ -65,12 +77,13 @@ private:
     settlement give_up(const failure& why, const attempt_result& result, call_context& ctx, const char* stop);
 
     void publish(event_kind kind, const failure* why, const call_context& ctx, std::optional<duration> delay,
-                 const char* reason = nullptr);
+                 const char* reason = nullptr, bool is_told_again = false);
 
     std::shared_ptr<retry_core> core_; // owns nothing until publish()
     const retry_rules* rules_;
-    unsigned depth_ : 31;       // retries around this call
+    unsigned depth_ : 30;       // retries around this call
     unsigned is_repeating_ : 1; // the next attempt has the number of the last
+    unsigned is_inside_ : 1;    // a retry further out in this call tells of its failures
     unsigned attempt_;          // the number of the last attempt; 0 before the first
     duration previous_{0};      // the delay before the last attempt
     time_point started_{};      // set only with max_elapsed
@@ -80,7 +93,7 @@ private:
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION admission retry_attempts::admit(call_context& ctx) {
     if (attempt_ == 0) {
-        depth_ = ctx.retry_depth() & all_depths;
+        begin_round(ctx);
         if (rules_->config.max_elapsed) started_ = ctx.clock().now();
     } else if (ctx.stop_requested() || ctx.remaining() == duration{0}) { // during the wait
         auto stands = first_.is_kept() ? admission::stand(first_.get()) : admission::stand();
@@ -88,7 +101,7 @@ RESILIENCE_FUNCTION admission retry_attempts::admit(call_context& ctx) {
         mark_ended_by_caller(ctx);
         return stands;
     }
-    ctx.set_retry_depth(depth_ + 1);
+    enter(ctx);
     if (is_repeating_ != 0) {
         is_repeating_ = 0;
         ctx.set_attempt(attempt_);
@@ -227,6 +240,7 @@ RESILIENCE_FUNCTION void retry_attempts::mark_ended_by_caller(call_context& ctx)
 RESILIENCE_FUNCTION void retry_attempts::end_round(call_context& ctx, retry_core::counter as) noexcept {
     core_->count(as);
     ctx.set_retry_depth(depth_);
+    ctx.set_told_by_retry(is_inside_ != 0);
     attempt_ = 0;
     is_repeating_ = 0;
     previous_ = duration{0};
@@ -244,14 +258,16 @@ RESILIENCE_FUNCTION settlement retry_attempts::give_up(const failure& last, cons
     std::optional<failure> told; // the last failure, which tells of the first
     if (first && (listened() || exhausted)) returned([&] { told.emplace(last).set_first(*first); });
     const failure& why = told ? *told : last;
-    if (listened() && last.is_real()) publish(event_kind::attempt_failed, &why, ctx, {}, stop);
-    if (stop == out_of_budget) {
-        core_->budget_exhausted.fetch_add(1, std::memory_order_relaxed);
-        if (listened()) publish(event_kind::budget_exhausted, &why, ctx, {}, stop);
-    }
-    if (exhausted) {
-        core_->exhausted.fetch_add(1, std::memory_order_relaxed);
-        if (listened()) publish(event_kind::retries_exhausted, &why, ctx, {}, stop);
+    const bool is_out = exhausted || stop == out_of_budget;
+    if (stop == out_of_budget) core_->budget_exhausted.fetch_add(1, std::memory_order_relaxed);
+    if (exhausted) core_->exhausted.fetch_add(1, std::memory_order_relaxed);
+    if (listened() && (is_out || last.is_real())) {
+        ctx.set_told_by_retry(is_inside_ != 0 && last.is_real()); // one further out says nothing of refusals
+        const bool again = ctx.tells_again();
+        if (last.is_real()) publish(event_kind::attempt_failed, &why, ctx, {}, stop, again || is_out);
+        if (is_out)
+            publish(exhausted ? event_kind::retries_exhausted : event_kind::budget_exhausted, &why, ctx, {},
+                    stop, again);
     }
     end_round(ctx, failure_counter());
     if (stop == cancelled) mark_ended_by_caller(ctx);
@@ -265,13 +281,14 @@ RESILIENCE_FUNCTION settlement retry_attempts::give_up(const failure& last, cons
 RESILIENCE_COLD RESILIENCE_FUNCTION void retry_attempts::publish(event_kind kind, const failure* why,
                                                                  const call_context& ctx,
                                                                  std::optional<duration> delay,
-                                                                 const char* reason) {
+                                                                 const char* reason, bool is_told_again) {
     if (core_.use_count() == 0) core_ = core_->shared_from_this(); // a listener may drop the last handle
     core_->publish(kind, ctx, why, [&](event& e) {
         e.attempt = kind == event_kind::retry_scheduled ? attempt_ + 1 : attempt_;
         e.max_attempts = most();
         e.retry_depth = depth_;
         e.delay = delay;
+        e.is_told_again = is_told_again;
         if (reason != nullptr) e.reason = reason;
     });
 }

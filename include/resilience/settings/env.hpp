@@ -53,6 +53,8 @@ public:
 private:
     /// Throws if a variable begins as those of the config do and is none of them.
     void refuse_unknown() const;
+    /// The words about a name that is no setting: that code sets the field, the nearest setting, or all of them.
+    std::string advice_on(const std::string& name) const;
     /// True if the variable begins as those of a longer kind do, or is a setting of a shorter one.
     bool is_of_another(std::string_view name, const std::vector<variable_kind>& kinds) const;
     std::string start_of(std::string_view word) const;
@@ -70,7 +72,8 @@ private:
     const std::string start_;
     std::string seen_;
     std::vector<std::string> known_;
-    change now_; // the variable that is being read
+    std::vector<std::string_view> only_in_code_{"name", "labels"}; // fields that have no variable
+    change now_;                                                   // the variable that is being read
 };
 
 } // namespace detail
@@ -114,6 +117,9 @@ RESILIENCE_FUNCTION std::string detail::env_variables::start_of(std::string_view
 }
 RESILIENCE_FUNCTION void detail::env_variables::read(const field_list& list) {
     write_settings(list, *this);
+    for (const field& f : list) {
+        if (!f.is_setting()) only_in_code_.push_back(f.name);
+    }
     if (options_.strict) refuse_unknown();
 }
 RESILIENCE_FUNCTION std::vector<std::string> detail::env_variables::all_names() const {
@@ -144,12 +150,26 @@ RESILIENCE_FUNCTION void detail::env_variables::refuse_unknown() const {
     for (const std::string& name : all_names()) {
         if (!name.starts_with(start_) || std::ranges::find(known_, name) != known_.end()) continue;
         if (text_of(name).empty() || is_of_another(name, kinds)) continue;
-        const auto nearest = std::ranges::min_element(
-            known_, {}, [&](const std::string& each) { return edits_between(name, each); });
-        std::string text = "there is no setting for the variable " + name;
-        if (nearest != known_.end()) text.append("; the nearest is ").append(*nearest);
-        raise(std::invalid_argument(text));
+        raise(std::invalid_argument("there is no setting for the variable " + name + advice_on(name)));
     }
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string detail::env_variables::advice_on(
+    const std::string& name) const {
+    for (const std::string_view field : only_in_code_) {
+        std::string its_variable = start_;
+        append_capitals(its_variable, field);
+        if (name == its_variable)
+            return "; " + std::string(field) + " is set in code, no variable can set it";
+    }
+    if (known_.empty()) return {};
+    const auto nearest = std::ranges::min_element(
+        known_, {}, [&](const std::string& each) { return edits_between(name, each); });
+    const std::size_t longer = std::max(name.size(), nearest->size()) - start_.size();
+    if (edits_between(name, *nearest) * 3 <= longer) return "; the nearest is " + *nearest;
+    std::string all = "; behind " + start_ + " there may be ";
+    for (const std::string& each : known_)
+        all.append(&each == &known_.front() ? "" : ", ").append(each, start_.size());
+    return all;
 }
 /// Without the blanks around it, as secrets and compose files have them. Empty if the variable is not set.
 RESILIENCE_FUNCTION std::string_view detail::env_variables::text_of(const std::string& name) const {
