@@ -130,7 +130,7 @@ public:
     template <class... P>
         requires(sizeof...(P) > 0 &&
                  !(std::same_as<P, any_pipeline> && ...) && // checked first: copying is not this
-                 ((policy<P> || detail::is_pipeline<P>) && ...))
+                 (detail::is_composable<P> && ...))
     explicit any_pipeline(P... policies) {
         (add(std::move(policies)), ...);
     }
@@ -142,7 +142,7 @@ public:
     /// Throws std::invalid_argument if the policy belongs to another registry, std::length_error beyond
     /// twelve policies. The pipeline must not be in use by another thread.
     template <class P>
-        requires(policy<P> || detail::is_pipeline<P>)
+        requires detail::is_composable<P>
     any_pipeline& add(P inner) {
         if constexpr (detail::is_pipeline<P>) {
             inner.with_policies([&](const auto&... p) { (add(p), ...); });
@@ -151,6 +151,10 @@ public:
         }
         return *this;
     }
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    detail::refused_call add(...) = delete; // resilience: an any_pipeline is made of policies and pipelines, as in add(retry()).add(timeout(2s))
+    // clang-format on
     std::size_t size() const noexcept { return policies_->size(); }
 
     // For drivers.

@@ -71,6 +71,10 @@ public:
     /// call any policy or registry. If it throws, it misses that event, which is counted in
     /// listener_errors().
     [[nodiscard]] subscription subscribe(std::function<void(const event&)> f);
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    subscription subscribe(...) = delete; // resilience: a subscriber can be copied and takes a const event&, as in subscribe([](const rs::event& e) { ... })
+    // clang-format on
     /// Events that a subscriber missed because it threw, and events that could not be made for lack of
     /// memory.
     std::uint64_t listener_errors() const noexcept { return env_->hub.errors(); }

@@ -83,9 +83,14 @@ public:
     /// `cap` without a deadline. A client that counts in int takes `duration<int, std::milli>`. Fractions, as
     /// of `duration<double>`, are not rounded, and are at least a nanosecond.
     template <class D>
+        requires detail::is_duration<D>
     D remaining_as(std::type_identity_t<D> cap = D::max()) const noexcept {
         return detail::rounded_up<D>(remaining(), cap);
     }
+    // clang-format off: compilers show the line with its remark
+    template <class D>
+    D remaining_as(...) const = delete; // resilience: remaining_as<D>(cap) takes a unit and a cap of std::chrono, as in remaining_as<std::chrono::seconds>(std::chrono::seconds{5})
+    // clang-format on
     /// The deadline on the system's clock: that clock's maximum without one, or if it is beyond the range.
     std::chrono::system_clock::time_point system_deadline() const noexcept {
         return detail::later_by(clock_->wall_now(), remaining());
