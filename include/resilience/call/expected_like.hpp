@@ -16,7 +16,8 @@ template <class T>
 concept truth = std::convertible_to<T, bool> && !std::is_pointer_v<std::decay_t<T>>;
 /// A number of HTTP, or none.
 template <class T>
-concept status_number = std::convertible_to<T, std::optional<int>> && !std::same_as<std::remove_cvref_t<T>, bool>;
+concept status_number =
+    std::convertible_to<T, std::optional<int>> && !std::same_as<std::remove_cvref_t<T>, bool>;
 
 /// A result that holds a value or an error.
 template <class R>

@@ -19,8 +19,10 @@ namespace detail {
 /// True if a Predicate cannot be made of an F, by its constructors or by a conversion of F's.
 template <class F, class Predicate>
 inline constexpr bool is_no_question =
-    !std::is_same_v<F, Predicate> && !std::is_convertible_v<F, std::function<bool(const failure&)>> &&
+    !(std::is_convertible_v<F, std::function<bool(const failure&)>> && std::is_copy_constructible_v<F>) &&
     !requires(const F& f) { f.operator Predicate(); };
+template <class Predicate>
+inline constexpr bool is_no_question<Predicate, Predicate> = false;
 
 } // namespace detail
 
@@ -54,14 +56,14 @@ public:
     predicate() noexcept = default;
     template <class F>
         requires(!std::same_as<std::remove_cvref_t<F>, predicate> &&
-                 std::is_invocable_r_v<bool, const F&, const failure&>)
+                 std::is_invocable_r_v<bool, const F&, const failure&> && std::copy_constructible<F>)
     predicate(F f) // NOLINT(google-explicit-constructor): any such callable
         : predicate(std::function<bool(const failure&)>(std::move(f))) {}
     predicate(std::function<bool(const failure&)> f); // NOLINT(google-explicit-constructor): likewise
     // clang-format off: compilers show the line with its remark
     template <class F>
         requires detail::is_no_question<F, predicate>
-    predicate(F) = delete; // resilience: a predicate is made of what takes a const failure& and returns bool, or of on<E>(), on_result<R>(f), default_rule() with its parentheses
+    predicate(F) = delete; // resilience: a predicate is made of what takes a const failure& and returns bool, and can be copied, or of on<E>(), on_result<R>(f), default_rule() with its parentheses
     // clang-format on
 
     bool has_value() const noexcept { return question_ != nullptr; }
@@ -152,7 +154,8 @@ RESILIENCE_FUNCTION bool predicate::names(const attempt_result& r, bool usual) c
     if (!r.succeeded()) return question_({*r.error(), true, usual}) == answer::yes;
     return question_({r.as_failure(), r.is_refused(), usual}) == answer::yes;
 }
-RESILIENCE_FUNCTION predicate predicate::joined(const predicate& one, const predicate& other, answer decisive) {
+RESILIENCE_FUNCTION predicate predicate::joined(const predicate& one, const predicate& other,
+                                                answer decisive) {
     if (!one.has_value() || !other.has_value())
         detail::raise(std::invalid_argument("predicate: an empty one cannot be part of &&, || or !"));
     return {[a = one.question_, b = other.question_, decisive](const subject& s) {
@@ -213,10 +216,12 @@ predicate on() {
         [](const failure& why) { return detail::ask_of_exception<E>(why, [](const E&) { return true; }); });
 }
 /// The failure is an E for which f(const E&) is true.
+template <int = 0>
+predicate on(...) = delete; // resilience: on<E>() and on<E>(f) need the type of an exception
 template <class E, class F>
 predicate on(F f) {
-    constexpr bool fits = std::is_invocable_r_v<bool, const F&, const E&>;
-    static_assert(fits, "resilience: on<E>(f): f must take a const E& and return bool");
+    constexpr bool fits = std::is_invocable_r_v<bool, const F&, const E&> && std::is_copy_constructible_v<F>;
+    static_assert(fits, "resilience: on<E>(f): f must take a const E& and return bool, and can be copied");
     if constexpr (fits)
         return predicate(
             [f = std::move(f)](const failure& why) { return detail::ask_of_exception<E>(why, f); });
@@ -230,8 +235,9 @@ predicate not_on() {
 /// as a failure even if the result's type calls it a success.
 template <class R, class F>
 predicate on_result(F f) {
-    constexpr bool fits = std::is_invocable_r_v<bool, const F&, const R&>;
-    static_assert(fits, "resilience: on_result<R>(f): f must take a const R& and return bool");
+    constexpr bool fits = std::is_invocable_r_v<bool, const F&, const R&> && std::is_copy_constructible_v<F>;
+    static_assert(fits,
+                  "resilience: on_result<R>(f): f must take a const R& and return bool, and can be copied");
     if constexpr (fits) {
         return {[f = std::move(f)](const predicate::subject& s) {
                     const R* value = s.why.template value<R>();

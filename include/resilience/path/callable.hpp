@@ -20,8 +20,12 @@ concept future_like = requires(T& t) {
     t.get();
 };
 
+/// True for a callable whose operator() would refuse the call by a static_assert.
 template <class F, class... A>
-concept called_directly = requires(F& f, A&... a) { f(a...); };
+inline constexpr bool is_refused_callable = false;
+template <class F, class... A>
+concept called_directly =
+    !is_refused_callable<std::remove_reference_t<F>, A...> && requires(F& f, A&... a) { f(a...); };
 template <class F, class... A>
 concept plain_callable = called_directly<F, A...> ||
                          (std::is_member_pointer_v<std::remove_cvref_t<F>> && std::is_invocable_v<F&, A&...>);
@@ -55,8 +59,7 @@ struct judge_of<R> : judge_of<typename task_traits<R>::value_type> {};
 template <class J>
 inline constexpr bool has_whole_traits = std::is_void_v<J> || has_result_traits<J>;
 template <class J>
-inline constexpr bool is_judged =
-    has_whole_traits<J> && std::is_same_v<decltype(first_misfit<J>()), all_fit>;
+inline constexpr bool is_judged = has_whole_traits<J> && std::is_same_v<decltype(first_misfit<J>()), all_fit>;
 
 /// Stands for the result of what a static_assert has refused. Every use of it compiles, so that the message is the
 /// only one.
@@ -90,8 +93,7 @@ struct attempt_result_type {
     using R = typename decltype(result_type<F, A...>())::type;
     /// A call that is refused for another reason has its type, so that what is done with its result compiles.
     static constexpr bool is_known = is_callable_again<F, A...> && !std::is_rvalue_reference_v<R>;
-    static constexpr bool is_good =
-        is_known && !comes_later<R> && is_judged<typename judge_of<R>::type>;
+    static constexpr bool is_good = is_known && !comes_later<R> && is_judged<typename judge_of<R>::type>;
     using type = std::conditional_t<!is_known, refused_call,
                                     std::conditional_t<std::is_reference_v<R>, R, std::remove_cv_t<R>>>;
 };
