@@ -88,8 +88,9 @@ public:
         return detail::rounded_up<D>(remaining(), cap);
     }
     // clang-format off: compilers show the line with its remark
-    template <class D>
-    D remaining_as(...) const = delete; // resilience: remaining_as<D>(cap) takes a unit and a cap of std::chrono, as in remaining_as<std::chrono::seconds>(std::chrono::seconds{5})
+    template <class D, class... Cap>
+        requires(!detail::is_duration<D> || !(std::is_convertible_v<Cap, D> && ...))
+    D remaining_as(Cap&&...) const = delete; // resilience: remaining_as<D>(cap) takes a unit and a cap of std::chrono, as in remaining_as<std::chrono::seconds>(std::chrono::seconds{5})
     // clang-format on
     /// The deadline on the system's clock: that clock's maximum without one, or if it is beyond the range.
     std::chrono::system_clock::time_point system_deadline() const noexcept {

@@ -8,8 +8,8 @@
 #include <type_traits>
 #include <utility>
 
-// A function of a customisation's name that is found for a type is meant for us. If it does not fit, the call does not compile:
-// the concepts alone would take it for none.
+// A function of a customisation's name that is found for a type is meant for us. If it does not fit, the call does not
+// compile: the concepts alone would take it for none.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
