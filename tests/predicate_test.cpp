@@ -203,7 +203,7 @@ TEST_CASE("types that mention predicates keep their own operators", "[predicate]
     const std::optional<rs::predicate> none;
 
     CHECK(!none);
-    CHECK_FALSE(none && true);
+    CHECK_FALSE((none && true));
 }
 
 } // namespace

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <stop_token>
 #include <string_view>
@@ -87,11 +88,16 @@ public:
     D remaining_as(std::type_identity_t<D> cap = D::max()) const noexcept {
         return detail::rounded_up<D>(remaining(), cap);
     }
-    // clang-format off: compilers show the line with its remark
+    /// Refuses any other D and cap. Not deleted: the lambda around such a call would have no result type then.
     template <class D, class... Cap>
         requires(!detail::is_duration<D> || !(std::is_convertible_v<Cap, D> && ...))
-    D remaining_as(Cap&&...) const = delete; // resilience: remaining_as<D>(cap) takes a unit and a cap of std::chrono, as in remaining_as<std::chrono::seconds>(std::chrono::seconds{5})
-    // clang-format on
+    D remaining_as(Cap&&...) const {
+        constexpr bool counts_time = detail::is_duration<D> && (std::is_convertible_v<Cap, D> && ...);
+        static_assert(counts_time,
+                      "resilience: remaining_as<D>(cap) takes a unit and a cap of std::chrono, as in "
+                      "remaining_as<std::chrono::seconds>(std::chrono::seconds{5})");
+        std::terminate();
+    }
     /// The deadline on the system's clock: that clock's maximum without one, or if it is beyond the range.
     std::chrono::system_clock::time_point system_deadline() const noexcept {
         return detail::later_by(clock_->wall_now(), remaining());
