@@ -6,6 +6,7 @@
 #include "support/world.hpp"
 
 #include <concepts>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -196,6 +197,13 @@ TEST_CASE("an empty predicate cannot be composed", "[predicate]") {
     CHECK_THROWS_AS(empty && some, std::invalid_argument);
     CHECK_THROWS_AS(some || empty, std::invalid_argument);
     CHECK_THROWS_AS(!empty, std::invalid_argument);
+}
+
+TEST_CASE("types that mention predicates keep their own operators", "[predicate]") {
+    const std::optional<rs::predicate> none;
+
+    CHECK(!none);
+    CHECK_FALSE((none && true));
 }
 
 } // namespace

@@ -18,6 +18,10 @@ namespace detail {
 
 /// The largest size of a per-call object, in bytes.
 inline constexpr std::size_t erased_call_size = 160;
+/// True if a per-call object has room there, behind its table of functions.
+template <class Call>
+inline constexpr bool has_place =
+    sizeof(Call) + sizeof(void*) <= erased_call_size && alignof(Call) <= alignof(std::max_align_t);
 
 /// A policy whose type is not known at compile time.
 class erased_policy {
@@ -31,11 +35,9 @@ public:
 
 template <class Make>
 erased_call* place_call(void* where, const Make& make) {
-    using made = erased_call_of<std::invoke_result_t<const Make&>>;
-    static_assert(sizeof(made) <= erased_call_size && alignof(made) <= alignof(std::max_align_t),
-                  "resilience: the per-call object of this policy is too large for any_pipeline; keep it "
-                  "within 150 bytes");
-    return ::new (where) made(make);
+    using call = std::invoke_result_t<const Make&>;
+    if constexpr (has_place<call>) return ::new (where) erased_call_of<call>(make);
+    else return nullptr; // any_pipeline::erase() refuses it
 }
 
 /// Throws the complaint about a fallback whose value is no result of the call.
@@ -130,7 +132,7 @@ public:
     template <class... P>
         requires(sizeof...(P) > 0 &&
                  !(std::same_as<P, any_pipeline> && ...) && // checked first: copying is not this
-                 ((policy<P> || detail::is_pipeline<P>) && ...))
+                 (detail::is_composable<P> && ...))
     explicit any_pipeline(P... policies) {
         (add(std::move(policies)), ...);
     }
@@ -142,7 +144,7 @@ public:
     /// Throws std::invalid_argument if the policy belongs to another registry, std::length_error beyond
     /// twelve policies. The pipeline must not be in use by another thread.
     template <class P>
-        requires(policy<P> || detail::is_pipeline<P>)
+        requires detail::is_composable<P>
     any_pipeline& add(P inner) {
         if constexpr (detail::is_pipeline<P>) {
             inner.with_policies([&](const auto&... p) { (add(p), ...); });
@@ -151,6 +153,10 @@ public:
         }
         return *this;
     }
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    detail::refused_call add(...) = delete; // resilience: an any_pipeline is made of policies and pipelines, as in add(retry()).add(timeout(2s))
+    // clang-format on
     std::size_t size() const noexcept { return policies_->size(); }
 
     // For drivers.
@@ -164,13 +170,21 @@ private:
     template <class P>
     static std::shared_ptr<const detail::erased_policy> erase(P policy) {
         if constexpr (detail::step_policy<P>) {
+            static_assert(
+                detail::has_place<decltype(policy.begin(std::declval<call_context&>()))>,
+                "resilience: the per-call object of this policy is too large for any_pipeline; keep "
+                "it within 150 bytes");
             return std::make_shared<detail::erased_step_policy<P>>(std::move(policy));
         } else {
+            constexpr bool is_fallback = detail::replaces_outcome<P>;
             static_assert(
-                requires { typename P::given_type; },
+                is_fallback,
                 "resilience: any_pipeline cannot hold this policy: it needs the callable or the result type "
                 "at compile time. Use pipeline<...>.");
-            return std::make_shared<detail::erased_fallback<typename P::given_type, P>>(std::move(policy));
+            if constexpr (is_fallback)
+                return std::make_shared<detail::erased_fallback<typename P::given_type, P>>(
+                    std::move(policy));
+            else return nullptr;
         }
     }
     void append(std::shared_ptr<const detail::erased_policy> p);

@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -133,6 +134,11 @@ private:
     atomic<std::size_t> count_{0};                   // the number of subscribers_; written under mutex_
     atomic<std::uint64_t> errors_{0};                // only grows; relaxed: a count orders nothing
 };
+
+// A value, not a concept: a compiler explains at length why a concept does not hold.
+template <class F>
+constexpr bool is_subscriber = std::is_convertible_v<F, std::function<void(const event&)>> &&
+                               std::is_copy_constructible_v<std::decay_t<F>>;
 
 } // namespace detail
 

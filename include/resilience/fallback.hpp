@@ -238,6 +238,11 @@ template <class Source>
 auto fallback(Source&& value_or_callable) {
     return fallback_policy<std::decay_t<Source>>(predicate{}, std::forward<Source>(value_or_callable));
 }
+// clang-format off: compilers show the line with its remark
+template <class Source>
+    requires(!std::is_constructible_v<std::decay_t<Source>, Source>)
+void fallback(Source&&) = delete; // resilience: it is kept, and this one can only be moved: fallback(std::move(x))
+// clang-format on
 /// A fallback for the failures (and, with on_result, accepted values) for which the predicate is true.
 template <class Source>
 auto fallback_if(predicate when, Source&& value_or_callable) {

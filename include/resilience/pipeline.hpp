@@ -12,10 +12,28 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
+namespace detail {
+
+// A value, not the concept: a compiler explains at length why a concept does not hold.
+template <class T>
+constexpr bool is_policy = policy<T>;
+
+/// Stands for what a pipeline cannot be made of. Its calls compile, so that one message is the only one. Never defined.
+struct refused_policy {
+    struct call {
+        admission admit(call_context&);
+        settlement settle(const attempt_result&, call_context&);
+    };
+    call begin(call_context&) const;
+};
+
+} // namespace detail
+
 /// Policies around one another; the first listed is the outermost, as decorators read. Made with `a | b`,
 /// which flattens pipelines on either side, or with `pipeline{a, b}`. Cheap to copy, thread-safe. All
 /// policies must belong to one registry; the constructor throws std::invalid_argument otherwise.
-template <policy... P>
+template <class... P>
+    requires(detail::is_policy<P> && ...)
 class pipeline : public composable<pipeline<P...>> {
     static_assert(sizeof...(P) > 0, "resilience: a pipeline needs a policy");
 
@@ -24,6 +42,10 @@ public:
         const detail::environment* one = nullptr;
         std::apply([&](const auto&... p) { (agree(one, detail::environment_of(p)), ...); }, policies_);
     }
+    // clang-format off: compilers show the line with its remark
+    template <int = 0>
+    explicit pipeline(...) = delete; // resilience: a pipeline is made of policies (see the concept resilience::policy), as in pipeline{retry(), timeout(2s)}
+    // clang-format on
 
     /// The I-th policy, 0 the outermost.
     template <std::size_t I>
@@ -53,6 +75,9 @@ private:
 
     std::tuple<P...> policies_;
 };
+template <class... T>
+    requires(!(detail::is_policy<T> && ...))
+pipeline(T...) -> pipeline<detail::refused_policy>;
 
 namespace detail {
 
@@ -70,7 +95,7 @@ concept ours = std::derived_from<T, composable<T>>;
 template <class A, class B>
 constexpr bool is_ours = ours<A> || ours<B>;
 template <class T>
-constexpr bool is_composable = policy<T> || is_pipeline<T>;
+constexpr bool is_composable = is_policy<T> || is_pipeline<T>;
 /// The operands of our `|`. At least one side is a policy or pipeline of the library, so that no other
 /// operator| is affected.
 template <class A, class B>

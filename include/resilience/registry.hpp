@@ -24,7 +24,6 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 
 /// The environment of policies: clock, randomness, names, events and statistics. Thread-safe.
-///
 /// Policies with a name are listed here by kind and name until they are removed or the registry is destroyed.
 /// Either only unlists them: the handles own the policy's state and the environment.
 class RESILIENCE_VISIBLE registry {
@@ -34,6 +33,8 @@ public:
     /// `clock` must outlive every policy made here. `registry r{virtual_clock}` is how tests get time.
     explicit registry(time_source& clock) : registry(clock, system_random()) {}
     registry(time_source& clock, random_source& random);
+    template <int = 0>
+    explicit registry(...) = delete; // resilience: a registry is made with a time_source that outlives it
     registry(const registry&) = delete;
     registry& operator=(const registry&) = delete;
 
@@ -56,9 +57,11 @@ public:
     /// A handle to an existing policy, for instance find<circuit_breaker>("jira_api").
     template <class Policy>
     std::optional<Policy> find(std::string_view name) const {
-        auto found = lookup(Policy::kind, name);
-        if (!found) return std::nullopt;
-        return Policy(as<typename Policy::core_type>(std::move(found)));
+        static_assert(detail::has_core<Policy>, "resilience: find<P>(name) needs a policy with a config");
+        if constexpr (detail::has_core<Policy>)
+            if (auto found = lookup(Policy::kind, name))
+                return Policy(as<typename Policy::core_type>(std::move(found)));
+        return std::nullopt;
     }
     /// Unlists every policy of that name; false if there was none. Handles and calls go on.
     bool remove(std::string_view name);
@@ -67,20 +70,20 @@ public:
     /// A summary of each circuit, sorted by name.
     std::vector<circuit_summary> summary() const;
 
-    /// Calls `f` for every event from now on, on the thread that causes it and with no lock held. `f` may
-    /// call any policy or registry. If it throws, it misses that event, which is counted in
-    /// listener_errors().
+    /// Calls `f` for every event from now on, on the thread that causes it and with no lock held. `f` may call any
+    /// policy or registry. If it throws, it misses that event, which is counted in listener_errors().
     [[nodiscard]] subscription subscribe(std::function<void(const event&)> f);
-    /// Events that a subscriber missed because it threw, and events that could not be made for lack of
-    /// memory.
+    template <class F>
+        requires(!detail::is_subscriber<F>)
+    subscription subscribe(F&&) = delete; // resilience: it takes a const event&, and can be copied
+    /// Events that a subscriber missed because it threw, and events for which memory was missing.
     std::uint64_t listener_errors() const noexcept { return env_->hub.errors(); }
 
-    /// The counts of all fallbacks in calls with a policy of this registry. Fallbacks have no names of their
-    /// own.
+    /// The counts of all fallbacks in calls with a policy of this registry. Fallbacks have no names.
     fallback_stats fallbacks() const noexcept { return env_->fallbacks.read(); }
 
-    /// The number of named policies that may exist; making one more throws std::length_error. Use names for
-    /// few things: with a name made of a URL or a user the list would grow without end.
+    /// The number of named policies that may exist; making one more throws std::length_error. Use names for few
+    /// things: with a name made of a URL or a user the list would grow without end.
     void set_capacity(std::size_t capacity);
 
     // For policies.
@@ -210,9 +213,8 @@ RESILIENCE_FUNCTION health_report registry::health() const {
         }
     }
     report.total_circuits = report.closed;
-    for (const auto& each : others) {
+    for (const auto& each : others)
         if (auto stats = each->circuit()) detail::count(*std::move(stats), report);
-    }
     if (report.open > 0) report.status = report.open * 2 > report.total_circuits ? "critical" : "degraded";
     return report;
 }

@@ -1,5 +1,5 @@
 // expect: resilience: the callable is mutable
-// most lines: 26
+// most lines: 19
 #include <resilience/retry.hpp>
 
 int main() {

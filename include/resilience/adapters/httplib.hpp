@@ -41,7 +41,7 @@ inline bool forbids_retry(const Response& response) noexcept {
 inline bool forbids_retry(const Result& result) noexcept { return result && forbids_retry(*result); }
 
 /// The idempotency of an HTTP method (RFC 9110, 9.2.2): POST, PATCH and CONNECT may do harm when they run twice.
-inline resilience::idempotency idempotency_of(const Request& request) {
+inline resilience::idempotency idempotency_of(const Request& request) noexcept {
     using resilience::idempotency;
     if (request.has_header("Idempotency-Key")) return idempotency::safe;
     const bool harms = request.method == "POST" || request.method == "PATCH" || request.method == "CONNECT";

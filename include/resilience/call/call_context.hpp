@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <stop_token>
 #include <string_view>
@@ -79,12 +80,22 @@ public:
     /// Tells that something has come: a chunk, a row, a heartbeat. Timeouts that bound the silence of this attempt, or of
     /// one around it, wait anew. Silence that was too long stays too long. Without such a timeout it does nothing.
     void progress() noexcept;
-    /// remaining() in a client's units: rounded up, at least 1 (0 means "for ever" to many), at most `cap`, and
-    /// `cap` without a deadline. A client that counts in int takes `duration<int, std::milli>`. Fractions, as
-    /// of `duration<double>`, are not rounded, and are at least a nanosecond.
+    /// remaining() in a client's units: rounded up, at least 1 (0 means "for ever" to many), at most `cap`, and `cap` without
+    /// a deadline. For a client that counts in int: `duration<int, std::milli>`. Fractions are at least a nanosecond.
     template <class D>
+        requires detail::is_duration<D>
     D remaining_as(std::type_identity_t<D> cap = D::max()) const noexcept {
         return detail::rounded_up<D>(remaining(), cap);
+    }
+    /// Refuses any other D and cap. Not deleted: the lambda around such a call would have no result type then.
+    template <class D, class... Cap>
+        requires(!detail::is_duration<D> || !(std::is_convertible_v<Cap, D> && ...))
+    D remaining_as(Cap&&...) const {
+        constexpr bool counts_time = detail::is_duration<D> && (std::is_convertible_v<Cap, D> && ...);
+        static_assert(counts_time,
+                      "resilience: remaining_as<D>(cap) takes a unit and a cap of std::chrono, as in "
+                      "remaining_as<std::chrono::seconds>(std::chrono::seconds{5})");
+        std::terminate();
     }
     /// The deadline on the system's clock: that clock's maximum without one, or if it is beyond the range.
     std::chrono::system_clock::time_point system_deadline() const noexcept {
@@ -134,8 +145,7 @@ public:
     void extends_leases_of(const call_context& outer) noexcept {
         if (watch_ != nullptr && watch_ == outer.watch_ && outer.has_leases()) around_ = &outer;
     }
-    /// The length of the limit that ends at deadline(); duration::max() if it is not known. It is also the
-    /// most that remaining() returns.
+    /// The length of the limit that ends at deadline(), the most that remaining() returns; duration::max(): not known.
     duration remaining_cap() const noexcept {
         return silence_ends_first() ? watch_->first().idle() : remaining_cap_;
     }
@@ -169,8 +179,7 @@ public:
     void take_repeats(const detail::thread_calls& from) noexcept;
     void set_operation(std::string_view operation) noexcept { operation_ = operation; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
-    /// True if only the caller's stop request ended the call. Its last outcome stays; outer policies must not
-    /// replace it or count it as a failure.
+    /// True if only the caller's stop request ended the call. Outer policies neither replace its outcome nor count it.
     bool ended_by_caller() const noexcept { return ended_by_caller_; }
     void mark_ended_by_caller() noexcept { ended_by_caller_ = true; }
     /// True if a retry further out in this call publishes each failure of an attempt.
@@ -226,9 +235,8 @@ public:
     /// `watch` must have the context's present watch as its outer one.
     scope narrow(time_point deadline, duration limit = duration::max(),
                  detail::silence_watch* watch = nullptr) noexcept;
-    /// Like `narrow`, for a context whose stop token nobody has taken yet. A deadline taken from the coarse
-    /// clock may be up to a tick later than now + `limit`; remaining() never shows more than `limit` all the
-    /// same.
+    /// Like `narrow`, for a context whose stop token nobody has taken yet. A deadline taken from the coarse clock may be up
+    /// to a tick later than now + `limit`; remaining() never shows more than `limit` all the same.
     void tighten(time_point deadline, duration limit, limit_owner owner = limit_owner::policy) noexcept {
         if (deadline >= deadline_) return;
         deadline_ = deadline;

@@ -12,6 +12,14 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
+/// The answer to a question. A pointer, such as a text, is always true.
+template <class T>
+concept truth = std::convertible_to<T, bool> && !std::is_pointer_v<std::decay_t<T>>;
+/// A number of HTTP, or none.
+template <class T>
+concept status_number =
+    std::convertible_to<T, std::optional<int>> && !std::same_as<std::remove_cvref_t<T>, bool>;
+
 /// A result that holds a value or an error.
 template <class R>
 concept expected_like = requires(const R& r) {
@@ -39,7 +47,7 @@ inline constexpr bool error_is_exception<R> = std::same_as<typename error_of<R>:
 /// A result without a value is a failure, whatever success its error's status means.
 template <expected_like R>
     requires requires(error_in<R> e) {
-        { http_status_of(e) } -> std::convertible_to<std::optional<int>>;
+        { http_status_of(e) } -> status_number;
     }
 std::optional<int> http_status_of(const R& r) {
     if (r.has_value()) return 200;
@@ -56,32 +64,31 @@ std::optional<duration> retry_after_of(const R& r) {
 }
 template <expected_like R>
     requires requires(error_in<R> e) {
-        { forbids_retry(e) } -> std::convertible_to<bool>;
+        { forbids_retry(e) } noexcept -> truth;
     }
-bool forbids_retry(const R& r) noexcept(noexcept(forbids_retry(std::declval<error_in<R>>()))) {
+bool forbids_retry(const R& r) noexcept {
     return !r.has_value() && forbids_retry(r.error());
 }
 template <expected_like R>
     requires requires(error_in<R> e) {
-        { idempotency_of(e) } -> std::convertible_to<std::optional<idempotency>>;
+        { idempotency_of(e) } noexcept -> std::convertible_to<std::optional<idempotency>>;
     }
-std::optional<idempotency> idempotency_of(const R& r) noexcept(
-    noexcept(idempotency_of(std::declval<error_in<R>>()))) {
+std::optional<idempotency> idempotency_of(const R& r) noexcept {
     if (r.has_value()) return std::nullopt;
     return idempotency_of(r.error());
 }
 template <expected_like R>
     requires requires(error_in<R> e) {
-        { was_not_sent(e) } -> std::convertible_to<bool>;
+        { was_not_sent(e) } noexcept -> truth;
     }
-bool was_not_sent(const R& r) noexcept(noexcept(was_not_sent(std::declval<error_in<R>>()))) {
+bool was_not_sent(const R& r) noexcept {
     return !r.has_value() && was_not_sent(r.error());
 }
 template <expected_like R>
     requires requires(error_in<R> e) {
-        { was_stale(e) } -> std::convertible_to<bool>;
+        { was_stale(e) } noexcept -> truth;
     }
-bool was_stale(const R& r) noexcept(noexcept(was_stale(std::declval<error_in<R>>()))) {
+bool was_stale(const R& r) noexcept {
     return !r.has_value() && was_stale(r.error());
 }
 

@@ -14,6 +14,17 @@
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
+namespace detail {
+
+/// True if a Predicate cannot be made of an F, by its constructors or by a conversion of F's.
+template <class F, class Predicate>
+inline constexpr bool is_no_question =
+    !(std::is_convertible_v<F, std::function<bool(const failure&)>> && std::is_copy_constructible_v<F>) &&
+    !requires(const F& f) { f.operator Predicate(); };
+template <class Predicate>
+inline constexpr bool is_no_question<Predicate, Predicate> = false;
+
+} // namespace detail
 
 /// A question about a failure, put together with on, not_on, on_result, default_rule and the operators &&, ||,
 /// !. It is empty by default, which means: the policy's own rule. Several threads may call it at once. If it
@@ -45,10 +56,15 @@ public:
     predicate() noexcept = default;
     template <class F>
         requires(!std::same_as<std::remove_cvref_t<F>, predicate> &&
-                 std::is_invocable_r_v<bool, const F&, const failure&>)
+                 std::is_invocable_r_v<bool, const F&, const failure&> && std::copy_constructible<F>)
     predicate(F f) // NOLINT(google-explicit-constructor): any such callable
         : predicate(std::function<bool(const failure&)>(std::move(f))) {}
     predicate(std::function<bool(const failure&)> f); // NOLINT(google-explicit-constructor): likewise
+    // clang-format off: compilers show the line with its remark
+    template <class F>
+        requires detail::is_no_question<F, predicate>
+    predicate(F) = delete; // resilience: a predicate is made of what takes a const failure& and returns bool, and can be copied, or of on<E>(), on_result<R>(f), default_rule() with its parentheses
+    // clang-format on
 
     bool has_value() const noexcept { return question_ != nullptr; }
     /// True if a part of it says yes; default_rule() answers as for a retry. Precondition: has_value().
@@ -74,9 +90,22 @@ public:
     bool leaves_to_default(const failure& f) const { return is_for(f, false) != is_for(f, true); }
 
     /// Composing an empty predicate throws std::invalid_argument: it has no question of its own.
-    friend predicate operator&&(const predicate& a, const predicate& b) { return a.joined(b, answer::no); }
-    friend predicate operator||(const predicate& a, const predicate& b) { return a.joined(b, answer::yes); }
-    friend predicate operator!(const predicate& a) { return a.opposite(); }
+    // Templates, so that types that merely mention this class, such as std::optional<predicate>, keep their own ! && and ||.
+    template <class A, class B>
+        requires(std::is_base_of_v<predicate, A> || std::is_base_of_v<predicate, B>)
+    friend predicate operator&&(const A& a, const B& b) {
+        return joined(a, b, answer::no);
+    }
+    template <class A, class B>
+        requires(std::is_base_of_v<predicate, A> || std::is_base_of_v<predicate, B>)
+    friend predicate operator||(const A& a, const B& b) {
+        return joined(a, b, answer::yes);
+    }
+    template <class A>
+        requires std::is_base_of_v<predicate, A>
+    friend predicate operator!(const A& a) {
+        return opposite(a);
+    }
     template <class R, class F>
     friend predicate on_result(F f);
     friend predicate default_rule();
@@ -92,8 +121,8 @@ private:
 
     predicate(question q, std::uint8_t parts) : question_(std::move(q)), parts_(parts) {}
     /// Both, where an answer of the first that is `decisive` is the answer.
-    predicate joined(const predicate& other, answer decisive) const;
-    predicate opposite() const;
+    static predicate joined(const predicate& one, const predicate& other, answer decisive);
+    static predicate opposite(const predicate& of);
     static answer answer_of(bool yes) noexcept { return yes ? answer::yes : answer::no; }
 
     question question_;
@@ -125,26 +154,27 @@ RESILIENCE_FUNCTION bool predicate::names(const attempt_result& r, bool usual) c
     if (!r.succeeded()) return question_({*r.error(), true, usual}) == answer::yes;
     return question_({r.as_failure(), r.is_refused(), usual}) == answer::yes;
 }
-RESILIENCE_FUNCTION predicate predicate::joined(const predicate& other, answer decisive) const {
-    if (!has_value() || !other.has_value())
+RESILIENCE_FUNCTION predicate predicate::joined(const predicate& one, const predicate& other,
+                                                answer decisive) {
+    if (!one.has_value() || !other.has_value())
         detail::raise(std::invalid_argument("predicate: an empty one cannot be part of &&, || or !"));
-    return {[a = question_, b = other.question_, decisive](const subject& s) {
+    return {[a = one.question_, b = other.question_, decisive](const subject& s) {
                 const answer first = a(s);
                 if (first == decisive) return first;
                 const answer second = b(s);
                 return second == answer::silent ? first : second;
             },
-            static_cast<std::uint8_t>(parts_ | other.parts_)};
+            static_cast<std::uint8_t>(one.parts_ | other.parts_)};
 }
-RESILIENCE_FUNCTION predicate predicate::opposite() const {
-    if (!has_value())
+RESILIENCE_FUNCTION predicate predicate::opposite(const predicate& of) {
+    if (!of.has_value())
         detail::raise(std::invalid_argument("predicate: an empty one cannot be part of &&, || or !"));
-    return {[a = question_](const subject& s) {
+    return {[a = of.question_](const subject& s) {
                 const answer said = a(s);
                 if (said == answer::silent) return said;
                 return answer_of(said == answer::no);
             },
-            parts_};
+            of.parts_};
 }
 RESILIENCE_FUNCTION predicate default_rule() {
     return {[](const predicate::subject& s) { return predicate::answer_of(s.is_failure && s.usual); },
@@ -186,10 +216,15 @@ predicate on() {
         [](const failure& why) { return detail::ask_of_exception<E>(why, [](const E&) { return true; }); });
 }
 /// The failure is an E for which f(const E&) is true.
+template <int = 0>
+predicate on(...) = delete; // resilience: on<E>() and on<E>(f) need the type of an exception
 template <class E, class F>
-    requires std::is_invocable_r_v<bool, const F&, const E&>
 predicate on(F f) {
-    return predicate([f = std::move(f)](const failure& why) { return detail::ask_of_exception<E>(why, f); });
+    constexpr bool fits = std::is_invocable_r_v<bool, const F&, const E&> && std::is_copy_constructible_v<F>;
+    static_assert(fits, "resilience: on<E>(f): f must take a const E& and return bool, and can be copied");
+    if constexpr (fits)
+        return predicate(
+            [f = std::move(f)](const failure& why) { return detail::ask_of_exception<E>(why, f); });
 }
 /// The failure is no E.
 template <class E>
@@ -200,8 +235,9 @@ predicate not_on() {
 /// as a failure even if the result's type calls it a success.
 template <class R, class F>
 predicate on_result(F f) {
-    constexpr bool fits = std::is_invocable_r_v<bool, const F&, const R&>;
-    static_assert(fits, "on_result<R>(f): f must take a const R& and return bool");
+    constexpr bool fits = std::is_invocable_r_v<bool, const F&, const R&> && std::is_copy_constructible_v<F>;
+    static_assert(fits,
+                  "resilience: on_result<R>(f): f must take a const R& and return bool, and can be copied");
     if constexpr (fits) {
         return {[f = std::move(f)](const predicate::subject& s) {
                     const R* value = s.why.template value<R>();

@@ -82,7 +82,8 @@ inline constexpr bool shows_object =
     !std::is_unbounded_array_v<std::remove_reference_t<R>>;
 template <class R>
 concept has_result_traits = requires(const R& r) {
-    { result_traits<R>::can_fail } -> std::convertible_to<bool>;
+    requires truth<decltype(result_traits<R>::can_fail)>;
+    typename std::bool_constant<static_cast<bool>(result_traits<R>::can_fail)>;
     { result_traits<R>::judge(r) } -> std::same_as<verdict>;
     { result_traits<R>::code(r) } -> std::convertible_to<std::error_code>;
     { result_traits<R>::message(r) } -> std::convertible_to<std::string>;
@@ -96,7 +97,7 @@ template <class R>
              !requires { result_traits<R>::is_ours; })
 inline constexpr bool changes_judge<R> = [] {
     using judge_of = verdict (*)(const R&);
-    if constexpr (!std::convertible_to<decltype(&result_traits<R>::judge), judge_of>) return true;
+    if constexpr (!requires(judge_of own) { own = &result_traits<R>::judge; }) return true;
     else return judge_of(&result_traits<R>::judge) != judge_of(&default_result_traits<R>::judge);
 }();
 template <class R>
@@ -179,8 +180,6 @@ constexpr bool text_is_of_code() noexcept {
 template <class R>
 constexpr auto forbids_retry_op() noexcept -> bool (*)(const void*) noexcept {
     if constexpr (says_if_retry_is_forbidden<R>) {
-        static_assert(noexcept(forbids_retry(std::declval<const R&>())),
-                      "resilience: forbids_retry(const R&) must be noexcept");
         return
             [](const void* value) noexcept -> bool { return forbids_retry(*static_cast<const R*>(value)); };
     } else {
@@ -190,8 +189,6 @@ constexpr auto forbids_retry_op() noexcept -> bool (*)(const void*) noexcept {
 template <class R>
 constexpr auto idempotency_op() noexcept -> std::optional<idempotency> (*)(const void*) noexcept {
     if constexpr (says_if_idempotent<R>) {
-        static_assert(noexcept(idempotency_of(std::declval<const R&>())),
-                      "resilience: idempotency_of(const R&) must be noexcept");
         return [](const void* value) noexcept -> std::optional<idempotency> {
             return idempotency_of(*static_cast<const R*>(value));
         };

@@ -12,6 +12,12 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
+template <class T>
+concept is_duration = requires {
+    typename T::rep;
+    typename T::period;
+};
+
 /// `left` in units of D: rounded up, at least one unit, at most `most`. duration::max() is `most`. Nothing
 /// overflows: a count that does not fit is `most` too. If D counts in fractions, nothing is rounded, and the
 /// least is a nanosecond. `left` is not negative.

@@ -26,13 +26,13 @@ namespace detail {
 
 template <class R>
 concept status_like = enable_status_like<R> && requires(const R& r) {
-    { r.ok() } -> std::convertible_to<bool>;
+    { r.ok() } -> truth;
 };
 /// A value for which the free function `http_status_of(v)` answers an int or std::optional<int>
 /// (nullopt: no answer came), found by argument-dependent lookup.
 template <class R>
 concept http_like = requires(const R& r) {
-    { http_status_of(r) } -> std::convertible_to<std::optional<int>>;
+    { http_status_of(r) } -> status_number;
 };
 /// A value for which the free function `retry_after_of(v)`, found by argument-dependent lookup, gives the
 /// server's hint.
@@ -44,13 +44,13 @@ concept hint_like = requires(const R& r) {
 /// the other side asks for no other attempt. It must be noexcept.
 template <class R>
 concept says_if_retry_is_forbidden = requires(const R& r) {
-    { forbids_retry(r) } -> std::convertible_to<bool>;
+    { forbids_retry(r) } noexcept -> truth;
 };
 /// A value for which the free function `idempotency_of(v)`, found by argument-dependent lookup, gives a
 /// std::optional<idempotency> of the operation that returned it. It must be noexcept.
 template <class R>
 concept says_if_idempotent = requires(const R& r) {
-    { idempotency_of(r) } -> std::convertible_to<std::optional<idempotency>>;
+    { idempotency_of(r) } noexcept -> std::convertible_to<std::optional<idempotency>>;
 };
 
 /// The status of a value; empty if no answer came, for which some clients have 0 or less.

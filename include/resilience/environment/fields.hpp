@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/error.hpp>
+#include <resilience/call/rounded.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/detail/same_callable.hpp>
 
@@ -137,11 +138,6 @@ struct value_of<std::optional<T>> {
     using type = T;
 };
 
-template <class T>
-concept is_duration = requires {
-    typename T::rep;
-    typename T::period;
-};
 template <class E>
 concept has_words = requires(E value) { words_of(value); };
 template <class T>

@@ -40,6 +40,14 @@ enum class glance : std::uint8_t {
     other,          ///< ask circuit()
 };
 
+namespace detail {
+
+/// True for handles to a core; see policy_handle.
+template <class Policy>
+constexpr bool has_core = requires { typename Policy::core_type; };
+
+} // namespace detail
+
 /// The interface of a policy's shared state for its registry and all views; see policy_core.
 class RESILIENCE_VISIBLE registered_policy {
 public:

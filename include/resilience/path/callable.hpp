@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/call_context.hpp>
+#include <resilience/call/customisation_check.hpp>
 #include <resilience/call/result_traits.hpp>
 #include <resilience/call/task_traits.hpp>
 
@@ -19,8 +20,12 @@ concept future_like = requires(T& t) {
     t.get();
 };
 
+/// True for a callable whose operator() would refuse the call by a static_assert.
 template <class F, class... A>
-concept called_directly = requires(F& f, A&... a) { f(a...); };
+inline constexpr bool is_refused_callable = false;
+template <class F, class... A>
+concept called_directly =
+    !is_refused_callable<std::remove_reference_t<F>, A...> && requires(F& f, A&... a) { f(a...); };
 template <class F, class... A>
 concept plain_callable = called_directly<F, A...> ||
                          (std::is_member_pointer_v<std::remove_cvref_t<F>> && std::is_invocable_v<F&, A&...>);
@@ -43,12 +48,18 @@ auto result_type() {
                                      std::declval<A&>()...)){};
     else return std::type_identity<void>{};
 }
-/// True if the result_traits of a callable's result, or of its task's, have all members. A variable, since
-/// compilers explain at length why a concept is not satisfied.
+/// The type that judges a callable's result, or its task's; void for none.
 template <class R>
-inline constexpr bool has_whole_traits = !shows_object<R> || has_result_traits<std::remove_cvref_t<R>>;
+struct judge_of {
+    using type = std::conditional_t<shows_object<R>, std::remove_cvref_t<R>, void>;
+};
 template <task R>
-inline constexpr bool has_whole_traits<R> = has_whole_traits<typename task_traits<R>::value_type>;
+struct judge_of<R> : judge_of<typename task_traits<R>::value_type> {};
+// Variables, since compilers explain at length why a concept is not satisfied.
+template <class J>
+inline constexpr bool has_whole_traits = std::is_void_v<J> || has_result_traits<J>;
+template <class J>
+inline constexpr bool is_judged = has_whole_traits<J> && std::is_same_v<decltype(first_misfit<J>()), all_fit>;
 
 /// Stands for the result of what a static_assert has refused. Every use of it compiles, so that the message is the
 /// only one.
@@ -82,7 +93,7 @@ struct attempt_result_type {
     using R = typename decltype(result_type<F, A...>())::type;
     /// A call that is refused for another reason has its type, so that what is done with its result compiles.
     static constexpr bool is_known = is_callable_again<F, A...> && !std::is_rvalue_reference_v<R>;
-    static constexpr bool is_good = is_known && !comes_later<R> && has_whole_traits<R>;
+    static constexpr bool is_good = is_known && !comes_later<R> && is_judged<typename judge_of<R>::type>;
     using type = std::conditional_t<!is_known, refused_call,
                                     std::conditional_t<std::is_reference_v<R>, R, std::remove_cv_t<R>>>;
 };
@@ -96,14 +107,31 @@ template <class F, class... A>
 using call_result =
     std::conditional_t<is_returnable<attempt_type<F, A...>>, attempt_type<F, A...>, refused_call>;
 
-/// Apart from check_types(), so that all calls with that result give one message.
-template <class R>
-consteval void check_traits() {
+/// Apart from check_types(), so that all calls with that result give one message. It shows the misfit.
+template <class J, class Misfit = decltype(first_misfit<J>())>
+consteval void check_judge() {
     static_assert(
-        has_whole_traits<R>,
+        has_whole_traits<J>,
         "resilience: a specialisation of result_traits<R> needs `static constexpr bool can_fail` and the "
         "static functions `verdict judge(const R&)`, `std::error_code code(const R&)` and `std::string "
         "message(const R&)`; derive it from resilience::default_result_traits<R> to write only some");
+    static_assert(fits<Misfit, customisation::http_status_of>,
+                  "resilience: http_status_of(const R&) must give an int or a std::optional<int>");
+    static_assert(fits<Misfit, customisation::retry_after_of>,
+                  "resilience: retry_after_of(const R&) must give a resilience::duration, another "
+                  "std::chrono::duration that becomes one without loss, or a std::optional of it; a bare "
+                  "number has no unit");
+    static_assert(fits<Misfit, customisation::forbids_retry>,
+                  "resilience: forbids_retry(const R&) must be noexcept and give a bool");
+    static_assert(fits<Misfit, customisation::idempotency_of>,
+                  "resilience: idempotency_of(const R&) must be noexcept and give a resilience::idempotency, "
+                  "or a std::optional of it");
+    static_assert(fits<Misfit, customisation::was_not_sent>,
+                  "resilience: was_not_sent(const R&) must be noexcept and give a bool");
+    static_assert(fits<Misfit, customisation::was_stale>,
+                  "resilience: was_stale(const R&) must be noexcept and give a bool");
+    static_assert(fits<Misfit, customisation::enable_status_like>,
+                  "resilience: a type with enable_status_like needs a function `bool ok() const`");
 }
 
 /// How a call gives its result.
@@ -125,7 +153,7 @@ consteval void check_types() {
     static_assert(
         !std::is_rvalue_reference_v<R>,
         "resilience: a callable that returns an rvalue reference would leave it dangling; return by value.");
-    check_traits<R>();
+    check_judge<typename judge_of<R>::type>();
     static_assert(Form == call_form::tries || is_returnable<R>,
                   "resilience: a result that cannot move is available through try_call only");
 }

@@ -231,6 +231,13 @@ private:
 template <class F, class... A>
 constexpr bool gives_task = task<attempt_type<F, A...>>;
 
+template <class F, class... A>
+constexpr bool is_mutable_call = is_callable_again<F, A...> && !is_callable_again<const F, A...>;
+template <class Policy, class F, class... A>
+inline constexpr bool is_refused_callable<wrapped<Policy, F>, A...> = !is_callable_again<F, A...>;
+template <class Policy, class F, class... A>
+inline constexpr bool is_refused_callable<const wrapped<Policy, F>, A...> = !is_callable_again<const F, A...>;
+
 template <class Policy, class F>
 class wrapped {
 public:
@@ -239,18 +246,21 @@ public:
         : policy_(std::move(policy)), f_(std::forward<G>(f)), operation_(std::move(operation)),
           options_(std::move(options)) {}
 
-    // clang-format off: compilers show the line with its remark
     template <class... A>
-        requires is_callable_again<const F, A...> // resilience: the callable is mutable, so what wraps it cannot be const
-    // clang-format on
     decltype(auto) operator()(A&&... args)
         const& { // deduced return type: a named one would be instantiated while overloads are considered
-        check_types<call_form::returns, const F&, A...>();
-        return policy_.composable<Policy>::template run<const F&, A...>(request(), f_, args...);
+        constexpr bool is_mutable = is_mutable_call<F, A...>;
+        static_assert(!is_mutable, "resilience: the callable is mutable, so what wraps it cannot be const");
+        if constexpr (!is_mutable) {
+            check_types<call_form::returns, const F&, A...>();
+            return policy_.composable<Policy>::template run<const F&, A...>(request(), f_, args...);
+        } else {
+            return result_of_refused_call<refused_call>();
+        }
     }
 
     template <class... A>
-        requires(!is_callable_again<const F, A...>)
+        requires is_mutable_call<F, A...>
     decltype(auto) operator()(A&&... args) & {
         check_types<call_form::returns, F&, A...>();
         return policy_.composable<Policy>::template run<F&, A...>(request(), f_, args...);

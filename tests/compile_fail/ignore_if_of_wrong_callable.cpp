@@ -1,0 +1,11 @@
+// expect: resilience: a predicate is made of what takes a const failure& and returns bool
+// most lines: 19
+#include <resilience/circuit_breaker.hpp>
+
+int main() {
+#ifdef CONTROL
+    const resilience::circuit_breaker guard({.ignore_if = [](const resilience::failure&) { return true; }});
+#else
+    const resilience::circuit_breaker guard({.ignore_if = [](int) { return true; }});
+#endif
+}

@@ -1,0 +1,25 @@
+// expect: resilience: a specialisation of result_traits<R> needs `static constexpr bool can_fail` and the static functions
+// most lines: 19
+#include <resilience/circuit_breaker.hpp>
+#include <resilience/pipeline.hpp>
+#include <resilience/retry.hpp>
+
+#include <string>
+#include <system_error>
+
+struct answer {
+    int n = 0;
+};
+template <>
+struct resilience::result_traits<answer> : resilience::default_result_traits<answer> {
+#ifdef CONTROL
+    static constexpr bool can_fail = true;
+#else
+    static inline bool can_fail = true;
+#endif
+};
+
+int main() {
+    const auto guard = resilience::retry() | resilience::circuit_breaker();
+    return guard([] { return answer{}; }).n + guard.try_call([] { return answer{}; })->n;
+}

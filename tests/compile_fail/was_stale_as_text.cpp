@@ -1,0 +1,21 @@
+// expect: resilience: was_stale(const R&) must be noexcept and give a bool
+// most lines: 19
+#include <resilience/retry.hpp>
+
+#include <optional>
+#include <string>
+
+struct reply {
+    int status = 0;
+};
+inline std::optional<int> http_status_of(const reply& r) { return r.status; }
+#ifdef CONTROL
+inline bool was_stale(const reply& r) noexcept { return r.status == 0; }
+#else
+inline std::string was_stale(const reply&) noexcept { return "yes"; }
+#endif
+
+int main() {
+    const resilience::retry retry;
+    return retry([] { return reply{200}; }).status + retry.try_call([] { return reply{200}; })->status;
+}

@@ -1,0 +1,14 @@
+// expect: resilience: a predicate is made of what takes a const failure& and returns bool
+// most lines: 19
+#include <resilience/call/predicate.hpp>
+
+int main() {
+#ifdef CONTROL
+    const resilience::predicate p = [](const resilience::failure&) { return true; } ||
+                                    resilience::default_rule();
+    return p.has_value() ? 0 : 1;
+#else
+    const resilience::predicate p = [](int) { return true; } || resilience::default_rule();
+    return p.has_value() ? 0 : 1;
+#endif
+}
