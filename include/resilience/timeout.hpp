@@ -242,6 +242,7 @@ RESILIENCE_FUNCTION settlement timeout::attempt_state::settle(const attempt_resu
         return settlement::finish();
     }
     core_->attempts().end(how::timed_out, mark_);
+    if (why == nullptr) ctx.set_told(false); // a policy further in may have told of the value that is dropped
     const auto tell = [&](const failure& told) {
         core_->publish(event_kind::timed_out, ctx, &told, [&](event& e) {
             e.delay = limit;

@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 
 constexpr rs::wall_time wall(std::chrono::seconds since_start) { return rs::wall_time{since_start}; }
 
-rs::circuit_breaker_stats stats_of(const circuit_history& history) {
+rs::circuit_breaker_stats stats_of(circuit_history& history) {
     rs::circuit_breaker_stats s;
     history.describe(s, [](rs::time_point t) {
         return rs::wall_time{std::chrono::duration_cast<rs::wall_time::duration>(t.time_since_epoch())};
@@ -28,7 +28,7 @@ rs::circuit_breaker_stats stats_of(const circuit_history& history) {
 }
 
 TEST_CASE("a history begins with its circuit", "[circuit_history]") {
-    const circuit_history history(at(100s));
+    circuit_history history(at(100s));
 
     const auto s = stats_of(history);
 
@@ -115,6 +115,18 @@ TEST_CASE("totals are of all results, latencies of those that were timed once th
     CHECK(s.latencies->successes.sum() == 2s);
     CHECK(s.latencies->failures.calls() == 2);
     CHECK(s.latencies->failures.sum() == 4s + 1ms);
+}
+
+TEST_CASE("a moment is shown by one time on the wall, whatever clocks do later", "[circuit_history]") {
+    circuit_history history(at(0s));
+    history.entered({circuit_state::closed, circuit_state::open, 2}, at(1s));
+    const auto first = stats_of(history);
+
+    rs::circuit_breaker_stats later;
+    history.describe(later, [](rs::time_point) { return wall(99s); });
+
+    CHECK(later.opened_at == first.opened_at);
+    CHECK(later.state_since == first.state_since);
 }
 
 TEST_CASE("the last failure is remembered", "[circuit_history]") {

@@ -164,6 +164,19 @@ TEST_CASE("retries of failing values allocate nothing", "[composition][allocatio
     CHECK(allocations_of([&] { (void)guard.try_call(third_succeeds); }) == 0);
 }
 
+TEST_CASE("a circuit that counts failures with codes of the standard allocates nothing",
+          "[composition][allocations]") {
+    world w;
+    const rs::circuit_breaker breaker({.consecutive_failures = 1'000'000}, w.reg);
+    const auto fails = [] { return std::make_error_code(std::errc::io_error); };
+    (void)breaker(fails); // keeps the name of the type
+    const std::size_t before = allocations_of_this_thread;
+
+    for (int i = 0; i < 100; ++i) (void)breaker(fails);
+
+    CHECK(allocations_of_this_thread == before);
+}
+
 TEST_CASE("retries of exceptions allocate nothing but these", "[composition][allocations][H-USE-15]") {
     world w;
     const rs::retry retry{support::at_once(3), w.reg};

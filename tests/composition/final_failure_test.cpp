@@ -54,6 +54,20 @@ TEST_CASE("a retry around a timeout tells of the final time-out", "[composition]
     for (const auto& e : events.events()) CHECK(e.timed_out);
 }
 
+TEST_CASE("a value that comes late is a time-out of which nobody has told", "[composition]") {
+    world w;
+    const auto negative = rs::on_result<int>([](int v) { return v < 0; });
+    const auto call = rs::timeout(2s, w.reg) | rs::retry({.max_attempts = 1, .retry_if = negative}, w.reg);
+    const rs::testing::recorder events(w.reg);
+
+    (void)call.try_call([&] {
+        w.clock.advance(2100ms);
+        return -1;
+    });
+
+    CHECK(told_once(events).back() == kind::timed_out);
+}
+
 TEST_CASE("a retry that continues a call of the fast path tells of its first failure", "[composition]") {
     world w;
     const auto call = rs::timeout(1h, w.reg) | rs::retry(support::at_once(1), w.reg);

@@ -51,6 +51,7 @@ public:
             e.wall = wall_at(e.at, env_.clock().now(), env_.clock().wall_now());
             if (next.error) {
                 auto texts = next.error->texts();
+                e.timed_out = next.error->has_timed_out();
                 e.error_type = std::move(texts.type);
                 e.error = std::move(texts.message);
             }

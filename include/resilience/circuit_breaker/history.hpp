@@ -20,15 +20,16 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 /// it. Guarded by the circuit's mutex.
 class circuit_history {
 public:
-    explicit circuit_history(time_point now) noexcept : state_since_(now) {}
+    explicit circuit_history(time_point now) noexcept : state_since_{now} {}
 
     void entered(const transition& change, time_point at) noexcept {
         if (change.from == circuit_state::closed && change.to == circuit_state::open) ++trips_;
         const bool was_out = seen_as(change.from) != circuit_state::closed;
         const bool is_out = seen_as(change.to) != circuit_state::closed;
-        if (seen_as(change.to) == circuit_state::open && change.from != change.to) opened_at_ = at;
+        if (seen_as(change.to) == circuit_state::open && change.from != change.to)
+            opened_at_ = shown_moment{at};
         if (was_out && !is_out) opened_at_.reset();
-        state_since_ = at;
+        state_since_ = {at};
     }
     void commanded(std::string_view reason) { reason_ = reason; }
     /// Notes the failures in the window when a rule was met or a closed circuit was set by hand.
@@ -48,7 +49,8 @@ public:
     void count_late() noexcept { ++late_results_; }
     /// Notes a failure that is not late.
     void remember_failure(time_point at, noted_failure what) noexcept {
-        last_failure_at_ = at;
+        last_failure_at_ = shown_moment{at};
+        what.keep_type(last_failure_);
         last_failure_ = std::move(what);
     }
     /// Keeps latencies from here on: calls are timed.
@@ -59,12 +61,12 @@ public:
     /// The last failure, for an event about its consequence; null if there was none.
     const noted_failure* last_failure() const noexcept { return last_failure_at_ ? &last_failure_ : nullptr; }
     /// Sets the history's part of the statistics but for last_error. Returns last_failure(). `wall(time)` gives the time
-    /// on the wall.
+    /// on the wall; it is asked once about each.
     template <class Wall>
-    const noted_failure* describe(circuit_breaker_stats& s, const Wall& wall) const {
-        if (opened_at_) s.opened_at = wall(*opened_at_);
-        if (last_failure_at_) s.last_failure_time = wall(*last_failure_at_);
-        s.state_since = wall(state_since_);
+    const noted_failure* describe(circuit_breaker_stats& s, const Wall& wall) {
+        if (opened_at_) s.opened_at = opened_at_->on(wall);
+        if (last_failure_at_) s.last_failure_time = last_failure_at_->on(wall);
+        s.state_since = state_since_.on(wall);
         s.trips = trips_;
         s.failures = failures_;
         s.late_results = late_results_;
@@ -75,9 +77,21 @@ public:
     }
 
 private:
-    std::optional<time_point> opened_at_;
-    std::optional<time_point> last_failure_at_;
-    time_point state_since_;
+    /// A moment, and the time on the wall by which it was shown first: it is shown by no other.
+    struct shown_moment {
+        time_point at;
+        std::optional<wall_time> shown{};
+
+        template <class Wall>
+        wall_time on(const Wall& wall) {
+            if (!shown) shown = wall(at);
+            return *shown;
+        }
+    };
+
+    std::optional<shown_moment> opened_at_;
+    std::optional<shown_moment> last_failure_at_;
+    shown_moment state_since_;
     noted_failure last_failure_; // if there is last_failure_at_
     std::string reason_;         // given with the last command by hand
     std::uint64_t trips_ = 0;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/error.hpp>
 #include <resilience/call/failure.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/stats.hpp>
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <typeinfo>
 #include <utility>
@@ -17,8 +19,9 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// A failure's type and text, for people. The text of a failing value with a code is made by whoever reads it: an
-/// outage has many failures, and few are read. An exception says its text at once, and is not kept.
+/// A failure's type and text, for people. The text of a code of the standard categories, or of ours, is made by whoever
+/// reads it: an outage has many failures, and few are read. Other texts are made at once, since their category, their
+/// type and their exception may be gone by then, with the plugin that they came from.
 class noted_failure {
 public:
     using texts_type = circuit_breaker_stats::error_text;
@@ -28,7 +31,10 @@ public:
     /// Its texts are empty, if memory runs out or what() throws.
     explicit noted_failure(const failure& why) noexcept;
 
-    /// The texts. Runs the user's code: that of the error category.
+    /// To be called while the failure's type is there, with the note that this one replaces: it may have the same type.
+    void keep_type(noted_failure& before) noexcept;
+
+    bool has_timed_out() const noexcept { return has_timed_out_; }
     texts_type texts() const;
     /// A copy, to be read outside of a lock.
     noted_failure copy() const;
@@ -37,15 +43,22 @@ private:
     static constexpr std::size_t longest = 256;
 
     bool is_known_ = false;
-    const failure::value_ops* ops_ = nullptr; // of a value whose text is that of code_
+    bool has_timed_out_ = false;
+    const failure::value_ops* ops_ =
+        nullptr; // of a value whose text is that of code_; read by keep_type() alone
     std::error_code code_{};
-    std::unique_ptr<const texts_type> made_; // the type's name is mangled
+    std::string type_; // mangled, like the next
+    std::unique_ptr<const texts_type> made_;
 };
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION noted_failure::noted_failure(const failure& why) noexcept : is_known_(true) {
-    if (const auto* ops = why.plain_ops()) {
-        ops_ = ops;
+RESILIENCE_FUNCTION noted_failure::noted_failure(const failure& why) noexcept
+    : is_known_(true), has_timed_out_(why.has_timed_out()) {
+    const auto stays = [](const std::error_category& c) {
+        return c == std::generic_category() || c == std::system_category() || c == error_category();
+    };
+    if (why.plain_ops() != nullptr && stays(why.code().category())) {
+        ops_ = why.plain_ops();
         code_ = why.code();
         return;
     }
@@ -55,10 +68,15 @@ RESILIENCE_FUNCTION noted_failure::noted_failure(const failure& why) noexcept : 
         made_ = std::make_unique<const texts_type>(std::move(texts));
     });
 }
+RESILIENCE_FUNCTION void noted_failure::keep_type(noted_failure& before) noexcept {
+    if (ops_ == nullptr) return;
+    if (before.ops_ == ops_) type_.swap(before.type_);
+    else returned([&] { type_ = ops_->type->name(); });
+}
 RESILIENCE_FUNCTION noted_failure::texts_type noted_failure::texts() const {
     texts_type t;
     returned([&] {
-        if (ops_ != nullptr) t = {type_name(*ops_->type), code_.message()};
+        if (ops_ != nullptr) t = {demangled(type_.c_str()), code_.message()};
         else if (made_) t = {demangled(made_->type.c_str()), made_->message};
         else if (!is_known_) t = {"unknown", failure().message()};
     });
@@ -68,8 +86,10 @@ RESILIENCE_FUNCTION noted_failure::texts_type noted_failure::texts() const {
 RESILIENCE_FUNCTION noted_failure noted_failure::copy() const {
     noted_failure other;
     other.is_known_ = is_known_;
+    other.has_timed_out_ = has_timed_out_;
     other.ops_ = ops_;
     other.code_ = code_;
+    other.type_ = type_;
     if (made_) other.made_ = std::make_unique<const texts_type>(*made_);
     return other;
 }

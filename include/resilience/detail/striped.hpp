@@ -13,7 +13,7 @@
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Page p of an object's stripes has those of 2^p threads.
-inline constexpr std::size_t stripe_pages = 9;
+inline constexpr std::size_t stripe_pages = 8;
 /// The number of threads that have stripes of their own at a time.
 inline constexpr std::uint32_t exclusive_stripes = (1U << stripe_pages) - 1;
 
@@ -52,15 +52,17 @@ private:
     static constexpr char nobody_ = 0;
 
     detail::mutex mutex_;
-    std::array<std::uint64_t, 8> taken_{}; // a bit for each number; guarded by mutex_
-    static_assert(exclusive_stripes <= 8 * 64);
+    std::array<std::uint64_t, 4> taken_{}; // a bit for each number; guarded by mutex_
+    static_assert(exclusive_stripes <= 4 * 64);
 };
 
 /// A Stripe for each thread that comes, which no other thread writes. That of the first thread in the process lies in
-/// place. Others are made when a thread comes, by pages, and kept for later threads of those numbers.
-template <class Stripe>
+/// place. Others are made when a thread comes, by pages, and kept for later threads of those numbers. Threads beyond the
+/// 2^Pages - 1 first have none: who reads all stripes need not read more.
+template <class Stripe, std::size_t Pages = stripe_pages>
 class striped {
     static_assert(alignof(Stripe) >= 64, "no two stripes share a cache line");
+    static_assert(Pages <= stripe_pages);
 
 public:
     striped() noexcept : owners_(&stripe_owners::instance()) {
@@ -69,7 +71,7 @@ public:
     striped(const striped&) = delete;
     striped& operator=(const striped&) = delete;
     ~striped() {
-        for (std::size_t p = 1; p < stripe_pages; ++p) delete[] pages_[p].load(std::memory_order_relaxed);
+        for (std::size_t p = 1; p < Pages; ++p) delete[] pages_[p].load(std::memory_order_relaxed);
     }
 
     /// The stripe that this thread writes alone. Null if it has none: it must share one.
@@ -77,6 +79,8 @@ public:
         const thread_stripe& me = this_threads_stripe;
         if (me.owner != owners_) [[unlikely]]
             return come();
+        if (Pages < stripe_pages && me.page >= Pages) [[unlikely]]
+            return nullptr;
         Stripe* const page = pages_[me.page].load(std::memory_order_acquire);
         if (page == nullptr) [[unlikely]]
             return come();
@@ -85,7 +89,7 @@ public:
     /// Calls f(stripe, number of its thread) for each stripe that is there.
     template <class F>
     void each(const F& f) const {
-        for (std::uint32_t p = 0; p < stripe_pages; ++p) {
+        for (std::uint32_t p = 0; p < Pages; ++p) {
             const Stripe* const page = pages_[p].load(std::memory_order_acquire);
             for (std::uint32_t i = 0; page != nullptr && i < size_of_page(p); ++i)
                 f(page[i], size_of_page(p) - 1 + i);
@@ -95,11 +99,11 @@ public:
 private:
     static constexpr std::uint32_t size_of_page(std::uint32_t page) noexcept { return 1U << page; }
 
-    /// This thread's first look: numbers the thread, if it has no number, and makes its page. Null without memory.
+    /// Numbers the thread, if it has no number, and makes its page. Null if it gets none, or without memory.
     RESILIENCE_COLD Stripe* come() noexcept {
         if (this_threads_stripe.owner == nullptr) stripe_owners::instance().enlist();
         const thread_stripe me = this_threads_stripe;
-        if (me.owner != owners_) return nullptr;
+        if (me.owner != owners_ || me.page >= Pages) return nullptr;
         auto& place = pages_[me.page];
         Stripe* page = place.load(std::memory_order_acquire);
         if (page != nullptr) return page + me.place;
@@ -112,10 +116,10 @@ private:
     }
 
     Stripe in_place_{};
-    // Calls read the line that begins here. It is written when a thread comes.
+    // Calls read what follows. It is written when a thread comes.
     alignas(64) const void* const owners_;
     // Invariant: a page, once made, stays. Release and acquire: threads see it whole.
-    std::array<atomic<Stripe*>, stripe_pages> pages_{};
+    std::array<atomic<Stripe*>, Pages> pages_{};
 };
 
 #if RESILIENCE_BODIES
@@ -127,6 +131,8 @@ RESILIENCE_FUNCTION stripe_owners::leaver::~leaver() {
     this_threads_stripe = {&nobody_, 0}; // for later thread_local destructors
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void stripe_owners::enlist() noexcept {
+    // Before the lock: its destructor is registered under a lock of the dynamic loader, which may run code of ours.
+    static thread_local leaver at_thread_exit;
     const lock_guard lock(mutex_);
     // The lowest: small pages come first.
     std::uint32_t index = 0;
@@ -137,7 +143,6 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void stripe_owners::enlist() noexcept {
         return;
     }
     taken_[index / 64] |= std::uint64_t{1} << index % 64;
-    static thread_local leaver at_thread_exit;
     at_thread_exit.index = index;
     this_threads_stripe = {this, index};
 }

@@ -123,7 +123,8 @@ private:
         bump_shared(s, number);
     }
 
-    striped<stripe> stripes_;
+    // Each failure reads them all, under the owner's lock.
+    striped<stripe, 6> stripes_;
     shared_stripe shared_{};
     // Invariant: grows, under the owner's lock only. Relaxed: a thread that reads an old value finds out
     // under that lock.

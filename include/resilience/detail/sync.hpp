@@ -15,6 +15,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -34,12 +35,16 @@ public:
     // The count changes before the gate is entered and after it is left, so that a signal handler that forks
     // in between does not wait for its own thread.
     static void enter() noexcept {
-        if (can_fork && held_++ == 0) come_in();
+        if (!can_fork) return;
+        const bool is_first = held_++ == 0;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        if (is_first) come_in();
     }
     static void leave() noexcept {
         if (!can_fork) return;
         // Release: the thread that forks sees what was done under the mutex.
         if (held_ == 1) inside_[entrance_].threads.fetch_sub(1, std::memory_order_release);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
         --held_;
     }
     static std::uint32_t process() noexcept { return process_.load(std::memory_order_relaxed); }
@@ -71,7 +76,11 @@ private:
         forking_.lock();
         is_forking_.store(true, std::memory_order_seq_cst);
         for (const entrance& e : inside_) {
-            while (e.threads.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+            // Sleeps in the end: a thread of high priority yields to none below it.
+            for (int looks = 0; e.threads.load(std::memory_order_seq_cst) != 0; ++looks) {
+                if (looks < 64) std::this_thread::yield();
+                else std::this_thread::sleep_for(std::chrono::microseconds{50});
+            }
         }
     }
     static void after_fork() noexcept {

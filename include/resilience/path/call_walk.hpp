@@ -232,12 +232,13 @@ RESILIENCE_FUNCTION step call_walk::settle_from(std::uint32_t end, call_slot& sl
         }
         if (s.what() == settlement::kind::retry) return wait_at(i, s.delay(), ctx);
         if (s.what() == settlement::kind::time_out) slot.reported_time_out(), result.reported_time_out();
-        if (s.what() == settlement::kind::replace) slot.fail(std::move(s.why()));
+        const bool is_told = s.what() == settlement::kind::replace; // by the policy that gave the failure
+        if (is_told) slot.fail(std::move(s.why()));
         else if (s.has_why()) slot.tell_first(s.why());
         if (slot.take_replaced()) {
             const time_point not_before = result.not_before();
             result = slot.result();
-            if (result.succeeded()) ctx.set_told(false);
+            if (!is_told) ctx.set_told(false); // a failure in its place is another
             result.postpone(not_before);
         }
         result.postpone(s.not_before());
