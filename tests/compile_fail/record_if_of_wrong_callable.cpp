@@ -4,8 +4,10 @@
 
 int main() {
 #ifdef CONTROL
-    const resilience::circuit_breaker guard({.record_if = [](const resilience::failure&) { return true; }});
+    const resilience::circuit_breaker guard(
+        resilience::circuit_breaker_config{.record_if = [](const resilience::failure&) { return true; }});
 #else
-    const resilience::circuit_breaker guard({.record_if = [](int) { return true; }});
+    const resilience::circuit_breaker guard(
+        resilience::circuit_breaker_config{.record_if = [](int) { return true; }});
 #endif
 }

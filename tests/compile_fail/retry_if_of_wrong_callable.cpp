@@ -4,8 +4,9 @@
 
 int main() {
 #ifdef CONTROL
-    const resilience::retry guard({.retry_if = [](const resilience::failure&) { return true; }});
+    const resilience::retry guard(
+        resilience::retry_config{.retry_if = [](const resilience::failure&) { return true; }});
 #else
-    const resilience::retry guard({.retry_if = [](int) { return true; }});
+    const resilience::retry guard(resilience::retry_config{.retry_if = [](int) { return true; }});
 #endif
 }
