@@ -79,7 +79,7 @@ private:
             // Sleeps in the end: a thread of high priority yields to none below it.
             for (int looks = 0; e.threads.load(std::memory_order_seq_cst) != 0; ++looks) {
                 if (looks < 64) std::this_thread::yield();
-                else std::this_thread::sleep_for(std::chrono::microseconds{50});
+                else sleep_once(read_steady_clock() + std::chrono::microseconds{50});
             }
         }
     }

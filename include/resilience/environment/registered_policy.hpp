@@ -33,7 +33,7 @@ protected:
     ~config_editor() = default;
 };
 
-/// What a look without a lock tells of a policy.
+/// The answer of a look at a policy without a lock.
 enum class glance : std::uint8_t {
     no_circuit,
     closed_circuit, ///< as callers see it
