@@ -11,6 +11,7 @@
 #include <random>
 #else
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 #if defined(__APPLE__)
@@ -245,6 +246,7 @@ inline std::uint64_t system_entropy() noexcept {
 /// Processes do not fork, so nothing waits here and no handler is called.
 inline constexpr bool can_fork = false;
 inline bool at_fork(void (*)(), void (*)(), void (*)()) noexcept { return true; }
+inline void give_way(int) noexcept {}
 class fork_lock {
 public:
     void lock() noexcept {}
@@ -268,6 +270,12 @@ inline constexpr bool can_fork = true;
 /// `in_child` on the child's only thread. False if memory ran out.
 inline bool at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) noexcept {
     return pthread_atfork(before, in_parent, in_child) == 0;
+}
+/// Lets other threads run while a thread waits to fork; after 64 looks also those of a lower priority, to which a thread
+/// does not yield.
+inline void give_way(int looks) {
+    if (looks < 64) sched_yield();
+    else sleep_once(read_steady_clock() + std::chrono::microseconds{50});
 }
 /// Held by a thread that forks, and by its copy in the child. Constant-initialised.
 class fork_lock {

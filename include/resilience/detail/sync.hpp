@@ -15,7 +15,6 @@
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -76,11 +75,7 @@ private:
         forking_.lock();
         is_forking_.store(true, std::memory_order_seq_cst);
         for (const entrance& e : inside_) {
-            // Sleeps in the end: a thread of high priority yields to none below it.
-            for (int looks = 0; e.threads.load(std::memory_order_seq_cst) != 0; ++looks) {
-                if (looks < 64) std::this_thread::yield();
-                else sleep_once(read_steady_clock() + std::chrono::microseconds{50});
-            }
+            for (int looks = 0; e.threads.load(std::memory_order_seq_cst) != 0; ++looks) give_way(looks);
         }
     }
     static void after_fork() noexcept {
