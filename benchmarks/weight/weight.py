@@ -59,7 +59,7 @@ QUICK = ("three", "three-O0", "three-clang", "one", "one-compiled", "include/res
 PATIENCE, QUICK_PATIENCE = 60, 6
 
 COMPILED = "-DRESILIENCE_COMPILED=1"  # as its target resilience::compiled says
-SYSTEM = ("crt_externs.h", "cxxabi.h", "fcntl.h", "process.h", "pthread.h", "signal.h", "sys/random.h", "sys/socket.h", "time.h", "unistd.h")
+SYSTEM = ("crt_externs.h", "cxxabi.h", "fcntl.h", "process.h", "pthread.h", "sched.h", "signal.h", "sys/random.h", "sys/socket.h", "time.h", "unistd.h")
 
 
 @dataclasses.dataclass
