@@ -275,7 +275,7 @@ RESILIENCE_FUNCTION std::shared_ptr<registered_policy> registry::lookup(std::str
     const std::size_t place = place_of(kind, name);
     return is_listed_at(place, kind, name) ? listed_[place].policy : nullptr;
 }
-RESILIENCE_FUNCTION std::shared_ptr<registered_policy> registry::list(
+RESILIENCE_COLD RESILIENCE_FUNCTION std::shared_ptr<registered_policy> registry::list(
     std::string_view kind, std::string_view name, std::shared_ptr<registered_policy> made) {
     const detail::name its_kind(kind), its_name(name);
     const detail::lock_guard lock(mutex_);

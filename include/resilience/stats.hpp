@@ -31,6 +31,8 @@ struct circuit_breaker_stats {
     std::uint64_t success_count = 0;
     unsigned success_threshold = 0;
     /// When it last opened; set while open, half-open or forced open.
+    /// This and the wall times below are made of monotonic moments when they are read first: a clock that was set, or a
+    /// machine that slept, between the moment and that reading shows in them.
     std::optional<wall_time> opened_at;
     std::optional<wall_time> last_failure_time;
     /// Grows by one at each change of state.
@@ -92,7 +94,7 @@ struct circuit_breaker_stats {
 };
 
 /// Circuits have metrics of their own: monitoring/prometheus_families.hpp.
-void statistics(const circuit_breaker_stats& s, auto&& visit) {
+RESILIENCE_COLD void statistics(const circuit_breaker_stats& s, auto&& visit) {
     const auto total = [](std::string_view help) { return counter{help, no_metric}; };
     const auto now = [](std::string_view help, std::string_view unit = {}) {
         return gauge{help, no_metric, {}, unit};
@@ -141,7 +143,7 @@ struct retry_stats {
     std::uint64_t transparent_repeats = 0;
 };
 
-void statistics(const retry_stats& s, auto&& visit) {
+RESILIENCE_COLD void statistics(const retry_stats& s, auto&& visit) {
     const auto ended = [](std::string_view how) {
         return counter{"Calls that ended, by how.", "retry_calls_total", how};
     };

@@ -70,8 +70,7 @@ public:
         else settle_probe(permit, verdict::success, {}, at, "success_threshold");
         return true;
     }
-    bool fail(const breaker_permit& permit, const call_timing& timing, breaker_judgement j,
-              const moment& at) {
+    bool fail(const breaker_permit& permit, call_timing timing, breaker_judgement j, const moment& at) {
         history_.count_failure(timing);
         if (is_late(permit, at)) return false;
         if (state() == circuit_state::disabled) return true;
@@ -111,7 +110,7 @@ public:
         entered(change, at, reason.empty() ? std::string_view("by hand") : reason);
     }
     /// Applies another config: keeps state and counts, and judges them by the new rules.
-    void update(const circuit_breaker_config& config, const moment& at) {
+    RESILIENCE_COLD void update(const circuit_breaker_config& config, const moment& at) {
         const breaker_rules_config next = rules_of(config);
         prepare(config); // the rules rely on it
         keep_bucket_successes(next, at.now);
@@ -124,7 +123,7 @@ public:
     }
 
     /// Sets the circuit's part of the statistics but for last_error. Returns the last failure; null for none.
-    const noted_failure* describe(circuit_breaker_stats& s, time_point now, wall_time wall_now) {
+    RESILIENCE_COLD const noted_failure* describe(circuit_breaker_stats& s, time_point now, wall_time wall) {
         rules_.end_row(successes_.in_generation_locked());
         const auto& rules = rules_.config();
         const tally in_window = window(now);
@@ -143,7 +142,7 @@ public:
         if (rules.slow_call_rate_threshold) s.slow_call_rate = in_window.slow_rate();
         if (state() == circuit_state::open || now < next_probe())
             s.retry_after = elapsed_between(now, next_probe());
-        return history_.describe(s, [&](time_point at) { return wall_at(at, now, wall_now); });
+        return history_.describe(s, [&](time_point at) { return wall_at(at, now, wall); });
     }
 
 private:
@@ -250,7 +249,8 @@ private:
     }
 
     /// Does all that goes with a change of state.
-    void entered(const std::optional<transition>& change, const moment& at, std::string_view reason) {
+    RESILIENCE_COLD void entered(const std::optional<transition>& change, const moment& at,
+                                 std::string_view reason) {
         if (!change) return;
         events_.put_locked(event_kind::state_changed, at, [&](event& e) {
             e.from = change->from;

@@ -81,7 +81,7 @@ struct circuit_breaker_config {
     labels_type labels{};
 };
 
-void fields(circuit_breaker_config& c, auto&& visit) {
+RESILIENCE_COLD void fields(circuit_breaker_config& c, auto&& visit) {
     visit("failure_threshold", c.failure_threshold);
     visit("success_threshold", c.success_threshold);
     visit("recovery_timeout", c.recovery_timeout);
@@ -131,7 +131,7 @@ RESILIENCE_FUNCTION setting_value text_form<std::variant<count_window, time_wind
     return detail::exact_duration(std::get<time_window>(value).length);
 }
 
-RESILIENCE_FUNCTION std::string validate(const circuit_breaker_config& c) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string validate(const circuit_breaker_config& c) {
     using detail::complaint;
     const auto is_share = [](double d) { return d > 0.0 && d <= 1.0; };
     constexpr duration none{0};

@@ -168,7 +168,7 @@ RESILIENCE_FUNCTION void breaker_core::publish_locked() noexcept {
 RESILIENCE_FUNCTION void breaker_core::command(const circuit_command& c, std::string_view reason) {
     locked([&](const moment& at) { guarded_->circuit.command(c, reason, at); });
 }
-RESILIENCE_FUNCTION void breaker_core::apply(circuit_breaker_config next) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void breaker_core::apply(circuit_breaker_config next) {
     locked([&](const moment& at) {
         replace(std::move(next));
         guarded_->circuit.update(config(), at);
@@ -273,7 +273,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION circuit_state breaker_core::state_by_now() c
     return published().state();
 }
 
-RESILIENCE_FUNCTION circuit_breaker_stats breaker_core::stats() const {
+RESILIENCE_COLD RESILIENCE_FUNCTION circuit_breaker_stats breaker_core::stats() const {
     (void)state_by_now();
     const time_point at = now();
     circuit_breaker_stats s;

@@ -73,7 +73,7 @@ RESILIENCE_FUNCTION void noted_failure::keep_type(noted_failure& before) noexcep
     if (before.ops_ == ops_) type_.swap(before.type_);
     else returned([&] { type_ = ops_->type->name(); });
 }
-RESILIENCE_FUNCTION noted_failure::texts_type noted_failure::texts() const {
+RESILIENCE_COLD RESILIENCE_FUNCTION noted_failure::texts_type noted_failure::texts() const {
     texts_type t;
     returned([&] {
         if (ops_ != nullptr) t = {demangled(type_.c_str()), code_.message()};
@@ -83,7 +83,7 @@ RESILIENCE_FUNCTION noted_failure::texts_type noted_failure::texts() const {
     if (t.message.size() > longest) t.message.resize(longest);
     return t;
 }
-RESILIENCE_FUNCTION noted_failure noted_failure::copy() const {
+RESILIENCE_COLD RESILIENCE_FUNCTION noted_failure noted_failure::copy() const {
     noted_failure other;
     other.is_known_ = is_known_;
     other.has_timed_out_ = has_timed_out_;

@@ -70,7 +70,7 @@ public:
     }
     striped(const striped&) = delete;
     striped& operator=(const striped&) = delete;
-    ~striped() {
+    RESILIENCE_COLD ~striped() {
         for (std::size_t p = 1; p < Pages; ++p) delete[] pages_[p].load(std::memory_order_relaxed);
     }
 

@@ -134,7 +134,7 @@ RESILIENCE_FUNCTION bool same(const field& a, const field& b) {
     b.parts->list(const_cast<void*>(y), ys);
     return difference(xs, ys) == nullptr;
 }
-RESILIENCE_FUNCTION std::string both_texts(const field& a, const field& b) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string both_texts(const field& a, const field& b) {
     if (a.type == field_type::hidden) return {};
     if (a.type != field_type::parts) return " (" + text_of(show(a)) + ", not " + text_of(show(b)) + ")";
     const void* const x = a.parts->get(a.value);

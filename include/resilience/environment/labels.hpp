@@ -68,7 +68,8 @@ inline std::string validate_labels(std::string_view config, const labels_type& l
 }
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION std::string labels_text(const labels_type::value_type* begin, std::size_t count) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string labels_text(const labels_type::value_type* begin,
+                                                            std::size_t count) {
     std::string text = "{";
     for (std::size_t i = 0; i < count; ++i) {
         const auto& [name, value] = begin[i];

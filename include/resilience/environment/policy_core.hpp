@@ -113,7 +113,7 @@ policy_core<Core, Config, Rules>::policy_core(Rules rules, const registry& where
       rules_(std::move(rules)) {}
 
 template <class Core, class Config, class Rules>
-void policy_core<Core, Config, Rules>::update(Config config) {
+RESILIENCE_COLD void policy_core<Core, Config, Rules>::update(Config config) {
     detail::require_valid(detail::complaint_about(config));
     require_own(config.name, detail::labels_of(config));
     static_cast<Core&>(*this).apply(std::move(config));
@@ -126,7 +126,7 @@ void policy_core<Core, Config, Rules>::replace(Rules rules) {
 }
 
 template <class Core, class Config, class Rules>
-policy_snapshot policy_core<Core, Config, Rules>::snapshot() const {
+RESILIENCE_COLD policy_snapshot policy_core<Core, Config, Rules>::snapshot() const {
     policy_snapshot all{std::string(policy_kind), name(), {}, {}, labels()};
     if constexpr (requires(const Core& core) { core.stats(); }) {
         auto stats = static_cast<const Core&>(*this).stats();
@@ -160,7 +160,7 @@ void policy_core<Core, Config, Rules>::list_fields(field_list& into) const {
 }
 
 template <class Core, class Config, class Rules>
-bool policy_core<Core, Config, Rules>::edit(config_editor& editor) {
+RESILIENCE_COLD bool policy_core<Core, Config, Rules>::edit(config_editor& editor) {
     Config changed = config();
     field_list list;
     fields(changed, list);
@@ -183,7 +183,7 @@ concept is_no_config =
 /// std::invalid_argument if the config is not valid or differs from the existing policy's; the message names
 /// the field.
 template <class Core>
-std::shared_ptr<Core> enrolled(registry& where, const typename Core::config_type& config) {
+RESILIENCE_COLD std::shared_ptr<Core> enrolled(registry& where, const typename Core::config_type& config) {
     detail::require_valid(detail::complaint_about(config));
     std::shared_ptr<Core> made;
     auto core = where.enroll<Core>(config.name, [&] { return made = std::make_shared<Core>(config, where); });

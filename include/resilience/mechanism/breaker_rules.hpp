@@ -143,7 +143,8 @@ public:
         buckets_.record(bucket, successes, 0, 0);
     }
     /// Applies a new config. The windows keep the results that still fit into them.
-    void update(const breaker_rules_config& config, std::uint64_t next_position, time_point now) {
+    RESILIENCE_COLD void update(const breaker_rules_config& config, std::uint64_t next_position,
+                                time_point now) {
         failures_.resize(config.failure_threshold.value_or(1), config.failure_window);
         // A window that was not in use has not followed the results.
         if (!config_.has_rates() || config_.has_time_window()) counted_.clear(next_position);

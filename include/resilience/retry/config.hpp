@@ -86,7 +86,7 @@ struct retry_config {
     labels_type labels{};
 };
 
-void fields(retry_config& c, auto&& visit) {
+RESILIENCE_COLD void fields(retry_config& c, auto&& visit) {
     visit("max_attempts", c.max_attempts);
     visit("base_delay", c.base_delay);
     visit("max_delay", c.max_delay);
@@ -110,7 +110,7 @@ void fields(retry_config& c, auto&& visit) {
 std::string validate(const retry_config& c);
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION std::string validate(const retry_config& c) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string validate(const retry_config& c) {
     using detail::complaint;
     constexpr duration none{0};
     if (c.max_attempts < 1)

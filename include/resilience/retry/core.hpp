@@ -64,21 +64,21 @@ RESILIENCE_FUNCTION retry_budget::totals retry_core::totals() const noexcept {
     const std::uint64_t bad = counts_.sum(failed_first_time) + counts_.sum(failed_after_retry);
     return {good + bad + 1, good};
 }
-RESILIENCE_FUNCTION void retry_core::apply(retry_config config) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void retry_core::apply(retry_config config) {
     const auto counted = totals();
     const retry_budget::reported now_on{counted.calls, counted.successes, clock().now()};
     const lock_guard lock(mutex_);
     const retry_budget own = rules().config.budget.is_default() ? rules().budget : retry_budget{};
     replace(with_budget(std::move(config), own, now_on));
 }
-RESILIENCE_FUNCTION retry_rules retry_core::with_budget(retry_config config, const retry_budget& own,
-                                                        const retry_budget::reported& so_far) {
+RESILIENCE_COLD RESILIENCE_FUNCTION retry_rules
+retry_core::with_budget(retry_config config, const retry_budget& own, const retry_budget::reported& so_far) {
     retry_budget budget = config.budget;
     if (budget.is_default()) budget = own.is_default() ? retry_budget(percent_budget_config{}) : own;
     const bool full_path = config.max_elapsed.has_value() || config.retry_if.examines_values();
     return {std::move(config), std::move(budget), so_far, full_path};
 }
-RESILIENCE_FUNCTION retry_stats retry_core::stats() const {
+RESILIENCE_COLD RESILIENCE_FUNCTION retry_stats retry_core::stats() const {
     const auto value = [](const atomic<std::uint64_t>& a) { return a.load(std::memory_order_relaxed); };
     retry_stats s;
     s.name = name();

@@ -94,8 +94,8 @@ RESILIENCE_FUNCTION std::uint64_t timed_attempts::in_flight() const noexcept {
     const std::uint64_t all = counts_.sum(begun); // last: an attempt that is seen to end has begun
     return all > ended ? all - ended : 0;
 }
-RESILIENCE_FUNCTION void timed_attempts::look(time_point now, duration limit,
-                                              function_ref<void(duration past)> tell) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void timed_attempts::look(time_point now, duration limit,
+                                                              function_ref<void(duration past)> tell) {
     leave_parents_behind();
     counts_.each_mark(oldest_, [&](std::uint32_t number, std::uint64_t mark) {
         const time_point deadline{duration{static_cast<duration::rep>(mark)}};

@@ -39,7 +39,7 @@ struct timeout_config {
     labels_type labels{};
 };
 
-void fields(timeout_config& c, auto&& visit) {
+RESILIENCE_COLD void fields(timeout_config& c, auto&& visit) {
     visit("limit", c.limit);
     visit("keep_late", c.keep_late);
     visit("make_exception", c.make_exception);
@@ -85,7 +85,7 @@ void statistics(const timeout_stats& s, auto&& visit) {
 }
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION std::string validate(const timeout_config& c) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string validate(const timeout_config& c) {
     if (c.idle && *c.idle <= duration{0})
         return detail::complaint("timeout_config.idle", *c.idle, "more than 0");
     if (c.limit < duration{0} || (c.limit == duration{0} && !c.idle))
