@@ -90,7 +90,7 @@ public:
     /// and published.
     bool take_bucket(std::uint64_t generation, time_point now) noexcept;
     void take_ignored() noexcept { counters_.add(ignored_results); }
-    void take_rejected() noexcept { counters_.add(rejected_calls); }
+    RESILIENCE_INLINE void take_rejected() noexcept { counters_.add(rejected_calls); }
 
     std::uint64_t ignored() const noexcept { return counters_.sum(ignored_results); }
     std::uint64_t rejected() const noexcept { return counters_.sum(rejected_calls); }

@@ -79,8 +79,6 @@ public:
         const thread_stripe& me = this_threads_stripe;
         if (me.owner != owners_) [[unlikely]]
             return come();
-        if (Pages < stripe_pages && me.page >= Pages) [[unlikely]]
-            return nullptr;
         Stripe* const page = pages_[me.page].load(std::memory_order_acquire);
         if (page == nullptr) [[unlikely]]
             return come();
@@ -119,7 +117,7 @@ private:
     // Calls read what follows. It is written when a thread comes.
     alignas(64) const void* const owners_;
     // Invariant: a page, once made, stays. Release and acquire: threads see it whole.
-    std::array<atomic<Stripe*>, Pages> pages_{};
+    std::array<atomic<Stripe*>, stripe_pages> pages_{}; // the first `Pages` of them
 };
 
 #if RESILIENCE_BODIES
