@@ -59,6 +59,58 @@ TEST_CASE("as<E> finds exceptions that are no std::exception", "[failure][H-CPP-
     CHECK(caught(42).as<std::exception>() == nullptr);
 }
 
+struct marked {
+    explicit marked(int m) : mark(m) {}
+    virtual ~marked() = default;
+    int mark;
+};
+struct left : virtual marked {
+    left() : marked(1) {}
+};
+struct right : virtual marked {
+    right() : marked(2) {}
+};
+struct once_marked : left, right {
+    once_marked() : marked(3) {}
+};
+struct one : marked {
+    one() : marked(1) {}
+};
+struct two : marked {
+    two() : marked(2) {}
+};
+struct twice_marked : one, two {};
+struct secretly_marked : private marked {
+    secretly_marked() : marked(5) {}
+};
+struct plain {
+    int number;
+};
+struct plain_and_more : std::runtime_error, plain {
+    plain_and_more() : std::runtime_error("x"), plain{7} {}
+};
+
+TEST_CASE("as<E> finds an E where a handler of E would catch it, and nowhere else", "[failure]") {
+    const auto through_virtual_bases = caught(once_marked());
+    REQUIRE(through_virtual_bases.as<marked>() != nullptr);
+    CHECK(through_virtual_bases.as<marked>()->mark == 3);
+    const auto with_a_plain_base = caught(plain_and_more());
+    REQUIRE(with_a_plain_base.as<plain>() != nullptr);
+    CHECK(with_a_plain_base.as<plain>()->number == 7);
+
+    CHECK(caught(twice_marked()).as<marked>() == nullptr); // an ambiguous base
+    CHECK(caught(twice_marked()).as<two>()->mark == 2);
+    CHECK(caught(secretly_marked()).as<marked>() == nullptr);
+    CHECK(caught(secretly_marked()).as<secretly_marked>() != nullptr);
+
+    static const once_marked pointed_to;
+    const auto pointer = caught(&pointed_to);
+    CHECK(pointer.as<once_marked>() == nullptr);
+    REQUIRE(pointer.as<const once_marked*>() != nullptr);
+    CHECK(*pointer.as<const once_marked*>() == &pointed_to);
+    CHECK(rs::failure().as<marked>() == nullptr);
+}
+
 TEST_CASE("as<E> of a failure made of an exception_ptr alone finds the same", "[failure]") {
     const rs::failure f(std::make_exception_ptr(std::range_error("x")));
 

@@ -70,7 +70,7 @@ private:
         return core_ && settle_as(core_->judge_as_failure(held_, why));
     }
     bool settle_seen(const attempt_result& result);
-    bool settle_as(detail::breaker_judgement j) {
+    bool settle_as(detail::breaker_judgement&& j) {
         const auto core = std::move(core_);
         return core->settle(held_, std::move(j)).counted;
     }
@@ -185,6 +185,7 @@ public:
     attempt_state resume(const fast_permit& permit, call_context&) const noexcept {
         return {core_, {permit.admitted, permit.start}};
     }
+    void settle_alone(const fast_permit& permit, const attempt_result& result) const;
     RESILIENCE_INLINE bool try_reject(rejection& why) const noexcept {
         return !core_->env()->has_listeners() && core_->surely_open(why);
     }
@@ -217,6 +218,12 @@ RESILIENCE_FUNCTION settlement circuit_breaker::attempt_state::settle(const atte
     if (ctx.ended_by_caller() && judgement.what == verdict::failure) judgement.what = verdict::ignored;
     const auto settled = std::exchange(held_, nothing);
     return settlement::finish_until(core_->settle(settled, std::move(judgement)).not_before);
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void circuit_breaker::settle_alone(const fast_permit& permit,
+                                                                       const attempt_result& result) const {
+    const auto core = core_; // a predicate may destroy this handle
+    const detail::breaker_permit held{permit.admitted, permit.start};
+    core->settle(held, core->judge(held, result));
 }
 RESILIENCE_FUNCTION void circuit_breaker::attempt_state::extend(time_point from, time_point until) noexcept {
     if (from != time_point::min()) until = std::max(until, saturating_add(from, core_->config().probe_lease));

@@ -40,9 +40,15 @@ TEST_CASE("a published state holds state, flags, config version and generation a
     }
 }
 
-TEST_CASE("the fast path is open to closed circuits that look at no values", "[published_state]") {
-    for (const circuit_state state : all_states)
-        CHECK(published(state, 0, 7, 7).allows_fast_path() == (state == circuit_state::closed));
+TEST_CASE("the fast path is open to circuits that refuse nothing and look at no values",
+          "[published_state]") {
+    for (const circuit_state state : all_states) {
+        const bool admits = state == circuit_state::closed || state == circuit_state::disabled ||
+                            state == circuit_state::metrics_only;
+        CHECK(published(state, 0, 7, 7).allows_fast_path() == admits);
+        CHECK(published(state, 0, 7, 7).admits_all() == admits);
+        CHECK_FALSE(published(state, published::looks_at_values, 7, 7).allows_fast_path());
+    }
 
     const auto closed_with = [](std::uint64_t flags) {
         return published(circuit_state::closed, flags, 7, 7);

@@ -263,6 +263,18 @@ TEST_CASE("pipelines nested on one thread inherit deadline, stop token and retry
     });
 }
 
+TEST_CASE("a predicate may let go of the circuit that asks it", "[composition]") {
+    world w;
+    std::optional<rs::circuit_breaker> breaker;
+    breaker.emplace(rs::circuit_breaker_config{.failure_threshold = 1,
+                                               .record_if = rs::predicate([&](const rs::failure&) {
+                                                   breaker.reset();
+                                                   return true;
+                                               })});
+    CHECK_THROWS_AS((*breaker)([]() -> int { throw std::runtime_error("x"); }), std::runtime_error);
+    CHECK_FALSE(breaker);
+}
+
 TEST_CASE("an exception passes any number of policies unchanged", "[composition]") {
     struct special : std::runtime_error {
         using runtime_error::runtime_error;

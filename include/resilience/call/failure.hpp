@@ -36,7 +36,7 @@ public:
     /// Reads the error code of an exception that carries one without being a std::system_error. May be null.
     using code_reader = std::error_code (*)(const std::exception&);
 
-    /// From any exception. It rethrows once to look for the std::exception inside.
+    /// From any exception. Where the C++ library does not show what is inside of one, it rethrows once.
     explicit failure(std::exception_ptr exception) noexcept;
     /// From an exception whose std::exception is at hand: `known` is that, or null if the exception is none.
     failure(std::exception_ptr exception, const std::exception* known, code_reader read = nullptr) noexcept;
@@ -271,13 +271,11 @@ const E* failure::as() const noexcept {
 
 template <class E>
 const E* failure::own() const noexcept {
+    if constexpr (detail::finds_exceptions && std::is_class_v<E>)
+        return static_cast<const E*>(detail::exception_as(exception_, typeid(E)));
     if (const auto* known = known_exception()) {
-        if constexpr (std::is_base_of_v<std::exception, E>) {
-            if (const auto* found = dynamic_cast<const E*>(known)) return found;
-            return nullptr;
-        } else if constexpr (std::is_polymorphic_v<E>) {
-            return dynamic_cast<const E*>(known);
-        }
+        if constexpr (std::is_base_of_v<std::exception, E>) return dynamic_cast<const E*>(known);
+        else if constexpr (std::is_polymorphic_v<E>) return dynamic_cast<const E*>(known);
     }
 #if RESILIENCE_EXCEPTIONS
     if (!exception_) return nullptr;

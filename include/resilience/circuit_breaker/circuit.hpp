@@ -70,7 +70,7 @@ public:
         else settle_probe(permit, verdict::success, {}, at, "success_threshold");
         return true;
     }
-    bool fail(const breaker_permit& permit, call_timing timing, breaker_judgement j, const moment& at) {
+    bool fail(const breaker_permit& permit, call_timing timing, breaker_judgement&& j, const moment& at) {
         history_.count_failure(timing);
         if (is_late(permit, at)) return false;
         if (state() == circuit_state::disabled) return true;

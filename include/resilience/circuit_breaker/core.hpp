@@ -62,7 +62,7 @@ public:
     /// Judges a result by the config that the call began under. Runs the user's code, and settles nothing.
     breaker_judgement judge(const breaker_permit& permit, const attempt_result& result);
     breaker_judgement judge_as_failure(const breaker_permit& permit, const failure* why);
-    breaker_settlement settle(const breaker_permit& permit, breaker_judgement j) noexcept;
+    breaker_settlement settle(const breaker_permit& permit, breaker_judgement&& j) noexcept;
     breaker_settlement ignore(const breaker_permit& permit, duration hint = {}) noexcept;
     /// Makes a probe's lease end at `until`, unless it ends later. False if the permit is late. Events wait for deliver().
     bool renew(breaker_permit& permit, time_point until) noexcept;
@@ -242,7 +242,7 @@ RESILIENCE_NOINLINE RESILIENCE_FUNCTION bool breaker_core::success_slow_path(
 }
 
 RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::settle(const breaker_permit& permit,
-                                                                            breaker_judgement j) noexcept {
+                                                                            breaker_judgement&& j) noexcept {
     if (j.predicate_threw) predicate_errors_.fetch_add(1, std::memory_order_relaxed);
     if (j.what == verdict::success) return {success_slow_path(permit)};
     if (j.what == verdict::ignored) return ignore(permit, j.hint);

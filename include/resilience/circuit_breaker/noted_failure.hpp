@@ -47,8 +47,7 @@ private:
     const failure::value_ops* ops_ =
         nullptr; // of a value whose text is that of code_; read by keep_type() alone
     std::error_code code_{};
-    std::string type_; // mangled, like the next
-    std::unique_ptr<const texts_type> made_;
+    std::unique_ptr<const texts_type> made_; // the type is mangled; no message if that is code_'s
 };
 
 #if RESILIENCE_BODIES
@@ -70,14 +69,15 @@ RESILIENCE_FUNCTION noted_failure::noted_failure(const failure& why) noexcept
 }
 RESILIENCE_FUNCTION void noted_failure::keep_type(noted_failure& before) noexcept {
     if (ops_ == nullptr) return;
-    if (before.ops_ == ops_) type_.swap(before.type_);
-    else returned([&] { type_ = ops_->type->name(); });
+    if (before.ops_ == ops_) made_.swap(before.made_);
+    else returned([&] { made_ = std::make_unique<const texts_type>(texts_type{ops_->type->name(), {}}); });
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION noted_failure::texts_type noted_failure::texts() const {
     texts_type t;
     returned([&] {
-        if (ops_ != nullptr) t = {demangled(type_.c_str()), code_.message()};
-        else if (made_) t = {demangled(made_->type.c_str()), made_->message};
+        if (made_) t.type = demangled(made_->type.c_str());
+        if (ops_ != nullptr) t.message = code_.message();
+        else if (made_) t.message = made_->message;
         else if (!is_known_) t = {"unknown", failure().message()};
     });
     if (t.message.size() > longest) t.message.resize(longest);
@@ -89,7 +89,6 @@ RESILIENCE_COLD RESILIENCE_FUNCTION noted_failure noted_failure::copy() const {
     other.has_timed_out_ = has_timed_out_;
     other.ops_ = ops_;
     other.code_ = code_;
-    other.type_ = type_;
     if (made_) other.made_ = std::make_unique<const texts_type>(*made_);
     return other;
 }

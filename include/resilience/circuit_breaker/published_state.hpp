@@ -28,13 +28,15 @@ public:
     constexpr published_state() noexcept = default;
     constexpr published_state(circuit_state state, std::uint64_t flags, std::uint16_t config_version,
                               std::uint64_t generation) noexcept
-        : word_(static_cast<std::uint64_t>(state) | flags | (std::uint64_t{config_version} << version_shift) |
+        : word_(code_of(state) | flags | (std::uint64_t{config_version} << version_shift) |
                 (generation << generation_shift)) {}
     explicit constexpr published_state(std::uint64_t word) noexcept : word_(word) {}
     constexpr std::uint64_t word() const noexcept { return word_; }
     friend constexpr bool operator==(const published_state&, const published_state&) noexcept = default;
 
-    constexpr circuit_state state() const noexcept { return static_cast<circuit_state>(word_ & state_mask); }
+    constexpr circuit_state state() const noexcept {
+        return static_cast<circuit_state>((states >> (4 * (word_ & state_mask))) & 0x0f);
+    }
     constexpr bool has(flag f) const noexcept { return (word_ & f) != 0; }
     constexpr std::uint16_t config_version() const noexcept {
         return static_cast<std::uint16_t>(word_ >> version_shift);
@@ -42,12 +44,9 @@ public:
     constexpr std::uint64_t generation() const noexcept { return word_ >> generation_shift; }
 
     /// True if every call is admitted, and none is a probe.
-    constexpr bool admits_all() const noexcept {
-        return state() == circuit_state::closed || state() == circuit_state::disabled ||
-               state() == circuit_state::metrics_only;
-    }
-    /// True if this word is enough to admit a call and settle its success.
-    constexpr bool allows_fast_path() const noexcept { return (word_ & (state_mask | looks_at_values)) == 0; }
+    constexpr bool admits_all() const noexcept { return (word_ & may_refuse) == 0; }
+    /// True if this word is enough to admit a call, and its success is settled without a look at its value.
+    constexpr bool allows_fast_path() const noexcept { return (word_ & (may_refuse | looks_at_values)) == 0; }
     /// True if a success only leaves a count.
     constexpr bool needs_count_only() const noexcept {
         return (word_ & (needs_mutex_mask | counts_results | counts_by_time)) == 0;
@@ -56,9 +55,13 @@ public:
     constexpr bool needs_mutex() const noexcept { return (word_ & needs_mutex_mask) != 0; }
 
 private:
-    static constexpr std::uint64_t state_mask = 0x07; // circuit_state
-    static_assert(static_cast<int>(circuit_state::closed) == 0,
-                  "the fast path tests for a word without bits");
+    // A state's code: 0 closed, 1 disabled, 2 metrics_only; with the bit may_refuse: 4 open, 5 half_open, 6 forced_open.
+    // Each constant has a digit for each: the states by their codes, and the codes by the states.
+    static constexpr std::uint64_t state_mask = 0x07, may_refuse = 0x04;
+    static constexpr std::uint64_t states = 0x4210530, codes = 0x261540;
+    static constexpr std::uint64_t code_of(circuit_state state) noexcept {
+        return (codes >> (4 * static_cast<unsigned>(state))) & 0x0f;
+    }
     static constexpr std::uint64_t needs_mutex_mask = state_mask | below_minimum_calls | timed;
     static constexpr unsigned version_shift = 8;
     static constexpr unsigned generation_shift = 24;

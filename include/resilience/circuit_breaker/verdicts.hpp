@@ -78,7 +78,8 @@ RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circu
     return c.record_if.is_for(why, fails) ? verdict::failure : verdict::success;
 }
 RESILIENCE_FUNCTION duration hint_of_server(const failure& why) noexcept {
-    return is_refusal(why.judged_code()) ? duration{0} : why.retry_after().value_or(duration{0});
+    const auto hint = why.retry_after();
+    return hint && !is_refusal(why.judged_code()) ? *hint : duration{0};
 }
 RESILIENCE_FUNCTION bool is_throttle(const failure& why) noexcept {
     const statement stated = why.stated();

@@ -26,6 +26,7 @@
 #include <concepts>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <exception>
 #include <initializer_list>
@@ -40,34 +41,39 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-// Exceptions and types.
+// Exceptions and types. `forced_unwind` unwinds a thread that ends inside a call (pthread_exit, cancellation). Handlers must
+// rethrow it: if it is swallowed, the program ends. Only libstdc++ has a type for it. Elsewhere it is never thrown, and a
+// thread must not end inside a call. exception_type() is null if unknown. exception_as() finds the object that a handler of
+// a class would get, or null; it throws nothing, and works where `finds_exceptions`.
 
-/// The exception that unwinds a thread which ends inside a call (pthread_exit, cancellation). Handlers must
-/// rethrow it: if it is swallowed, the program ends. Only libstdc++ has a type for it. Elsewhere this one is
-/// never thrown, and a thread must not end inside a call.
 #if defined(__GLIBCXX__)
 #define RESILIENCE_FORCED_UNWIND 1
 using forced_unwind = abi::__forced_unwind;
+inline constexpr bool finds_exceptions = true;
+inline const std::type_info* exception_type(const std::exception_ptr& e) noexcept {
+    return e ? e.__cxa_exception_type() : nullptr;
+}
+inline const void* exception_as(const std::exception_ptr& e, const std::type_info& wanted) noexcept {
+    void* object = nullptr; // the exception: a std::exception_ptr is a pointer to it
+    std::memcpy(&object, &e, sizeof(e));
+    return e && wanted.__do_catch(e.__cxa_exception_type(), &object, 1) ? object : nullptr;
+}
 #else
 #define RESILIENCE_FORCED_UNWIND 0
 class forced_unwind {};
-#endif
-
-/// The type of an exception; null if unknown.
+inline constexpr bool finds_exceptions = false;
 inline const std::type_info* exception_type(const std::exception_ptr& e) noexcept {
-    if (!e) return nullptr;
-#if defined(__GLIBCXX__)
-    return e.__cxa_exception_type();
-#elif __has_include(<cxxabi.h>) && RESILIENCE_EXCEPTIONS
+#if __has_include(<cxxabi.h>) && RESILIENCE_EXCEPTIONS
     try {
-        std::rethrow_exception(e);
+        if (e) std::rethrow_exception(e);
     } catch (...) {
         return abi::__cxa_current_exception_type();
     }
-#else
-    return nullptr;
 #endif
+    return nullptr;
 }
+inline const void* exception_as(const std::exception_ptr&, const std::type_info&) noexcept { return nullptr; }
+#endif
 
 /// Stands in the names of the C++ library's types though nobody writes it; empty where that is not known.
 #if defined(_LIBCPP_VERSION)
@@ -180,7 +186,7 @@ inline std::chrono::nanoseconds read_coarse_clock() noexcept {
 #endif
 }
 
-/// Sleeps until a future steady time. May return early, for instance if a signal was handled.
+/// Sleeps until a future steady time. May return early.
 inline void sleep_once(std::chrono::nanoseconds until) {
 #if defined(__linux__)
     constexpr std::int64_t second = 1'000'000'000, furthest = std::numeric_limits<std::time_t>::max();

@@ -215,15 +215,20 @@ struct path_through : call_check<P...> {
     template <class R, class Permits>
     RESILIENCE_NOINLINE static void resume(const Derived& handle, outcome<R>& out, body<R> call,
                                            const call_request& request, Permits permits) {
-        with(handle, [&](const P&... p) {
-            const environment& env = environment_around(p...);
-            call_context ctx(env.clock(), &env);
-            prepare(ctx, request);
-            if (!ctx.shares_repeats()) ctx.take_repeats(this_threads_calls);
-            blocking_slot<R> slot(out);
-            resume_walk<slot_for<typed_slot<R>, P...>>(
-                slot, [&](call_context& c) { call.run(out, c); }, ctx, permits, p...);
-        });
+        if constexpr (sizeof...(P) == 1 && (settles_alone<P> && ...)) {
+            const attempt_result result = out.result();
+            with(handle, [&](const P&... p) { (p.settle_alone(permits.template get<0>(), result), ...); });
+        } else {
+            with(handle, [&](const P&... p) {
+                const environment& env = environment_around(p...);
+                call_context ctx(env.clock(), &env);
+                prepare(ctx, request);
+                if (!ctx.shares_repeats()) ctx.take_repeats(this_threads_calls);
+                blocking_slot<R> slot(out);
+                resume_walk<slot_for<typed_slot<R>, P...>>(
+                    slot, [&](call_context& c) { call.run(out, c); }, ctx, permits, p...);
+            });
+        }
     }
 
 private:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/attempt_result.hpp>
 #include <resilience/call/call_context.hpp>
 #include <resilience/call/rejection.hpp>
 
@@ -68,6 +69,13 @@ concept has_fast_path = (begins_without_context<P> || sets_deadline<P>) &&
                             { p.abandon(t) } noexcept;
                             { p.resume(t, ctx) } noexcept -> std::same_as<decltype(p.begin(ctx))>;
                         };
+
+/// Policies with a fast path that end a call with its first attempt, whatever came of it. With no other policy in the call,
+/// settle_alone(permit, result) does all that resume() and its per-call object would.
+template <class P>
+concept settles_alone = requires(const P& p, const typename P::fast_permit& t, const attempt_result& result) {
+    p.settle_alone(t, result);
+};
 
 /// Policies that can reject a call without a per-call object.
 template <class P>
