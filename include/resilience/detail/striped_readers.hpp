@@ -46,7 +46,7 @@ public:
     /// Keeps readers out for as long as it lives. One at a time: under the mutex.
     class writing {
     public:
-        explicit writing(striped_readers& of) : of_(of) {
+        RESILIENCE_COLD explicit writing(striped_readers& of) : of_(of) {
             of_.is_written_.store(true, std::memory_order_seq_cst);
             of_.threads_.each([](const counter_stripe& reader, std::uint32_t) {
                 for (int looks = 0; reader.cells[0].load(std::memory_order_seq_cst) == process_number();

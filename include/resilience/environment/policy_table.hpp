@@ -26,7 +26,7 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 /// destroyed while it is held.
 class policy_table {
 public:
-    policy_table() = default;
+    policy_table();
     policy_table(const policy_table&) = delete;
     policy_table& operator=(const policy_table&) = delete;
     ~policy_table();
@@ -43,7 +43,7 @@ public:
     template <class F>
     void each(const F& f) const {
         const lock_guard lock(mutex_);
-        for (const listing* one : in_order_) f(one->policy);
+        for (std::size_t i = 0; i < count_; ++i) f(in_order_[i]->policy);
     }
     void set_capacity(std::size_t capacity);
 
@@ -58,11 +58,10 @@ private:
             return name.str() == wanted_name && kind.str() == wanted_kind;
         }
     };
-    /// Open-addressed; a power of two, at least a half of which is null.
-    using index = std::vector<listing*>;
+    using listings = std::vector<listing*>;
 
     static std::size_t hash_of(std::string_view kind, std::string_view name) noexcept;
-    static void put(index& into, listing* one) noexcept;
+    static void put(listings& into, listing* one) noexcept;
     /// As a reader, or with the mutex.
     std::shared_ptr<registered_policy> look_up(std::size_t hash, std::string_view kind,
                                                std::string_view name) const noexcept;
@@ -71,14 +70,19 @@ private:
 
     mutable detail::mutex mutex_;
     mutable striped_readers readers_;
-    index by_hash_ = index(8); // read by readers; written under mutex_ with readers kept out, as are listings
-    std::vector<listing*> in_order_{}; // owns them; by kind and name; guarded by mutex_
-    std::size_t capacity_ = 10'000;    // guarded by mutex_
+    // Open-addressed, a power of two. Read by readers; written under mutex_ with readers kept out, as is each listing.
+    listings by_hash_;
+    // Guarded by mutex_, as is what follows. The first count_ are the listings by kind and name; owns them. Half as large as
+    // by_hash_, of which a half is thus null.
+    listings in_order_;
+    std::size_t count_ = 0;
+    std::size_t capacity_ = 10'000;
 };
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION policy_table::~policy_table() {
-    for (const listing* one : in_order_) delete one;
+RESILIENCE_COLD RESILIENCE_FUNCTION policy_table::policy_table() : by_hash_(8), in_order_(4) {}
+RESILIENCE_COLD RESILIENCE_FUNCTION policy_table::~policy_table() {
+    for (std::size_t i = 0; i < count_; ++i) delete in_order_[i];
 }
 
 // Kinds that share a name differ in length, most of them; others have the same hash and follow one another.
@@ -103,7 +107,7 @@ RESILIENCE_FUNCTION std::shared_ptr<registered_policy> policy_table::find(std::s
     return look_up(hash, kind, name);
 }
 
-RESILIENCE_COLD RESILIENCE_FUNCTION void policy_table::put(index& into, listing* one) noexcept {
+RESILIENCE_COLD RESILIENCE_FUNCTION void policy_table::put(listings& into, listing* one) noexcept {
     std::size_t at = one->hash & (into.size() - 1);
     while (into[at] != nullptr) at = (at + 1) & (into.size() - 1);
     into[at] = one;
@@ -114,44 +118,47 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::shared_ptr<registered_policy> policy_ta
     // Before the lock: so it is destroyed after it.
     std::unique_ptr<listing> fresh(
         new listing{hash, detail::name(kind), detail::name(name), std::move(made)});
-    index larger;
     const lock_guard lock(mutex_);
     if (auto known = look_up(hash, kind, name)) return known;
-    if (in_order_.size() >= capacity_) {
+    if (count_ >= capacity_) {
         detail::raise(std::length_error("registry: no more than " + std::to_string(capacity_) +
                                         " named policies; refused '" + std::string(name) + "'"));
     }
-    // Allocations first: they may throw before anything changes.
-    if (2 * in_order_.size() >= by_hash_.size()) {
-        larger = index(2 * by_hash_.size());
-        for (listing* one : in_order_) put(larger, one);
-    }
-    in_order_.insert(in_order_.begin() + static_cast<std::ptrdiff_t>(place_of(kind, name)), fresh.get());
+    const bool is_full = count_ == in_order_.size();
+    listings larger(is_full ? 4 * count_ : 0),
+        longer(is_full ? 2 * count_ : 0); // may throw: before anything changes
     const striped_readers::writing alone(readers_);
-    if (!larger.empty()) by_hash_.swap(larger);
+    if (is_full) {
+        for (std::size_t i = 0; i < count_; ++i) put(larger, longer[i] = in_order_[i]);
+        by_hash_.swap(larger);
+        in_order_.swap(longer);
+    }
     put(by_hash_, fresh.get());
+    listing** const place = in_order_.data() + place_of(kind, name);
+    std::copy_backward(place, in_order_.data() + count_, in_order_.data() + count_ + 1);
+    *place = fresh.get();
+    ++count_;
     return fresh.release()->policy;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION bool policy_table::remove(std::string_view name) {
     std::vector<std::shared_ptr<registered_policy>> gone; // destroyed after the lock is released
     const lock_guard lock(mutex_);
-    std::size_t count = 0;
-    for (const listing* one : in_order_) count += one->name.str() == name ? std::size_t{1} : std::size_t{0};
-    if (count == 0) return false;
-    gone.reserve(count); // may throw: before anything changes
+    std::size_t leaving = 0;
+    for (std::size_t i = 0; i < count_; ++i) leaving += in_order_[i]->name.str() == name ? 1U : 0U;
+    if (leaving == 0) return false;
+    gone.reserve(leaving); // may throw: before anything changes
     const striped_readers::writing alone(readers_);
     std::fill(by_hash_.begin(), by_hash_.end(), nullptr);
-    auto kept = in_order_.begin();
-    for (listing* one : in_order_) {
+    for (std::size_t i = 0, before = std::exchange(count_, 0); i < before; ++i) {
+        listing* const one = in_order_[i];
         if (one->name.str() == name) {
             gone.push_back(std::move(one->policy));
             delete one;
         } else {
             put(by_hash_, one);
-            *kept++ = one;
+            in_order_[count_++] = one;
         }
     }
-    in_order_.erase(kept, in_order_.end());
     return true;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void policy_table::set_capacity(std::size_t capacity) {
@@ -164,9 +171,9 @@ RESILIENCE_FUNCTION policy_page policy_table::page(const policy_query& wanted) c
     const listing* last = nullptr;
     const lock_guard lock(mutex_);
     std::size_t at = place_of(wanted.after_kind, wanted.after_name);
-    if (at < in_order_.size() && in_order_[at]->is(wanted.after_kind, wanted.after_name)) ++at;
-    if (wanted.name.empty()) found.policies.reserve(std::min(in_order_.size() - at, wanted.limit));
-    for (; at < in_order_.size(); ++at) {
+    if (at < count_ && in_order_[at]->is(wanted.after_kind, wanted.after_name)) ++at;
+    if (wanted.name.empty()) found.policies.reserve(std::min(count_ - at, wanted.limit));
+    for (; at < count_; ++at) {
         const listing& one = *in_order_[at];
         if (!wanted.kind.empty() && one.kind.str() != wanted.kind) continue;
         if (!wanted.name.empty() && one.name.str() != wanted.name) continue;
@@ -181,9 +188,9 @@ RESILIENCE_FUNCTION policy_page policy_table::page(const policy_query& wanted) c
     }
     return found;
 }
-RESILIENCE_FUNCTION std::size_t policy_table::place_of(std::string_view kind,
-                                                       std::string_view name) const noexcept {
-    std::size_t first = 0, end = in_order_.size();
+RESILIENCE_COLD RESILIENCE_FUNCTION std::size_t policy_table::place_of(std::string_view kind,
+                                                                       std::string_view name) const noexcept {
+    std::size_t first = 0, end = count_;
     while (first < end) {
         const std::size_t middle = first + (end - first) / 2;
         const int order = in_order_[middle]->kind.str().compare(kind);
