@@ -13,6 +13,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -168,6 +169,7 @@ void show(const row& r, double bare, double bound, verdict& v) {
                 r.median() / bare, limit, r.allocations_per_call, word, allocates ? " ALLOCATES" : "");
 }
 
+/// A bound of 0: only shown.
 template <class F>
 void compare_threads(const char* name, F call, std::uint64_t calls, double bound, int repetitions,
                      verdict& v) {
@@ -182,7 +184,7 @@ void compare_threads(const char* name, F call, std::uint64_t calls, double bound
     sleeper.join();
     // Best of each: a second thread that the machine gives to somebody else says nothing about us.
     const double ratio = rows[1].best() / rows[0].best();
-    const char* word = v.judge(ratio, bound);
+    const char* word = bound > 0 ? v.judge(ratio, bound) : "";
     std::printf("%-50s %9.2f %9.2f %7.2fx %6.1fx          %s\n", name, rows[0].best(), rows[1].best(), ratio,
                 bound, word);
 }
@@ -200,14 +202,22 @@ void compare_private_failures(int repetitions, verdict& v) {
     compare_threads("failures on private breakers", call, 100'000, 1.1, repetitions, v);
 }
 
-/// Reading a registry of 10,000 circuits, in microseconds.
-void measure_registry(int repetitions, verdict& v) {
-    rs::registry many;
+std::vector<rs::circuit_breaker> make_circuits(int count, rs::registry& reg) {
     std::vector<rs::circuit_breaker> circuits;
-    for (int i = 0; i < 10'000; ++i)
-        circuits.emplace_back(rs::circuit_breaker_config{.name = "circuit_" + std::to_string(i)}, many);
+    for (int i = 0; i < count; ++i)
+        circuits.emplace_back(rs::circuit_breaker_config{.name = "circuit_" + std::to_string(i)}, reg);
+    return circuits;
+}
+
+/// Reading registries of 10 and of 10,000 circuits, in microseconds.
+void measure_registry(int repetitions, verdict& v) {
+    rs::registry few, many;
+    const auto ten = make_circuits(10, few);
+    const auto circuits = make_circuits(10'000, many);
     std::vector<row> rows;
     rows.push_back(repeat("health() of 10,000 closed circuits", 200, [&many] { keep(many.health()); }, 3));
+    rows.push_back(repeat(
+        "find() among 10 names", 0.025, [&few] { keep(few.find<rs::circuit_breaker>("circuit_7")); }, 2'000));
     rows.push_back(repeat(
         "find() among 10,000 names", 0.03, [&many] { keep(many.find<rs::circuit_breaker>("circuit_7777")); },
         2'000));
@@ -216,6 +226,38 @@ void measure_registry(int repetitions, verdict& v) {
     for (const auto& r : rows)
         std::printf("%-50s %9.3f   bound %g: %s\n", r.name.c_str(), r.median() / 1e3, r.bound,
                     v.judge(r.median() / 1e3, r.bound));
+
+    std::printf("\n%-50s %9s %9s %8s %7s\n", "one registry shared by threads", "1 thread", "2 threads",
+                "ratio", "bound");
+    const auto look_for = [](const rs::registry& reg, const std::string& name) {
+        keep(reg.find<rs::circuit_breaker>(name));
+    };
+    static std::atomic<int> threads{0}; // each looks for a name of its own
+    compare_threads(
+        "find() among 10 names, each its own",
+        [&] {
+            thread_local const std::string name = "circuit_" + std::to_string(threads++ % 10);
+            look_for(few, name);
+        },
+        100'000, 1.2, repetitions, v);
+    compare_threads(
+        "find() among 10,000 names, each its own",
+        [&] {
+            thread_local const std::string name = "circuit_" + std::to_string(threads++ * 7919 % 10'000);
+            look_for(many, name);
+        },
+        100'000, 1.2, repetitions, v);
+    // Both count the owners of one policy.
+    compare_threads(
+        "find() of one name", [&, name = std::string("circuit_7")] { look_for(few, name); }, 100'000, 0,
+        repetitions, v);
+    compare_threads(
+        "a copy of one shared_ptr",
+        [one = std::make_shared<int>()] {
+            const std::shared_ptr<int> copy = one;
+            keep(copy);
+        },
+        100'000, 0, repetitions, v);
 }
 
 /// A hand-over to a thread that waits, and back: what any timeout that can leave its call behind must pay.

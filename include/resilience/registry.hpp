@@ -6,6 +6,7 @@
 #include <resilience/call/system_time.hpp>
 #include <resilience/detail/sync.hpp>
 #include <resilience/environment/environment.hpp>
+#include <resilience/environment/policy_table.hpp>
 #include <resilience/environment/registered_policy.hpp>
 
 #include <algorithm>
@@ -59,12 +60,12 @@ public:
     std::optional<Policy> find(std::string_view name) const {
         static_assert(detail::has_core<Policy>, "resilience: find<P>(name) needs a policy with a config");
         if constexpr (detail::has_core<Policy>)
-            if (auto found = lookup(Policy::kind, name))
+            if (auto found = table_.find(Policy::kind, name))
                 return Policy(as<typename Policy::core_type>(std::move(found)));
         return std::nullopt;
     }
     /// Unlists every policy of that name; false if there was none. Handles and calls go on.
-    bool remove(std::string_view name);
+    bool remove(std::string_view name) { return table_.remove(name); }
 
     health_report health() const;
     /// A summary of each circuit, sorted by name.
@@ -84,7 +85,7 @@ public:
 
     /// The number of named policies that may exist; making one more throws std::length_error. Use names for few
     /// things: with a name made of a URL or a user the list would grow without end.
-    void set_capacity(std::size_t capacity);
+    void set_capacity(std::size_t capacity) { table_.set_capacity(capacity); }
 
     // For policies.
 
@@ -97,40 +98,24 @@ public:
     }
     /// The policies that the query selects, likewise. A policy that is listed or removed between two pages is in the later
     /// one or is not; the others are neither lost nor repeated.
-    policy_page page(const policy_query& wanted) const;
+    policy_page page(const policy_query& wanted) const { return table_.page(wanted); }
 
     /// The policy of that name, else a new one made by `make`, which is called with no lock held. If two
     /// threads make it at once, the first to list it wins. Unnamed policies are private and never listed. See enrolled().
     template <class State, class Make>
     std::shared_ptr<State> enroll(std::string_view name, Make&& make) {
         if (name.empty()) return make();
-        auto found = lookup(State::policy_kind, name);
-        if (!found) found = list(State::policy_kind, name, make());
+        auto found = table_.find(State::policy_kind, name);
+        if (!found) found = table_.list(State::policy_kind, name, make());
         return as<State>(std::move(found));
     }
 
 private:
-    struct listing {
-        detail::name kind;
-        detail::name name;
-        std::shared_ptr<registered_policy> policy;
-    };
-
     static detail::atomic<registry*>& global_slot() noexcept {
         // Invariant: null, then one registry for ever.
         static constinit detail::atomic<registry*> slot{nullptr};
         return slot;
     }
-    /// With mutex_: where a policy of that kind and name is listed, or belongs.
-    std::size_t place_of(std::string_view kind, std::string_view name) const noexcept;
-    bool is_listed_at(std::size_t place, std::string_view kind, std::string_view name) const noexcept {
-        return place < listed_.size() && listed_[place].kind.str() == kind &&
-               listed_[place].name.str() == name;
-    }
-    std::shared_ptr<registered_policy> lookup(std::string_view kind, std::string_view name) const;
-    /// `made`, or the one that was listed meanwhile; then `made` dies after the lock is released.
-    std::shared_ptr<registered_policy> list(std::string_view kind, std::string_view name,
-                                            std::shared_ptr<registered_policy> made);
     /// Throws unless the policy is of the type of that name. Two types that call themselves by one kind are a mistake of
     /// the program's. By the types' names: shared objects may each have a std::type_info of their own.
     static void require_type(const registered_policy& policy, const char* type);
@@ -143,9 +128,7 @@ private:
     }
 
     std::shared_ptr<detail::environment> env_;
-    mutable detail::mutex mutex_;
-    std::vector<listing> listed_;   // by kind and name; guarded by mutex_
-    std::size_t capacity_ = 10'000; // guarded by mutex_
+    detail::policy_table table_;
 };
 
 #if RESILIENCE_BODIES
@@ -176,7 +159,7 @@ RESILIENCE_FUNCTION std::vector<circuit_breaker_stats> registry::circuit_breaker
 }
 RESILIENCE_FUNCTION std::optional<circuit_breaker_stats> registry::circuit_breaker(
     std::string_view name) const {
-    const auto found = lookup("circuit_breaker", name);
+    const auto found = table_.find("circuit_breaker", name);
     return found ? found->circuit() : std::nullopt;
 }
 RESILIENCE_FUNCTION std::vector<policy_snapshot> registry::policies(std::string_view kind,
@@ -185,33 +168,15 @@ RESILIENCE_FUNCTION std::vector<policy_snapshot> registry::policies(std::string_
     for (const auto& each : listed(kind, name)) all.push_back(each->snapshot());
     return all;
 }
-RESILIENCE_FUNCTION bool registry::remove(std::string_view name) {
-    std::vector<std::shared_ptr<registered_policy>> gone; // destroyed after the lock is released
-    const detail::lock_guard lock(mutex_);
-    std::size_t kept = 0;
-    for (const listing& each : listed_) kept += each.name.str() == name ? std::size_t{0} : std::size_t{1};
-    gone.reserve(listed_.size() - kept); // may throw: before anything changes
-    kept = 0;
-    for (listing& each : listed_) {
-        if (each.name.str() == name) gone.push_back(std::move(each.policy));
-        else std::swap(listed_[kept++], each);
-    }
-    listed_.erase(listed_.begin() + static_cast<std::ptrdiff_t>(kept), listed_.end());
-    return !gone.empty();
-}
-
 RESILIENCE_FUNCTION health_report registry::health() const {
     health_report report;
     report.timestamp = clock().wall_now();
     std::vector<std::shared_ptr<registered_policy>> others;
-    {
-        const detail::lock_guard lock(mutex_);
-        for (const listing& each : listed_) {
-            const glance seen = each.policy->look();
-            if (seen == glance::closed_circuit) ++report.closed;
-            if (seen == glance::other) others.push_back(each.policy);
-        }
-    }
+    table_.each([&](const std::shared_ptr<registered_policy>& each) {
+        const glance seen = each->look();
+        if (seen == glance::closed_circuit) ++report.closed;
+        if (seen == glance::other) others.push_back(each);
+    });
     report.total_circuits = report.closed;
     for (const auto& each : others)
         if (auto stats = each->circuit()) detail::count(*std::move(stats), report);
@@ -231,65 +196,9 @@ RESILIENCE_FUNCTION subscription registry::subscribe(std::function<void(const ev
     if (!f) detail::raise(std::invalid_argument("registry: subscribe needs a function"));
     return {std::shared_ptr<detail::event_hub>(env_, &env_->hub), env_->hub.add(std::move(f))};
 }
-RESILIENCE_FUNCTION void registry::set_capacity(std::size_t capacity) {
-    const detail::lock_guard lock(mutex_);
-    capacity_ = capacity;
-}
-
-RESILIENCE_FUNCTION policy_page registry::page(const policy_query& wanted) const {
-    policy_page found;
-    const listing* last = nullptr;
-    const detail::lock_guard lock(mutex_);
-    std::size_t at = place_of(wanted.after_kind, wanted.after_name);
-    if (is_listed_at(at, wanted.after_kind, wanted.after_name)) ++at;
-    if (wanted.name.empty()) found.policies.reserve(std::min(listed_.size() - at, wanted.limit));
-    for (; at < listed_.size(); ++at) {
-        const listing& each = listed_[at];
-        if (!wanted.kind.empty() && each.kind.str() != wanted.kind) continue;
-        if (!wanted.name.empty() && each.name.str() != wanted.name) continue;
-        found.has_more = found.policies.size() == wanted.limit;
-        if (found.has_more) break;
-        found.policies.push_back(each.policy);
-        last = &each;
-    }
-    if (last != nullptr) {
-        found.last_kind = last->kind.str();
-        found.last_name = last->name.str();
-    }
-    return found;
-}
-RESILIENCE_FUNCTION std::size_t registry::place_of(std::string_view kind,
-                                                   std::string_view name) const noexcept {
-    std::size_t first = 0, end = listed_.size();
-    while (first < end) {
-        const std::size_t middle = first + (end - first) / 2;
-        const int order = listed_[middle].kind.str().compare(kind);
-        if (order < 0 || (order == 0 && listed_[middle].name.str() < name)) first = middle + 1;
-        else end = middle;
-    }
-    return first;
-}
-RESILIENCE_FUNCTION std::shared_ptr<registered_policy> registry::lookup(std::string_view kind,
-                                                                        std::string_view name) const {
-    const detail::lock_guard lock(mutex_);
-    const std::size_t place = place_of(kind, name);
-    return is_listed_at(place, kind, name) ? listed_[place].policy : nullptr;
-}
-RESILIENCE_COLD RESILIENCE_FUNCTION std::shared_ptr<registered_policy> registry::list(
-    std::string_view kind, std::string_view name, std::shared_ptr<registered_policy> made) {
-    const detail::name its_kind(kind), its_name(name);
-    const detail::lock_guard lock(mutex_);
-    const std::size_t place = place_of(kind, name);
-    if (is_listed_at(place, kind, name)) return listed_[place].policy;
-    if (listed_.size() >= capacity_) {
-        detail::raise(std::length_error("registry: no more than " + std::to_string(capacity_) +
-                                        " named policies; refused '" + std::string(name) + "'"));
-    }
-    listed_.insert(listed_.begin() + static_cast<std::ptrdiff_t>(place), listing{its_kind, its_name, made});
-    return made;
-}
 RESILIENCE_FUNCTION void registry::require_type(const registered_policy& policy, const char* type) {
-    if (std::strcmp(typeid(policy).name(), type) != 0) refuse_type(policy);
+    const char* const its = typeid(policy).name();
+    if (its != type && std::strcmp(its, type) != 0) refuse_type(policy);
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void registry::refuse_type(const registered_policy& policy) {
     detail::raise(std::logic_error("registry: policies of two types are of the kind '" +

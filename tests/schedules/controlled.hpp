@@ -55,7 +55,7 @@ enum class wake : std::uint8_t { notified, spurious, timeout };
 
 /// A thread of an execution. Only the running one touches any of them.
 struct controlled {
-    enum class state : std::uint8_t { ready, locking, waiting, joining, resting, finished };
+    enum class state : std::uint8_t { ready, locking, waiting, joining, resting, looking, finished };
 
     scheduler* owner = nullptr;
     unsigned id = 0;
@@ -65,7 +65,7 @@ struct controlled {
     state is = state::ready;
     mutex_state* mutex = nullptr;            // locking, or to be locked after waiting
     const void* condition = nullptr;         // waiting
-    std::uint64_t since = 0;                 // waiting; orders those that wait
+    std::uint64_t since = 0;                 // waiting; orders those that wait; looking: the steps so far
     bool timed = false;                      // waiting
     std::vector<const controlled*> others{}; // joining
     wake woken = wake::notified;

@@ -155,6 +155,12 @@ public:
         for (const auto* t : me.others) me.seen.join(t->seen);
     }
 
+    /// Waits until another thread has made a step: before, this one would see what it has seen.
+    void let_others_run() {
+        this_thread->since = story_.size();
+        block(*this_thread, controlled::state::looking);
+    }
+
     /// Waits until nobody else can run; then sees all that was done.
     void rest() {
         block(*this_thread, controlled::state::resting);
@@ -186,6 +192,7 @@ private:
         switch (t.is) {
         case controlled::state::ready: return true;
         case controlled::state::locking: return !is_locked(*t.mutex);
+        case controlled::state::looking: return story_.size() > t.since;
         case controlled::state::joining:
             return std::all_of(t.others.begin(), t.others.end(),
                                [](const auto* o) { return o->is == controlled::state::finished; });
@@ -268,6 +275,7 @@ private:
             if (t->is == controlled::state::locking)
                 all += " waits for a lock of T" + std::to_string(t->mutex->by);
             else if (t->is == controlled::state::joining) all += " for others to end";
+            else if (t->is == controlled::state::looking) all += " for a change";
             else all += " to be notified";
         }
         return all;

@@ -134,6 +134,10 @@ private:
     mutable schedules::place place_{};
 };
 
+inline void let_others_run(int) {
+    if (auto* const s = scheduler_of_this_thread()) s->let_others_run();
+}
+
 class mutex {
 public:
     constexpr mutex() noexcept = default;

@@ -252,7 +252,7 @@ inline std::uint64_t system_entropy() noexcept {
 /// Processes do not fork, so nothing waits here and no handler is called.
 inline constexpr bool can_fork = false;
 inline bool at_fork(void (*)(), void (*)(), void (*)()) noexcept { return true; }
-inline void give_way(int) noexcept {}
+inline void give_way(int) noexcept { std::this_thread::yield(); }
 class fork_lock {
 public:
     void lock() noexcept {}
@@ -277,8 +277,8 @@ inline constexpr bool can_fork = true;
 inline bool at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) noexcept {
     return pthread_atfork(before, in_parent, in_child) == 0;
 }
-/// Lets other threads run while a thread waits to fork; after 64 looks also those of a lower priority, to which a thread
-/// does not yield.
+/// Lets other threads run while a thread looks again and again; after 64 looks also those of a lower priority, to which a
+/// thread does not yield.
 inline void give_way(int looks) {
     if (looks < 64) sched_yield();
     else sleep_once(read_steady_clock() + std::chrono::microseconds{50});

@@ -84,11 +84,12 @@ public:
             return come();
         return page + me.place;
     }
-    /// Calls f(stripe, number of its thread) for each stripe that is there.
+    /// Calls f(stripe, number of its thread) for each stripe that is there. Sequentially consistent, like the making of a
+    /// page: a stripe is not missed if its thread does not see a sequentially consistent store made before this.
     template <class F>
     void each(const F& f) const {
         for (std::uint32_t p = 0; p < Pages; ++p) {
-            const Stripe* const page = pages_[p].load(std::memory_order_acquire);
+            const Stripe* const page = pages_[p].load(std::memory_order_seq_cst);
             for (std::uint32_t i = 0; page != nullptr && i < size_of_page(p); ++i)
                 f(page[i], size_of_page(p) - 1 + i);
         }
@@ -107,7 +108,7 @@ private:
         if (page != nullptr) return page + me.place;
         std::unique_ptr<Stripe[]> fresh(new (std::nothrow) Stripe[size_of_page(me.page)]{});
         if (!fresh) return nullptr;
-        if (place.compare_exchange_strong(page, fresh.get(), std::memory_order_acq_rel,
+        if (place.compare_exchange_strong(page, fresh.get(), std::memory_order_seq_cst,
                                           std::memory_order_acquire))
             page = fresh.release();
         return page + me.place;
@@ -116,7 +117,7 @@ private:
     Stripe in_place_{};
     // Calls read what follows. It is written when a thread comes.
     alignas(64) const void* const owners_;
-    // Invariant: a page, once made, stays. Release and acquire: threads see it whole.
+    // Invariant: a page, once made, stays. Release and acquire: threads see it whole. See also each().
     std::array<atomic<Stripe*>, stripe_pages> pages_{}; // the first `Pages` of them
 };
 

@@ -134,6 +134,9 @@ private:
 /// says how a child may use the class.
 using waitable_mutex = std::mutex;
 
+/// Between two looks at an atomic that another thread is about to change.
+inline void let_others_run(int looks) { give_way(looks); }
+
 template <class T>
 using atomic = std::atomic<T>;
 using condition_variable = std::condition_variable;
