@@ -185,12 +185,23 @@ public:
     attempt_state resume(const fast_permit& permit, call_context&) const noexcept {
         return {core_, {permit.admitted, permit.start}};
     }
-    RESILIENCE_INLINE bool try_reject(rejection& why) const noexcept {
-        return !core_->env()->has_listeners() && core_->surely_open(why);
+    RESILIENCE_INLINE bool try_reject(rejection& why, std::string_view operation) const noexcept {
+        if (!core_->surely_open(why)) return false;
+        if (core_->env()->has_listeners()) [[unlikely]]
+            tell_rejected(why, operation);
+        return true;
     }
+
+private:
+    void tell_rejected(rejection why, std::string_view operation) const noexcept;
 };
 
 #if RESILIENCE_BODIES
+RESILIENCE_COLD RESILIENCE_FUNCTION void circuit_breaker::tell_rejected(
+    rejection why, std::string_view operation) const noexcept {
+    const auto core = core_; // a listener may destroy this handle
+    core->publish_rejected(why, operation);
+}
 RESILIENCE_FUNCTION bool permit::settle_seen(const attempt_result& result) {
     const call_context* around = call_context::current();
     if (around == nullptr || result.succeeded() || !detail::has_timed_out(*result.error(), *around))

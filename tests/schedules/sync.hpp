@@ -134,6 +134,9 @@ private:
     mutable schedules::place place_{};
 };
 
+template <class T>
+using remembered = std::atomic<T>;
+
 class mutex {
 public:
     constexpr mutex() noexcept = default;
