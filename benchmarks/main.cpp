@@ -46,6 +46,10 @@ struct subjects {
     rs::circuit_breaker open{{.name = "open"}, reg};
     rs::retry retry{{}, reg};
     rs::retry at_once{{.base_delay = 0s, .budget = rs::retry_budget::unlimited()}, reg};
+    rs::registry heard_reg; // has a subscriber that does nothing
+    rs::subscription hears = heard_reg.subscribe([](const rs::event& e) { keep(e); });
+    rs::circuit_breaker heard_open{{.name = "open"}, heard_reg};
+    rs::retry heard_retry{{.base_delay = 0s, .budget = rs::retry_budget::unlimited()}, heard_reg};
     rs::pipeline<rs::retry, rs::circuit_breaker> two = retry | breaker;
     rs::pipeline<rs::retry, rs::circuit_breaker, rs::timeout> three = retry | breaker | rs::timeout(2s, reg);
     rs::pipeline<rs::retry, rs::circuit_breaker, rs::timeout> short_limit =
@@ -54,7 +58,10 @@ struct subjects {
     rs::backoff_schedule schedule{};
     int x = 1;
 
-    subjects() { open.open_for(24h); }
+    subjects() {
+        open.open_for(24h);
+        heard_open.open_for(24h);
+    }
 };
 
 std::vector<row> make_rows(subjects& s) {
@@ -125,6 +132,15 @@ std::vector<row> make_rows(subjects& s) {
             }
         },
         300));
+    rows.back().may_allocate = true;
+    // The rows without a subscriber, and 40 ns for each event.
+    rows.push_back(repeat(
+        "open breaker, rejection as a value, a subscriber", 8 + 40,
+        [&s] { keep(s.heard_open.try_call([&s]() -> result { return work(s.x); })); }, 5'000));
+    rows.back().may_allocate = true;
+    rows.push_back(repeat(
+        "retry, 2 failing values then success, a subscriber", 15 + 5 * 40,
+        [&s, f = fails_twice]() mutable { keep(s.heard_retry(f)); }, 1'000));
     rows.back().may_allocate = true;
     rows.push_back(repeat("full-jitter delay", 5,
                           [&s] { keep(rs::delay_of(s.schedule, 3, 0s, s.reg.random().uniform())); }));

@@ -109,6 +109,22 @@ TEST_CASE("a rejection is told with operation, error and the time to come back",
     CHECK(e.to == circuit_state::open);
     CHECK(e.at == w.clock.now());
     CHECK(log.events()[1].operation.empty());
+    CHECK(e.error_type == rs::failure(rs::rejection{.code = rs::errc::circuit_open}).type_name());
+}
+
+TEST_CASE("a listener may drop the circuit whose refusal it hears of", "[event]") {
+    circuit_world w;
+    std::optional<rs::circuit_breaker> breaker(w.make_open({.recovery_timeout = 5s}));
+    int heard = 0;
+    const auto listening = w.reg.subscribe([&](const rs::event&) {
+        ++heard;
+        breaker.reset();
+    });
+
+    const auto answer = breaker->try_call([] { return 1; });
+
+    CHECK(heard == 1);
+    CHECK(answer.error().code() == rs::errc::circuit_open);
 }
 
 TEST_CASE("on_state_change is called for each change, and for nothing else", "[event]") {

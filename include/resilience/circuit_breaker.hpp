@@ -186,12 +186,23 @@ public:
         return {core_, {permit.admitted, permit.start}};
     }
     void settle_alone(const fast_permit& permit, const attempt_result& result) const;
-    RESILIENCE_INLINE bool try_reject(rejection& why) const noexcept {
-        return !core_->env()->has_listeners() && core_->surely_open(why);
+    RESILIENCE_INLINE bool try_reject(rejection& why, std::string_view operation) const noexcept {
+        if (!core_->surely_open(why)) return false;
+        if (core_->env()->has_listeners()) [[unlikely]]
+            tell_rejected(why, operation);
+        return true;
     }
+
+private:
+    void tell_rejected(rejection why, std::string_view operation) const noexcept;
 };
 
 #if RESILIENCE_BODIES
+RESILIENCE_COLD RESILIENCE_FUNCTION void circuit_breaker::tell_rejected(
+    rejection why, std::string_view operation) const noexcept {
+    const auto core = core_; // a listener may destroy this handle
+    core->publish_rejected(why, operation);
+}
 RESILIENCE_FUNCTION bool permit::settle_seen(const attempt_result& result) {
     const call_context* around = call_context::current();
     if (around == nullptr || result.succeeded() || !detail::has_timed_out(*result.error(), *around))

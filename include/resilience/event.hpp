@@ -182,12 +182,10 @@ public:
 
     /// False if the function threw.
     bool deliver(const event& e) {
-        {
-            const lock_guard lock(mutex_);
-            if (ended_in_ != 0) return true;
-            ++running_;
-        }
         const running here(*this);
+        // Sequentially consistent, like the store in end() and the counts: this thread sees that the subscription has
+        // ended, or end() counts this thread.
+        if (ended_in_.load(std::memory_order_seq_cst) != 0) return true;
         return returned([&] { function_(e); });
     }
 
@@ -195,19 +193,19 @@ public:
     void end() {
         unsigned mine = 0;
         for (const running* r = innermost_; r != nullptr; r = r->outer) mine += r->who == this ? 1 : 0;
-        {
-            const lock_guard lock(mutex_);
-            ended_in_ = process_number();
-        }
+        ended_in_.store(process_number(), std::memory_order_seq_cst);
         unique_lock lock(waiting_);
-        idle_.wait(lock, [&] { return inside() == mine; });
+        idle_.wait(lock, [&] { return running_.load(std::memory_order_seq_cst) == mine; });
     }
 
 private:
     /// A delivery that runs on this thread.
     class running {
     public:
-        explicit running(subscriber& which) noexcept : who(&which), outer(innermost_) { innermost_ = this; }
+        explicit running(subscriber& which) noexcept : who(&which), outer(innermost_) {
+            innermost_ = this;
+            who->running_.fetch_add(1, std::memory_order_seq_cst);
+        }
         running(const running&) = delete;
         running& operator=(const running&) = delete;
         ~running() {
@@ -220,27 +218,19 @@ private:
     };
 
     void leave() {
-        {
-            const lock_guard lock(mutex_);
-            --running_;
-            if (ended_in_ != process_number()) return; // nobody waits here
-        }
+        running_.fetch_sub(1, std::memory_order_seq_cst);
+        if (ended_in_.load(std::memory_order_seq_cst) != process_number()) return; // nobody waits here
         {
             const lock_guard lock(waiting_); // a waiting thread has not looked yet, or can be notified
         }
         idle_.notify_all();
     }
-    unsigned inside() {
-        const lock_guard lock(mutex_);
-        return running_;
-    }
     static inline thread_local constinit const running* innermost_ = nullptr;
 
     std::function<void(const event&)> function_;
-    detail::mutex mutex_;
-    unsigned running_ = 0;       // guarded by mutex_, like the next
-    std::uint32_t ended_in_ = 0; // the number of the process that ended it; 0: not ended
-    waitable_mutex waiting_;     // locked only in that process
+    atomic<unsigned> running_{0};       // threads inside the function, or about to see that it has ended
+    atomic<std::uint32_t> ended_in_{0}; // the number of the process that ended it; 0: not ended
+    waitable_mutex waiting_;            // locked only in that process
     condition_variable idle_;
 };
 

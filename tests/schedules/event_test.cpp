@@ -3,7 +3,7 @@
 //
 // Breaks of the headers that were made by hand and were found:
 //   journal: two threads deliver at once; `delivering_` cleared after the lock is let go
-//   subscriber: `ended_` asked and `running_` counted under two locks; end() does not wait, or waits for its own
+//   subscriber: `ended_in_` asked before `running_` is counted; end() does not wait, or waits for its own
 //   thread too; nobody is woken
 #include "schedules/explore.hpp"
 #include "schedules/world.hpp"

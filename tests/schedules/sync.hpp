@@ -138,6 +138,9 @@ inline void let_others_run(int) {
     if (auto* const s = scheduler_of_this_thread()) s->let_others_run();
 }
 
+template <class T>
+using remembered = std::atomic<T>;
+
 class mutex {
 public:
     constexpr mutex() noexcept = default;

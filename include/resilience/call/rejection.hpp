@@ -47,42 +47,40 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string detail::no_result_within(duratio
     return text;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION std::string rejection::message() const {
-    std::string text;
-    text.reserve(96);
-    const auto named = [&](std::string_view kind) -> std::string& {
-        text.append(kind);
-        if (!policy.str().empty()) text.append(" '").append(policy.str()).append("'");
-        return text;
-    };
-    const auto sentence = [&](std::string_view kind, std::string_view usual, std::string_view come_back) {
-        named(kind).append(" ").append(reason != nullptr ? reason : usual);
-        if (retry_after >= duration{0})
-            text.append("; ").append(come_back).append(detail::duration_text(retry_after));
-    };
+    std::string_view kind, space = " ", usual, come_back;
+    std::string number; // what the code's words need of it
     switch (code) {
-    case errc::circuit_open: sentence("circuit", "is open", "next probe in "); break;
+    case errc::circuit_open: kind = "circuit", usual = "is open", come_back = "; next probe in "; break;
     case errc::timed_out:
-        named("timeout").append(": ").append(
-            reason != nullptr ? reason : detail::no_result_within(duration{amount}, whose));
+        kind = "timeout", space = ": ";
+        usual = number = detail::no_result_within(duration{amount}, whose);
         break;
-    case errc::bulkhead_full: sentence("bulkhead", "is full", "try again in "); break;
-    case errc::rate_limited: sentence("rate limiter", "has no permit", "next permit in "); break;
-    case errc::throttled: sentence("throttle", "refuses this attempt", "try again in "); break;
-    case errc::limit_exceeded: sentence("limiter", "has no place", "try again in "); break;
-    case errc::cancelled:
-        text = reason != nullptr ? reason : "call cancelled before it had an outcome";
+    case errc::bulkhead_full: kind = "bulkhead", usual = "is full", come_back = "; try again in "; break;
+    case errc::rate_limited:
+        kind = "rate limiter", usual = "has no permit", come_back = "; next permit in ";
         break;
+    case errc::throttled:
+        kind = "throttle", usual = "refuses this attempt", come_back = "; try again in ";
+        break;
+    case errc::limit_exceeded: kind = "limiter", usual = "has no place", come_back = "; try again in "; break;
+    case errc::cancelled: return reason != nullptr ? reason : "call cancelled before it had an outcome";
     case errc::retries_exhausted:
-        named("retry").append(": all ").append(std::to_string(amount)).append(" attempts failed");
+        kind = "retry", space = ": all ";
+        usual = number = std::to_string(amount) + " attempts failed";
         break;
     case errc::workers_exhausted:
-        named("timeout").append(" ").append(
-            reason != nullptr ? reason : "has too many abandoned calls still running (");
-        if (reason == nullptr) text.append(std::to_string(amount)).append(" at most)");
+        kind = "timeout";
+        usual = number =
+            "has too many abandoned calls still running (" + std::to_string(amount) + " at most)";
         break;
-    default: text = make_error_code(code).message();
+    default: return make_error_code(code).message();
     }
-    return text;
+    if (reason != nullptr && code != errc::retries_exhausted) usual = reason;
+    const std::string_view name = policy.str(), quote = name.empty() ? "" : "'";
+    std::string when;
+    if (!come_back.empty() && retry_after >= duration{0}) when = detail::duration_text(retry_after);
+    else come_back = {};
+    return detail::joined({kind, name.empty() ? "" : " ", quote, name, quote, space, usual, come_back, when});
 }
 #endif
 

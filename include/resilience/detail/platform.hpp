@@ -95,8 +95,10 @@ public:
     demangled_name& operator=(const demangled_name&) = delete;
     ~demangled_name() { std::free(demangled_); }
 
+    /// False if the given name cannot be read or memory ran out.
+    bool is_read() const noexcept { return demangled_ != nullptr; }
     /// The given name if that cannot be read or memory ran out.
-    const char* get() const noexcept { return demangled_ != nullptr ? demangled_ : name_; }
+    const char* get() const noexcept { return is_read() ? demangled_ : name_; }
 
 private:
     const char* name_;

@@ -139,6 +139,10 @@ inline void let_others_run(int looks) { give_way(looks); }
 
 template <class T>
 using atomic = std::atomic<T>;
+/// For what all threads remember as long as the process runs. A test build does not schedule it: what one execution
+/// does must not depend on earlier ones.
+template <class T>
+using remembered = std::atomic<T>;
 using condition_variable = std::condition_variable;
 using cv_status = std::cv_status;
 using thread = std::thread;

@@ -6,39 +6,118 @@
 
 #include <chrono>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <typeinfo>
+
+#if RESILIENCE_BODIES
+#include <resilience/detail/returned.hpp>
+#include <resilience/detail/sync.hpp>
+
+#include <array>
+#include <cstddef>
+#include <functional>
+#endif
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// A duration for people: 2.4s, 350ms, 12us, 7ns. From a second on it has one decimal.
 std::string duration_text(std::chrono::nanoseconds d);
 
+/// All parts in a row.
+std::string joined(std::initializer_list<std::string_view> parts);
+
 /// An exception's what(), which may be null, as a string.
 inline std::string said(const char* text) { return text != nullptr ? text : ""; }
 
-/// A type's name as the programmer wrote it, without inline namespaces. Takes some 300 ns.
+/// A type's name as the programmer wrote it, without inline namespaces. The first time takes some 500 ns; most names
+/// are remembered.
 std::string demangled(const char* name);
 inline std::string type_name(const std::type_info& type) { return demangled(type.name()); }
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION std::string duration_text(std::chrono::nanoseconds d) {
+RESILIENCE_FUNCTION std::string joined(std::initializer_list<std::string_view> parts) {
+    std::size_t size = 0;
+    for (const std::string_view part : parts) size += part.size();
+    std::string text(size, '\0');
+    char* end = text.data();
+    for (const std::string_view part : parts) end += part.copy(end, part.size());
+    return text;
+}
+RESILIENCE_NOINLINE RESILIENCE_FUNCTION std::string duration_text(std::chrono::nanoseconds d) {
     const bool negative = d.count() < 0;
     auto n = negative ? 0 - static_cast<std::uint64_t>(d.count()) : static_cast<std::uint64_t>(d.count());
-    std::string text = negative ? "-" : "";
+    std::array<char, 24> text; // written from its end
+    auto at = text.end();
+    const auto digit = [&] {
+        *--at = static_cast<char>('0' + n % 10);
+        n /= 10;
+    };
+    *--at = 's';
     if (n >= 1'000'000'000) {
-        const auto tenths = n / 100'000'000;
-        text += std::to_string(tenths / 10);
-        if (tenths % 10 != 0) text.append(".").append(std::to_string(tenths % 10));
-        return text.append("s");
+        n /= 100'000'000;
+        const auto seconds = at;
+        digit();
+        if (*at == '0') at = seconds;
+        else *--at = '.';
+    } else if (n >= 1'000'000) {
+        *--at = 'm';
+        n /= 1'000'000;
+    } else if (n >= 1'000) {
+        *--at = 'u';
+        n /= 1'000;
+    } else {
+        *--at = 'n';
     }
-    if (n >= 1'000'000) return text.append(std::to_string(n / 1'000'000)).append("ms");
-    if (n >= 1'000) return text.append(std::to_string(n / 1'000)).append("us");
-    return text.append(std::to_string(n)).append("ns");
+    do digit();
+    while (n != 0);
+    if (negative) *--at = '-';
+    return {at, text.end()};
 }
-RESILIENCE_FUNCTION std::string demangled(const char* name) {
-    std::string text = demangled_name(name).get();
+/// Names of types that were read before, found by their characters: another type may lie at the address of one that
+/// is gone with its plugin. An entry is made once and lives as long as the process, so that readers need no lock.
+class known_names {
+public:
+    /// Null if the name is not there.
+    static const std::string* find(std::string_view name) noexcept {
+        for (std::size_t i = 0, first = first_place(name); i < tries; ++i) {
+            // Acquire: sees the entry as the thread that published it made it.
+            const entry* const known = table_[(first + i) % places].load(std::memory_order_acquire);
+            if (known == nullptr) break;
+            if (known->name == name) return &known->text;
+        }
+        return nullptr;
+    }
+    /// Does nothing if the name's places are taken.
+    RESILIENCE_COLD static void add(std::string_view name, const std::string& text) {
+        if (name.size() > longest) return;
+        const auto* const fresh = new entry{std::string(name), text};
+        for (std::size_t i = 0, first = first_place(name); i < tries; ++i) {
+            const entry* there = nullptr;
+            if (table_[(first + i) % places].compare_exchange_strong(there, fresh, std::memory_order_acq_rel))
+                return;
+            if (there->name == name) break;
+        }
+        delete fresh;
+    }
+
+private:
+    struct entry {
+        std::string name, text;
+    };
+    static constexpr std::size_t places = 256, tries = 8, longest = 512;
+
+    static std::size_t first_place(std::string_view name) noexcept {
+        return std::hash<std::string_view>{}(name);
+    }
+    static inline constinit std::array<remembered<const entry*>, places> table_{}; // null: free
+};
+
+/// Reads a name that is not remembered.
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string read_type_name(const char* name) {
+    const demangled_name read(name);
+    std::string text = read.get();
 #define RESILIENCE_TEXT_(x) #x "::"
 #define RESILIENCE_TEXT(x) RESILIENCE_TEXT_(x)
     constexpr std::string_view own = RESILIENCE_TEXT(RESILIENCE_ABI);
@@ -50,7 +129,13 @@ RESILIENCE_FUNCTION std::string demangled(const char* name) {
             text.erase(at, inner.size());
         }
     }
+    if (read.is_read())
+        returned([&] { known_names::add(name, text); }); // without memory it is not remembered
     return text;
+}
+RESILIENCE_FUNCTION std::string demangled(const char* name) {
+    const std::string* const known = known_names::find(name);
+    return known != nullptr ? *known : read_type_name(name);
 }
 #endif
 

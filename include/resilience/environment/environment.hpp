@@ -43,10 +43,15 @@ public:
     /// and counted.
     template <class Make>
     void tell(Make&& make) const {
-        if (has_listeners() && !returned([&] { publish(make()); })) hub.count_error();
+        if (has_listeners() && !returned([&] {
+                event made = make();
+                deliver(made);
+            }))
+            hub.count_error();
     }
+    void publish(event e) const { deliver(e); }
     /// Delivers on this thread. No lock of ours may be held. Sets the event's times if they are not set.
-    void publish(event e) const {
+    void deliver(event& e) const {
         if (e.at == time_point{}) {
             e.at = clock_->now();
             e.wall = clock_->wall_now();

@@ -11,6 +11,7 @@
 #include <resilience/registry.hpp>
 
 #include <concepts>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -57,17 +58,18 @@ public:
     /// it is not valid or has another name or other labels.
     void update(Config config);
 
-    /// Publishes an event about a call, if anybody listens. `why` may be null; describe(event&) sets the
-    /// other members. Called with no lock held.
+    /// Publishes events about a call, if anybody listens. They are of the same moment and failure, so that time and
+    /// texts are made once. `why` may be null; describe(event&) sets the other members of each. Called with no lock held.
     template <class Describe>
-    void publish(event_kind what, const call_context& ctx, const failure* why, Describe&& describe) const {
+    void publish(std::initializer_list<event_kind> what, const call_context& ctx, const failure* why,
+                 Describe&& describe) const {
         if (!has_listeners()) return;
         const auto keep = this->shared_from_this(); // a listener may destroy the last handle
-        env_->tell([&] {
-            event e = event_in(what, ctx, why);
-            describe(e);
-            return e;
-        });
+        publish_all(what, ctx, why, describe);
+    }
+    template <class Describe>
+    void publish(event_kind what, const call_context& ctx, const failure* why, Describe&& describe) const {
+        publish({what}, ctx, why, describe);
     }
 
     // For policies.

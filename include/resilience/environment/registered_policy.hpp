@@ -3,7 +3,9 @@
 
 #include <resilience/call/call_context.hpp>
 #include <resilience/call/failure.hpp>
+#include <resilience/detail/function_ref.hpp>
 #include <resilience/detail/name.hpp>
+#include <resilience/detail/returned.hpp>
 #include <resilience/environment/environment.hpp>
 #include <resilience/environment/field_values.hpp>
 #include <resilience/environment/fields.hpp>
@@ -13,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -79,8 +82,9 @@ protected:
 
     /// Called after a config was replaced, with no lock held.
     void publish_updated() const;
-    /// Sets the members of an event that the call and its failure (may be null) determine.
-    event event_in(event_kind what, const call_context& ctx, const failure* why) const;
+    /// See policy_core::publish().
+    void publish_all(std::initializer_list<event_kind> what, const call_context& ctx, const failure* why,
+                     detail::function_ref<void(event&)> describe) const;
 
     /// For an update: throws std::invalid_argument if the name or the labels differ.
     void require_own(std::string_view other_name, const labels_type& other_labels) const;
@@ -128,13 +132,22 @@ RESILIENCE_FUNCTION event registered_policy::event_of(event_kind what) const {
     e.labels = labels_;
     return e;
 }
-RESILIENCE_FUNCTION event registered_policy::event_in(event_kind what, const call_context& ctx,
-                                                      const failure* why) const {
-    event e = event_of(what);
-    e.operation = ctx.operation();
-    e.attempt = ctx.attempt();
-    if (why != nullptr) detail::describe(e, *why);
-    return e;
+RESILIENCE_COLD RESILIENCE_FUNCTION void registered_policy::publish_all(
+    std::initializer_list<event_kind> what, const call_context& ctx, const failure* why,
+    detail::function_ref<void(event&)> describe) const {
+    const event_kind* next = what.begin();
+    detail::returned([&] {
+        event e = event_of(*next);
+        e.operation = ctx.operation();
+        if (why != nullptr) detail::describe(e, *why);
+        for (; next != what.end(); ++next) {
+            e.kind = *next;
+            e.attempt = ctx.attempt();
+            describe(e);
+            env_->deliver(e);
+        }
+    });
+    for (; next != what.end(); ++next) env_->hub.count_error(); // no memory: they are lost
 }
 RESILIENCE_FUNCTION void registered_policy::publish_updated() const {
     env_->tell([&] { return event_of(event_kind::policy_updated); });

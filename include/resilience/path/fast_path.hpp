@@ -6,6 +6,7 @@
 #include <resilience/path/thrown_end.hpp>
 
 #include <cstddef>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -186,7 +187,7 @@ struct path_through : call_check<P...> {
                                          const call_request& request) {
         with(handle, [&](const P&... p) {
             if (is_unlimited(request)) {
-                if (reject_fast(out, p...)) return;
+                if (reject_fast(out, request.operation, p...)) return;
                 if constexpr (has_fast_path) {
                     if (pass_fast(handle, out, call, request, p...)) return;
                 }
@@ -276,10 +277,11 @@ private:
         return true;
     }
     template <class R, class First, class... More>
-    static bool reject_fast(outcome<R>& out, const First& first, const More&...) noexcept {
+    static bool reject_fast(outcome<R>& out, std::string_view operation, const First& first,
+                            const More&...) noexcept {
         if constexpr (can_reject_fast<First>) {
             rejection why{.code = errc{}};
-            if (!first.try_reject(why)) return false;
+            if (!first.try_reject(why, operation)) return false;
             out.fail(why);
             return true;
         } else {

@@ -6,6 +6,7 @@
 #include <resilience/call/rejection.hpp>
 
 #include <concepts>
+#include <string_view>
 #include <type_traits>
 
 // Concepts by which a driver tells kinds of policies apart. A user's policy models none of them.
@@ -77,10 +78,10 @@ concept settles_alone = requires(const P& p, const typename P::fast_permit& t, c
     p.settle_alone(t, result);
 };
 
-/// Policies that can reject a call without a per-call object.
+/// Policies that can reject a call, of the name `operation`, without a per-call object.
 template <class P>
-concept can_reject_fast = requires(const P& p, rejection& why) {
-    { p.try_reject(why) } noexcept -> std::same_as<bool>;
+concept can_reject_fast = requires(const P& p, rejection& why, std::string_view operation) {
+    { p.try_reject(why, operation) } noexcept -> std::same_as<bool>;
 };
 
 /// Policies that work with some types of results only. `takes_result<R>` tells which; for others check_result<R>()

@@ -8,6 +8,7 @@
 #include <resilience/retry/not_sent.hpp>
 
 #include <algorithm>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -76,8 +77,9 @@ private:
     retry_core::counter failure_counter() const noexcept;
     settlement give_up(const failure& why, const attempt_result& result, call_context& ctx, const char* stop);
 
-    void publish(event_kind kind, const failure* why, const call_context& ctx, std::optional<duration> delay,
-                 const char* reason = nullptr, bool is_told_again = false);
+    /// `reason`: why no attempt follows; null if one does.
+    void publish(std::initializer_list<event_kind> kinds, const failure* why, const call_context& ctx,
+                 std::optional<duration> delay, const char* reason = nullptr, bool is_told_again = false);
 
     std::shared_ptr<retry_core> core_; // owns nothing until publish()
     const retry_rules* rules_;
@@ -120,7 +122,7 @@ RESILIENCE_FUNCTION settlement retry_attempts::settle(const attempt_result& resu
     const auto wanted = wants_retry(result);
     if (result.succeeded() && !wanted.retry) {
         const bool retried = attempt_ > 1;
-        if (retried && listened()) publish(event_kind::call_succeeded_after_retry, nullptr, ctx, {});
+        if (retried && listened()) publish({event_kind::call_succeeded_after_retry}, nullptr, ctx, {});
         end_round(ctx, retried ? retry_core::succeeded_after_retry : retry_core::succeeded_first_time);
         return settlement::finish();
     }
@@ -139,8 +141,8 @@ RESILIENCE_FUNCTION settlement retry_attempts::settle(const attempt_result& resu
 
     if (stop != nullptr) return give_up(why, result, ctx, stop);
     if (listened()) {
-        if (was_attempt) publish(event_kind::attempt_failed, &why, ctx, delay);
-        publish(event_kind::retry_scheduled, &why, ctx, delay);
+        if (was_attempt) publish({event_kind::attempt_failed, event_kind::retry_scheduled}, &why, ctx, delay);
+        else publish({event_kind::retry_scheduled}, &why, ctx, delay);
     }
     if (was_attempt) first_.keep(why);
     previous_ = delay;
@@ -157,7 +159,7 @@ RESILIENCE_FUNCTION bool retry_attempts::repeats_transparently(const attempt_res
     ctx.count_transparent_repeats(1);
     core_->transparent_repeats.fetch_add(1, std::memory_order_relaxed);
     is_repeating_ = 1;
-    if (listened()) publish(event_kind::repeated_transparently, result.error(), ctx, {});
+    if (listened()) publish({event_kind::repeated_transparently}, result.error(), ctx, {});
     return true;
 }
 RESILIENCE_FUNCTION bool retry_attempts::listened() const noexcept { return core_->env()->has_listeners(); }
@@ -264,10 +266,10 @@ RESILIENCE_FUNCTION settlement retry_attempts::give_up(const failure& last, cons
     if (listened() && (is_out || last.is_real())) {
         ctx.set_told_by_retry(is_inside_ != 0 && last.is_real()); // one further out says nothing of refusals
         const bool again = ctx.tells_again();
-        if (last.is_real()) publish(event_kind::attempt_failed, &why, ctx, {}, stop, again || is_out);
-        if (is_out)
-            publish(exhausted ? event_kind::retries_exhausted : event_kind::budget_exhausted, &why, ctx, {},
-                    stop, again);
+        const event_kind out = exhausted ? event_kind::retries_exhausted : event_kind::budget_exhausted;
+        if (!last.is_real()) publish({out}, &why, ctx, {}, stop, again);
+        else if (is_out) publish({event_kind::attempt_failed, out}, &why, ctx, {}, stop, again);
+        else publish({event_kind::attempt_failed}, &why, ctx, {}, stop, again);
     }
     end_round(ctx, failure_counter());
     if (stop == cancelled) mark_ended_by_caller(ctx);
@@ -278,17 +280,18 @@ RESILIENCE_FUNCTION settlement retry_attempts::give_up(const failure& last, cons
     }
     return first ? settlement::finish(*std::move(first)) : settlement::finish();
 }
-RESILIENCE_COLD RESILIENCE_FUNCTION void retry_attempts::publish(event_kind kind, const failure* why,
-                                                                 const call_context& ctx,
+RESILIENCE_COLD RESILIENCE_FUNCTION void retry_attempts::publish(std::initializer_list<event_kind> kinds,
+                                                                 const failure* why, const call_context& ctx,
                                                                  std::optional<duration> delay,
                                                                  const char* reason, bool is_told_again) {
     if (core_.use_count() == 0) core_ = core_->shared_from_this(); // a listener may drop the last handle
-    core_->publish(kind, ctx, why, [&](event& e) {
-        e.attempt = kind == event_kind::retry_scheduled ? attempt_ + 1 : attempt_;
+    const bool gives_up = reason != nullptr && kinds.size() > 1;   // tells of the attempt's failure again
+    core_->publish(kinds, ctx, why, [&](event& e) {
+        e.attempt = e.kind == event_kind::retry_scheduled ? attempt_ + 1 : attempt_;
         e.max_attempts = most();
         e.retry_depth = depth_;
         e.delay = delay;
-        e.is_told_again = is_told_again;
+        e.is_told_again = is_told_again || (gives_up && e.kind == event_kind::attempt_failed);
         if (reason != nullptr) e.reason = reason;
     });
 }
