@@ -17,6 +17,19 @@
 #include <utility>
 
 namespace {
+struct unreadable {};
+} // namespace
+
+/// Says that it is ignored, and cannot say why.
+template <>
+struct resilience::result_traits<unreadable> {
+    static constexpr bool can_fail = true;
+    static verdict judge(const unreadable&) { return verdict::ignored; }
+    static std::error_code code(const unreadable&) { throw std::runtime_error("unreadable"); }
+    static std::string message(const unreadable&) { return "unreadable"; }
+};
+
+namespace {
 
 namespace rs = resilience;
 using circuits::cancel;
@@ -375,6 +388,19 @@ TEST_CASE("the result that trips a circuit tells those outside when it will reop
     CHECK(runs == 2);
     CHECK(w.clock.slept().size() == 1);
     CHECK(breaker.stats().rejected == 0);
+}
+
+TEST_CASE("a value whose traits throw is settled, and given to the caller", "[circuit_breaker]") {
+    circuit_world w;
+    const auto breaker = w.make({.failure_threshold = 3});
+
+    CHECK_NOTHROW(breaker([] { return unreadable(); }));
+    CHECK(breaker.try_call([] { return unreadable(); }).has_value());
+
+    CHECK(breaker.stats().calls == 2);
+    CHECK(breaker.stats().failures == 2);
+    CHECK(breaker.stats().predicate_errors == 2);
+    CHECK(breaker.stats().last_error->type == "unknown");
 }
 
 } // namespace

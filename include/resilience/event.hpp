@@ -193,7 +193,7 @@ public:
     void end() {
         unsigned mine = 0;
         for (const running* r = innermost_; r != nullptr; r = r->outer) mine += r->who == this ? 1 : 0;
-        ended_in_.store(process_number(), std::memory_order_seq_cst);
+        ended_in_.store(process_.get(), std::memory_order_seq_cst);
         unique_lock lock(waiting_);
         idle_.wait(lock, [&] { return running_.load(std::memory_order_seq_cst) == mine; });
     }
@@ -219,7 +219,7 @@ private:
 
     void leave() {
         running_.fetch_sub(1, std::memory_order_seq_cst);
-        if (ended_in_.load(std::memory_order_seq_cst) != process_number()) return; // nobody waits here
+        if (ended_in_.load(std::memory_order_seq_cst) != process_.get()) return; // nobody waits here
         {
             const lock_guard lock(waiting_); // a waiting thread has not looked yet, or can be notified
         }
@@ -228,6 +228,7 @@ private:
     static inline thread_local constinit const running* innermost_ = nullptr;
 
     std::function<void(const event&)> function_;
+    const number_of_process process_{};
     atomic<unsigned> running_{0};       // threads inside the function, or about to see that it has ended
     atomic<std::uint32_t> ended_in_{0}; // the number of the process that ended it; 0: not ended
     waitable_mutex waiting_;            // locked only in that process

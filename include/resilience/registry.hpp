@@ -138,10 +138,14 @@ RESILIENCE_FUNCTION registry::registry(time_source& clock, random_source& random
 RESILIENCE_FUNCTION registry& registry::global() {
     // Acquire: pairs with the release of the thread that set it, so that the registry is seen whole.
     if (registry* adopted = global_slot().load(std::memory_order_acquire)) return *adopted;
-    static registry& own = *new registry;
-    registry* none = nullptr;
-    global_slot().compare_exchange_strong(none, &own, std::memory_order_acq_rel, std::memory_order_acquire);
-    return *global_slot().load(std::memory_order_acquire);
+    // Never a guard to wait at: see detail::immortal.
+    registry* winner = nullptr;
+    auto* const mine = new registry;
+    if (global_slot().compare_exchange_strong(winner, mine, std::memory_order_acq_rel,
+                                              std::memory_order_acquire))
+        return *mine;
+    delete mine;
+    return *winner;
 }
 RESILIENCE_FUNCTION void registry::adopt_global(registry& other) {
     registry* none = nullptr;

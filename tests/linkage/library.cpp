@@ -10,6 +10,7 @@
 EXPORTED const void* JOIN(LIBRARY, _registry)();
 EXPORTED void JOIN(LIBRARY, _adopt)(void* registry);
 EXPORTED void JOIN(LIBRARY, _call)(const char* name);
+EXPORTED void JOIN(LIBRARY, _write)(void* readers);
 
 const void* JOIN(LIBRARY, _registry)() { return &resilience::registry::global(); }
 
@@ -20,4 +21,9 @@ void JOIN(LIBRARY, _adopt)(void* registry) {
 void JOIN(LIBRARY, _call)(const char* name) {
     const resilience::circuit_breaker breaker({.name = name});
     breaker([] {});
+}
+
+void JOIN(LIBRARY, _write)(void* readers) {
+    const resilience::detail::striped_readers::writing alone(
+        *static_cast<resilience::detail::striped_readers*>(readers));
 }

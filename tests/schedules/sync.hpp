@@ -164,6 +164,10 @@ using waitable_mutex = mutex;
 /// Nobody forks here, but a scenario may begin as in a child: without what the process has made so far.
 inline std::uint32_t processes = 1;
 inline std::uint32_t process_number() noexcept { return processes; }
+class number_of_process {
+public:
+    std::uint32_t get() const noexcept { return processes; }
+};
 
 /// The two guards tell where they stand, which std's would not. Templates as std's are, of the one mutex.
 template <std::same_as<mutex> = mutex>

@@ -3,6 +3,7 @@
 
 #include <resilience/call/time.hpp>
 #include <resilience/config.hpp>
+#include <resilience/detail/immortal.hpp>
 #include <resilience/detail/name.hpp>
 
 #include <cstdio>
@@ -92,8 +93,8 @@ public:
 } // namespace detail
 
 RESILIENCE_VISIBLE RESILIENCE_FUNCTION const std::error_category& error_category() noexcept {
-    static const auto& category = *new detail::error_category;
-    return category;
+    static constinit detail::immortal<detail::error_category> category;
+    return category.get();
 }
 
 RESILIENCE_FUNCTION error::error(errc code, detail::name policy, std::string message,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/result_traits.hpp>
+#include <resilience/detail/immortal.hpp>
 #include <resilience/detail/returned.hpp>
 
 #include <cstdint>
@@ -103,8 +104,8 @@ struct stored<void> {
 
 #if RESILIENCE_BODIES
 RESILIENCE_COLD RESILIENCE_FUNCTION const failure& no_outcome() noexcept {
-    static const auto& none = *new failure; // leaked: usable in static destructors
-    return none;
+    static constinit immortal<failure> none;
+    return none.get();
 }
 #if RESILIENCE_EXCEPTIONS
 RESILIENCE_COLD RESILIENCE_FUNCTION void outcome_storage::keep_current_exception(

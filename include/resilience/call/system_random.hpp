@@ -5,6 +5,7 @@
 #include <resilience/config.hpp>
 
 #if RESILIENCE_BODIES
+#include <resilience/detail/immortal.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/sync.hpp>
 
@@ -83,8 +84,8 @@ private:
 } // namespace detail
 
 RESILIENCE_VISIBLE RESILIENCE_FUNCTION random_source& system_random() noexcept {
-    static auto* const source = new detail::system_random_source;
-    return *source;
+    static constinit detail::immortal<detail::system_random_source> source;
+    return source.get();
 }
 #endif
 

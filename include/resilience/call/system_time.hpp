@@ -5,6 +5,7 @@
 #include <resilience/config.hpp>
 
 #if RESILIENCE_BODIES
+#include <resilience/detail/immortal.hpp>
 #include <resilience/detail/per_process.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/detail/sync.hpp>
@@ -115,8 +116,8 @@ private:
 } // namespace detail
 
 RESILIENCE_VISIBLE RESILIENCE_FUNCTION time_source& system_time() noexcept {
-    static auto* const source = new detail::system_time_source;
-    return *source;
+    static constinit detail::immortal<detail::system_time_source> source;
+    return source.get();
 }
 #endif
 

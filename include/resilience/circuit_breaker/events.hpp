@@ -64,7 +64,7 @@ public:
         env_.tell([&] {
             event e = policy_.event_of(event_kind::call_rejected);
             e.operation = operation;
-            e.error_type = std::string("resilience::circuit_open_error"); // as failure(why).type_name() is
+            e.error_type = "resilience::circuit_open_error"; // as failure(why).type_name() is
             e.error = why.message();
             e.to = e.from = state;
             if (why.retry_after >= duration{0}) e.delay = why.retry_after;

@@ -106,8 +106,12 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
         if (j.break_for) j.what = verdict::failure;
     });
     if (j.predicate_threw) j.what = verdict::failure; // the attempt must be settled in any case
-    if (j.what == verdict::failure)
-        j.error = result.succeeded() ? noted_failure(result.as_failure()) : noted_failure(*result.error());
+    if (j.what == verdict::failure) {
+        returned([&] { // the traits of a value are user code, too
+            j.error =
+                result.succeeded() ? noted_failure(result.as_failure()) : noted_failure(*result.error());
+        });
+    }
     return j;
 }
 RESILIENCE_FUNCTION breaker_judgement judge_as_failure(const failure* why, const circuit_breaker_config& c) {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #if RESILIENCE_BODIES
+#include <resilience/detail/immortal.hpp>
 #include <resilience/detail/sync.hpp>
 
 #include <cstddef>
@@ -60,11 +61,12 @@ struct name::pool {
 };
 
 RESILIENCE_FUNCTION const std::string& name::empty() noexcept {
-    static const auto& none = *new std::string; // leaked, as below
-    return none;
+    static constinit immortal<std::string> none;
+    return none.get();
 }
 RESILIENCE_FUNCTION const std::string& name::intern(std::string_view text) {
-    static pool& names = *new pool; // leaked: usable in static destructors
+    static constinit immortal<pool> all;
+    pool& names = all.get();
     const lock_guard lock(names.mutex);
     if (const std::string* known = pool::place(names.table, text)) return *known;
     if (2 * names.count >= names.table.size()) names.grow();

@@ -62,7 +62,7 @@ inline const void* exception_as(const std::exception_ptr& e, const std::type_inf
 #define RESILIENCE_FORCED_UNWIND 0
 class forced_unwind {};
 inline constexpr bool finds_exceptions = false;
-inline const std::type_info* exception_type(const std::exception_ptr& e) noexcept {
+inline const std::type_info* exception_type([[maybe_unused]] const std::exception_ptr& e) noexcept {
 #if __has_include(<cxxabi.h>) && RESILIENCE_EXCEPTIONS
     try {
         if (e) std::rethrow_exception(e);

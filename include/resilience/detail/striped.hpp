@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/immortal.hpp>
 #include <resilience/detail/sync.hpp>
 
 #include <array>
@@ -43,8 +44,6 @@ public:
     void enlist() noexcept;
 
 private:
-    stripe_owners() noexcept = default;
-
     struct leaver {
         std::uint32_t index = exclusive_stripes;
         ~leaver();
@@ -146,8 +145,8 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void stripe_owners::enlist() noexcept {
     this_threads_stripe = {this, index};
 }
 RESILIENCE_FUNCTION stripe_owners& stripe_owners::instance() noexcept {
-    static auto& owners = *new stripe_owners;
-    return owners;
+    static constinit immortal<stripe_owners> owners;
+    return owners.get();
 }
 #endif
 

@@ -26,9 +26,9 @@ public:
                 return;
             // Sequentially consistent, like their counterparts in `writing`: this thread sees that one writes, or that one
             // sees this thread. The load also sees all that the last writer did.
-            mine->cells[0].store(process_number(), std::memory_order_seq_cst);
+            mine->cells[0].store(of.process_.get(), std::memory_order_seq_cst);
             if (of.is_written_.load(std::memory_order_seq_cst)) [[unlikely]]
-                mine->cells[0].store(0, std::memory_order_relaxed); // nothing was read
+                mine->cells[0].store(0, std::memory_order_release); // as below: this thread has read before
             else mark_ = &mine->cells[0];
         }
         reading(const reading&) = delete;
@@ -46,27 +46,32 @@ public:
     /// Keeps readers out for as long as it lives. One at a time: under the mutex.
     class writing {
     public:
-        RESILIENCE_COLD explicit writing(striped_readers& of) : of_(of) {
-            of_.is_written_.store(true, std::memory_order_seq_cst);
-            of_.threads_.each([](const counter_stripe& reader, std::uint32_t) {
-                for (int looks = 0; reader.cells[0].load(std::memory_order_seq_cst) == process_number();
+        RESILIENCE_COLD explicit writing(striped_readers& of) : announced_{of.is_written_} {
+            announced_.flag.store(true, std::memory_order_seq_cst);
+            of.threads_.each([&](const counter_stripe& reader, std::uint32_t) {
+                for (int looks = 0; reader.cells[0].load(std::memory_order_seq_cst) == of.process_.get();
                      ++looks)
                     let_others_run(looks);
             });
         }
         writing(const writing&) = delete;
         writing& operator=(const writing&) = delete;
-        // Release: a reader that sees it sees what was written.
-        ~writing() { of_.is_written_.store(false, std::memory_order_release); }
 
     private:
-        striped_readers& of_;
+        /// Also of a thread that ends while it waits.
+        struct announcement {
+            atomic<bool>& flag;
+            // Release: a reader that sees it sees what was written.
+            ~announcement() { flag.store(false, std::memory_order_release); }
+        };
+        announcement announced_;
     };
 
 private:
     // Invariant: the first cell is the process's number while its thread reads, else 0. Of the type that counters have: a
     // program then compiles one kind of stripes.
     striped<counter_stripe> threads_;
+    const number_of_process process_{};
     alignas(64) atomic<bool> is_written_{false}; // by the thread that has a `writing`
 };
 

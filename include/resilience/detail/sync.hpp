@@ -46,7 +46,7 @@ public:
         std::atomic_signal_fence(std::memory_order_seq_cst);
         --held_;
     }
-    static std::uint32_t process() noexcept { return process_.load(std::memory_order_relaxed); }
+    static const std::atomic<std::uint32_t>& process() noexcept { return process_; }
 
 private:
     static constexpr unsigned entrances = 64;
@@ -107,10 +107,22 @@ private:
 
 /// The number of this process: never 0, and another one in every forked child. An object that keeps the
 /// number it was made under knows whether the threads that used it are here.
-inline std::uint32_t process_number() noexcept { return fork_gate::process(); }
+inline std::uint32_t process_number() noexcept {
+    return fork_gate::process().load(std::memory_order_relaxed);
+}
+
+/// The number, for an object whose functions may run in several libraries: a plugin that was loaded with local symbols
+/// has a gate of its own, and counts the forks since then. All go by the library that made the object.
+class number_of_process {
+public:
+    std::uint32_t get() const noexcept { return number_->load(std::memory_order_relaxed); }
+
+private:
+    const std::atomic<std::uint32_t>* number_ = &fork_gate::process();
+};
 
 /// The mutex for all but condition variables: a forked child never finds it held. Code under it must not run
-/// user code, nor wait for anything but another mutex of this type.
+/// user code, nor wait for anything but another mutex of this type, or a reader's mark (striped_readers).
 class mutex {
 public:
     constexpr mutex() noexcept = default;

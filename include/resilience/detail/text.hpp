@@ -18,6 +18,7 @@
 #include <array>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #endif
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
@@ -92,14 +93,17 @@ public:
     /// Does nothing if the name's places are taken.
     RESILIENCE_COLD static void add(std::string_view name, const std::string& text) {
         if (name.size() > longest) return;
-        const auto* const fresh = new entry{std::string(name), text};
+        std::unique_ptr<const entry> fresh; // made for the first free place
         for (std::size_t i = 0, first = first_place(name); i < tries; ++i) {
-            const entry* there = nullptr;
-            if (table_[(first + i) % places].compare_exchange_strong(there, fresh, std::memory_order_acq_rel))
-                return;
-            if (there->name == name) break;
+            auto& place = table_[(first + i) % places];
+            const entry* there = place.load(std::memory_order_acquire);
+            if (there == nullptr) {
+                if (!fresh) fresh.reset(new entry{std::string(name), text});
+                if (place.compare_exchange_strong(there, fresh.get(), std::memory_order_acq_rel))
+                    return (void)fresh.release();
+            }
+            if (there->name == name) return;
         }
-        delete fresh;
     }
 
 private:

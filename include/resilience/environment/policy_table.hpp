@@ -62,6 +62,7 @@ private:
 
     static std::size_t hash_of(std::string_view kind, std::string_view name) noexcept;
     static void put(listings& into, listing* one) noexcept;
+    static void take_out(listings& from, const listing* one) noexcept;
     /// As a reader, or with the mutex.
     std::shared_ptr<registered_policy> look_up(std::size_t hash, std::string_view kind,
                                                std::string_view name) const noexcept;
@@ -112,6 +113,18 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void policy_table::put(listings& into, listi
     while (into[at] != nullptr) at = (at + 1) & (into.size() - 1);
     into[at] = one;
 }
+RESILIENCE_COLD RESILIENCE_FUNCTION void policy_table::take_out(listings& from, const listing* one) noexcept {
+    const std::size_t mask = from.size() - 1;
+    std::size_t at = one->hash & mask;
+    while (from[at] != one) at = (at + 1) & mask;
+    // A later one moves to the gap if that is on the way from where it belongs.
+    for (std::size_t next = (at + 1) & mask; from[next] != nullptr; next = (next + 1) & mask) {
+        if (((next - from[next]->hash) & mask) < ((next - at) & mask)) continue;
+        from[at] = from[next];
+        at = next;
+    }
+    from[at] = nullptr;
+}
 RESILIENCE_COLD RESILIENCE_FUNCTION std::shared_ptr<registered_policy> policy_table::list(
     std::string_view kind, std::string_view name, std::shared_ptr<registered_policy> made) {
     const std::size_t hash = hash_of(kind, name);
@@ -127,6 +140,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::shared_ptr<registered_policy> policy_ta
     const bool is_full = count_ == in_order_.size();
     listings larger(is_full ? 4 * count_ : 0),
         longer(is_full ? 2 * count_ : 0); // may throw: before anything changes
+    const std::size_t place = place_of(kind, name);
     const striped_readers::writing alone(readers_);
     if (is_full) {
         for (std::size_t i = 0; i < count_; ++i) put(larger, longer[i] = in_order_[i]);
@@ -134,30 +148,28 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::shared_ptr<registered_policy> policy_ta
         in_order_.swap(longer);
     }
     put(by_hash_, fresh.get());
-    listing** const place = in_order_.data() + place_of(kind, name);
-    std::copy_backward(place, in_order_.data() + count_, in_order_.data() + count_ + 1);
-    *place = fresh.get();
+    listing** const at = in_order_.data() + place;
+    std::copy_backward(at, in_order_.data() + count_, in_order_.data() + count_ + 1);
+    *at = fresh.get();
     ++count_;
     return fresh.release()->policy;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION bool policy_table::remove(std::string_view name) {
-    std::vector<std::shared_ptr<registered_policy>> gone; // destroyed after the lock is released
+    std::vector<std::unique_ptr<listing>> gone; // destroyed after the lock is released
     const lock_guard lock(mutex_);
-    std::size_t leaving = 0;
-    for (std::size_t i = 0; i < count_; ++i) leaving += in_order_[i]->name.str() == name ? 1U : 0U;
-    if (leaving == 0) return false;
-    gone.reserve(leaving); // may throw: before anything changes
-    const striped_readers::writing alone(readers_);
-    std::fill(by_hash_.begin(), by_hash_.end(), nullptr);
-    for (std::size_t i = 0, before = std::exchange(count_, 0); i < before; ++i) {
-        listing* const one = in_order_[i];
-        if (one->name.str() == name) {
-            gone.push_back(std::move(one->policy));
-            delete one;
-        } else {
-            put(by_hash_, one);
-            in_order_[count_++] = one;
-        }
+    const auto end = in_order_.begin() + static_cast<std::ptrdiff_t>(count_);
+    const auto leaves = [&](const listing* one) { return one->name.str() == name; };
+    gone.reserve(static_cast<std::size_t>(std::count_if(in_order_.begin(), end, leaves))); // may throw
+    if (gone.capacity() == 0) return false;
+    {
+        const striped_readers::writing alone(readers_);
+        for (auto at = in_order_.begin(); at != end; ++at)
+            if (leaves(*at)) take_out(by_hash_, *at);
+    }
+    count_ = 0;
+    for (auto at = in_order_.begin(); at != end; ++at) {
+        if (leaves(*at)) gone.emplace_back(*at);
+        else in_order_[count_++] = *at;
     }
     return true;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/immortal.hpp>
 #include <resilience/monitoring/prometheus_statistics.hpp>
 #include <resilience/monitoring/prometheus_text.hpp>
 #include <resilience/registry.hpp>
@@ -75,14 +76,14 @@ inline void expose_calls(exposition& out, const circuit_breaker_stats& c, std::s
 
 /// The bounds of a histogram's buckets, in seconds, made once.
 inline const std::array<std::string, latency_histogram::bounds.size()>& bucket_bounds() {
-    static const auto all = [] {
+    static constinit immortal<std::array<std::string, latency_histogram::bounds.size()>> all;
+    return all.get([] {
         std::array<std::string, latency_histogram::bounds.size()> texts;
         std::ranges::transform(latency_histogram::bounds, texts.begin(), [](duration bound) {
             return fmt::format("{}", std::chrono::duration<double>(bound).count());
         });
         return texts;
-    }();
-    return all;
+    });
 }
 
 /// Circuits that time no calls have counts alone. Others time all calls but the ignored.

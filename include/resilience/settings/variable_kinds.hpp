@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/detail/immortal.hpp>
 #include <resilience/settings/fields.hpp>
 
 #include <concepts>
@@ -69,8 +70,8 @@ struct known_variable_kind::list {
     std::vector<variable_kind> kinds; // guarded by mutex
 };
 RESILIENCE_FUNCTION known_variable_kind::list& known_variable_kind::known() {
-    static list& all = *new list; // leaked: usable in static destructors
-    return all;
+    static constinit detail::immortal<list> all;
+    return all.get();
 }
 RESILIENCE_FUNCTION known_variable_kind::known_variable_kind(const variable_kind& kind) : kind_(kind) {
     list& others = known();

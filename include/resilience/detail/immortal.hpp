@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <resilience/config.hpp>
+#include <resilience/detail/sync.hpp>
+
+namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// A T for static storage that is made at first use and never destroyed: static destructors may use it. Of threads that
+/// come first together each makes one, and one wins. No thread ever waits for another: a child that is forked meanwhile
+/// would not have that one, and would wait at the guard of a static variable for ever.
+template <class T>
+class RESILIENCE_VISIBLE immortal {
+public:
+    constexpr immortal() noexcept = default;
+    immortal(const immortal&) = delete;
+    immortal& operator=(const immortal&) = delete;
+
+    T& get() {
+        return get([] { return T(); });
+    }
+    /// `make()` gives the T.
+    template <class Make>
+    RESILIENCE_INLINE T& get(const Make& make) {
+        T* const known = made_.load(std::memory_order_acquire);
+        return known != nullptr ? *known : first(make);
+    }
+
+private:
+    template <class Make>
+    RESILIENCE_COLD T& first(const Make& make) {
+        T* winner = nullptr;
+        T* const mine = new T(make());
+        if (made_.compare_exchange_strong(winner, mine, std::memory_order_acq_rel, std::memory_order_acquire))
+            return *mine;
+        delete mine;
+        return *winner;
+    }
+
+    // Invariant: null, then one object for ever. Release and acquire: who finds the object sees it whole.
+    remembered<T*> made_{nullptr};
+};
+
+}}} // namespace resilience::RESILIENCE_ABI::detail
