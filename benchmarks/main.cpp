@@ -18,11 +18,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <latch>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace rs = resilience;
@@ -44,7 +46,10 @@ struct subjects {
     rs::circuit_breaker by_time{{.failure_rate_threshold = 0.5, .window = rs::time_window{60s}}, reg};
     rs::circuit_breaker failing{{.consecutive_failures = 2'000'000'000}, reg};
     rs::circuit_breaker open{{.name = "open"}, reg};
+    rs::circuit_breaker disabled{{}, reg};
     rs::retry retry{{}, reg};
+    rs::retry once{{.max_attempts = 1}, reg};
+    rs::timeout limit{2s, reg};
     rs::retry at_once{{.base_delay = 0s, .budget = rs::retry_budget::unlimited()}, reg};
     rs::registry heard_reg; // has a subscriber that does nothing
     rs::subscription hears = heard_reg.subscribe([](const rs::event& e) { keep(e); });
@@ -60,6 +65,7 @@ struct subjects {
 
     subjects() {
         open.open_for(24h);
+        disabled.disable();
         heard_open.open_for(24h);
     }
 };
@@ -142,6 +148,37 @@ std::vector<row> make_rows(subjects& s) {
         "retry, 2 failing values then success, a subscriber", 15 + 5 * 40,
         [&s, f = fails_twice]() mutable { keep(s.heard_retry(f)); }, 1'000));
     rows.back().may_allocate = true;
+    const auto throws = []() -> int { throw std::runtime_error("no"); };
+    const auto passes_through = [&rows](std::string name, double bound, auto through) {
+        const auto caught = [through] {
+            try {
+                keep(through());
+            } catch (const std::exception& e) {
+                keep(e);
+            } catch (int number) {
+                keep(number);
+            }
+        };
+        rows.push_back(repeat(std::move(name), bound, caught, 300));
+        rows.back().may_allocate = true;
+    };
+    passes_through("an exception, kept and thrown again by hand", 0, [throws] {
+        std::exception_ptr kept;
+        try {
+            return throws();
+        } catch (...) {
+            kept = std::current_exception();
+        }
+        std::rethrow_exception(kept);
+    });
+    passes_through("  the same through a closed breaker", 2000, [&s, throws] { return s.failing(throws); });
+    passes_through("  the same through a disabled breaker", 2000,
+                   [&s, throws] { return s.disabled(throws); });
+    passes_through("  the same through a retry of one attempt", 2000,
+                   [&s, throws] { return s.once(throws); });
+    passes_through("  the same through a timeout(2s)", 2000, [&s, throws] { return s.limit(throws); });
+    passes_through("  an int through a closed breaker", 0,
+                   [&s] { return s.failing([]() -> int { throw 42; }); });
     rows.push_back(repeat("full-jitter delay", 5,
                           [&s] { keep(rs::delay_of(s.schedule, 3, 0s, s.reg.random().uniform())); }));
     for (auto& r : rows) {
