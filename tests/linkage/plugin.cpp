@@ -19,7 +19,7 @@ F* function(void* library, const char* name) {
 }
 
 bool holds(bool condition, const char* hazard, const char* what) {
-    std::printf("[%s] %s: %s\n", hazard, condition ? "holds" : "FAILS", what);
+    std::printf("%s %s: %s\n", hazard, condition ? "holds" : "FAILS", what);
     return condition;
 }
 
@@ -35,7 +35,8 @@ bool waits_for_readers(void* library) {
             written = true;
         });
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
-        if (!holds(mine && !written, "H-CPP-04", "a plugin that writes waits for a reader of the executable"))
+        if (!holds(mine && !written, "[H-CPP-04]",
+                   "a plugin that writes waits for a reader of the executable"))
             return writer.join(), false;
     }
     writer.join();
@@ -55,7 +56,7 @@ bool works() {
 
     const auto breaker = registry.circuit_breaker("plugin");
     const bool adopts =
-        holds(breaker && breaker->calls == 1, "H-CPP-02", "a plugin adopts the executable's registry");
+        holds(breaker && breaker->calls == 1, "[H-CPP-02]", "a plugin adopts the executable's registry");
     return waits_for_readers(library) && adopts;
 }
 

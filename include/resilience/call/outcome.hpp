@@ -183,9 +183,9 @@ public:
             return;
         if (is_thrown()) failure_.rethrow();
         if constexpr (detail::carries_errors<R>) {
-            const failure why = std::move(failure_);
+            stored carried(detail::carry<R>(failure_));
             clear();
-            ::new (static_cast<void*>(std::addressof(value_))) stored(detail::carry<R>(why));
+            ::new (static_cast<void*>(std::addressof(value_))) stored(std::move(carried));
             content_ = content::value;
         }
     }

@@ -14,22 +14,6 @@
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
-template <class R>
-struct tried {
-    using type = outcome<R>;
-};
-template <task R>
-struct tried<R> {
-    using type = typename as_outcome<R>::task_type;
-};
-template <>
-struct tried<refused_call> {
-    using type = outcome<int>; // has the members that a user may name
-};
-/// The return type of try_call: an outcome, or a task of an outcome.
-template <class F, class... A>
-using try_result = typename tried<attempt_type<F, A...>>::type;
-
 /// A view of a policy that adds a name, a deadline or a stop token to one call, or, if `Within`, places it
 /// inside of another call. It borrows the policy and can be called as a temporary only.
 template <class Policy, bool Within = false>
@@ -65,7 +49,7 @@ public:
     /// A callable with f's call syntax that owns a copy of f and a handle of this policy.
     template <class F>
     detail::wrapped<Derived, std::decay_t<F>> wrap(F&& f) const {
-        return {self(), std::forward<F>(f), {}, std::nullopt};
+        return {self(), std::forward<F>(f), {}, nullptr};
     }
     /// This policy for a call with a name, which events, logs and the context show.
     detail::call_view<Derived> named(std::string_view operation) const noexcept {
@@ -108,28 +92,35 @@ private:
             path::template refuse<R, F, A...>();
             return detail::result_of_refused_call<R>();
         } else {
-            auto bound = path::template bind<F, A...>(f, args...);
-            if constexpr (path::template is_inlined<F, A...>) {
-                if (detail::is_unlimited(request)) [[likely]] {
-                    if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
-                        detail::thrown_end thrown;
-                        {
-                            outcome<R> out;
-                            path::attempt(self(), permits, out, f, args...);
-                            if (detail::succeeded(out)) [[likely]] {
-                                path::succeed(self(), permits);
-                                return out.take_value();
-                            }
-                            if (path::resume_to_value(self(), out, path::template body_of<R, F, A...>(bound),
-                                                      request, permits, thrown))
-                                return out.take_value();
-                        }
-                        thrown.raise();
+            detail::thrown_end thrown;
+            {
+                outcome<R> out;
+                if (run_to_value<R, F, A...>(request, out, thrown, f, args...)) return out.take_value();
+            }
+            thrown.raise();
+        }
+    }
+    /// True if the call leaves a value to be returned; else it ends with `thrown`.
+    template <class R, class F, class... A>
+    RESILIENCE_INLINE bool run_to_value(const detail::call_request& request, outcome<R>& out,
+                                        detail::thrown_end& thrown, std::type_identity_t<F>& f,
+                                        std::type_identity_t<A>&... args) const {
+        using path = detail::path_of<Derived>;
+        auto bound = path::template bind<F, A...>(f, args...);
+        if constexpr (path::template is_inlined<F, A...>) {
+            if (detail::is_unlimited(request)) [[likely]] {
+                if (const auto permits = path::begin(self()); permits.all_given()) [[likely]] {
+                    path::attempt(self(), permits, out, f, args...);
+                    if (detail::succeeded(out)) [[likely]] {
+                        path::succeed(self(), permits);
+                        return true;
                     }
+                    return path::resume_to_value(self(), out, path::template body_of<R, F, A...>(bound),
+                                                 request, permits, thrown);
                 }
             }
-            return path::template value<R>(self(), path::template body_of<R, F, A...>(bound), request);
         }
+        return path::fill_to_value(self(), out, path::template body_of<R, F, A...>(bound), request, thrown);
     }
     template <class F, class... A>
     RESILIENCE_INLINE auto try_run(const detail::call_request& request, std::type_identity_t<F>& f,
@@ -216,7 +207,7 @@ public:
             !Within,
             "resilience: a callable made by with(context).wrap() may outlive the context; wrap first, and "
             "let the callable take a call_context& where it needs one");
-        return {*policy_, std::forward<F>(f), std::string(operation_), std::move(options_)};
+        return {*policy_, std::forward<F>(f), operation_, &options_};
     }
 
 private:
@@ -238,13 +229,34 @@ inline constexpr bool is_refused_callable<wrapped<Policy, F>, A...> = !is_callab
 template <class Policy, class F, class... A>
 inline constexpr bool is_refused_callable<const wrapped<Policy, F>, A...> = !is_callable_again<const F, A...>;
 
+/// The part of a `wrapped` that does not know the callable: compiled once for a policy.
+template <class Policy>
+struct wrapping {
+    RESILIENCE_NOINLINE wrapping(const Policy& p, std::string_view name,
+                                 const std::optional<call_options>* with)
+        : policy(p), operation(name) {
+        if (with != nullptr) options = *with;
+    }
+    wrapping(const wrapping&) = default;
+    wrapping(wrapping&&) noexcept = default;
+    wrapping& operator=(const wrapping&) = default;
+    wrapping& operator=(wrapping&&) noexcept = default;
+    RESILIENCE_NOINLINE ~wrapping() {} // NOLINT(modernize-use-equals-default): not inlined
+
+    call_request request() const noexcept { return {operation, options ? &*options : nullptr, nullptr}; }
+
+    Policy policy;
+    std::string operation;
+    std::optional<call_options> options;
+};
+
 template <class Policy, class F>
 class wrapped {
 public:
     template <class G>
-    wrapped(Policy policy, G&& f, std::string operation, std::optional<call_options> options)
-        : policy_(std::move(policy)), f_(std::forward<G>(f)), operation_(std::move(operation)),
-          options_(std::move(options)) {}
+    wrapped(const Policy& policy, G&& f, std::string_view operation,
+            const std::optional<call_options>* options)
+        : call_(policy, operation, options), f_(std::forward<G>(f)) {}
 
     template <class... A>
     decltype(auto) operator()(A&&... args)
@@ -253,7 +265,8 @@ public:
         static_assert(!is_mutable, "resilience: the callable is mutable, so what wraps it cannot be const");
         if constexpr (!is_mutable) {
             check_types<call_form::returns, const F&, A...>();
-            return policy_.composable<Policy>::template run<const F&, A...>(request(), f_, args...);
+            return call_.policy.composable<Policy>::template run<const F&, A...>(call_.request(), f_,
+                                                                                 args...);
         } else {
             return result_of_refused_call<refused_call>();
         }
@@ -263,7 +276,7 @@ public:
         requires is_mutable_call<F, A...>
     decltype(auto) operator()(A&&... args) & {
         check_types<call_form::returns, F&, A...>();
-        return policy_.composable<Policy>::template run<F&, A...>(request(), f_, args...);
+        return call_.policy.composable<Policy>::template run<F&, A...>(call_.request(), f_, args...);
     }
 
     /// For a temporary `wrapped`: a task outlives it, so the task takes the callable along.
@@ -272,16 +285,12 @@ public:
     decltype(auto) operator()(A&&... args) && {
         using used = std::conditional_t<gives_task<F, A...>, F, F&>;
         check_types<call_form::returns, used, A...>();
-        return policy_.composable<Policy>::template run<used, A...>(request(), f_, args...);
+        return call_.policy.composable<Policy>::template run<used, A...>(call_.request(), f_, args...);
     }
 
 private:
-    call_request request() const noexcept { return {operation_, options_ ? &*options_ : nullptr, nullptr}; }
-
-    Policy policy_;
+    wrapping<Policy> call_;
     F f_;
-    std::string operation_;
-    std::optional<call_options> options_;
 };
 
 } // namespace detail

@@ -171,16 +171,15 @@ struct path_through : call_check<P...> {
         with(handle, [&](const P&... p) RESILIENCE_INLINE_LAMBDA { permits.succeed(p...); });
     }
 
+    /// fill(), then true if the outcome is a value to be returned; else the call ends with `thrown`.
     template <class R>
-    RESILIENCE_NOINLINE static R value(const Derived& handle, body<R> call, const call_request& request) {
-        thrown_end thrown;
-        {
-            outcome<R> out;
-            fill(handle, out, call, request);
-            if (!thrown.take_from(out)) [[likely]]
-                return out.take();
-        }
-        thrown.raise();
+    RESILIENCE_NOINLINE static bool fill_to_value(const Derived& handle, outcome<R>& out, body<R> call,
+                                                  const call_request& request, thrown_end& thrown) {
+        fill(handle, out, call, request);
+        if (thrown.take_from(out)) [[unlikely]]
+            return false;
+        out.become_value();
+        return true;
     }
     template <class R>
     RESILIENCE_NOINLINE static void fill(const Derived& handle, outcome<R>& out, body<R> call,

@@ -136,6 +136,22 @@ struct as_outcome {
     static auto take(outcome<value_of_task<Task>>& out) { return std::move(out); }
 };
 
+template <class R>
+struct tried {
+    using type = outcome<R>;
+};
+template <task R>
+struct tried<R> {
+    using type = typename as_outcome<R>::task_type;
+};
+template <>
+struct tried<refused_call> {
+    using type = outcome<int>; // has the members that a user may name
+};
+/// The return type of try_call: an outcome, or a task of an outcome.
+template <class F, class... A>
+using try_result = typename tried<attempt_type<F, A...>>::type;
+
 RESILIENCE_COROUTINES_BEGIN
 
 /// The coroutine driver. One frame serves the whole pipeline. It begins when it is awaited. If it is
