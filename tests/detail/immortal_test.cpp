@@ -3,6 +3,7 @@
 
 #include "support/catch.hpp"
 
+#include <atomic>
 #include <latch>
 #include <thread>
 
@@ -11,12 +12,11 @@ namespace {
 namespace rs = resilience;
 
 struct counted {
-    explicit counted(int n) : number(n) { ++alive; }
+    counted() { ++alive; }
     counted(const counted&) = delete;
     counted& operator=(const counted&) = delete;
     ~counted() { --alive; }
 
-    int number;
     static inline int alive = 0;
 };
 
@@ -24,30 +24,32 @@ TEST_CASE("what is immortal is made once, at first use", "[immortal]") {
     static constinit rs::detail::immortal<counted> one;
     const int before = counted::alive;
 
-    counted& first = one.get([] { return counted(1); });
-    counted& again = one.get([] { return counted(2); });
-
-    CHECK(&first == &again);
-    CHECK(first.number == 1);
+    CHECK(&one.get() == &one.get());
     CHECK(counted::alive == before + 1);
 }
 
-TEST_CASE("a thread does not wait for another that makes what is immortal", "[immortal]") {
-    static constinit rs::detail::immortal<counted> one;
-    const int before = counted::alive;
-    std::latch making(1), made(1);
-    counted* found_late = nullptr;
-    std::thread late([&] {
-        found_late = &one.get([&] {
-            making.count_down();
-            made.wait(); // as a thread that a forked child does not have
-            return counted(1);
-        });
-    });
+/// The first thread that makes one waits in the middle of it, as a thread that a forked child does not have.
+struct slow_at_first : counted {
+    slow_at_first() : number(++made) {
+        if (number != 1) return;
+        making.count_down();
+        go_on.wait();
+    }
 
-    making.wait();
-    counted& mine = one.get([] { return counted(2); });
-    made.count_down();
+    const int number;
+    static inline std::atomic<int> made{0};
+    static inline std::latch making{1}, go_on{1};
+};
+
+TEST_CASE("a thread does not wait for another that makes what is immortal", "[immortal]") {
+    static constinit rs::detail::immortal<slow_at_first> one;
+    const int before = counted::alive;
+    slow_at_first* found_late = nullptr;
+    std::thread late([&] { found_late = &one.get(); });
+
+    slow_at_first::making.wait();
+    slow_at_first& mine = one.get();
+    slow_at_first::go_on.count_down();
     late.join();
 
     CHECK(mine.number == 2);

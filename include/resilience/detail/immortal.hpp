@@ -16,29 +16,24 @@ public:
     immortal(const immortal&) = delete;
     immortal& operator=(const immortal&) = delete;
 
-    T& get() {
-        return get([] { return T(); });
-    }
-    /// `make()` gives the T.
-    template <class Make>
-    RESILIENCE_INLINE T& get(const Make& make) {
-        T* const known = made_.load(std::memory_order_acquire);
-        return known != nullptr ? *known : first(make);
+    RESILIENCE_INLINE T& get() {
+        void* const known = made_.load(std::memory_order_acquire);
+        return known != nullptr ? *static_cast<T*>(known) : first();
     }
 
 private:
-    template <class Make>
-    RESILIENCE_COLD T& first(const Make& make) {
-        T* winner = nullptr;
-        T* const mine = new T(make());
+    RESILIENCE_COLD T& first() {
+        void* winner = nullptr;
+        T* const mine = new T();
         if (made_.compare_exchange_strong(winner, mine, std::memory_order_acq_rel, std::memory_order_acquire))
             return *mine;
         delete mine;
-        return *winner;
+        return *static_cast<T*>(winner);
     }
 
-    // Invariant: null, then one object for ever. Release and acquire: who finds the object sees it whole.
-    remembered<T*> made_{nullptr};
+    // Invariant: null, then one T for ever. Release and acquire: who finds the object sees it whole. A void*: each other
+    // atomic is one more that a program's compiler chews.
+    remembered<void*> made_{nullptr};
 };
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

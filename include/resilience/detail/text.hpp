@@ -18,7 +18,6 @@
 #include <array>
 #include <cstddef>
 #include <functional>
-#include <memory>
 #endif
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
@@ -84,7 +83,7 @@ public:
     static const std::string* find(std::string_view name) noexcept {
         for (std::size_t i = 0, first = first_place(name); i < tries; ++i) {
             // Acquire: sees the entry as the thread that published it made it.
-            const entry* const known = table_[(first + i) % places].load(std::memory_order_acquire);
+            const auto* const known = entry_in(table_[(first + i) % places].load(std::memory_order_acquire));
             if (known == nullptr) break;
             if (known->name == name) return &known->text;
         }
@@ -93,17 +92,17 @@ public:
     /// Does nothing if the name's places are taken.
     RESILIENCE_COLD static void add(std::string_view name, const std::string& text) {
         if (name.size() > longest) return;
-        std::unique_ptr<const entry> fresh; // made for the first free place
+        entry* fresh = nullptr; // made for the first free place
         for (std::size_t i = 0, first = first_place(name); i < tries; ++i) {
             auto& place = table_[(first + i) % places];
-            const entry* there = place.load(std::memory_order_acquire);
+            void* there = place.load(std::memory_order_acquire);
             if (there == nullptr) {
-                if (!fresh) fresh.reset(new entry{std::string(name), text});
-                if (place.compare_exchange_strong(there, fresh.get(), std::memory_order_acq_rel))
-                    return (void)fresh.release();
+                if (fresh == nullptr) fresh = new entry{std::string(name), text};
+                if (place.compare_exchange_strong(there, fresh, std::memory_order_acq_rel)) return;
             }
-            if (there->name == name) return;
+            if (entry_in(there)->name == name) break;
         }
+        delete fresh;
     }
 
 private:
@@ -112,10 +111,11 @@ private:
     };
     static constexpr std::size_t places = 256, tries = 8, longest = 512;
 
+    static const entry* entry_in(const void* place) noexcept { return static_cast<const entry*>(place); }
     static std::size_t first_place(std::string_view name) noexcept {
         return std::hash<std::string_view>{}(name);
     }
-    static inline constinit std::array<remembered<const entry*>, places> table_{}; // null: free
+    static inline constinit remembered<void*> table_[places]{}; // entries; null: free
 };
 
 /// Reads a name that is not remembered.

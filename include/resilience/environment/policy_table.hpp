@@ -43,7 +43,7 @@ public:
     template <class F>
     void each(const F& f) const {
         const lock_guard lock(mutex_);
-        for (std::size_t i = 0; i < count_; ++i) f(in_order_[i]->policy);
+        for (std::size_t i = 0; i < count_; ++i) f(in_order()[i]->policy);
     }
     void set_capacity(std::size_t capacity);
 
@@ -53,16 +53,18 @@ private:
         detail::name kind;
         detail::name name;
         std::shared_ptr<registered_policy> policy;
+        listing* next_gone = nullptr; // of those that are removed together
 
         bool is(std::string_view wanted_kind, std::string_view wanted_name) const noexcept {
             return name.str() == wanted_name && kind.str() == wanted_kind;
         }
     };
-    using listings = std::vector<listing*>;
-
     static std::size_t hash_of(std::string_view kind, std::string_view name) noexcept;
-    static void put(listings& into, listing* one) noexcept;
-    static void take_out(listings& from, const listing* one) noexcept;
+    /// So many places in which listings stand by their hashes: a power of two, of which a half is null.
+    std::size_t places() const noexcept { return 2 * room_; }
+    static listing** with_room_for(std::size_t room) { return new listing*[3 * room]{}; }
+    void put(listing* one) noexcept;
+    void take_out(const listing* one) noexcept;
     /// As a reader, or with the mutex.
     std::shared_ptr<registered_policy> look_up(std::size_t hash, std::string_view kind,
                                                std::string_view name) const noexcept;
@@ -71,19 +73,21 @@ private:
 
     mutable detail::mutex mutex_;
     mutable striped_readers readers_;
-    // Open-addressed, a power of two. Read by readers; written under mutex_ with readers kept out, as is each listing.
-    listings by_hash_;
-    // Guarded by mutex_, as is what follows. The first count_ are the listings by kind and name; owns them. Half as large as
-    // by_hash_, of which a half is thus null.
-    listings in_order_;
+    // Two arrays in one piece of memory. places() listings by their hashes, open-addressed: read by readers; written under
+    // mutex_ with readers kept out, as are room_ and each listing. Then room for room_ listings in the order of kinds and
+    // names, of which there are count_: guarded by mutex_ alone. Owns them.
+    std::size_t room_ = 4;
+    listing** by_hash_ = with_room_for(room_);
     std::size_t count_ = 0;
+    listing** in_order() const noexcept { return by_hash_ + places(); }
     std::size_t capacity_ = 10'000;
 };
 
 #if RESILIENCE_BODIES
-RESILIENCE_COLD RESILIENCE_FUNCTION policy_table::policy_table() : by_hash_(8), in_order_(4) {}
+RESILIENCE_COLD RESILIENCE_FUNCTION policy_table::policy_table() = default;
 RESILIENCE_COLD RESILIENCE_FUNCTION policy_table::~policy_table() {
-    for (std::size_t i = 0; i < count_; ++i) delete in_order_[i];
+    for (std::size_t i = 0; i < count_; ++i) delete in_order()[i];
+    delete[] by_hash_;
 }
 
 // Kinds that share a name differ in length, most of them; others have the same hash and follow one another.
@@ -92,7 +96,7 @@ RESILIENCE_FUNCTION std::size_t policy_table::hash_of(std::string_view kind, std
 }
 RESILIENCE_FUNCTION std::shared_ptr<registered_policy> policy_table::look_up(
     std::size_t hash, std::string_view kind, std::string_view name) const noexcept {
-    const std::size_t mask = by_hash_.size() - 1;
+    const std::size_t mask = places() - 1;
     for (std::size_t at = hash & mask;; at = (at + 1) & mask) {
         const listing* const one = by_hash_[at];
         if (one == nullptr) return nullptr;
@@ -108,22 +112,23 @@ RESILIENCE_FUNCTION std::shared_ptr<registered_policy> policy_table::find(std::s
     return look_up(hash, kind, name);
 }
 
-RESILIENCE_COLD RESILIENCE_FUNCTION void policy_table::put(listings& into, listing* one) noexcept {
-    std::size_t at = one->hash & (into.size() - 1);
-    while (into[at] != nullptr) at = (at + 1) & (into.size() - 1);
-    into[at] = one;
-}
-RESILIENCE_COLD RESILIENCE_FUNCTION void policy_table::take_out(listings& from, const listing* one) noexcept {
-    const std::size_t mask = from.size() - 1;
+RESILIENCE_COLD RESILIENCE_FUNCTION void policy_table::put(listing* one) noexcept {
+    const std::size_t mask = places() - 1;
     std::size_t at = one->hash & mask;
-    while (from[at] != one) at = (at + 1) & mask;
+    while (by_hash_[at] != nullptr) at = (at + 1) & mask;
+    by_hash_[at] = one;
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void policy_table::take_out(const listing* one) noexcept {
+    const std::size_t mask = places() - 1;
+    std::size_t at = one->hash & mask;
+    while (by_hash_[at] != one) at = (at + 1) & mask;
     // A later one moves to the gap if that is on the way from where it belongs.
-    for (std::size_t next = (at + 1) & mask; from[next] != nullptr; next = (next + 1) & mask) {
-        if (((next - from[next]->hash) & mask) < ((next - at) & mask)) continue;
-        from[at] = from[next];
+    for (std::size_t next = (at + 1) & mask; by_hash_[next] != nullptr; next = (next + 1) & mask) {
+        if (((next - by_hash_[next]->hash) & mask) < ((next - at) & mask)) continue;
+        by_hash_[at] = by_hash_[next];
         at = next;
     }
-    from[at] = nullptr;
+    by_hash_[at] = nullptr;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION std::shared_ptr<registered_policy> policy_table::list(
     std::string_view kind, std::string_view name, std::shared_ptr<registered_policy> made) {
@@ -137,39 +142,44 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::shared_ptr<registered_policy> policy_ta
         detail::raise(std::length_error("registry: no more than " + std::to_string(capacity_) +
                                         " named policies; refused '" + std::string(name) + "'"));
     }
-    const bool is_full = count_ == in_order_.size();
-    listings larger(is_full ? 4 * count_ : 0),
-        longer(is_full ? 2 * count_ : 0); // may throw: before anything changes
+    listing** const larger = count_ == room_ ? with_room_for(2 * room_) : nullptr;
     const std::size_t place = place_of(kind, name);
     const striped_readers::writing alone(readers_);
-    if (is_full) {
-        for (std::size_t i = 0; i < count_; ++i) put(larger, longer[i] = in_order_[i]);
-        by_hash_.swap(larger);
-        in_order_.swap(longer);
+    if (larger != nullptr) {
+        listing** const before = by_hash_;
+        listing** const ordered = in_order();
+        by_hash_ = larger;
+        room_ *= 2;
+        for (std::size_t i = 0; i < count_; ++i) put(in_order()[i] = ordered[i]);
+        delete[] before;
     }
-    put(by_hash_, fresh.get());
-    listing** const at = in_order_.data() + place;
-    std::copy_backward(at, in_order_.data() + count_, in_order_.data() + count_ + 1);
-    *at = fresh.get();
-    ++count_;
+    put(fresh.get());
+    for (std::size_t i = count_++; i > place; --i) in_order()[i] = in_order()[i - 1];
+    in_order()[place] = fresh.get();
     return fresh.release()->policy;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION bool policy_table::remove(std::string_view name) {
-    std::vector<std::unique_ptr<listing>> gone; // destroyed after the lock is released
-    const lock_guard lock(mutex_);
-    const auto end = in_order_.begin() + static_cast<std::ptrdiff_t>(count_);
-    const auto leaves = [&](const listing* one) { return one->name.str() == name; };
-    gone.reserve(static_cast<std::size_t>(std::count_if(in_order_.begin(), end, leaves))); // may throw
-    if (gone.capacity() == 0) return false;
+    listing* gone = nullptr; // destroyed after the lock is released
     {
+        const lock_guard lock(mutex_);
+        std::size_t kept = 0;
+        for (std::size_t i = 0; i < count_; ++i) {
+            listing* const one = in_order()[i];
+            if (one->name.str() == name) {
+                one->next_gone = gone;
+                gone = one;
+            } else {
+                in_order()[kept++] = one;
+            }
+        }
+        count_ = kept;
+        if (gone == nullptr) return false;
         const striped_readers::writing alone(readers_);
-        for (auto at = in_order_.begin(); at != end; ++at)
-            if (leaves(*at)) take_out(by_hash_, *at);
+        for (const listing* one = gone; one != nullptr; one = one->next_gone) take_out(one);
     }
-    count_ = 0;
-    for (auto at = in_order_.begin(); at != end; ++at) {
-        if (leaves(*at)) gone.emplace_back(*at);
-        else in_order_[count_++] = *at;
+    while (const listing* const one = gone) {
+        gone = one->next_gone;
+        delete one;
     }
     return true;
 }
@@ -183,10 +193,10 @@ RESILIENCE_FUNCTION policy_page policy_table::page(const policy_query& wanted) c
     const listing* last = nullptr;
     const lock_guard lock(mutex_);
     std::size_t at = place_of(wanted.after_kind, wanted.after_name);
-    if (at < count_ && in_order_[at]->is(wanted.after_kind, wanted.after_name)) ++at;
+    if (at < count_ && in_order()[at]->is(wanted.after_kind, wanted.after_name)) ++at;
     if (wanted.name.empty()) found.policies.reserve(std::min(count_ - at, wanted.limit));
     for (; at < count_; ++at) {
-        const listing& one = *in_order_[at];
+        const listing& one = *in_order()[at];
         if (!wanted.kind.empty() && one.kind.str() != wanted.kind) continue;
         if (!wanted.name.empty() && one.name.str() != wanted.name) continue;
         found.has_more = found.policies.size() == wanted.limit;
@@ -205,8 +215,8 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::size_t policy_table::place_of(std::stri
     std::size_t first = 0, end = count_;
     while (first < end) {
         const std::size_t middle = first + (end - first) / 2;
-        const int order = in_order_[middle]->kind.str().compare(kind);
-        if (order < 0 || (order == 0 && in_order_[middle]->name.str() < name)) first = middle + 1;
+        const int order = in_order()[middle]->kind.str().compare(kind);
+        if (order < 0 || (order == 0 && in_order()[middle]->name.str() < name)) first = middle + 1;
         else end = middle;
     }
     return first;

@@ -74,16 +74,19 @@ inline void expose_calls(exposition& out, const circuit_breaker_stats& c, std::s
     out.sample({{"name", name}, {"kind", "ignored"}}, c.ignored, part);
 }
 
-/// The bounds of a histogram's buckets, in seconds, made once.
-inline const std::array<std::string, latency_histogram::bounds.size()>& bucket_bounds() {
-    static constinit immortal<std::array<std::string, latency_histogram::bounds.size()>> all;
-    return all.get([] {
-        std::array<std::string, latency_histogram::bounds.size()> texts;
+/// The bounds of a histogram's buckets, in seconds.
+struct bucket_bounds {
+    std::array<std::string, latency_histogram::bounds.size()> texts;
+
+    bucket_bounds() {
         std::ranges::transform(latency_histogram::bounds, texts.begin(), [](duration bound) {
             return fmt::format("{}", std::chrono::duration<double>(bound).count());
         });
-        return texts;
-    });
+    }
+};
+inline const std::string& bucket_bound(std::size_t i) {
+    static constinit immortal<bucket_bounds> all;
+    return all.get().texts[i];
 }
 
 /// Circuits that time no calls have counts alone. Others time all calls but the ignored.
@@ -91,8 +94,7 @@ inline void expose_latencies(exposition& out, const circuit_breaker_stats& c, st
     if (!c.latencies) return expose_calls(out, c, name, "_count");
     const auto timed = [&](std::string_view kind, const latency_histogram& calls) {
         for (std::size_t i = 0; i < calls.bounds.size(); ++i) {
-            out.sample({{"name", name}, {"kind", kind}, {"le", bucket_bounds()[i]}}, calls.up_to(i),
-                       "_bucket");
+            out.sample({{"name", name}, {"kind", kind}, {"le", bucket_bound(i)}}, calls.up_to(i), "_bucket");
         }
         out.sample({{"name", name}, {"kind", kind}, {"le", "+Inf"}}, calls.calls(), "_bucket");
         out.sample({{"name", name}, {"kind", kind}}, std::chrono::duration<double>(calls.sum()).count(),
