@@ -26,7 +26,7 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 /// destroyed while it is held.
 class policy_table {
 public:
-    policy_table();
+    policy_table() = default;
     policy_table(const policy_table&) = delete;
     policy_table& operator=(const policy_table&) = delete;
     ~policy_table();
@@ -84,7 +84,6 @@ private:
 };
 
 #if RESILIENCE_BODIES
-RESILIENCE_COLD RESILIENCE_FUNCTION policy_table::policy_table() = default;
 RESILIENCE_COLD RESILIENCE_FUNCTION policy_table::~policy_table() {
     for (std::size_t i = 0; i < count_; ++i) delete in_order()[i];
     delete[] by_hash_;
