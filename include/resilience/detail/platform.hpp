@@ -26,7 +26,6 @@
 #include <concepts>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <ctime>
 #include <exception>
 #include <initializer_list>
@@ -54,8 +53,8 @@ inline const std::type_info* exception_type(const std::exception_ptr& e) noexcep
     return e ? e.__cxa_exception_type() : nullptr;
 }
 inline const void* exception_as(const std::exception_ptr& e, const std::type_info& wanted) noexcept {
-    void* object = nullptr; // the exception: a std::exception_ptr is a pointer to it
-    std::memcpy(&object, &e, sizeof(e));
+    static_assert(std::is_standard_layout_v<std::exception_ptr>); // its one member is a void* to the exception
+    void* object = *reinterpret_cast<void* const*>(&e);
     return e && wanted.__do_catch(e.__cxa_exception_type(), &object, 1) ? object : nullptr;
 }
 #else
