@@ -53,8 +53,8 @@ inline const std::type_info* exception_type(const std::exception_ptr& e) noexcep
     return e ? e.__cxa_exception_type() : nullptr;
 }
 inline const void* exception_as(const std::exception_ptr& e, const std::type_info& wanted) noexcept {
-    static_assert(std::is_standard_layout_v<std::exception_ptr>); // its one member is a void* to the exception
-    void* object = *reinterpret_cast<void* const*>(&e);
+    static_assert(std::is_standard_layout_v<std::exception_ptr>);
+    void* object = *reinterpret_cast<void* const*>(&e); // its one member: a pointer to the exception
     return e && wanted.__do_catch(e.__cxa_exception_type(), &object, 1) ? object : nullptr;
 }
 #else
