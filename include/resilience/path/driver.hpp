@@ -11,7 +11,6 @@
 
 #include <cstddef>
 #include <memory>
-#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -19,14 +18,6 @@
 // for each result type and pipeline, and most of it only once in all.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
-
-/// The name, options and parent that a view adds to a call.
-struct call_request {
-    std::string_view operation{};
-    const call_options* options = nullptr;
-    const call_context* parent = nullptr;
-};
-inline constexpr call_request plain_request{};
 
 /// The environment of a call: that of the first policy that has a registry, else that of the global registry.
 template <class... P>
@@ -165,7 +156,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void inherit_on_thread(call_context& ctx, co
     if (around.retry_depth > 0 && !ctx.shares_repeats()) ctx.take_repeats(around);
 }
 RESILIENCE_FUNCTION void prepare(call_context& ctx, const call_request& request) {
-    ctx.set_operation(request.operation);
+    ctx.set_request(request);
     const thread_calls& around = this_threads_calls;
     ctx.set_retry_depth(around.retry_depth);
     if (request.parent != nullptr) [[unlikely]]
