@@ -188,11 +188,10 @@ RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
         case step::wait:
             // The sleep may end early. The waiting policy is asked again in any case, and looks at the stop
             // token itself.
-            if (walk.delay() > duration{0}) {
+            if (walk.has_to_wait()) {
                 const outside_of_calls others; // a clock may run jobs of theirs while it sleeps
                 const waiting_call here(ctx);
-                time_source& clock = ctx.clock();
-                clock.sleep_until(saturating_add(clock.now(), walk.delay()), ctx.callers_stop_token());
+                ctx.clock().sleep_until(walk.ends_at(ctx), walk.ends_by(ctx));
             }
             next = walk.resume(slot, ctx);
             break;

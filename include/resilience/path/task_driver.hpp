@@ -125,7 +125,7 @@ public:
         if (done == step::attempt) return settle(slot, ctx);
         return done == step::wait ? calls().walk.resume(slot, ctx) : calls().walk.answered(slot, ctx);
     }
-    duration delay() noexcept { return calls().walk.delay(); }
+    const call_walk& waiting() noexcept { return calls().walk; }
 
 private:
     enum class holds : std::uint8_t { nothing, permits, calls };
@@ -198,16 +198,15 @@ typename As::task_type drive_task(task_body<Task, Place> body, task_request requ
         std::exception_ptr no_sleep;
         std::optional<task_limit> limit;
         if (now == step::wait) {
-            if (walk.delay() > duration{0}) {
+            if (walk.waiting().has_to_wait()) {
 #if RESILIENCE_EXCEPTIONS
                 try {
 #else
                 {
 #endif
                     // Each awaited object has a name: g++ 12 may destroy a temporary of such an expression twice.
-                    auto sleep =
-                        traits::sleep_until(ctx.clock(), saturating_add(ctx.clock().now(), walk.delay()),
-                                            ctx.callers_stop_token());
+                    auto sleep = traits::sleep_until(ctx.clock(), walk.waiting().ends_at(ctx),
+                                                     walk.waiting().ends_by(ctx));
                     co_await std::move(sleep);
 #if RESILIENCE_EXCEPTIONS
                 } catch (...) {
