@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/error.hpp>
+#include <resilience/detail/config_field.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/settings/fields.hpp>
 #include <resilience/settings/variable_kinds.hpp>
@@ -37,7 +38,7 @@ struct env_options {
     /// Unset: the environment of the process.
     variable_getter get{};
     /// The names of all variables, for `strict`. Unset: those of the process; with `get`, none.
-    std::function<std::vector<std::string>()> names{};
+    detail::config_field<std::function<std::vector<std::string>()>> names{};
 };
 
 namespace detail {
