@@ -228,6 +228,32 @@ TEST_CASE("windows and budgets take no more memory, however many results they se
     CHECK(allocations_of(record) == 0);
 }
 
+TEST_CASE("without memory for its windows an update changes nothing of a circuit",
+          "[composition][allocations]") {
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 2}, w.reg);
+    (void)breaker.try_call([]() -> int { throw 1; });
+    const rs::circuit_breaker_config by_rate{.failure_rate_threshold = 0.5, .window = rs::time_window{10s}};
+
+    for (std::size_t fails = 0;; ++fails) {
+        REQUIRE(fails < 100);
+        bool threw = false;
+        allocations_left = fails;
+        try {
+            breaker.update(by_rate);
+        } catch (const std::bad_alloc&) {
+            threw = true;
+        }
+        allocations_left = std::numeric_limits<std::size_t>::max();
+        if (!threw) break;
+        CHECK(breaker.config().failure_threshold == 2U);
+        CHECK(breaker.stats().failure_count == 1);
+        CHECK(breaker.stats().failure_threshold == 2);
+    }
+    CHECK(breaker.config().failure_rate_threshold == 0.5);
+    CHECK(breaker.stats().failure_threshold == 0);
+}
+
 TEST_CASE("policies take no more memory than this until a second thread comes",
           "[composition][allocations][H-WIN-14]") {
     world w;

@@ -164,14 +164,14 @@ RESILIENCE_FUNCTION void breaker_core::publish_locked() noexcept {
     const published_state next = encode_locked();
     if (next != published_.peek()) published_.publish_locked(next, guarded_->circuit.opens_until());
 }
-
 RESILIENCE_FUNCTION void breaker_core::command(const circuit_command& c, std::string_view reason) {
     locked([&](const moment& at) { guarded_->circuit.command(c, reason, at); });
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void breaker_core::apply(circuit_breaker_config next) {
     locked([&](const moment& at) {
+        auto windows = guarded_->circuit.windows_for(next); // without memory nothing changes
         replace(std::move(next));
-        guarded_->circuit.update(config(), at);
+        guarded_->circuit.update(config(), std::move(windows), at);
         flags_ = static_cast<std::uint8_t>(flags_of(config()));
     });
 }

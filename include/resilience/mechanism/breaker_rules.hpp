@@ -58,10 +58,20 @@ constexpr bool reaches(std::uint64_t part, std::uint64_t total, double share) no
 /// config uses it.
 class breaker_rules {
 public:
+    /// The memory of a config.
+    struct windows {
+        failure_window failures;
+        std::unique_ptr<count_tally> counted;  // null unless the config uses it
+        std::unique_ptr<time_buckets> buckets; // null unless the config is the first that uses it
+    };
+
     explicit breaker_rules(const breaker_rules_config& config)
         : config_(config), failures_(config.failure_threshold.value_or(1), config.failure_window),
           counted_(uses_count(config) ? std::make_unique<count_tally>(size_of(config)) : nullptr),
           buckets_(uses_time(config) ? std::make_unique<time_buckets>(length_of(config)) : nullptr) {}
+
+    static bool uses_count(const breaker_rules_config& c) { return c.has_rates() && !c.has_time_window(); }
+    static bool uses_time(const breaker_rules_config& c) { return c.has_rates() && c.has_time_window(); }
 
     /// The name of the rule that is met; null if none is.
     using tripped_by = const char*;
@@ -139,24 +149,28 @@ public:
         if (counted_) counted_->clear(next_position);
         clear_buckets();
     }
-    /// True if update() would begin new time buckets; successes counted elsewhere keep the old numbers.
+    /// True if update() would begin new time buckets in place of those in use; successes counted elsewhere keep the old
+    /// numbers.
     bool would_renumber(const breaker_rules_config& config) const {
-        return length_of(config) != length_of(config_);
+        return uses_time(config_) && length_of(config) != length_of(config_);
     }
     /// Adds successes of a bucket that were counted elsewhere.
     void take_over(std::uint32_t bucket, std::uint64_t successes) {
         buckets_->record(bucket, successes, 0, 0);
     }
-    /// Applies a new config. The windows keep the results that still fit into them. Without memory nothing changes.
-    RESILIENCE_COLD void update(const breaker_rules_config& config, std::uint64_t next_position,
-                                time_point now) {
-        failure_window failures =
-            failures_.resized(config.failure_threshold.value_or(1), config.failure_window);
-        auto counted = counted_for(config, next_position);
-        if (uses_time(config) && !buckets_) buckets_ = std::make_unique<time_buckets>(length_of(config));
-
-        failures_ = std::move(failures);
-        counted_ = std::move(counted);
+    /// The windows for another config, with the results that still fit into them. May throw; changes nothing.
+    RESILIENCE_COLD windows windows_for(const breaker_rules_config& config,
+                                        std::uint64_t next_position) const {
+        const bool lacks_buckets = uses_time(config) && !buckets_;
+        return {failures_.resized(config.failure_threshold.value_or(1), config.failure_window),
+                counted_for(config, next_position),
+                lacks_buckets ? std::make_unique<time_buckets>(length_of(config)) : nullptr};
+    }
+    /// Applies a new config, for which the windows were made since the last result.
+    RESILIENCE_COLD void update(const breaker_rules_config& config, windows made, time_point now) noexcept {
+        failures_ = std::move(made.failures);
+        counted_ = std::move(made.counted);
+        if (!buckets_) buckets_ = std::move(made.buckets);
         // A window that was not in use has not followed the results.
         if (!uses_time(config_)) clear_buckets();
         if (buckets_ && length_of(config) != length_of(config_)) {
@@ -165,11 +179,12 @@ public:
         }
         config_ = config;
     }
+    void update(const breaker_rules_config& config, std::uint64_t next_position, time_point now) {
+        update(config, windows_for(config, next_position), now);
+    }
     const breaker_rules_config& config() const noexcept { return config_; }
 
 private:
-    static bool uses_count(const breaker_rules_config& c) { return c.has_rates() && !c.has_time_window(); }
-    static bool uses_time(const breaker_rules_config& c) { return c.has_rates() && c.has_time_window(); }
     static std::uint32_t size_of(const breaker_rules_config& c) {
         return static_cast<std::uint32_t>(c.most_results());
     }

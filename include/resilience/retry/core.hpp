@@ -49,7 +49,7 @@ private:
     [[no_unique_address]] striped_counters<6> counts_;
 
 public:
-    // These only grow. Relaxed: a count orders nothing.
+    // These lie on the last line of counts_. They only grow. Relaxed: a count orders nothing.
     atomic<std::uint64_t> exhausted{0};
     atomic<std::uint64_t> budget_exhausted{0};
     atomic<std::uint64_t> nested_retries{0};
