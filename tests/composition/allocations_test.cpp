@@ -233,6 +233,7 @@ TEST_CASE("without memory for its windows an update changes nothing of a circuit
     world w;
     const rs::circuit_breaker breaker({.failure_threshold = 2}, w.reg);
     (void)breaker.try_call([]() -> int { throw 1; });
+    (void)breaker.name(); // makes what a process has once
     const rs::circuit_breaker_config by_rate{.failure_rate_threshold = 0.5, .window = rs::time_window{10s}};
 
     for (std::size_t fails = 0;; ++fails) {
