@@ -295,6 +295,25 @@ TEST_CASE("the callable's context knows the call", "[abandoning_timeout]") {
     CHECK(seen.get_future().get() == "a name that is too long to be kept in place");
 }
 
+TEST_CASE("work on a worker has the call's priority, cost and correlation, also once it is given up",
+          "[abandoning_timeout][call_options]") {
+    worker_world w;
+    const rs::testing::recorder log(w.reg);
+    const auto timeout = w.timeout(1s);
+    const rs::retry inner(support::at_once(2), w.reg);
+    const rs::call_options said{.priority = rs::priority::high, .cost = 7, .correlation = "req-7"};
+
+    const auto seen = timeout.with(said)([](rs::call_context& ctx) {
+        return std::string(ctx.correlation()) + " " + std::to_string(ctx.cost()) +
+               (ctx.priority() == rs::priority::high ? " high" : "");
+    });
+    CHECK(seen == "req-7 7 high");
+
+    (void)timeout.with(said).try_call([inner] { (void)inner.try_call([]() -> int { throw 1; }); });
+    REQUIRE_FALSE(log.empty());
+    for (const auto& e : log.events()) CHECK(e.correlation == "req-7");
+}
+
 TEST_CASE("work that finished first wins over the limit, exceptions included",
           "[abandoning_timeout][H-TO-04]") {
     worker_world w;

@@ -705,6 +705,57 @@ TEST_CASE("a task chooses what it inherits of the context that it is given", "[t
                                            "unlimited, depth 1", "unlimited, depth 1"});
 }
 
+TEST_CASE("a task says what a call says about itself, and passes priority and correlation on",
+          "[task][call_options]") {
+    world w;
+    const rs::testing::recorder log(w.reg);
+    const auto guard = rs::retry(at_once(2), w.reg) | rs::circuit_breaker({.failure_threshold = 1}, w.reg);
+    std::vector<std::string> seen;
+    const auto look = [&](const rs::call_context& ctx) {
+        seen.push_back(std::string(ctx.correlation()) + " " + std::to_string(ctx.cost()) + " " +
+                       (ctx.priority() == rs::priority::low ? "low" : "normal"));
+    };
+    const auto leaf = [&](rs::call_context& ctx) -> lazy<int> {
+        look(ctx);
+        co_return 1;
+    };
+    const auto f = [&](rs::call_context& ctx) -> lazy<int> {
+        look(ctx);
+        auto inner = guard.with(ctx)(leaf);
+        co_await std::move(inner);
+        auto other = guard.with(ctx).with({.cost = 5, .correlation = "step-2"})(leaf);
+        co_await std::move(other);
+        auto stranger = guard(leaf);
+        co_await std::move(stranger);
+        throw std::runtime_error("no");
+        co_return 1;
+    };
+
+    auto task = guard.with({.priority = rs::priority::low, .cost = 3, .correlation = "req-7"}).try_call(f);
+    CHECK(log.empty());
+    CHECK_FALSE(task.start().result());
+
+    CHECK(seen == std::vector<std::string>{"req-7 3 low", "req-7 1 low", "step-2 5 low", " 1 normal"});
+    REQUIRE(log.count(rs::event_kind::state_changed) == 1);
+    for (const auto& e : log.events()) CHECK(e.correlation == "req-7");
+}
+
+TEST_CASE("a task's events show the correlation of no blocking call that its thread is inside of",
+          "[task][call_options]") {
+    world w;
+    const rs::testing::recorder log(w.reg);
+    const auto guard = rs::retry(at_once(2), w.reg) | rs::circuit_breaker({.failure_threshold = 1}, w.reg);
+    const rs::retry around(at_once(1), w.reg);
+
+    around.with({.correlation = "around"})([&] {
+        auto task = guard.try_call(fails);
+        CHECK_FALSE(task.start().result());
+    });
+
+    REQUIRE_FALSE(log.empty());
+    for (const auto& e : log.events()) CHECK(e.correlation == "");
+}
+
 TEST_CASE("a task undoes something although its limit has struck or it is stopped", "[task][H-USE-07]") {
     for (const bool stops : {true, false}) {
         world w;

@@ -293,7 +293,7 @@ TEST_CASE("abandoned work that outruns twice its limit is told when it ends", "[
     const rs::abandoning_timeout limit({.name = "pdf", .limit = 500ms}, w.reg);
     rs::testing::recorder recorded(w.reg); // of two threads
     const auto work_for = [&](rs::duration length) {
-        (void)limit.named("render").try_call([&, length] {
+        (void)limit.named("render").with({.correlation = "req-7"}).try_call([&, length] {
             CHECK(limit.stats().in_flight == 1);
             w.clock.advance(length);
         });
@@ -313,6 +313,7 @@ TEST_CASE("abandoned work that outruns twice its limit is told when it ends", "[
     for (const auto& e : recorded.events()) {
         if (e.kind != rs::event_kind::overran) continue;
         CHECK(e.operation == "render");
+        CHECK(e.correlation == "req-7");
         CHECK(e.reason == "ran for 60s");
     }
 }

@@ -496,6 +496,7 @@ function lineOf(e) {
     line.node = make("li", {}, time, make("span", { class: "name" }, ...wordsOf(e.policy || "(no name)")), what);
     if (why) line.node.append(make("span", { class: "why" }, ...wordsOf(why)));
     if (e.error) line.node.append(make("span", { class: "why clip", title: e.error }, ...wordsOf(e.error))); // where the service shows it
+    if (e.correlation) line.node.append(make("span", { class: "why clip", title: e.correlation }, ...wordsOf(`by call ${e.correlation}`)));
     line.node.circuitName = e.policy ?? "";
     line.node.hidden = !line.node.circuitName.toLowerCase().includes($("filter").value.toLowerCase());
     return line;

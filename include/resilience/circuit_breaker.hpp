@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/outside_of_calls.hpp>
 #include <resilience/call/time_out.hpp>
 #include <resilience/circuit_breaker/core.hpp>
 #include <resilience/path/composable.hpp>
@@ -212,6 +213,7 @@ RESILIENCE_FUNCTION bool permit::settle_seen(const attempt_result& result) {
     return settle_as(core_->judge(held_, attempt_result(late)));
 }
 RESILIENCE_FUNCTION admission circuit_breaker::attempt_state::admit(call_context& ctx) {
+    const detail::correlated_call here(ctx);
     rejection why{.code = errc{}};
     detail::breaker_permit given;
     if (core_->admit(given, why, ctx.deadline())) {
@@ -228,6 +230,7 @@ RESILIENCE_FUNCTION settlement circuit_breaker::attempt_state::settle(const atte
     auto judgement = core_->judge(held_, result); // runs user code, so held_ is still set
     if (ctx.ended_by_caller() && judgement.what == verdict::failure) judgement.what = verdict::ignored;
     const auto settled = std::exchange(held_, nothing);
+    const detail::correlated_call here(ctx);
     return settlement::finish_until(core_->settle(settled, std::move(judgement)).not_before);
 }
 RESILIENCE_NOINLINE RESILIENCE_FUNCTION void circuit_breaker::settle_alone(

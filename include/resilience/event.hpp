@@ -106,6 +106,9 @@ struct event {
     /// told it before, or of the same retry, which gives up. Of all events about a final failure one has false here. Logs
     /// may leave out the others.
     bool is_told_again = false;
+    /// The id of the trace or request that the call said it is part of (call_options::correlation); empty if none. Of a
+    /// change of a circuit: that of the call that caused it.
+    std::string correlation{};
 };
 
 namespace detail {

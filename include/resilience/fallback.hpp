@@ -87,6 +87,7 @@ RESILIENCE_FUNCTION void fallback_core::count(const outcome_storage& answer, con
         event e{.kind = event_kind::fallback_used,
                 .policy_kind = "fallback",
                 .operation = std::string(ctx.operation())};
+        e.correlation = shown_correlation(ctx);
         describe(e, why);
         return e;
     });

@@ -4,6 +4,7 @@
 #include <resilience/call/attempt_result.hpp>
 #include <resilience/call/call_context.hpp>
 #include <resilience/call/failure.hpp>
+#include <resilience/call/waiter.hpp>
 #include <resilience/path/policy_traits.hpp>
 
 #include <concepts>
@@ -16,13 +17,23 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// A policy's answer to: may this attempt run?
 class [[nodiscard]] admission {
 public:
-    enum class kind : std::uint8_t { go, wait, reject, stand };
+    enum class kind : std::uint8_t { go, wait, park, reject, stand };
 
     static admission go() noexcept { return admission(kind::go); }
     /// Ask again after `delay`. The wait may end early if a stop is requested.
     static admission wait(duration delay) noexcept {
         admission a(kind::wait);
         a.delay_ = delay;
+        return a;
+    }
+    /// Ask again when `w` is woken, and at `until` at the latest. The park also ends at the call's deadline and by a stop
+    /// request: the policy is asked again in any case, and finds out why. `w` lies in the per-call object, and is armed:
+    /// the policy has put it in its queue, under the lock of which it is woken (see waiter). A call that is over does not
+    /// wait: if the policy parks it all the same, it ends as cancelled or timed out.
+    static admission park(waiter& w, time_point until) noexcept {
+        admission a(kind::park);
+        a.waiter_ = &w;
+        a.until_ = until;
         return a;
     }
     /// The attempt does not run; the call goes on outwards with this failure.
@@ -42,6 +53,9 @@ public:
 
     kind what() const noexcept { return kind_; }
     duration delay() const noexcept { return delay_; }
+    /// Of a park.
+    waiter& parked() const noexcept { return *waiter_; }
+    time_point until() const noexcept { return until_; }
     failure& why() noexcept { return *why_; }
     bool has_why() const noexcept { return why_.has_value(); }
 
@@ -50,6 +64,8 @@ private:
 
     kind kind_;
     duration delay_{0};
+    waiter* waiter_ = nullptr;
+    time_point until_{};
     std::optional<failure> why_;
 };
 

@@ -162,6 +162,7 @@ RESILIENCE_FUNCTION timeout_stats detail::timeout_core::stats() const {
         const auto alive = shared_from_this(); // a listener may destroy the last handle
         env_->tell([&] {
             event e = event_of(event_kind::overran);
+            e.correlation.clear(); // the reader's
             e.delay = limit;
             e.reason = "has been running for " + duration_text(limit + past);
             return e;

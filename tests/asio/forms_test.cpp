@@ -61,12 +61,14 @@ TEST_CASE("every documented form of an awaited call is safe", "[asio][forms]") {
         length += (co_await guard.with({.deadline = w.clock.now() + 1s})(echo, text)).size();
         const rs::call_options options{.deadline = w.clock.now() + 1s, .stop_token = std::stop_token()};
         length += (co_await guard.with(options)(echo, text)).size();
+        const rs::call_options traced{.priority = rs::priority::low, .correlation = std::string(100, 'x')};
+        length += (co_await guard.with(traced)(echo, text)).size();
         const auto outcome = co_await pipeline.try_call(echo, text);
         length += outcome->size();
         co_return length;
     };
     const started call(w, all());
     w.run();
-    CHECK(call.result() == 15 * 100);
+    CHECK(call.result() == 16 * 100);
     CHECK(held.use_count() == 1);
 }

@@ -54,6 +54,21 @@ const rs::sentry_dsn dsn = rs::parse_sentry_dsn("https://abc@o1.ingest.example.c
 
 } // namespace
 
+TEST_CASE("every alert shows the correlation of its call, and is grouped without it",
+          "[alert_sink][call_options]") {
+    rs::alert a = opened();
+    const std::string fingerprint = a.fingerprint;
+    a.what.correlation = "req-7";
+
+    const std::string sent = rs::sentry_envelope(a, dsn, alert_wall);
+    CHECK(sent.find(R"("operation":"search","correlation":"req-7","service":"tickets")") !=
+          std::string::npos);
+    CHECK(sent.find(R"("operation":"search","correlation":"req-7","from":"closed")") != std::string::npos);
+    CHECK(rs::webhook_body(a).find(R"("correlation":"req-7")") != std::string::npos);
+    CHECK(rs::rollbar_item(a).find(R"("correlation":"req-7")") != std::string::npos);
+    CHECK(rs::alert_fingerprint(a.what) == fingerprint);
+}
+
 TEST_CASE("the body of a webhook", "[alert_bodies]") {
     CHECK(
         rs::webhook_body(opened()) ==

@@ -190,6 +190,10 @@ TEST_CASE("an event has its delay in seconds, and null for what it does not have
         rs::to_json(e) ==
         R"({"kind":"attempt_failed","policy_kind":"retry","policy":"jira_api","operation":"search","attempt":1,"max_attempts":3,"retry_depth":0,"delay":1.5,"from":null,"to":null,"failure_count":0,"success_count":0,"error_type":"std::runtime_error","error":"down\n","reason":null,"timestamp":"2024-01-08T20:00:00.000000Z","generation":0})");
 
+    e.correlation = "req-7\"";
+    CHECK(rs::to_json(e).find(R"("operation":"search","correlation":"req-7\"","attempt":1)") !=
+          std::string::npos);
+
     rs::event change{.kind = rs::event_kind::state_changed, .policy_kind = "circuit_breaker"};
     change.to = rs::circuit_state::open;
     CHECK(

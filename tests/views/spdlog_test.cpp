@@ -194,6 +194,19 @@ TEST_CASE("every other kind of event has its line and level", "[spdlog]") {
           "info|Config of retry 'jira_api' updated function=jira_api policy_kind=retry policy=jira_api");
 }
 
+TEST_CASE("each line of a call that said so has its correlation", "[spdlog][call_options]") {
+    log_fixture f;
+    rs::event e{.kind = rs::event_kind::call_rejected, .policy_kind = "bulkhead", .correlation = "req 7"};
+    CHECK(f.line(e) ==
+          R"(debug|Call rejected by bulkhead policy_kind=bulkhead retry_after=none correlation="req 7")");
+    e = failed("down");
+    e.correlation = "req-7";
+    CHECK(f.line(e).ends_with(" correlation=req-7"));
+    CHECK(f.line(e, {.leave_out = {"correlation"}}).ends_with(" error=down"));
+    e = {.kind = rs::event_kind::state_changed, .policy_kind = "circuit_breaker", .correlation = "req-7"};
+    CHECK(f.line(e).ends_with(" generation=0 correlation=req-7"));
+}
+
 TEST_CASE("no text forges a line, a field or a terminal command", "[spdlog][H-MON-01]") {
     log_fixture f;
     auto e = failed(

@@ -28,6 +28,7 @@ struct abandoned_work {
     std::string operation;
     unsigned attempt;
     unsigned retry_depth;
+    std::string correlation;
     time_point until{};        // the end of its limit, or of its silence
     duration limit{};          // its length
     std::uint32_t process = 0; // the one that runs it: a forked child does not
@@ -130,6 +131,7 @@ RESILIENCE_FUNCTION void abandoning_timeout_core::tell(const abandoned_work& wor
     env_->tell([&] {
         event e = event_of(event_kind::overran);
         e.operation = work.operation;
+        e.correlation = work.correlation;
         e.attempt = work.attempt;
         e.retry_depth = work.retry_depth;
         e.delay = work.limit;

@@ -85,7 +85,8 @@ private:
     lease_relay leases_;
     std::stop_source stop_;
     call_options options_;
-    stop_at_deadline at_limit_; // requests stop_
+    const call_request request_; // the two above, as the work's context sees them
+    stop_at_deadline at_limit_;  // requests stop_
     waitable_mutex mutex_;
     condition_variable ended_;
     condition_variable look_again_; // never notified
@@ -110,14 +111,17 @@ private:
 RESILIENCE_FUNCTION abandonable_run::abandonable_run(std::shared_ptr<abandoning_timeout_core> core,
                                                      const call_context& caller, time_point until,
                                                      std::shared_ptr<silence_watch> watch)
-    : core_(std::move(core)),
-      work_seen_{std::string(caller.operation()), caller.attempt(), caller.retry_depth()},
+    : core_(std::move(core)), work_seen_{std::string(caller.operation()), caller.attempt(),
+                                         caller.retry_depth(), std::string(caller.correlation())},
       repeats_before_(caller.transparent_repeats()), repeats_(repeats_before_),
       is_in_attempt_(caller.is_in_attempt()), is_told_by_retry_(caller.is_told_by_retry()), until_(until),
       limit_(until == time_point::max() ? duration::max() : saturating_sub(until, caller.clock().now())),
-      watch_(std::move(watch)) {
+      watch_(std::move(watch)), request_{work_seen_.operation, &options_} {
     options_.stop_token = stop_.get_token();
     options_.idempotency = caller.stated_idempotency();
+    options_.priority = caller.priority();
+    options_.cost = caller.cost();
+    options_.correlation = caller.correlation();
 }
 RESILIENCE_FUNCTION bool abandonable_run::abandon(end how) noexcept {
     if (!end_as(how)) return false;
@@ -176,7 +180,7 @@ RESILIENCE_FUNCTION void abandonable_run::run() {
         if (at_the_end.returned) return; // abandoned before it began
     }
     call_context ctx(core_->env()->clock(), core_->env().get());
-    ctx.set_operation(work_seen_.operation);
+    ctx.set_request(request_);
     ctx.set_attempt(work_seen_.attempt);
     ctx.set_retry_depth(work_seen_.retry_depth);
     if (is_in_attempt_) ctx.count_repeats_in(repeats_);

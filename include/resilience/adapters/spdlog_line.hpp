@@ -199,7 +199,7 @@ inline std::string line_of(const event& e, const log_options& options, std::uint
         line.if_any("first_error_type", e.first_error_type);
         line.if_any("first_error", redacted(options.redact, e.first_error)).if_any("reason", e.reason);
     }
-    line.labels(e.labels);
+    line.if_any("correlation", e.correlation).labels(e.labels);
     if (suppressed > 0) line.field("suppressed", suppressed);
     return line.text();
 }

@@ -61,13 +61,13 @@ struct log_options {
 namespace detail {
 
 /// Every field that a line may have, but `message` and `suppressed`, which are not left out.
-inline constexpr std::array<std::string_view, 22> log_fields{
+inline constexpr std::array<std::string_view, 23> log_fields{
     "timed_out",        "function",    "error_type",   "retry_delay",
     "policy",           "retry_depth", "circuit_name", "failure_count",
     "success_count",    "last_error",  "from",         "to",
     "recovery_timeout", "reason",      "generation",   "policy_kind",
     "retry_after",      "limit",       "error",        "labels",
-    "first_error_type", "first_error"};
+    "first_error_type", "first_error", "correlation"};
 
 } // namespace detail
 

@@ -20,6 +20,15 @@ struct stop_request {
     }
 };
 
+/// Passes a stop request on while it lives.
+class stop_link {
+public:
+    stop_link(const std::stop_token& from, const std::stop_source& to) : link_(from, stop_request{to}) {}
+
+private:
+    std::stop_callback<stop_request> link_;
+};
+
 /// The stop token of an attempt with a limit: requested at a moment, when `outer` is, and at the end of the attempt's
 /// silence.
 class armed_stop {

@@ -7,6 +7,7 @@
 #include <resilience/call/rounded.hpp>
 #include <resilience/call/silence.hpp>
 #include <resilience/call/stop_relay.hpp>
+#include <resilience/call/thread_calls.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/call/work_lease.hpp>
 #include <resilience/detail/sync.hpp>
@@ -16,40 +17,18 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <stop_token>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
-class call_context;
-
 namespace detail {
 
 class environment;
-
-/// Blocking calls record themselves here for the calls that run inside of them on the same thread.
-struct thread_calls {
-    // The context of the innermost call that has one; its lowest bit is set if `repeats` is not 0. If this is 0, a call
-    // need not look at the others.
-    std::uintptr_t around = 0;
-    unsigned retry_depth = 0;              // retries that are running an attempt
-    unsigned repeats = 0;                  // in the attempt of a retry that has no context; see repeated()
-    const call_context* waiting = nullptr; // of the call whose policy makes this thread sleep now
-
-    static constexpr std::uintptr_t repeats_bit = 1;
-    const call_context* current() const noexcept {
-        // NOLINTNEXTLINE(performance-no-int-to-ptr): it was made of a pointer
-        return reinterpret_cast<const call_context*>(around & ~repeats_bit);
-    }
-    unsigned repeated() const noexcept { return (around & repeats_bit) != 0 ? repeats : 0; }
-    void set_repeats(unsigned n) noexcept {
-        repeats = n;
-        around = (around & ~repeats_bit) | (n != 0 ? repeats_bit : 0);
-    }
-};
-RESILIENCE_VISIBLE inline constinit thread_local thread_calls this_threads_calls{};
 
 } // namespace detail
 
@@ -118,10 +97,20 @@ public:
         return deadline_ != time_point::max() || stop_ != nullptr || watch_ != nullptr;
     }
     /// The name given with `named`; empty if none.
-    std::string_view operation() const noexcept { return operation_; }
+    std::string_view operation() const noexcept { return request_->operation; }
     /// `safe` unless the caller says otherwise.
     resilience::idempotency idempotency() const noexcept {
-        return idempotency_.value_or(resilience::idempotency::safe);
+        return stated_idempotency().value_or(resilience::idempotency::safe);
+    }
+    /// The caller's, else that of the call around, else `normal`.
+    resilience::priority priority() const noexcept {
+        return has_priority_ ? priority_ : resilience::priority::normal;
+    }
+    /// The units that this call takes of policies that weigh calls; 1 unless the caller says otherwise.
+    std::uint32_t cost() const noexcept { return request_->options != nullptr ? request_->options->cost : 1; }
+    /// The caller's id of a trace or request, else that of the call around; empty if none.
+    std::string_view correlation() const noexcept {
+        return correlation_ != nullptr ? std::string_view(*correlation_) : std::string_view{};
     }
     /// The number of retries that this call runs inside of, those of its own pipeline included.
     unsigned retry_depth() const noexcept { return retry_depth_; }
@@ -134,7 +123,13 @@ public:
     // For drivers and policies.
 
     /// The caller's word on idempotency; empty if there is none.
-    std::optional<resilience::idempotency> stated_idempotency() const noexcept { return idempotency_; }
+    std::optional<resilience::idempotency> stated_idempotency() const noexcept {
+        return states_idempotency_ ? std::optional(idempotency_) : std::nullopt;
+    }
+    /// True if events of the two calls show one correlation.
+    bool shares_correlation(const call_context* other) const noexcept {
+        return correlation_ == (other != nullptr ? other->correlation_ : nullptr);
+    }
     /// The leases that policies gave the work of this call.
     detail::work_leases& leases() noexcept { return leases_; }
     bool has_leases() const noexcept { return !leases_.empty() || around() != nullptr; }
@@ -177,7 +172,8 @@ public:
     /// Goes on with the repeats that were counted in an attempt on this thread. If an attempt runs there, it gets the
     /// count back at the end of this call. Precondition: no call around on this thread shares its repeats.
     void take_repeats(const detail::thread_calls& from) noexcept;
-    void set_operation(std::string_view operation) noexcept { operation_ = operation; }
+    /// Names the call, and tells its cost. `request` must outlive the context; it is not applied.
+    void set_request(const detail::call_request& request) noexcept { request_ = &request; }
     void set_retry_depth(unsigned depth) noexcept { retry_depth_ = depth; }
     /// True if only the caller's stop request ended the call. Outer policies neither replace its outcome nor count it.
     bool ended_by_caller() const noexcept { return ended_by_caller_; }
@@ -266,7 +262,8 @@ private:
     time_point deadline_ = time_point::max();
     duration remaining_cap_ = duration::max(); // the most that remaining() returns
     detail::silence_watch* watch_ = nullptr;   // kept by the policy that bounds silence
-    std::string_view operation_;
+    const detail::call_request* request_ = &detail::plain_request;
+    const std::string* correlation_ = nullptr; // of the options of this call, or of one around it
     detail::work_leases leases_;
     const std::stop_token* stop_ = nullptr;                // the caller's, or the enclosing call's
     const detail::stop_at_deadline* covered_by_ = nullptr; // requests stop_ without a timer of ours
@@ -283,8 +280,11 @@ private:
     mutable detail::atomic<unsigned> own_repeats_{0}; // relaxed, as all uses: it orders nothing
     unsigned attempt_ = 1;
     unsigned retry_depth_ = 0;
-    std::optional<resilience::idempotency> idempotency_;
     limit_owner owner_ = limit_owner::policy; // of deadline_
+    resilience::idempotency idempotency_ : 1 = resilience::idempotency::safe;
+    bool states_idempotency_ : 1 = false;
+    resilience::priority priority_ : 3 = resilience::priority::normal;
+    bool has_priority_ : 1 = false; // of its own, or of a call around
     bool cancelled_ : 1 = false;
     bool ended_by_caller_ : 1 = false;
     bool covers_silence_ : 1 = false; // stop_ is requested at the end of the silence too

@@ -55,7 +55,10 @@ RESILIENCE_FUNCTION void call_context::apply(const call_options& options) {
             stop_ = &options.stop_token;
         }
     }
-    idempotency_ = options.idempotency;
+    states_idempotency_ = options.idempotency.has_value();
+    idempotency_ = options.idempotency.value_or(resilience::idempotency::safe);
+    if (options.priority) priority_ = *options.priority, has_priority_ = true;
+    if (!options.correlation.empty()) correlation_ = options.correlation.text_.get();
     if (options.inherit != resilience::inherit::all) retry_depth_ = 0;
 }
 RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resilience::inherit which) {
@@ -69,6 +72,8 @@ RESILIENCE_FUNCTION void call_context::inherit(const call_context& outer, resili
                                  ? ends
                                  : saturating_add(clock_->now(), outer.remaining());
     tighten(limit, outer.remaining_cap_, limit_owner::enclosing_call);
+    if (!has_priority_) priority_ = outer.priority_, has_priority_ = outer.has_priority_;
+    if (correlation_ == nullptr) correlation_ = outer.correlation_;
     if (which == resilience::inherit::deadline_only) return;
     if (stop_ != nullptr && outer.stop_ != nullptr && stop_ != outer.stop_) {
         join(*outer.stop_);

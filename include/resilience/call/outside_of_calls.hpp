@@ -4,6 +4,7 @@
 #include <resilience/call/call_context.hpp>
 
 #include <cstdint>
+#include <optional>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
@@ -31,6 +32,17 @@ private:
     // (store forwarding).
     std::uintptr_t outer_;
     unsigned outer_depth_;
+};
+
+/// While it lives, events that policies make without a context have the correlation of this call.
+class correlated_call {
+public:
+    explicit correlated_call(const call_context& ctx) noexcept {
+        if (!ctx.shares_correlation(call_context::current())) here_.emplace(ctx);
+    }
+
+private:
+    std::optional<enclosing_call> here_;
 };
 
 } // namespace detail

@@ -10,11 +10,19 @@
 #include <resilience/stats.hpp>
 
 #include <cstdint>
+#include <string_view>
+
+#if RESILIENCE_BODIES
+#include <resilience/call/call_context.hpp>
+#include <resilience/detail/quote.hpp>
+#endif
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// Sets the texts of a failure in an event.
 void describe(event& e, const failure& why);
+/// The part of a call's correlation that its events show: it may be a text of a client's.
+std::string_view shown_correlation(const call_context& of) noexcept;
 
 /// Counts of fallbacks. They only grow. Relaxed: a count orders nothing.
 struct fallback_counts {
@@ -69,6 +77,9 @@ private:
 };
 
 #if RESILIENCE_BODIES
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string_view shown_correlation(const call_context& of) noexcept {
+    return clipped(of.correlation(), 256);
+}
 RESILIENCE_COLD RESILIENCE_FUNCTION void describe(event& e, const failure& why) {
     e.error_type = why.type_name();
     e.error = why.message();

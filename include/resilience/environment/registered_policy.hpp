@@ -130,6 +130,7 @@ RESILIENCE_FUNCTION std::optional<circuit_breaker_stats> registered_policy::circ
 RESILIENCE_FUNCTION event registered_policy::event_of(event_kind what) const {
     event e{.kind = what, .policy_kind = kind(), .policy = name()};
     e.labels = labels_;
+    if (const call_context* of = call_context::current()) e.correlation = detail::shown_correlation(*of);
     return e;
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void registered_policy::publish_all(
@@ -139,6 +140,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void registered_policy::publish_all(
     detail::returned([&] {
         event e = event_of(*next);
         e.operation = ctx.operation();
+        e.correlation = detail::shown_correlation(ctx);
         if (why != nullptr) detail::describe(e, *why);
         for (; next != what.end(); ++next) {
             e.kind = *next;

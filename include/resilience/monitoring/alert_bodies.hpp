@@ -80,6 +80,7 @@ inline void write_details(json_writer& json, const alert& a) {
     json.member("kind", to_string(e.kind)).member("policy_kind", e.policy_kind);
     member_if_any(json, "policy", e.policy);
     member_if_any(json, "operation", e.operation);
+    member_if_any(json, "correlation", e.correlation);
     if (e.kind == event_kind::state_changed) {
         json.member("from", e.from).member("to", e.to);
         json.member("failure_count", e.failure_count).member("generation", e.generation);
@@ -157,6 +158,7 @@ inline std::string sentry_envelope(const alert& a, const sentry_dsn& dsn, wall_t
             detail::member_if_any(json, "policy",
                                   detail::clipped(a.what.policy, 200)); // longer ones are refused
             detail::member_if_any(json, "operation", detail::clipped(a.what.operation, 200));
+            detail::member_if_any(json, "correlation", detail::clipped(a.what.correlation, 200));
             detail::member_if_any(json, "service", detail::clipped(a.labels.service, 200));
         });
         json.key("extra").object([&] { detail::write_details(json, a); });

@@ -184,6 +184,7 @@ inline void write_members(json_writer& json, const event& e) {
     json.key("policy_kind").value_or_null(e.policy_kind);
     json.key("policy").value_or_null(e.policy);
     json.key("operation").value_or_null(e.operation);
+    if (!e.correlation.empty()) json.member("correlation", e.correlation);
     json.member("attempt", e.attempt)
         .member("max_attempts", e.max_attempts)
         .member("retry_depth", e.retry_depth);

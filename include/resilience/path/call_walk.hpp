@@ -4,8 +4,10 @@
 #include <resilience/path/call_slot.hpp>
 #include <resilience/policy.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <stop_token>
 #include <type_traits>
 #include <utility>
 
@@ -49,7 +51,7 @@ private:
 /// The next thing that a driver has to do.
 enum class step : std::uint8_t {
     attempt, ///< run the callable
-    wait,    ///< for delay(), then resume
+    wait,    ///< if has_to_wait(), until ends_at() or until ends_by() is requested; then resume
     answer,  ///< await the task that a policy left in the slot, in the callable's place
     done,
 };
@@ -75,7 +77,11 @@ public:
     /// Continues after an answer: the policy that gave the task is told how it ended.
     step answered(call_slot& slot, call_context& ctx);
 
-    duration delay() const noexcept { return delay_; }
+    bool has_to_wait() const noexcept { return parked_ != nullptr || delay_ > duration{0}; }
+    /// The end of the wait, and the token that ends it before: the caller's, or that of the one who is parked, which a
+    /// wake-up requests too. The second is asked for once.
+    time_point ends_at(const call_context& ctx) const noexcept;
+    std::stop_token ends_by(const call_context& ctx) const;
 
 private:
     std::uint32_t count() const noexcept;
@@ -86,9 +92,12 @@ private:
     /// Makes the driver wait and ask policy i again. A delay of zero takes the same way, through the driver's
     /// loop, so that repeated attempts do not nest on the stack.
     step wait_at(std::uint32_t i, duration delay, call_context& ctx) noexcept;
+    step park_at(std::uint32_t i, const admission& a, call_slot& slot, call_context& ctx);
 
     erased_call* const* calls_;
     duration delay_{0};
+    waiter* parked_ = nullptr; // of policy `waiting_`, until `until_`; null: it waits for `delay_`
+    time_point until_{};
     std::uint32_t waiting_ = 0; // the policy that waits, or gave the answer
     bool began_ = true;
 };
@@ -184,6 +193,8 @@ RESILIENCE_FUNCTION step call_walk::settle(call_slot& slot, call_context& ctx) {
     return settle_from(count(), slot, ctx);
 }
 RESILIENCE_FUNCTION step call_walk::resume(call_slot& slot, call_context& ctx) {
+    if (parked_ != nullptr) [[unlikely]]
+        std::exchange(parked_, nullptr)->unpark();
     return admit_from(waiting_, slot, ctx);
 }
 RESILIENCE_FUNCTION step call_walk::answered(call_slot& slot, call_context& ctx) {
@@ -208,6 +219,7 @@ RESILIENCE_FUNCTION step call_walk::admit_from(std::uint32_t i, call_slot& slot,
         switch (a.what()) {
         case admission::kind::go: continue;
         case admission::kind::wait: return wait_at(i, a.delay(), ctx);
+        case admission::kind::park: return park_at(i, a, slot, ctx);
         case admission::kind::reject: slot.refuse(std::move(a.why())); break;
         case admission::kind::stand:
             slot.stand();
@@ -251,6 +263,28 @@ RESILIENCE_FUNCTION step call_walk::wait_at(std::uint32_t i, duration delay, cal
     if (!ctx.leases().empty()) [[unlikely]]
         ctx.leases().extend(saturating_add(ctx.clock().now(), delay), time_point::min());
     return step::wait;
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION step call_walk::park_at(std::uint32_t i, const admission& a,
+                                                            call_slot& slot, call_context& ctx) {
+    const bool is_stopped = ctx.stop_requested();
+    if (is_stopped || ctx.remaining() == duration{0}) { // the policy would be asked again and again
+        slot.refuse(is_stopped ? rejection{.code = errc::cancelled}
+                               : rejection{.code = errc::timed_out,
+                                           .whose = ctx.owner(),
+                                           .amount = ctx.remaining_cap().count()});
+        return settle_from(i, slot, ctx);
+    }
+    parked_ = &a.parked();
+    until_ = std::min(a.until(), ctx.deadline());
+    waiting_ = i;
+    if (!ctx.leases().empty()) ctx.leases().extend(until_, time_point::min());
+    return step::wait;
+}
+RESILIENCE_FUNCTION time_point call_walk::ends_at(const call_context& ctx) const noexcept {
+    return parked_ != nullptr ? until_ : saturating_add(ctx.clock().now(), delay_);
+}
+RESILIENCE_FUNCTION std::stop_token call_walk::ends_by(const call_context& ctx) const {
+    return parked_ != nullptr ? parked_->park(ctx.callers_stop_token()) : ctx.callers_stop_token();
 }
 #endif
 

@@ -55,7 +55,8 @@ public:
     detail::call_view<Derived> named(std::string_view operation) const noexcept {
         return detail::call_view<Derived>(self(), operation);
     }
-    /// This policy for a call with a deadline, a stop token, an idempotency.
+    /// This policy for a call with a deadline, a stop token, a priority, ... Throws std::invalid_argument if an option is
+    /// out of its range.
     detail::call_view<Derived> with(call_options options) const {
         return detail::call_view<Derived>(self(), {}).with(std::move(options));
     }
@@ -175,6 +176,7 @@ public:
         return std::move(*this);
     }
     call_view with(call_options options) && {
+        require_valid(options);
         options_ = std::move(options);
         return std::move(*this);
     }

@@ -11,7 +11,6 @@
 
 #include <cstddef>
 #include <memory>
-#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -19,14 +18,6 @@
 // for each result type and pipeline, and most of it only once in all.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
-
-/// The name, options and parent that a view adds to a call.
-struct call_request {
-    std::string_view operation{};
-    const call_options* options = nullptr;
-    const call_context* parent = nullptr;
-};
-inline constexpr call_request plain_request{};
 
 /// The environment of a call: that of the first policy that has a registry, else that of the global registry.
 template <class... P>
@@ -165,7 +156,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void inherit_on_thread(call_context& ctx, co
     if (around.retry_depth > 0 && !ctx.shares_repeats()) ctx.take_repeats(around);
 }
 RESILIENCE_FUNCTION void prepare(call_context& ctx, const call_request& request) {
-    ctx.set_operation(request.operation);
+    ctx.set_request(request);
     const thread_calls& around = this_threads_calls;
     ctx.set_retry_depth(around.retry_depth);
     if (request.parent != nullptr) [[unlikely]]
@@ -197,11 +188,10 @@ RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
         case step::wait:
             // The sleep may end early. The waiting policy is asked again in any case, and looks at the stop
             // token itself.
-            if (walk.delay() > duration{0}) {
+            if (walk.has_to_wait()) {
                 const outside_of_calls others; // a clock may run jobs of theirs while it sleeps
                 const waiting_call here(ctx);
-                time_source& clock = ctx.clock();
-                clock.sleep_until(saturating_add(clock.now(), walk.delay()), ctx.callers_stop_token());
+                ctx.clock().sleep_until(walk.ends_at(ctx), walk.ends_by(ctx));
             }
             next = walk.resume(slot, ctx);
             break;

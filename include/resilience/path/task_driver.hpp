@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <new>
 #include <optional>
 #include <string>
@@ -21,25 +22,44 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// The name, options and parent that a view adds to a call, kept in the frame of its coroutine.
-struct task_request {
-    std::string operation;
-    call_options options; // those that say nothing if there are none
-    const call_context* parent;
-
+/// The name, options and parent that a view adds to a call, kept for its coroutine. The first two do not lie in the
+/// frame: most calls have none.
+class task_request {
+public:
     explicit task_request(const call_request& request)
-        : operation(request.operation),
-          options(request.options != nullptr ? *request.options : call_options{}), parent(request.parent) {}
+        : kept_(request.operation.empty() && request.options == nullptr ? nullptr
+                                                                        : std::make_unique<kept>(request)),
+          parent_(request.parent) {}
+
+    /// Without the parent.
+    const call_request& get() const noexcept { return kept_ != nullptr ? kept_->request : plain_request; }
+    const call_context* parent() const noexcept { return parent_; }
+
+private:
+    struct kept {
+        explicit kept(const call_request& from)
+            : operation(from.operation),
+              options(from.options != nullptr ? std::optional(*from.options) : std::nullopt),
+              request{operation, options ? &*options : nullptr, nullptr} {}
+
+        const std::string operation;
+        const std::optional<call_options> options;
+        const call_request request; // refers to the two
+    };
+
+    std::unique_ptr<const kept> kept_;
+    const call_context* parent_;
 };
 
 /// The context of a call of tasks.
 class task_context : public call_context {
 public:
-    task_context(const environment& env, const task_request& request) : call_context(env.clock(), &env) {
+    task_context(const environment& env, const task_request& kept) : call_context(env.clock(), &env) {
+        const call_request& request = kept.get();
         may_change_thread();
-        set_operation(request.operation);
-        if (request.parent != nullptr) inherit(*request.parent, request.options.inherit);
-        apply(request.options);
+        set_request(request);
+        if (kept.parent() != nullptr) inherit(*kept.parent(), inherited_with(request.options));
+        if (request.options != nullptr) apply(*request.options);
     }
 };
 
@@ -55,7 +75,7 @@ public:
     task_walk(const std::tuple<P...>& policies, call_context& ctx, const task_request& request) noexcept
         : policies_(&policies), depth_before_(ctx.retry_depth()) {
         if constexpr (is_fast) {
-            if (ctx.is_limited() || request.parent != nullptr) return;
+            if (ctx.is_limited() || request.parent() != nullptr || !ctx.correlation().empty()) return;
             const auto permits =
                 std::apply([](const P&... p) { return fast_permits<P...>(nullptr, p...); }, policies);
             if (!permits.all_given()) return;
@@ -105,7 +125,7 @@ public:
         if (done == step::attempt) return settle(slot, ctx);
         return done == step::wait ? calls().walk.resume(slot, ctx) : calls().walk.answered(slot, ctx);
     }
-    duration delay() noexcept { return calls().walk.delay(); }
+    const call_walk& waiting() noexcept { return calls().walk; }
 
 private:
     enum class holds : std::uint8_t { nothing, permits, calls };
@@ -178,16 +198,15 @@ typename As::task_type drive_task(task_body<Task, Place> body, task_request requ
         std::exception_ptr no_sleep;
         std::optional<task_limit> limit;
         if (now == step::wait) {
-            if (walk.delay() > duration{0}) {
+            if (walk.waiting().has_to_wait()) {
 #if RESILIENCE_EXCEPTIONS
                 try {
 #else
                 {
 #endif
                     // Each awaited object has a name: g++ 12 may destroy a temporary of such an expression twice.
-                    auto sleep =
-                        traits::sleep_until(ctx.clock(), saturating_add(ctx.clock().now(), walk.delay()),
-                                            ctx.callers_stop_token());
+                    auto sleep = traits::sleep_until(ctx.clock(), walk.waiting().ends_at(ctx),
+                                                     walk.waiting().ends_by(ctx));
                     co_await std::move(sleep);
 #if RESILIENCE_EXCEPTIONS
                 } catch (...) {
