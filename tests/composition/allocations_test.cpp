@@ -264,7 +264,7 @@ TEST_CASE("policies take no more memory than this until a second thread comes",
         return bytes_of([&] { const rs::circuit_breaker breaker(config, w.reg); });
     };
 
-    CHECK(guarded({}) <= 1360 + 6 * of_a_function);
+    CHECK(guarded({}) <= 1368 + 6 * of_a_function);
     CHECK(bytes_of([&] { const rs::retry retry({}, w.reg); }) <= 1072 + 2 * of_a_function);
     CHECK(bytes_of([&] { const rs::timeout timeout(1s, w.reg); }) <= 584 + of_a_function);
 

@@ -31,7 +31,7 @@ public:
         state_since_ = shown_moment(at);
     }
     void commanded(std::string_view reason) {
-        reason_ = reason.empty() ? nullptr : std::make_unique<const std::string>(reason);
+        reason_ = reason.empty() ? nullptr : std::make_shared<const std::string>(reason);
     }
     /// Notes the failures in the window when a rule was met or a closed circuit was set by hand.
     void tripped_by(std::uint64_t failures) noexcept { tripping_failures_ = failures; }
@@ -103,7 +103,7 @@ private:
     shown_moment last_failure_at_;
     shown_moment state_since_;
     noted_failure last_failure_;                // if there is last_failure_at_
-    std::unique_ptr<const std::string> reason_; // given with the last command by hand; null for none
+    std::shared_ptr<const std::string> reason_; // given with the last command by hand; null for none
     std::uint64_t trips_ = 0;
     std::uint64_t failures_ = 0;
     std::uint64_t late_results_ = 0;
