@@ -293,7 +293,7 @@ TEST_CASE("a call that cannot get a place before its deadline is refused at once
     c.at_rest();
 }
 
-TEST_CASE("what is past its deadline is never run, and its place goes on", "[bulkhead][H-BH-01][H-USE-27]") {
+TEST_CASE("what is past its deadline is never run, and its place goes on", "[bulkhead]") {
     crowd c({.max_concurrent = 1, .max_queue = 10, .max_wait = 1h});
     c.comes('a', {}, 10ms);
     c.comes('d', {.deadline = c.w.clock.now() + 10ms}); // gets the place at its deadline
@@ -342,6 +342,31 @@ TEST_CASE(
     CHECK(guard.stats().admitted == 2);
     CHECK(guard.stats().cancelled == 1);
     CHECK(guard.stats().running == 1);
+}
+
+TEST_CASE("a call that learns of its place after its deadline, or after a stop request, hands it on",
+          "[bulkhead][H-BH-01][H-USE-27]") {
+    for (const bool stops : {false, true}) {
+        world w;
+        const rs::bulkhead guard({.max_concurrent = 1, .max_queue = 2, .max_wait = 1h}, w.reg);
+        auto held = guard.try_acquire();
+        std::stop_source stop;
+        const rs::call_options options{.deadline = w.clock.now() + 1s, .stop_token = stop.get_token()};
+        rs::call_context one(w.clock), other(w.clock);
+        one.apply(options);
+        waiting_call first(guard, one);
+        waiting_call second(guard, other);
+
+        held.reset(); // in time
+        if (stops) stop.request_stop();
+        else w.clock.advance(1s);
+
+        CHECK(first.call.admit(one).what() == rs::admission::kind::reject);
+        CHECK(second.call.admit(other).what() == rs::admission::kind::go);
+        CHECK(guard.stats().admitted == 2);
+        CHECK(guard.stats().cancelled == (stops ? 1 : 0));
+        CHECK(guard.stats().expired == (stops ? 0 : 1));
+    }
 }
 
 TEST_CASE("a million waiting calls that are destroyed leave nothing in the queue", "[bulkhead][H-BH-11]") {
