@@ -442,9 +442,9 @@ int main(int argc, char** argv) {
     const std::uint64_t before = bench::allocated_bytes();
     const rs::circuit_breaker one({.name = "of usual size"}, s.reg);
     const std::uint64_t size = bench::allocated_bytes() - before;
-    std::printf("\nmemory of one breaker, default config: %llu bytes, bound 2304: %s\n",
-                static_cast<unsigned long long>(size), size <= 2304 ? "met" : "MISSED");
-    if (size > 2304) ++v.missed_far;
+    std::printf("\nmemory of one breaker, default config: %llu bytes, bound 1536: %s\n",
+                static_cast<unsigned long long>(size), size <= 1536 ? "met" : "MISSED");
+    if (size > 1536) ++v.missed_far;
 
     std::printf("\n%d missed by more than 2x, %d within 2x\n", v.missed_far, v.missed);
     return v.missed_far > 0 ? 1 : 0;

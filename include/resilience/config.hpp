@@ -115,6 +115,14 @@
 #define RESILIENCE_NO_UNIQUE_ADDRESS [[no_unique_address]]
 #endif
 
+/// Ends the declaration of an operator that refuses its operands. clang lists all operators of the standard library
+/// beside one that is deleted.
+#if defined(__clang__)
+#define RESILIENCE_REFUSED(why) __attribute__((unavailable(why)))
+#else
+#define RESILIENCE_REFUSED(why) = delete
+#endif
+
 /// Around coroutines: g++ 12 warns of a mismatch between operator new and delete of Asio's promises.
 #if defined(__GNUC__) && !defined(__clang__)
 #define RESILIENCE_COROUTINES_BEGIN \

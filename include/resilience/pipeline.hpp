@@ -90,19 +90,7 @@ template <class... P>
 inline constexpr bool is_pipeline<pipeline<P...>> = true;
 
 template <class T>
-concept ours = std::derived_from<T, composable<T>>;
-// Values, not concepts: a compiler explains at length why a concept does not hold.
-template <class A, class B>
-constexpr bool is_ours = ours<A> || ours<B>;
-template <class T>
 constexpr bool is_composable = is_policy<T> || is_pipeline<T>;
-/// The operands of our `|`. At least one side is a policy or pipeline of the library, so that no other
-/// operator| is affected.
-template <class A, class B>
-constexpr bool composes = is_ours<A, B> && is_composable<A> && is_composable<B>;
-/// The operands of a | that stands between one of our policies and something else.
-template <class A, class B>
-constexpr bool composes_nothing = is_ours<A, B> && !composes<A, B> && !is_refused<A>;
 
 template <class P>
 std::tuple<P> policies_in(P policy) {
@@ -117,16 +105,10 @@ std::tuple<P...> policies_in(const pipeline<P...>& p) {
 
 /// A pipeline of the policies of `outer` around those of `inner`.
 template <class A, class B>
-    requires detail::composes<std::remove_cvref_t<A>, std::remove_cvref_t<B>>
+    requires detail::beside_a_policy<A, B> && detail::is_composable<A> && detail::is_composable<B>
 auto operator|(const A& outer, const B& inner) {
     return std::apply([](auto... p) { return pipeline<decltype(p)...>(std::move(p)...); },
                       std::tuple_cat(detail::policies_in(outer), detail::policies_in(inner)));
 }
-
-// clang-format off: compilers show the line with its remark
-template <class A, class B>
-    requires detail::composes_nothing<std::remove_cvref_t<A>, std::remove_cvref_t<B>>
-detail::refused_call operator|(const A&, const B&) = delete; // resilience: both sides of this | must be policies, as in retry() | timeout(2s)
-// clang-format on
 
 }} // namespace resilience::RESILIENCE_ABI

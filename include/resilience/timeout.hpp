@@ -60,8 +60,9 @@ public:
 
 private:
     const duration tick_;
-    const duration coarse_from_;      // the least limit of which a tick is at most 1 %
-    mutable timed_attempts attempts_; // a reader may be the first to see an overrun
+    const duration coarse_from_; // the least limit of which a tick is at most 1 %
+    // A reader may be the first to see an overrun.
+    [[no_unique_address]] mutable timed_attempts attempts_{mutex_};
 };
 
 } // namespace detail

@@ -256,13 +256,13 @@ TEST_CASE("an update keeps what successes the threads have counted in a time win
     REQUIRE(c.stats(54s).failure_rate == 0.1);
 
     config.window = rs::time_window{120s};
-    c.circuit.update(config, c.moment_at(54s));
+    c.circuit.update(config, c.circuit.windows_for(config), c.moment_at(54s));
     CHECK(c.stats(54s).failure_rate == 0.1);
     for (int i = 0; i < 10; ++i) c.succeed(c.permit(), 54s);
     CHECK(c.stats(54s).failure_rate == 0.05);
 
     config.failure_rate_threshold = 0.05;
-    c.circuit.update(config, c.moment_at(54s));
+    c.circuit.update(config, c.circuit.windows_for(config), c.moment_at(54s));
     CHECK(c.circuit.state() == circuit_state::open);
 }
 

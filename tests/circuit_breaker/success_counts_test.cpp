@@ -11,10 +11,16 @@ namespace {
 
 namespace rs = resilience;
 using rs::window_fill;
-using rs::detail::result_sequence;
 using rs::detail::success_counts;
 using support::at;
 using namespace std::chrono_literals;
+
+struct result_sequence : rs::detail::result_sequence {
+    explicit result_sequence(std::uint64_t generation) : rs::detail::result_sequence(kept) {
+        close_locked(generation, window_fill::enough_calls);
+    }
+    rs::detail::atomic<std::uint64_t> kept{0};
+};
 
 TEST_CASE("a sequence gives its positions to results of the current generation", "[success_counts]") {
     result_sequence results(7);

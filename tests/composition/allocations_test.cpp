@@ -18,6 +18,7 @@
 
 #include <tl/expected.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -40,14 +41,17 @@
 namespace {
 
 thread_local std::size_t allocations_of_this_thread = 0;
+thread_local std::size_t bytes_of_this_thread = 0;
 thread_local bool out_of_memory = false;
 thread_local std::size_t allocations_left =
     std::numeric_limits<std::size_t>::max(); // one fails, later ones do not
 
-void* allocate(std::size_t size) {
+void* allocate(std::size_t size, std::size_t alignment = alignof(std::max_align_t)) {
     ++allocations_of_this_thread;
+    bytes_of_this_thread += size;
     if (out_of_memory || allocations_left-- == 0) throw std::bad_alloc();
-    if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
+    const std::size_t whole = (std::max<std::size_t>(size, 1) + alignment - 1) / alignment * alignment;
+    if (void* p = std::aligned_alloc(alignment, whole)) return p;
     throw std::bad_alloc();
 }
 
@@ -57,6 +61,11 @@ void* operator new(std::size_t size) { return allocate(size); }
 void* operator new[](std::size_t size) { return allocate(size); }
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return allocate(size); }
 void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return allocate(size); }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+    return allocate(size, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete[](void* p) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t) noexcept { std::free(p); }
@@ -75,6 +84,15 @@ std::size_t allocations_of(F f) {
     const std::size_t before = allocations_of_this_thread;
     f();
     return allocations_of_this_thread - before;
+}
+
+/// Bytes asked for by the second of two runs.
+template <class F>
+std::size_t bytes_of(F f) {
+    f();
+    const std::size_t before = bytes_of_this_thread;
+    f();
+    return bytes_of_this_thread - before;
 }
 
 struct policies {
@@ -208,6 +226,54 @@ TEST_CASE("windows and budgets take no more memory, however many results they se
     };
 
     CHECK(allocations_of(record) == 0);
+}
+
+TEST_CASE("without memory for its windows an update changes nothing of a circuit",
+          "[composition][allocations]") {
+    world w;
+    const rs::circuit_breaker breaker({.failure_threshold = 2}, w.reg);
+    (void)breaker.try_call([]() -> int { throw 1; });
+    (void)breaker.name(); // makes what a process has once
+    const rs::circuit_breaker_config by_rate{.failure_rate_threshold = 0.5, .window = rs::time_window{10s}};
+
+    for (std::size_t fails = 0;; ++fails) {
+        REQUIRE(fails < 100);
+        bool threw = false;
+        allocations_left = fails;
+        try {
+            breaker.update(by_rate);
+        } catch (const std::bad_alloc&) {
+            threw = true;
+        }
+        allocations_left = std::numeric_limits<std::size_t>::max();
+        if (!threw) break;
+        CHECK(breaker.config().failure_threshold == 2U);
+        CHECK(breaker.stats().failure_count == 1);
+        CHECK(breaker.stats().failure_threshold == 2);
+    }
+    CHECK(breaker.config().failure_rate_threshold == 0.5);
+    CHECK(breaker.stats().failure_threshold == 0);
+}
+
+TEST_CASE("policies take no more memory than this until a second thread comes",
+          "[composition][allocations][H-WIN-14]") {
+    world w;
+    // libc++ gives a function 48 bytes, others 32: the difference is not the policy's.
+    constexpr std::size_t of_a_function = sizeof(std::function<void()>) - 32;
+    const auto guarded = [&](rs::circuit_breaker_config config) {
+        return bytes_of([&] { const rs::circuit_breaker breaker(config, w.reg); });
+    };
+
+    CHECK(guarded({}) <= 1368 + 6 * of_a_function);
+    CHECK(bytes_of([&] { const rs::retry retry({}, w.reg); }) <= 1072 + 2 * of_a_function);
+    CHECK(bytes_of([&] { const rs::timeout timeout(1s, w.reg); }) <= 584 + of_a_function);
+
+    SECTION("a circuit has a window of results from the config on that judges rates") {
+        const std::size_t least = guarded({});
+        CHECK(guarded({.window = rs::time_window{10s}}) == least);
+        CHECK(guarded({.failure_rate_threshold = 0.5}) > least);
+        CHECK(guarded({.failure_rate_threshold = 0.5, .window = rs::time_window{10s}}) > least);
+    }
 }
 
 TEST_CASE("calls under one long-lived stop token leave nothing with it",

@@ -6,6 +6,7 @@
 #include <resilience/alerts/alert.hpp>
 #include <resilience/call/call_context.hpp>
 #include <resilience/call/system_time.hpp>
+#include <resilience/detail/config_field.hpp>
 #include <resilience/monitoring/alert_bodies.hpp>
 #include <resilience/pipeline.hpp>
 #include <resilience/registry.hpp>
@@ -49,7 +50,7 @@ struct webhook_config {
     std::vector<std::pair<std::string, std::string>> headers{};
     /// With webhook_format::json, makes the JSON that is sent instead of webhook_body: chat systems want
     /// shapes of their own. Called on the thread that sends. If it throws, the alert has failed.
-    std::function<std::string(const alert&)> body{};
+    detail::config_field<std::function<std::string(const alert&)>> body{};
     /// A PEM file of certificate authorities to trust instead of the system's, for receivers of your own.
     std::string ca_file{};
     /// The time that an attempt may take, from the connection to the end of the answer. The system's lookup

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/time.hpp>
+#include <resilience/detail/config_field.hpp>
 #include <resilience/detail/text.hpp>
 #include <resilience/event.hpp>
 
@@ -39,7 +40,7 @@ struct log_sampling {
 struct log_options {
     /// Gets the text of every error first and returns the text that may be written. If it throws, the text is
     /// left out and the line says so. The threads that cause events call it, several at once.
-    std::function<std::string(std::string_view)> redact{};
+    detail::config_field<std::function<std::string(std::string_view)>> redact{};
     /// The most bytes of each text that are written, after redaction. Errors may hold whole pages of HTML.
     std::size_t longest_text = 512;
     /// The format of a line. Key=value by default, since people read lines first.
@@ -50,11 +51,11 @@ struct log_options {
     /// another (event::is_told_again), and has no line: the last attempt of a call whose attempts or budget ran out, a
     /// time-out inside of a retry. Empty: default_log_level. Called like redact; if it throws, the line is lost and the
     /// registry counts it.
-    std::function<spdlog::level::level_enum(const event&)> level_of{};
+    detail::config_field<std::function<spdlog::level::level_enum(const event&)>> level_of{};
     /// Limits the lines of each kind of event separately. Unset: every line is written. The next line of a
     /// kind shows in its field `suppressed` how many were left out before it. Changes of a circuit's state
     /// are always written: they are few, and each of them matters.
-    std::optional<log_sampling> sample{};
+    detail::config_field<std::optional<log_sampling>> sample{};
 };
 
 namespace detail {

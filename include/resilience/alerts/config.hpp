@@ -3,6 +3,7 @@
 
 #include <resilience/alerts/alert.hpp>
 #include <resilience/call/time.hpp>
+#include <resilience/detail/config_field.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -28,7 +29,7 @@ struct alert_config {
     /// Selects the events that are alerts. Empty: is_alert. The threads that cause events call it, several at
     /// once, so it must be quick. If it throws, the event is no alert and the registry counts it in
     /// listener_errors().
-    std::function<bool(const event&)> alert_if{};
+    detail::config_field<std::function<bool(const event&)>> alert_if{};
     /// Alerts of the same kind (alert_fingerprint) go out once in this time; further ones go out as a single
     /// alert at its end, with their number. 0: each goes out. Five minutes remind people while a problem
     /// lasts and do not flood them.
@@ -46,7 +47,7 @@ struct alert_config {
     /// Gets the text of every error before it is clipped and returns the text that may be sent. If it throws,
     /// the text is left out and the alert says so. Called on the thread that sends, never on one that causes
     /// events. Longer texts are cut to 64 KiB before.
-    std::function<std::string(std::string_view)> redact{};
+    detail::config_field<std::function<std::string(std::string_view)>> redact{};
     /// The most bytes of an error's text that are sent, after redaction. Errors may hold whole pages of HTML.
     std::size_t longest_text = 1024;
     /// The origin that every alert names.

@@ -109,12 +109,17 @@ public:
         if (change.to == circuit_state::closed) history_.tripped_by(0);
         entered(change, at, reason.empty() ? std::string_view("by hand") : reason);
     }
-    /// Applies another config: keeps state and counts, and judges them by the new rules.
-    RESILIENCE_COLD void update(const circuit_breaker_config& config, const moment& at) {
-        const breaker_rules_config next = rules_of(config);
+    /// The memory for another config. May throw; changes nothing that is seen.
+    breaker_rules::windows windows_for(const circuit_breaker_config& config) {
         prepare(config); // the rules rely on it
+        return rules_.windows_for(rules_of(config), successes_.next_position_locked());
+    }
+    /// Applies another config: keeps state and counts, and judges them by the new rules.
+    RESILIENCE_COLD void update(const circuit_breaker_config& config, breaker_rules::windows made,
+                                const moment& at) {
+        const breaker_rules_config next = rules_of(config);
         keep_bucket_successes(next, at.now);
-        rules_.update(next, successes_.next_position_locked(), at.now);
+        rules_.update(next, std::move(made), at.now);
         config_ = &config;
         successes_.renumber_locked();
         rejudge_probes(at);
@@ -166,7 +171,6 @@ private:
         return state() == circuit_state::closed || state() == circuit_state::metrics_only;
     }
     bool keeps_window() const noexcept { return records_results() && rules_.config().has_rates(); }
-
     void rejudge_probes(const moment& at) {
         const auto change = machine_.rejudge(limits(), at.now, at.random_share);
         const bool closes = change && change->to == circuit_state::closed;
@@ -270,12 +274,9 @@ private:
         const std::uint64_t first = successes_.begin_locked(change->generation);
         rules_.clear(first, 0);
     }
-
     /// Saves the successes that threads counted by bucket before an update numbers the buckets anew.
     void keep_bucket_successes(const breaker_rules_config& next, time_point now) {
-        if (!rules_.config().has_rates() || !rules_.config().has_time_window() ||
-            !rules_.would_renumber(next))
-            return;
+        if (!rules_.would_renumber(next)) return;
         const std::uint32_t last = rules_.bucket_at(now);
         for (std::uint32_t age = 0; age < time_buckets::bucket_count; ++age) {
             const std::uint32_t bucket = last - age;
@@ -284,8 +285,7 @@ private:
         }
     }
     void prepare(const circuit_breaker_config& config) {
-        const breaker_rules_config rules = rules_of(config);
-        if (rules.has_rates() && rules.has_time_window()) successes_.keep_time_locked();
+        if (breaker_rules::uses_time(rules_of(config))) successes_.keep_time_locked();
         if (config.slow_call_duration) history_.keep_latencies();
     }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/predicate.hpp>
+#include <resilience/detail/config_field.hpp>
 #include <resilience/environment/field_values.hpp>
 #include <resilience/environment/labels.hpp>
 #include <resilience/event.hpp>
@@ -31,7 +32,7 @@ struct circuit_breaker_config {
     std::string name{};
     /// Trips when this many failures (1..65,536) happened within failure_window. Unset: 5 if no other rule is
     /// on, else off. Most services can lose five calls in a minute without anybody noticing.
-    std::optional<unsigned> failure_threshold{};
+    detail::config_field<std::optional<unsigned>> failure_threshold{};
     /// Successful probes that close it (1..65,536). Two, since one may be luck.
     unsigned success_threshold = 2;
     /// The time from opening to the first probe. 0: the next call is a probe.
@@ -39,25 +40,25 @@ struct circuit_breaker_config {
     /// A failure counts until it is this old.
     duration failure_window = std::chrono::seconds{60};
     /// The most probes in flight (1..success_threshold). Unset: success_threshold.
-    std::optional<unsigned> half_open_max_calls{};
+    detail::config_field<std::optional<unsigned>> half_open_max_calls{};
     /// A probe that is not settled for this long gives its place back and counts as a failure. The lease ends
     /// never before the call's deadline and the limits further in, and begins anew with each attempt of a
     /// retry further in. Calls without a limit: set it longer than any should take, or healthy probes are lost.
     duration probe_lease = std::chrono::seconds{60};
     /// Trips after this many failures in a row. Unset: off.
-    std::optional<unsigned> consecutive_failures{};
+    detail::config_field<std::optional<unsigned>> consecutive_failures{};
     /// Trips when this share, in (0, 1], of the results in `window` are failures. Unset: off.
-    std::optional<double> failure_rate_threshold{};
+    detail::config_field<std::optional<double>> failure_rate_threshold{};
     /// A call that takes longer is slow. Goes with slow_call_rate_threshold. Costs two clock reads a call.
-    std::optional<duration> slow_call_duration{};
+    detail::config_field<std::optional<duration>> slow_call_duration{};
     /// Trips when this share, in (0, 1], of the results in `window` are slow. Unset: off.
-    std::optional<double> slow_call_rate_threshold{};
+    detail::config_field<std::optional<double>> slow_call_rate_threshold{};
     /// The window of the rate rules: the last n results (n in 1..1,000,000), or a time.
-    std::variant<count_window, time_window> window = count_window{100};
+    detail::config_field<std::variant<count_window, time_window>> window = count_window{100};
     /// Results that must be in `window` before a rate is judged; a smaller count_window is judged when full.
     unsigned minimum_calls = 20;
     /// Makes recovery_timeout grow on repeated openings. Unset: it stays.
-    std::optional<resilience::recovery_backoff> recovery_backoff{};
+    detail::config_field<std::optional<resilience::recovery_backoff>> recovery_backoff{};
     /// Selects the failures (and, with on_result, the values) that count as failures; the others count as
     /// successes. Empty: default_rule(): cancellation, std::bad_alloc and HTTP 429 are ignored, other HTTP 4xx are
     /// successes, the rest are failures. Local rejections and cancellation are always ignored.
@@ -65,15 +66,15 @@ struct circuit_breaker_config {
     /// Selects the failures that say nothing about health. Asked before record_if.
     predicate ignore_if{};
     /// Returns a duration for failures that trip at once, for that long (a server's Retry-After on 503).
-    std::function<std::optional<duration>(const failure&)> break_duration_of{};
+    detail::config_field<std::function<std::optional<duration>(const failure&)>> break_duration_of{};
     /// Called for each change of state, in order, with no lock held.
-    std::function<void(const event&)> on_state_change{};
+    detail::config_field<std::function<void(const event&)>> on_state_change{};
     /// Reopens when this share, in (0, 1], of success_threshold probes is bad: failed, or slow where
     /// slow_call_duration is set. Judged as soon as the probes to come cannot change it. Unset: one bad probe
     /// reopens.
-    std::optional<double> half_open_failure_rate{};
+    detail::config_field<std::optional<double>> half_open_failure_rate{};
     /// Closes a half-open circuit that has seen no probe for so long. Unset: it waits for probes.
-    std::optional<duration> half_open_quiet{};
+    detail::config_field<std::optional<duration>> half_open_quiet{};
     /// Bound of the break that a failure asks for, by break_duration_of or by the server's hint: a trip lasts at
     /// least as long as the hint (Retry-After) of the failure that caused it. No server keeps us away for ever.
     duration max_break = std::chrono::minutes{10};

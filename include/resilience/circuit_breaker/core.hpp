@@ -94,12 +94,12 @@ private:
     /// Leaves a half-open circuit as a timer would have. No core is const: they are made by enrolled().
     circuit_state state_by_now() const noexcept;
 
-    // Closed calls read the line that begins here, and write none of it.
-    alignas(64) state_publisher published_;     // written under mutex_
-    const duration tick_;                       // of the coarse clock
-    std::uint64_t flags_;                       // of the config; guarded by mutex_
-    atomic<std::uint64_t> predicate_errors_{0}; // only grows; relaxed: a count orders nothing
-    success_counts successes_{0};               // only its _locked functions need mutex_
+    const duration tick_;                               // of the coarse clock
+    atomic<std::uint64_t> predicate_errors_{0};         // only grows; relaxed: a count orders nothing
+    [[no_unique_address]] success_counts successes_{0}; // only its _locked functions need mutex_
+    // Closed calls read what follows, on the last line of successes_, and write none of it.
+    std::uint8_t flags_;        // of the config; guarded by mutex_
+    state_publisher published_; // written under mutex_
     const std::unique_ptr<guarded> guarded_;
 };
 
@@ -116,7 +116,7 @@ struct breaker_core::guarded {
 
 RESILIENCE_FUNCTION breaker_core::breaker_core(circuit_breaker_config made_with, const registry& where)
     : policy_core(std::move(made_with), where), tick_(clock().coarse_resolution()),
-      flags_(flags_of(config())), guarded_(std::make_unique<guarded>(*this)) {
+      flags_(static_cast<std::uint8_t>(flags_of(config()))), guarded_(std::make_unique<guarded>(*this)) {
     publish_locked();
 }
 RESILIENCE_FUNCTION breaker_core::~breaker_core() = default;
@@ -164,15 +164,15 @@ RESILIENCE_FUNCTION void breaker_core::publish_locked() noexcept {
     const published_state next = encode_locked();
     if (next != published_.peek()) published_.publish_locked(next, guarded_->circuit.opens_until());
 }
-
 RESILIENCE_FUNCTION void breaker_core::command(const circuit_command& c, std::string_view reason) {
     locked([&](const moment& at) { guarded_->circuit.command(c, reason, at); });
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void breaker_core::apply(circuit_breaker_config next) {
     locked([&](const moment& at) {
+        auto windows = guarded_->circuit.windows_for(next); // without memory nothing changes
         replace(std::move(next));
-        guarded_->circuit.update(config(), at);
-        flags_ = flags_of(config());
+        guarded_->circuit.update(config(), std::move(windows), at);
+        flags_ = static_cast<std::uint8_t>(flags_of(config()));
     });
 }
 
@@ -183,8 +183,7 @@ RESILIENCE_FUNCTION const circuit_breaker_config& breaker_core::config_of(
     const lock_guard lock(mutex_);
     return rules_cell().of_version(version);
 }
-RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::admit(breaker_permit& permit, rejection& why,
-                                                             time_point deadline) {
+RESILIENCE_FUNCTION bool breaker_core::admit(breaker_permit& permit, rejection& why, time_point deadline) {
     permit.admitted = published();
     if (permit.admitted.admits_all()) {
         if (permit.admitted.has(published_state::timed)) permit.start = now();
@@ -241,8 +240,8 @@ RESILIENCE_NOINLINE RESILIENCE_FUNCTION bool breaker_core::success_slow_path(
     return success_unlocked(permit) || success_under_mutex(permit);
 }
 
-RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::settle(const breaker_permit& permit,
-                                                                            breaker_judgement&& j) noexcept {
+RESILIENCE_FUNCTION breaker_settlement breaker_core::settle(const breaker_permit& permit,
+                                                            breaker_judgement&& j) noexcept {
     if (j.predicate_threw) predicate_errors_.fetch_add(1, std::memory_order_relaxed);
     if (j.what == verdict::success) return {success_slow_path(permit)};
     if (j.what == verdict::ignored) return ignore(permit, j.hint);

@@ -27,28 +27,28 @@ public:
     /// Both must outlive this.
     circuit_events(const registered_policy& policy,
                    const config_cell<circuit_breaker_config>& config) noexcept
-        : policy_(policy), env_(*policy.env()), config_(config) {}
+        : policy_(policy), config_(config) {}
 
     /// Adds an event if anybody listens; `describe(event&)` sets its other members and returns the failure whose texts
     /// it gets, or null. If memory runs out, the event is lost and counted.
     template <class Describe>
     void put_locked(event_kind kind, const moment& at, Describe&& describe) noexcept {
         const bool calls_back = kind == event_kind::state_changed && config_.get().on_state_change;
-        if (!calls_back && !env_.has_listeners()) return;
+        if (!calls_back && !env().has_listeners()) return;
         const bool kept = outbox_.put_locked([&] {
             waiting next{policy_.event_of(kind), {}};
             next.what.at = at.now;
             if (const noted_failure* error = describe(next.what)) next.error = error->copy();
             return next;
         });
-        if (!kept) env_.hub.count_error();
+        if (!kept) env().hub.count_error();
     }
     bool are_waiting_locked() const noexcept { return !outbox_.is_empty_locked(); }
     /// Called without the mutex, which is `owners`.
     void deliver(mutex& owners) noexcept {
         outbox_.deliver(owners, [this](waiting& next) {
             event& e = next.what;
-            e.wall = wall_at(e.at, env_.clock().now(), env_.clock().wall_now());
+            e.wall = wall_at(e.at, env().clock().now(), env().clock().wall_now());
             if (next.error) {
                 auto texts = next.error->texts();
                 e.timed_out = next.error->has_timed_out();
@@ -61,7 +61,7 @@ public:
 
     /// Publishes at once, since rejections have no place in the order of changes. Called without the mutex.
     void publish_rejected(const rejection& why, std::string_view operation, circuit_state state) const {
-        env_.tell([&] {
+        env().tell([&] {
             event e = policy_.event_of(event_kind::call_rejected);
             e.operation = operation;
             e.error_type = "resilience::circuit_open_error"; // as failure(why).type_name() is
@@ -82,12 +82,13 @@ private:
         const outside_of_calls listeners; // the event may be another call's
         const auto& callback = config_.get().on_state_change;
         if (callback && e.kind == event_kind::state_changed && !returned([&] { callback(e); }))
-            env_.hub.count_error();
-        if (env_.has_listeners()) env_.hub.deliver(e);
+            env().hub.count_error();
+        if (env().has_listeners()) env().hub.deliver(e);
     }
 
+    environment& env() const noexcept { return *policy_.env(); }
+
     const registered_policy& policy_;
-    const environment& env_;
     const config_cell<circuit_breaker_config>& config_;
     event_outbox<waiting> outbox_; // guarded by the circuit's mutex
 };

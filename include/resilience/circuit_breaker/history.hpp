@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,18 +19,20 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 /// it. Guarded by the circuit's mutex.
 class circuit_history {
 public:
-    explicit circuit_history(time_point now) noexcept : state_since_{now} {}
+    explicit circuit_history(time_point now) noexcept : state_since_(now) {}
 
     void entered(const transition& change, time_point at) noexcept {
         if (change.from == circuit_state::closed && change.to == circuit_state::open) ++trips_;
         const bool was_out = seen_as(change.from) != circuit_state::closed;
         const bool is_out = seen_as(change.to) != circuit_state::closed;
         if (seen_as(change.to) == circuit_state::open && change.from != change.to)
-            opened_at_ = shown_moment{at};
-        if (was_out && !is_out) opened_at_.reset();
-        state_since_ = {at};
+            opened_at_ = shown_moment(at);
+        if (was_out && !is_out) opened_at_ = {};
+        state_since_ = shown_moment(at);
     }
-    void commanded(std::string_view reason) { reason_ = reason; }
+    void commanded(std::string_view reason) {
+        reason_ = reason.empty() ? nullptr : std::make_shared<const std::string>(reason);
+    }
     /// Notes the failures in the window when a rule was met or a closed circuit was set by hand.
     void tripped_by(std::uint64_t failures) noexcept { tripping_failures_ = failures; }
     std::uint64_t tripping_failures() const noexcept { return tripping_failures_; }
@@ -49,7 +50,7 @@ public:
     void count_late() noexcept { ++late_results_; }
     /// Notes a failure that is not late.
     void remember_failure(time_point at, noted_failure what) noexcept {
-        last_failure_at_ = shown_moment{at};
+        last_failure_at_ = shown_moment(at);
         what.keep_type(last_failure_);
         last_failure_ = std::move(what);
     }
@@ -59,41 +60,50 @@ public:
     }
 
     /// The last failure, for an event about its consequence; null if there was none.
-    const noted_failure* last_failure() const noexcept { return last_failure_at_ ? &last_failure_ : nullptr; }
+    const noted_failure* last_failure() const noexcept {
+        return last_failure_at_.has_been() ? &last_failure_ : nullptr;
+    }
     /// Sets the history's part of the statistics but for last_error. Returns last_failure(). `wall(time)` gives the time
     /// on the wall; it is asked once about each.
     template <class Wall>
     const noted_failure* describe(circuit_breaker_stats& s, const Wall& wall) {
-        if (opened_at_) s.opened_at = opened_at_->on(wall);
-        if (last_failure_at_) s.last_failure_time = last_failure_at_->on(wall);
+        if (opened_at_.has_been()) s.opened_at = opened_at_.on(wall);
+        if (last_failure_at_.has_been()) s.last_failure_time = last_failure_at_.on(wall);
         s.state_since = state_since_.on(wall);
         s.trips = trips_;
         s.failures = failures_;
         s.late_results = late_results_;
         s.slow = slow_;
         if (latencies_) s.latencies = *latencies_;
-        s.reason = reason_;
+        if (reason_) s.reason = *reason_;
         return last_failure();
     }
 
 private:
     /// A moment, and the time on the wall by which it was shown first: it is shown by no other.
-    struct shown_moment {
-        time_point at;
-        std::optional<wall_time> shown{};
+    class shown_moment {
+    public:
+        /// None.
+        shown_moment() noexcept = default;
+        explicit shown_moment(time_point at) noexcept : at_(at) {}
 
+        bool has_been() const noexcept { return at_ != time_point::min(); }
         template <class Wall>
         wall_time on(const Wall& wall) {
-            if (!shown) shown = wall(at);
-            return *shown;
+            if (shown_ == wall_time::min()) shown_ = wall(at_);
+            return shown_;
         }
+
+    private:
+        time_point at_ = time_point::min();
+        wall_time shown_ = wall_time::min(); // until it is shown
     };
 
-    std::optional<shown_moment> opened_at_;
-    std::optional<shown_moment> last_failure_at_;
+    shown_moment opened_at_;
+    shown_moment last_failure_at_;
     shown_moment state_since_;
-    noted_failure last_failure_; // if there is last_failure_at_
-    std::string reason_;         // given with the last command by hand
+    noted_failure last_failure_;                // if there is last_failure_at_
+    std::shared_ptr<const std::string> reason_; // given with the last command by hand; null for none
     std::uint64_t trips_ = 0;
     std::uint64_t failures_ = 0;
     std::uint64_t late_results_ = 0;

@@ -22,7 +22,8 @@ public:
         counts_by_time = 0x10,      ///< a success enters a bucket (time window)
         below_minimum_calls = 0x20, ///< the next success may trip: it takes the mutex
         timed = 0x40,               ///< calls are timed, to find slow ones
-        looks_at_values = 0x80,     ///< a predicate looks at values, which the fast path does not
+        looks_at_values =
+            0x80, ///< a predicate looks at values, which the fast path does not; flags fit a byte
     };
 
     constexpr published_state() noexcept = default;

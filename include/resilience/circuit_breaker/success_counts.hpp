@@ -21,8 +21,8 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 /// generation is the current one and the window is not below minimum_calls.
 class result_sequence {
 public:
-    explicit result_sequence(std::uint64_t generation) noexcept
-        : next_(upper(generation, window_fill::enough_calls)) {}
+    /// The sequence whose state is kept there.
+    explicit result_sequence(atomic<std::uint64_t>& kept) noexcept : next_(kept) {}
 
     /// Takes the next position. False if the sequence is closed for successes of that generation.
     bool take_if(std::uint64_t generation) noexcept {
@@ -59,7 +59,7 @@ private:
     // Invariant: the upper bits are the generation and `below minimum`, the lower 48 the next result's
     // position. take_if() compares the upper bits in the step that takes the position, so close_locked() ends
     // a generation exactly. Relaxed: the window itself is read under the mutex.
-    atomic<std::uint64_t> next_;
+    atomic<std::uint64_t>& next_;
 };
 
 /// Counts without a lock: a circuit's successes, in total and in the windows, its ignored results and its
@@ -81,7 +81,7 @@ public:
     /// Counts a success in the count window. False, and nothing is counted, if it must be settled under the
     /// mutex.
     bool take_position(std::uint64_t generation) noexcept {
-        if (!sequence_.take_if(generation)) return false;
+        if (!sequence().take_if(generation)) return false;
         take(generation);
         return true;
     }
@@ -100,8 +100,8 @@ public:
 
     /// Counts a success of an earlier generation in the total alone, so that it breaks no row of failures.
     void take_late_locked() noexcept { counters_.add(late_successes); }
-    std::uint64_t take_position_locked() noexcept { return sequence_.take_locked(); }
-    std::uint64_t next_position_locked() const noexcept { return sequence_.next_locked(); }
+    std::uint64_t take_position_locked() noexcept { return sequence().take_locked(); }
+    std::uint64_t next_position_locked() noexcept { return sequence().next_locked(); }
     /// Counts a success; until `end`, this thread's successes go into bucket `number`.
     void enter_bucket_locked(std::uint32_t number, time_point end) noexcept;
     /// Successes of the current generation.
@@ -123,14 +123,14 @@ public:
     std::uint64_t clear_windows_locked() noexcept {
         fill_ = window_fill::enough_calls;
         renumber_locked();
-        return sequence_.close_locked(generation_, fill_);
+        return sequence().close_locked(generation_, fill_);
     }
     /// While the window is below minimum_calls, every success must be settled under the mutex. True if the
     /// fill changed: successes counted before did not check the rules.
     bool set_fill_locked(window_fill filled) noexcept {
         if (filled == fill_) return false;
         fill_ = filled;
-        sequence_.close_locked(generation_, fill_);
+        sequence().close_locked(generation_, fill_);
         return true;
     }
     window_fill fill_locked() const noexcept { return fill_; }
@@ -157,22 +157,25 @@ private:
         return generation % success_counters;
     }
 
-    // Every success in a count window writes the cache line that begins here. The fields below share the
-    // line, since they are read under the owner's mutex; buckets_ is read without it, but only with a time
-    // window.
-    alignas(64) result_sequence sequence_;
+    /// Every success in a count window writes the line where it is kept.
+    result_sequence sequence() noexcept { return result_sequence(counters_.spare()); }
+    static_assert(counter_count < 8);
+
+    [[no_unique_address]] striped_counters<counter_count> counters_;
+    // No success writes what follows.
     std::unique_ptr<buckets> buckets_;    // null until there is a time window, then kept
     std::uint64_t generation_;            // guarded by the owner's mutex, like the next two
     std::uint64_t before_generation_ = 0; // its counter's value when it began
     window_fill fill_ = window_fill::enough_calls;
-    striped_counters<counter_count> counters_;
 };
 
 #if RESILIENCE_BODIES
 struct success_counts::buckets : striped_buckets<time_buckets::bucket_count> {};
 
 RESILIENCE_FUNCTION success_counts::success_counts(std::uint64_t generation) noexcept
-    : sequence_(generation), generation_(generation) {}
+    : generation_(generation) {
+    sequence().close_locked(generation, fill_);
+}
 RESILIENCE_FUNCTION success_counts::~success_counts() = default;
 RESILIENCE_FUNCTION bool success_counts::take_bucket(std::uint64_t generation, time_point now) noexcept {
     if (!buckets_->add(now.time_since_epoch().count(), generation)) return false;

@@ -40,45 +40,50 @@ public:
     const Config& of_version(std::uint16_t version) const noexcept;
 
     /// The config that the policy was made with. Needs no lock.
-    const Config& declared() const noexcept { return *declared_; }
+    const Config& declared() const noexcept;
 
 private:
     struct entry {
         Config config;
         std::uint16_t version;
-        std::unique_ptr<entry> older;
+        std::unique_ptr<entry> older; // not written once the entry is current
     };
 
-    // Invariant: points to the newest entry or to an older one. No entry is destroyed before the cell.
-    atomic<const entry*> current_{nullptr};
-    // A list by hand: including a container would cost more compile time than the rest of this header.
-    std::unique_ptr<entry> newest_;
-    const Config* declared_ = nullptr; // set in the constructor, before other threads can see the cell
+    // Invariant: owns the newest entry, and each entry the one before it. No entry is destroyed before the cell. A list
+    // by hand: including a container would cost more compile time than the rest of this header.
+    atomic<entry*> current_{nullptr};
 };
 
 template <class Config>
 config_cell<Config>::config_cell(Config config) {
     replace(std::move(config));
-    declared_ = &get();
 }
 template <class Config>
 config_cell<Config>::~config_cell() {
-    while (newest_ != nullptr) newest_ = std::move(newest_->older);
+    std::unique_ptr<entry> newest(
+        current_.load(std::memory_order_relaxed)); // no other thread knows the cell any more
+    while (newest != nullptr) newest = std::move(newest->older);
 }
 template <class Config>
 void config_cell<Config>::replace(Config config) {
-    const std::uint16_t version = newest_ != nullptr ? static_cast<std::uint16_t>(newest_->version + 1) : 0;
+    entry* const before = current_.load(std::memory_order_relaxed); // writers exclude each other
+    const std::uint16_t version = before != nullptr ? static_cast<std::uint16_t>(before->version + 1) : 0;
     // Linked only once it is there: without memory for it the list must stay as it is.
     auto next = std::make_unique<entry>(entry{std::move(config), version, nullptr});
-    next->older = std::move(newest_);
-    newest_ = std::move(next);
-    current_.store(newest_.get(), std::memory_order_release);
+    next->older.reset(before);
+    current_.store(next.release(), std::memory_order_release);
 }
 template <class Config>
 const Config& config_cell<Config>::of_version(std::uint16_t version) const noexcept {
-    const entry* found = newest_.get();
+    const entry* found = current_.load(std::memory_order_relaxed); // writers exclude each other
     while (found->version != version && found->older != nullptr) found = found->older.get();
     return found->config;
+}
+template <class Config>
+const Config& config_cell<Config>::declared() const noexcept {
+    const entry* oldest = current_.load(std::memory_order_acquire);
+    while (oldest->older != nullptr) oldest = oldest->older.get();
+    return oldest->config;
 }
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

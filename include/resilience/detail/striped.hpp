@@ -8,7 +8,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <new>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
@@ -105,11 +104,11 @@ private:
         auto& place = pages_[me.page];
         Stripe* page = place.load(std::memory_order_acquire);
         if (page != nullptr) return page + me.place;
-        std::unique_ptr<Stripe[]> fresh(new (std::nothrow) Stripe[size_of_page(me.page)]{});
-        if (!fresh) return nullptr;
-        if (place.compare_exchange_strong(page, fresh.get(), std::memory_order_seq_cst,
-                                          std::memory_order_acquire))
-            page = fresh.release();
+        Stripe* const fresh = new (std::nothrow) Stripe[size_of_page(me.page)]{};
+        if (fresh == nullptr) return nullptr;
+        if (place.compare_exchange_strong(page, fresh, std::memory_order_seq_cst, std::memory_order_acquire))
+            return fresh + me.place;
+        delete[] fresh; // another thread was first
         return page + me.place;
     }
 

@@ -24,6 +24,9 @@ struct alignas(64) counter_stripe {
 /// Eight counters, each thread with a copy of its own. An addition is a plain load and store to a cache line that
 /// no other thread writes, so threads that count together do not slow each other down. A sum is exact after
 /// the counting threads have ended or been joined; before that it may miss additions in progress.
+///
+/// A [[no_unique_address]] member of this type leaves 56 bytes of its last line to the members after it. Calls of the
+/// first 127 threads do not look at that line.
 class counters_of_threads {
 public:
     /// Adds 1 to each given counter.
@@ -60,6 +63,9 @@ public:
     void each_mark(std::size_t place, function_ref<void(std::uint32_t, std::uint64_t)> f) const;
     std::uint64_t sum(std::size_t counter) const noexcept;
 
+    /// A cell of the owner's, who has seven counters at most. No line that calls only read is its line.
+    atomic<std::uint64_t>& spare() noexcept { return shared_.cells.back(); }
+
 private:
     /// Invariant: only the owning thread writes a cell of its stripe, so load and store need not be one atomic
     /// step. Relaxed: no other data depends on a count.
@@ -68,8 +74,8 @@ private:
     }
     void add_shared(std::size_t counter) noexcept;
 
-    striped<counter_stripe> stripes_;
     counter_stripe shared_{}; // of threads that have no stripe of their own
+    [[no_unique_address]] striped<counter_stripe> stripes_;
 };
 
 /// The first N of them.

@@ -4,6 +4,7 @@
 #include <resilience/call/error.hpp>
 #include <resilience/call/rounded.hpp>
 #include <resilience/call/time.hpp>
+#include <resilience/detail/config_field.hpp>
 #include <resilience/detail/same_callable.hpp>
 
 #include <array>
@@ -226,6 +227,11 @@ class field_list {
 public:
     static constexpr std::size_t most = 64;
 
+    template <class T>
+    void operator()(std::string_view name, detail::config_field<T>& value,
+                    field_form form = field_form::plain) {
+        (*this)(name, static_cast<T&>(value), form);
+    }
     template <class T>
     void operator()(std::string_view name, T& value, field_form form = field_form::plain) {
         using detail::field_type;

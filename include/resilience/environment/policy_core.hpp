@@ -210,7 +210,7 @@ public:
     // clang-format off: compilers show the line with its remark
     template <class T>
         requires is_no_config<T, config_type>
-    explicit policy_handle(const T&) = delete; // resilience: a policy is made of its config, as in retry({.max_attempts = 3})
+    explicit policy_handle(const T&) = delete; // resilience: a policy is made of its config, as in retry({.max_attempts = 3}); a timeout also of a time, as in timeout(5s)
     template <int = 0>
     explicit policy_handle(...) = delete; // resilience: this is no config of the policy: a field is misspelt or of another type; with the config's name before the brace the compiler names it
     // clang-format on

@@ -11,7 +11,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
+#include <utility>
 #include <variant>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
@@ -51,11 +53,25 @@ constexpr bool reaches(std::uint64_t part, std::uint64_t total, double share) no
 
 /// Remembers the results of a closed circuit and judges if they trip it. Pure: the moment, the position in
 /// the sequence of results and the counts of successes kept elsewhere are arguments. Not thread-safe.
+///
+/// A rate window is made when a config first uses it. Functions that tell of a window may be called while the
+/// config uses it.
 class breaker_rules {
 public:
+    /// The memory of a config.
+    struct windows {
+        failure_window failures;
+        std::unique_ptr<count_tally> counted;  // null unless the config uses it
+        std::unique_ptr<time_buckets> buckets; // null unless the config is the first that uses it
+    };
+
     explicit breaker_rules(const breaker_rules_config& config)
         : config_(config), failures_(config.failure_threshold.value_or(1), config.failure_window),
-          counted_(size_of(config)), buckets_(length_of(config)) {}
+          counted_(uses_count(config) ? std::make_unique<count_tally>(size_of(config)) : nullptr),
+          buckets_(uses_time(config) ? std::make_unique<time_buckets>(length_of(config)) : nullptr) {}
+
+    static bool uses_count(const breaker_rules_config& c) { return c.has_rates() && !c.has_time_window(); }
+    static bool uses_time(const breaker_rules_config& c) { return c.has_rates() && c.has_time_window(); }
 
     /// The name of the rule that is met; null if none is.
     using tripped_by = const char*;
@@ -71,9 +87,9 @@ public:
         }
         if (!config_.has_rates()) return;
         if (config_.has_time_window())
-            buckets_.record(bucket_at(now), result.failed ? 0 : 1, result.failed ? 1 : 0,
-                            result.slow ? 1 : 0);
-        else counted_.record(position, result);
+            buckets_->record(bucket_at(now), result.failed ? 0 : 1, result.failed ? 1 : 0,
+                             result.slow ? 1 : 0);
+        else counted_->record(position, result);
     }
 
     /// Ends the row of failures if the running count of successes has moved. To be called before the rules are
@@ -86,12 +102,12 @@ public:
 
     /// The number of the current time bucket. Also remembers the first bucket since the window was cleared.
     std::uint32_t bucket_at(time_point now) noexcept {
-        const std::uint32_t number = buckets_.number_at(now);
+        const std::uint32_t number = buckets_->number_at(now);
         if (!first_bucket_) first_bucket_ = number;
         return number;
     }
     std::uint32_t first_bucket() const noexcept { return first_bucket_.value_or(0); }
-    time_point end_of_bucket(std::uint32_t number) const noexcept { return buckets_.end_of(number); }
+    time_point end_of_bucket(std::uint32_t number) const noexcept { return buckets_->end_of(number); }
 
     tripped_by judge(time_point now, const tally& rates) const {
         if (config_.failure_threshold && failures_.count(now) >= *config_.failure_threshold)
@@ -119,8 +135,8 @@ public:
     }
 
     /// The rate window. A window of time lacks the successes that stripes count.
-    tally last_results(std::uint64_t next_position) const { return counted_.at(next_position); }
-    tally results_until(std::uint32_t bucket) const { return buckets_.at(bucket); }
+    tally last_results(std::uint64_t next_position) const { return counted_->at(next_position); }
+    tally results_until(std::uint32_t bucket) const { return buckets_->at(bucket); }
 
     std::uint64_t failures(time_point now, const tally& rates) const {
         if (config_.failure_threshold) return failures_.count(now);
@@ -130,51 +146,69 @@ public:
         failures_.clear();
         consecutive_ = 0;
         successes_in_row_ = successes_so_far;
-        counted_.clear(next_position);
-        buckets_.clear();
-        first_bucket_.reset();
+        if (counted_) counted_->clear(next_position);
+        clear_buckets();
     }
-    /// True if update() would begin new time buckets; successes counted elsewhere keep the old numbers.
+    /// True if update() would begin new time buckets in place of those in use; successes counted elsewhere keep the old
+    /// numbers.
     bool would_renumber(const breaker_rules_config& config) const {
-        return length_of(config) != length_of(config_);
+        return uses_time(config_) && length_of(config) != length_of(config_);
     }
     /// Adds successes of a bucket that were counted elsewhere.
     void take_over(std::uint32_t bucket, std::uint64_t successes) {
-        buckets_.record(bucket, successes, 0, 0);
+        buckets_->record(bucket, successes, 0, 0);
     }
-    /// Applies a new config. The windows keep the results that still fit into them.
-    RESILIENCE_COLD void update(const breaker_rules_config& config, std::uint64_t next_position,
-                                time_point now) {
-        failures_.resize(config.failure_threshold.value_or(1), config.failure_window);
+    /// The windows for another config, with the results that still fit into them. May throw; changes nothing.
+    RESILIENCE_COLD windows windows_for(const breaker_rules_config& config,
+                                        std::uint64_t next_position) const {
+        const bool lacks_buckets = uses_time(config) && !buckets_;
+        return {failures_.resized(config.failure_threshold.value_or(1), config.failure_window),
+                counted_for(config, next_position),
+                lacks_buckets ? std::make_unique<time_buckets>(length_of(config)) : nullptr};
+    }
+    /// Applies a new config, for which the windows were made since the last result.
+    RESILIENCE_COLD void update(const breaker_rules_config& config, windows made, time_point now) noexcept {
+        failures_ = std::move(made.failures);
+        counted_ = std::move(made.counted);
+        if (!buckets_) buckets_ = std::move(made.buckets);
         // A window that was not in use has not followed the results.
-        if (!config_.has_rates() || config_.has_time_window()) counted_.clear(next_position);
-        if (!config_.has_rates() || !config_.has_time_window()) {
-            buckets_.clear();
-            first_bucket_.reset();
-        }
-        if (size_of(config) != size_of(config_)) counted_.resize(size_of(config), next_position);
-        if (length_of(config) != length_of(config_)) {
-            buckets_.resize(length_of(config), now);
+        if (!uses_time(config_)) clear_buckets();
+        if (buckets_ && length_of(config) != length_of(config_)) {
+            buckets_->resize(length_of(config), now);
             first_bucket_.reset();
         }
         config_ = config;
+    }
+    void update(const breaker_rules_config& config, std::uint64_t next_position, time_point now) {
+        update(config, windows_for(config, next_position), now);
     }
     const breaker_rules_config& config() const noexcept { return config_; }
 
 private:
     static std::uint32_t size_of(const breaker_rules_config& c) {
-        const auto* count = std::get_if<count_window>(&c.window);
-        return count != nullptr && c.has_rates() ? count->size : 1;
+        return static_cast<std::uint32_t>(c.most_results());
     }
     static duration length_of(const breaker_rules_config& c) {
         const auto* time = std::get_if<time_window>(&c.window);
         return time != nullptr ? time->length : std::chrono::seconds{60};
     }
+    std::unique_ptr<count_tally> counted_for(const breaker_rules_config& c,
+                                             std::uint64_t next_position) const {
+        if (!uses_count(c)) return nullptr;
+        auto counted = std::make_unique<count_tally>(counted_ ? counted_->resized(size_of(c), next_position)
+                                                              : count_tally(size_of(c)));
+        if (!counted_) counted->clear(next_position);
+        return counted;
+    }
+    void clear_buckets() noexcept {
+        if (buckets_) buckets_->clear();
+        first_bucket_.reset();
+    }
 
     breaker_rules_config config_;
     failure_window failures_;
-    count_tally counted_;
-    time_buckets buckets_;
+    std::unique_ptr<count_tally> counted_;      // null unless the config uses it
+    std::unique_ptr<time_buckets> buckets_;     // null until a config uses it, then kept: its numbers ascend
     std::optional<std::uint32_t> first_bucket_; // since the window was cleared
     std::uint64_t consecutive_ = 0;             // failures in a row
     std::uint64_t successes_in_row_ = 0;        // the running count as of its last failure

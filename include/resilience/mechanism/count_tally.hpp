@@ -7,7 +7,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
@@ -51,15 +50,16 @@ public:
     /// Forgets all results before `next_position`, those that are still to be recorded included.
     void clear(std::uint64_t next_position) noexcept { start_ = std::max(start_, next_position); }
 
-    /// A new size from now on. A larger window fills up with new results: what the smaller one had
+    /// With a new size from now on. A larger window fills up with new results: what the smaller one had
     /// forgotten is not taken for successes.
-    void resize(std::uint32_t size, std::uint64_t next_position) {
-        count_tally resized(size);
+    count_tally resized(std::uint32_t size, std::uint64_t next_position) const {
+        count_tally other(size);
         const std::uint64_t known = next_position > size_ ? next_position - size_ : std::uint64_t{0};
-        resized.start_ = std::max(start_, known);
-        for (const word& w : words_) resized.merge(w);
-        *this = std::move(resized);
+        other.start_ = std::max(start_, known);
+        for (const word& w : words_) other.merge(w);
+        return other;
     }
+    void resize(std::uint32_t size, std::uint64_t next_position) { *this = resized(size, next_position); }
 
 private:
     struct word {

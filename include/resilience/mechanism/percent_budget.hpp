@@ -75,14 +75,14 @@ public:
             const double within = static_cast<double>(std::min(new_calls, most)) * share;
             new_calls = static_cast<std::uint64_t>(within) + 1;
         }
-        window_.record(window_.number_at(now), new_calls, 0, 0);
+        window_.add(window_.number_at(now), {.calls = new_calls, .retries = 0});
     }
 
     /// Takes a retry from the budget. False if none is left.
     [[nodiscard]] bool withdraw(time_point now) noexcept {
         const std::uint32_t bucket = window_.number_at(now);
         if (available_billionths(window_.at(bucket)) < one_retry) return false;
-        window_.record(bucket, 0, 1, 0);
+        window_.add(bucket, {.calls = 0, .retries = 1});
         return true;
     }
 
@@ -96,6 +96,17 @@ public:
 private:
     static constexpr std::int64_t one_retry = 1'000'000'000;
 
+    struct counts {
+        std::uint64_t calls = 0;
+        std::uint64_t retries = 0;
+
+        counts& operator+=(const counts& more) noexcept {
+            calls = detail::saturating_sum(calls, more.calls);
+            retries = detail::saturating_sum(retries, more.retries);
+            return *this;
+        }
+    };
+
     // Rounds up, after taking off what binary fractions add: 0.57 * 1e9 may be 570000000.0000001.
     static std::int64_t billionths(double x) noexcept {
         const double wanted = x * one_retry * (1.0 - 4 * std::numeric_limits<double>::epsilon());
@@ -103,14 +114,13 @@ private:
         return static_cast<double>(whole) < wanted ? whole + 1 : whole;
     }
 
-    // In `counted`, failed are the retries and the rest of the total are the calls.
-    std::int64_t available_billionths(const tally& counted) const noexcept {
+    std::int64_t available_billionths(const counts& counted) const noexcept {
         constexpr auto most = std::numeric_limits<std::int64_t>::max();
         std::int64_t earned = 0;
         std::int64_t spent = 0;
         std::int64_t left = 0;
-        if (detail::multiply_overflows(counted.total - counted.failed, per_call_, earned)) earned = most;
-        if (detail::multiply_overflows(counted.failed, one_retry, spent)) spent = most;
+        if (detail::multiply_overflows(counted.calls, per_call_, earned)) earned = most;
+        if (detail::multiply_overflows(counted.retries, one_retry, spent)) spent = most;
         if (detail::add_overflows(earned - spent, reserve_, left)) left = most;
         return left;
     }
@@ -118,7 +128,7 @@ private:
     duration ttl_;
     std::int64_t per_call_; // billionths, as is the reserve
     std::int64_t reserve_;
-    time_buckets window_;
+    buckets_of_time<counts> window_;
 };
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -7,6 +7,15 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 
+namespace detail {
+
+constexpr std::uint64_t saturating_sum(std::uint64_t a, std::uint64_t b) noexcept {
+    std::uint64_t both = 0;
+    return add_overflows(a, b, both) ? ~std::uint64_t{0} : both;
+}
+
+} // namespace detail
+
 /// A result that counts against the thing that was called; it may be both.
 struct bad_result {
     bool failed = false;
@@ -25,18 +34,14 @@ struct tally {
 
     /// Sums are held at the end of the range.
     constexpr tally& operator+=(const tally& more) noexcept {
-        total = sum(total, more.total);
-        failed = sum(failed, more.failed);
-        slow = sum(slow, more.slow);
+        total = detail::saturating_sum(total, more.total);
+        failed = detail::saturating_sum(failed, more.failed);
+        slow = detail::saturating_sum(slow, more.slow);
         return *this;
     }
     friend constexpr bool operator==(const tally&, const tally&) = default;
 
 private:
-    static constexpr std::uint64_t sum(std::uint64_t a, std::uint64_t b) noexcept {
-        std::uint64_t both = 0;
-        return detail::add_overflows(a, b, both) ? ~std::uint64_t{0} : both;
-    }
     constexpr double share(std::uint64_t part) const noexcept {
         return total == 0 ? -1.0 : static_cast<double>(part) / static_cast<double>(total);
     }

@@ -20,13 +20,15 @@ namespace resilience { inline namespace RESILIENCE_ABI {
 /// 816 years; of 1 ms: 5 days). Compare them with precedes(), not with `<`, and do not keep one for
 /// longer than 2^31 buckets; one that old is, at the worst, taken for a bucket of now.
 ///
-/// A clock that goes backwards stays in the newest bucket seen. Pure; not thread-safe.
-class time_buckets {
+/// A clock that goes backwards stays in the newest bucket seen. `Counts` are zero by default, and are added by +=. Pure;
+/// not thread-safe.
+template <class Counts>
+class buckets_of_time {
 public:
     static constexpr unsigned bucket_count = 10;
 
     /// `length` from 1ns (less counts as that).
-    explicit time_buckets(duration length) noexcept { set_length(length); }
+    explicit buckets_of_time(duration length) noexcept { set_length(length); }
 
     /// The number of the bucket of `now`; from here on no earlier one is ever current. The first use decides
     /// where buckets begin.
@@ -36,7 +38,9 @@ public:
             origin_ = now;
             newest_ = first_;
         }
-        newest_ = current_at(now);
+        const std::uint64_t next = current_at(now);
+        for (std::uint64_t n = std::max(newest_ + 1, oldest_with(next)); n <= next; ++n) place(n) = {};
+        newest_ = next;
         return static_cast<std::uint32_t>(newest_);
     }
 
@@ -51,49 +55,45 @@ public:
     /// cleared, is dropped. `slow` of the results, failed or not, were slow. Counts saturate.
     void record(std::uint32_t number, std::uint64_t successes, std::uint64_t failed,
                 std::uint64_t slow) noexcept {
+        add(number, {.total = successes, .failed = 0, .slow = slow});
+        add(number, {.total = failed, .failed = failed, .slow = 0});
+    }
+    void add(std::uint32_t number, const Counts& more) noexcept {
         const std::uint64_t wide = widened(number);
-        if (!begun_ || wide < first_ || wide > newest_ || newest_ - wide >= bucket_count) return;
-        bucket& b = buckets_[wide % bucket_count];
-        if (b.number != wide) b = {.number = wide, .counts = {}};
-        b.counts += {.total = successes, .failed = 0, .slow = slow};
-        b.counts += {.total = failed, .failed = failed, .slow = 0};
+        if (begun_ && wide >= first_ && wide <= newest_ && wide >= oldest_with(newest_)) place(wide) += more;
     }
 
     /// The window that ends with the bucket. Changes nothing.
-    tally at(std::uint32_t number) const noexcept { return ending_with(widened(number)); }
+    Counts at(std::uint32_t number) const noexcept { return ending_with(widened(number)); }
 
     /// The window that ends with the bucket of `now`, without making it current: for readers that
     /// only look. Time that passed without any call is seen here.
-    tally as_of(time_point now) const noexcept { return begun_ ? ending_with(current_at(now)) : tally{}; }
+    Counts as_of(time_point now) const noexcept { return begun_ ? ending_with(current_at(now)) : Counts{}; }
 
     /// Forgets everything; the numbers that follow are beyond all earlier ones, and what comes later
     /// with an earlier one is dropped.
     void clear() noexcept {
         if (begun_) first_ = newest_ + 1;
         begun_ = false;
-        buckets_ = {};
+        places_ = {};
     }
 
     /// A new length from now on. Keeps what the old window counted, each bucket as old as its beginning;
     /// the numbers that follow are beyond all earlier ones.
     void resize(duration length, time_point now) noexcept {
         if (!begun_) return set_length(length);
-        newest_ = current_at(now);
-        const time_buckets before = *this;
+        number_at(now);
+        const buckets_of_time before = *this;
         clear();
         set_length(length);
         begun_ = true;
         constexpr duration::rep past_buckets = bucket_count - 1;
         origin_ = saturating_add(now, -past_buckets * width_);
         newest_ = wide_number_at(now);
-        for (const bucket& b : before.buckets_) {
-            if (b.number + bucket_count <= before.newest_) continue;
-            const time_point began = before.start_of(b.number);
-            if (began < origin_) continue;
-            const std::uint64_t number = std::min(wide_number_at(began), newest_);
-            bucket& place = buckets_[number % bucket_count];
-            place.number = number;
-            place.counts += b.counts;
+        for (std::uint64_t n = std::max(before.first_, oldest_with(before.newest_)); n <= before.newest_;
+             ++n) {
+            const time_point began = before.start_of(n);
+            if (began >= origin_) place(std::min(wide_number_at(began), newest_)) += before.place(n);
         }
     }
 
@@ -103,16 +103,18 @@ public:
     }
 
 private:
-    struct bucket {
-        std::uint64_t number = 0; // in 64 bits, which never wrap
-        tally counts;
-    };
+    /// The oldest bucket that is kept while `newest` is the newest.
+    static constexpr std::uint64_t oldest_with(std::uint64_t newest) noexcept {
+        return newest - bucket_count + 1;
+    }
+    Counts& place(std::uint64_t number) noexcept { return places_[number % bucket_count]; }
+    const Counts& place(std::uint64_t number) const noexcept { return places_[number % bucket_count]; }
 
     void set_length(duration length) noexcept {
         const duration held = std::max(length, duration{1});
         width_ = std::max(held / bucket_count, duration{1});
         // Fewer than ten only where the length is below 10ns.
-        reach_ = static_cast<std::uint64_t>(std::min<duration::rep>(held / width_, bucket_count));
+        reach_ = static_cast<std::uint8_t>(std::min<duration::rep>(held / width_, bucket_count));
     }
 
     std::uint64_t wide_number_at(time_point at) const noexcept {
@@ -132,24 +134,27 @@ private:
         return newest_ + static_cast<std::uint64_t>(std::int64_t{ahead});
     }
 
-    tally ending_with(std::uint64_t last) const noexcept {
-        tally all;
-        for (const bucket& b : buckets_) {
-            if (b.number <= last && last - b.number < reach_) all += b.counts;
+    Counts ending_with(std::uint64_t last) const noexcept {
+        Counts all{};
+        for (std::uint64_t n = std::max(first_, oldest_with(newest_)); n <= newest_; ++n) {
+            if (n <= last && last - n < reach_) all += place(n);
         }
         return all;
     }
 
-    duration width_{1};
-    std::uint64_t reach_ = bucket_count; // how many buckets make a window
-    bool begun_ = false;                 // whether origin_ is known
-    time_point origin_{};                // where the bucket first_ begins
-    std::uint64_t first_ = first_number; // buckets before it were cleared
-    std::uint64_t newest_ = first_number;
-    std::array<bucket, bucket_count> buckets_{};
-
     // Far enough from 0 for every 32-bit number to have a past; the first bucket's number is 0 all the same.
     static constexpr std::uint64_t first_number = std::uint64_t{1} << 32U;
+
+    std::array<Counts, bucket_count> places_{}; // of the buckets up to newest_; zero if there is none
+    duration width_{1};
+    time_point origin_{};                // where the bucket first_ begins
+    std::uint64_t first_ = first_number; // buckets before it were cleared; in 64 bits, which never wrap
+    std::uint64_t newest_ = first_number;
+    std::uint8_t reach_ = bucket_count; // how many buckets make a window
+    bool begun_ = false;                // whether origin_ is known
 };
+
+/// Results of a circuit.
+using time_buckets = buckets_of_time<tally>;
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/system_time.hpp>
+#include <resilience/detail/config_field.hpp>
 #include <resilience/detail/redacted.hpp>
 #include <resilience/detail/sync.hpp>
 #include <resilience/event_log.hpp>
@@ -22,7 +23,7 @@ namespace detail {
 /// Decides how error texts are shown.
 struct shown_errors {
     bool shown = false;
-    std::function<std::string(std::string_view)> redact{};
+    detail::config_field<std::function<std::string(std::string_view)>> redact{};
 
     /// The text to show; empty if texts are hidden. Runs the user's `redact`.
     std::string operator()(std::string text) const {

@@ -3,6 +3,7 @@
 
 #include <resilience/alerts/config.hpp>
 #include <resilience/call/error.hpp>
+#include <resilience/detail/config_field.hpp>
 #include <resilience/event_log.hpp>
 #include <resilience/http/message.hpp>
 #include <resilience/monitoring/prometheus.hpp>
@@ -86,13 +87,13 @@ struct monitoring_options {
     bool show_errors = false;
     /// Gets each error's text first and returns the text that may be shown. If it throws, the text is left
     /// out.
-    std::function<std::string(std::string_view)> redact{};
+    detail::config_field<std::function<std::string(std::string_view)>> redact{};
     /// The log that /events shows, of the same registry. Null: there is no /events. A log costs failing and
     /// refused calls a little (see event_log), so the service decides whether it has one.
     std::shared_ptr<event_log> events{};
     /// Statistics of an alert_sink for /metrics: [&] { return sink.stats(); }. It must outlive the API's requests. If it
     /// throws, the alerts' metrics are left out.
-    std::function<alert_stats()> alerts{};
+    detail::config_field<std::function<alert_stats()>> alerts{};
     /// The number of event streams that may be open at the same time; further ones are refused with 503. 0:
     /// none. Each occupies a thread of a server such as cpp-httplib's, which has eight or more.
     std::size_t max_streams = 4;
@@ -111,7 +112,7 @@ struct monitoring_options {
     /// Allows requests to command circuits and change configs. Requires authorize.
     bool control = false;
     /// Decides on each such request. If it throws, the request is forbidden. See bearer_token().
-    std::function<authorization(const http_request&)> authorize{};
+    detail::config_field<std::function<authorization(const http_request&)>> authorize{};
     /// Host names, without a port, that a request for a change may be addressed to, besides localhost,
     /// 127.0.0.1 and [::1]. Other hosts are refused: a foreign page can make a browser send requests here by
     /// pointing a name of its own to our address (DNS rebinding). Reading requests are not checked, since
@@ -125,7 +126,7 @@ struct monitoring_options {
     /// Reads the body of PATCH /policies/{name}: returns the members of a flat JSON object, or throws
     /// std::invalid_argument. Set it to rs::read_json_changes of <resilience/nlohmann_json.hpp>. Empty: PATCH
     /// is answered with 501.
-    std::function<std::vector<change>(std::string_view)> read_changes{};
+    detail::config_field<std::function<std::vector<change>(std::string_view)>> read_changes{};
 };
 
 /// A complaint about the options that names field, value and range; empty if they are valid.

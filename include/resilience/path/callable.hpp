@@ -6,6 +6,7 @@
 #include <resilience/call/result_traits.hpp>
 #include <resilience/call/task_traits.hpp>
 
+#include <concepts>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -170,3 +171,25 @@ template <class F>
 concept is_object_call = std::is_class_v<F>;
 
 }}} // namespace resilience::RESILIENCE_ABI::detail
+
+namespace resilience { inline namespace RESILIENCE_ABI {
+template <class P>
+class composable;
+
+namespace detail {
+
+/// A | between these is ours. One side is a policy or pipeline of the library, so that no other operator| is affected.
+template <class A, class B>
+concept beside_a_policy =
+    (std::derived_from<A, composable<A>> || std::derived_from<B, composable<B>>) && !is_refused<A>;
+
+} // namespace detail
+
+// clang-format off: compilers show the line with its remark
+/// Refuses all that the operator| of pipeline.hpp, which asks more of its operands, does not take.
+template <class A, class B>
+    requires detail::beside_a_policy<A, B>
+detail::refused_call operator|(const A&, const B&) RESILIENCE_REFUSED("resilience: both sides of this | must be policies, as in retry() | timeout(2s); <resilience/pipeline.hpp> has the | for them");
+// clang-format on
+
+}} // namespace resilience::RESILIENCE_ABI

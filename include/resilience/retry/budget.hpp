@@ -8,6 +8,7 @@
 #include <resilience/mechanism/token_budget.hpp>
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -30,6 +31,10 @@ public:
     // clang-format off: compilers show the line with its remark
     template <int = 0>
     explicit retry_budget(...) = delete; // resilience: this is no config of a budget: a field is misspelt or of another type; retry_budget(percent_budget_config{...}) makes the compiler name it
+    template <class T>
+        requires(!std::derived_from<T, retry_budget> && !std::same_as<T, percent_budget_config> &&
+                 !std::same_as<T, token_budget_config>)
+    retry_budget(const T&) = delete; // resilience: a budget is made by retry_budget(percent_budget_config{...}), retry_budget(token_budget_config{...}) or retry_budget::unlimited()
     // clang-format on
     /// Pays for every retry: for tests, and for programs that limit retries elsewhere.
     static retry_budget unlimited() {

@@ -3,6 +3,7 @@
 
 #include <resilience/call/predicate.hpp>
 #include <resilience/call/value_ops.hpp>
+#include <resilience/detail/config_field.hpp>
 #include <resilience/environment/fields.hpp>
 #include <resilience/environment/labels.hpp>
 #include <resilience/mechanism/backoff.hpp>
@@ -56,13 +57,13 @@ struct retry_config {
     double jitter_ratio = 0.5;
     /// No retry starts once this much time has passed since the call began. Unset: unlimited. Costs a clock
     /// read a call.
-    std::optional<duration> max_elapsed{};
+    detail::config_field<std::optional<duration>> max_elapsed{};
     /// Selects the failures (and, with on_result, the values) that are retried. Empty: default_rule(), which
     /// is all but our rejections, cancellation, std::bad_alloc and HTTP statuses that will not change.
     predicate retry_if{};
     /// Returns the delay before the n-th retry, or nullopt for that of the strategy. max_delay does not cut
     /// it. A negative delay or an exception counts as nullopt.
-    std::function<std::optional<duration>(unsigned, const failure&)> delay_override{};
+    detail::config_field<std::function<std::optional<duration>(unsigned, const failure&)>> delay_override{};
     /// Pays for retries. Default: a budget of this policy's own, 20 % of calls + 10 a second.
     retry_budget budget{};
     /// True: a server's hint (Retry-After) is the least delay. A random share of base_delay, or of 10 % of the
@@ -70,7 +71,7 @@ struct retry_config {
     /// together. A server that forbids to try again is obeyed.
     bool respect_retry_after = true;
     /// A longer hint stops retrying. Unset: max_delay.
-    std::optional<duration> max_retry_after{};
+    detail::config_field<std::optional<duration>> max_retry_after{};
     nested_retry nested = nested_retry::multiply;
     /// True: throw retries_exhausted_error, the cause nested, when all attempts failed. By default the last
     /// outcome goes out unchanged, so that callers catch the exceptions that they always caught.

@@ -38,13 +38,6 @@ public:
     RESILIENCE_INLINE void count(counter c) noexcept { counts_.add(c); }
     /// The call that asks is not counted yet, so it is added.
     retry_budget::totals totals() const noexcept;
-    // These only grow. Relaxed: a count orders nothing.
-    atomic<std::uint64_t> exhausted{0};
-    atomic<std::uint64_t> budget_exhausted{0};
-    atomic<std::uint64_t> nested_retries{0};
-    atomic<std::uint64_t> transparent_repeats{0};
-    atomic<std::uint64_t> predicate_errors{0};
-    atomic<duration::rep> total_delay{0}; // nanoseconds; wraps after 292 years of waiting
 
 private:
     friend policy_core;
@@ -53,7 +46,16 @@ private:
     static retry_rules with_budget(retry_config config, const retry_budget& own,
                                    const retry_budget::reported& so_far);
 
-    striped_counters<6> counts_;
+    [[no_unique_address]] striped_counters<6> counts_;
+
+public:
+    // These lie on the last line of counts_. They only grow. Relaxed: a count orders nothing.
+    atomic<std::uint64_t> exhausted{0};
+    atomic<std::uint64_t> budget_exhausted{0};
+    atomic<std::uint64_t> nested_retries{0};
+    atomic<std::uint64_t> transparent_repeats{0};
+    atomic<std::uint64_t> predicate_errors{0};
+    atomic<duration::rep> total_delay{0}; // nanoseconds; wraps after 292 years of waiting
 };
 
 #if RESILIENCE_BODIES

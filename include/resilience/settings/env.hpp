@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/call/error.hpp>
+#include <resilience/detail/config_field.hpp>
 #include <resilience/detail/platform.hpp>
 #include <resilience/settings/fields.hpp>
 #include <resilience/settings/variable_kinds.hpp>
@@ -37,7 +38,7 @@ struct env_options {
     /// Unset: the environment of the process.
     variable_getter get{};
     /// The names of all variables, for `strict`. Unset: those of the process; with `get`, none.
-    std::function<std::vector<std::string>()> names{};
+    detail::config_field<std::function<std::vector<std::string>()>> names{};
 };
 
 namespace detail {
@@ -52,9 +53,10 @@ public:
 
 private:
     /// Throws if a variable begins as those of the config do and is none of them.
-    void refuse_unknown() const;
+    void refuse_unknown(const field_list& list) const;
     /// The words about a name that is no setting: that code sets the field, the nearest setting, or all of them.
-    std::string advice_on(const std::string& name) const;
+    std::string advice_on(const std::string& name, const field_list& list) const;
+    bool names(const std::string& name, std::string_view field) const;
     /// True if the variable begins as those of a longer kind do, or is a setting of a shorter one.
     bool is_of_another(std::string_view name, const std::vector<variable_kind>& kinds) const;
     std::string start_of(std::string_view word) const;
@@ -72,8 +74,7 @@ private:
     const std::string start_;
     std::string seen_;
     std::vector<std::string> known_;
-    std::vector<std::string_view> only_in_code_{"name", "labels"}; // fields that have no variable
-    change now_;                                                   // the variable that is being read
+    change now_; // the variable that is being read
 };
 
 } // namespace detail
@@ -117,10 +118,7 @@ RESILIENCE_FUNCTION std::string detail::env_variables::start_of(std::string_view
 }
 RESILIENCE_FUNCTION void detail::env_variables::read(const field_list& list) {
     write_settings(list, *this);
-    for (const field& f : list) {
-        if (!f.is_setting()) only_in_code_.push_back(f.name);
-    }
-    if (options_.strict) refuse_unknown();
+    if (options_.strict) refuse_unknown(list);
 }
 RESILIENCE_FUNCTION std::vector<std::string> detail::env_variables::all_names() const {
     if (options_.names) return options_.names();
@@ -145,22 +143,20 @@ RESILIENCE_FUNCTION bool detail::env_variables::is_of_another(std::string_view n
         });
     });
 }
-RESILIENCE_FUNCTION void detail::env_variables::refuse_unknown() const {
+RESILIENCE_FUNCTION void detail::env_variables::refuse_unknown(const field_list& list) const {
     const std::vector<variable_kind> kinds = known_variable_kind::all();
     for (const std::string& name : all_names()) {
         if (!name.starts_with(start_) || std::ranges::find(known_, name) != known_.end()) continue;
         if (text_of(name).empty() || is_of_another(name, kinds)) continue;
-        raise(std::invalid_argument("there is no setting for the variable " + name + advice_on(name)));
+        raise(std::invalid_argument("there is no setting for the variable " + name + advice_on(name, list)));
     }
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION std::string detail::env_variables::advice_on(
-    const std::string& name) const {
-    for (const std::string_view field : only_in_code_) {
-        std::string its_variable = start_;
-        append_capitals(its_variable, field);
-        if (name == its_variable)
-            return "; " + std::string(field) + " is set in code, no variable can set it";
-    }
+    const std::string& name, const field_list& list) const {
+    std::string_view in_code = names(name, "name") ? "name" : names(name, "labels") ? "labels" : "";
+    for (const field& f : list)
+        if (!f.is_setting() && names(name, f.name)) in_code = f.name;
+    if (!in_code.empty()) return "; " + std::string(in_code) + " is set in code, no variable can set it";
     if (known_.empty()) return {};
     const auto nearest = std::ranges::min_element(
         known_, {}, [&](const std::string& each) { return edits_between(name, each); });
@@ -170,6 +166,11 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string detail::env_variables::advice_on
     for (const std::string& each : known_)
         all.append(&each == &known_.front() ? "" : ", ").append(each, start_.size());
     return all;
+}
+RESILIENCE_FUNCTION bool detail::env_variables::names(const std::string& name, std::string_view field) const {
+    std::string its_variable = start_;
+    append_capitals(its_variable, field);
+    return name == its_variable;
 }
 /// Without the blanks around it, as secrets and compose files have them. Empty if the variable is not set.
 RESILIENCE_FUNCTION std::string_view detail::env_variables::text_of(const std::string& name) const {

@@ -71,7 +71,7 @@ void write_settings(const field_list& list, new_settings& from);
 class changes_editor final : public config_editor, private new_settings {
 public:
     explicit changes_editor(std::vector<change> changes)
-        : changes_(std::move(changes)), known_(changes_.size()) {}
+        : changes_(std::move(changes)), known_(changes_.size(), 'n') {}
 
     RESILIENCE_FUNCTION void edit(field_list& fields) override;
 
@@ -82,7 +82,7 @@ private:
                                     const std::string& accepted) override;
 
     const std::vector<change> changes_;
-    std::vector<bool> known_; // true: the change named a field
+    std::string known_; // a 'y' for each change that named a field
 };
 
 } // namespace detail
@@ -164,7 +164,7 @@ RESILIENCE_FUNCTION void write_settings(const field_list& list, new_settings& fr
 RESILIENCE_FUNCTION void changes_editor::edit(field_list& fields) {
     write_settings(fields, *this);
     for (std::size_t i = 0; i < known_.size(); ++i) {
-        if (!known_[i])
+        if (known_[i] != 'y')
             raise(std::invalid_argument("there is no field '" + shown(changes_[i].name) +
                                         "' that can be changed"));
     }
@@ -176,7 +176,7 @@ RESILIENCE_FUNCTION std::string changes_editor::shown(std::string_view text) {
 RESILIENCE_FUNCTION const change* changes_editor::find(const setting_place& setting) {
     for (std::size_t i = 0; i < known_.size(); ++i) {
         if (changes_[i].name != setting.name) continue;
-        known_[i] = true;
+        known_[i] = 'y';
         return &changes_[i];
     }
     return nullptr;

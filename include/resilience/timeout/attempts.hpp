@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -23,6 +24,9 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 class timed_attempts {
 public:
     enum counter : std::size_t { in_time, timed_out, kept_late, failed, abandoned, begun };
+
+    /// The mutex must outlive this. It guards marks that were looked at.
+    explicit timed_attempts(mutex& owners) noexcept : mutex_(owners) {}
 
     /// The oldest attempt of a thread leaves its deadline as a mark.
     RESILIENCE_INLINE left_mark begin_here(time_point deadline) noexcept {
@@ -56,18 +60,19 @@ private:
     class marks_of_threads {
     public:
         bool has(std::uint32_t number, std::uint64_t mark) const noexcept {
-            return number < marks_.size() && marks_[number] == mark;
+            return marks_ && number < marks_->size() && (*marks_)[number] == mark;
         }
         /// Forgets it, if memory runs out.
         void put(std::uint32_t number, std::uint64_t mark) noexcept {
             returned([&] {
-                if (number >= marks_.size()) marks_.resize(number + std::size_t{1});
-                marks_[number] = mark;
+                if (!marks_) marks_ = std::make_unique<std::vector<std::uint64_t>>();
+                if (number >= marks_->size()) marks_->resize(number + std::size_t{1});
+                (*marks_)[number] = mark;
             });
         }
 
     private:
-        std::vector<std::uint64_t> marks_;
+        std::unique_ptr<std::vector<std::uint64_t>> marks_; // null until there is one, which is rare
     };
 
     /// Counts the attempt of a thread that left this mark. False if it was counted before.
@@ -77,11 +82,11 @@ private:
     void leave_parents_behind() noexcept;
     bool is_parents(std::uint32_t number, std::uint64_t mark) noexcept;
 
-    striped_counters<oldest_ + 1> counts_;
+    [[no_unique_address]] striped_counters<oldest_ + 1> counts_;
     // These only grow. Relaxed: they order nothing.
     atomic<std::uint64_t> overrun_{0};
     atomic<duration::rep> longest_{0};
-    mutex mutex_;
+    mutex& mutex_;
     std::uint32_t process_ = process_number(); // guarded by mutex_, like the next
     marks_of_threads counted_;
     marks_of_threads parents_;

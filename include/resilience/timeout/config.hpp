@@ -3,6 +3,7 @@
 
 #include <resilience/call/failure.hpp>
 #include <resilience/call/time.hpp>
+#include <resilience/detail/config_field.hpp>
 #include <resilience/environment/labels.hpp>
 #include <resilience/environment/statistics.hpp>
 
@@ -31,10 +32,10 @@ struct timeout_config {
     /// True: a value that came late is let through, instead of reporting timed_out.
     bool keep_late = false;
     /// Makes the exception that is thrown instead of timeout_error. If it is null or throws, that one is.
-    std::function<std::exception_ptr(const failure&)> make_exception{};
+    detail::config_field<std::function<std::exception_ptr(const failure&)>> make_exception{};
     /// How long an attempt may be silent: from its beginning, and from each ctx.progress() on. More than 0. Unset:
     /// silence is not bounded, since only callables that tell of progress can be told from those that hang.
-    std::optional<duration> idle{};
+    detail::config_field<std::optional<duration>> idle{};
     /// Shown on metrics, events and snapshots; at most 8, constant.
     labels_type labels{};
 };

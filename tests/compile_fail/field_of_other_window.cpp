@@ -1,0 +1,16 @@
+// expect: resilience: the field of this config has another type
+// most lines: 16
+#include <resilience/circuit_breaker.hpp>
+
+namespace rs = resilience;
+using namespace std::chrono_literals;
+
+int main() {
+    rs::circuit_breaker_config config;
+#ifdef CONTROL
+    config.window = rs::time_window{5s};
+#else
+    config.window = 5s;
+#endif
+    return static_cast<int>(config.minimum_calls);
+}
