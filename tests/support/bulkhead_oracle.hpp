@@ -200,7 +200,7 @@ inline std::string bulkhead_differs(std::uint32_t seed, int steps) {
             auto at = std::next(calls.begin(),
                                 static_cast<std::ptrdiff_t>(below(static_cast<unsigned>(calls.size()))));
             if (at->entry.told == answer::place) {
-                room.give(at->entry.since, now);
+                room.give(at->entry, now);
                 oracle.give(now - at->entry.since);
             } else if (choice < 65 || now >= at->entry.until) { // gives up
                 room.leave(at->entry);
@@ -231,7 +231,7 @@ inline std::string bulkhead_differs(std::uint32_t seed, int steps) {
                            std::to_string(oracle.running) + "/" + std::to_string(oracle.waiting.size()));
     }
     for (auto& each : calls) {
-        if (each.entry.told == answer::place) room.give(each.entry.since, now);
+        if (each.entry.told == answer::place) room.give(each.entry, now);
         else room.leave(each.entry);
     }
     return room.running() == 0 && room.queued() == 0 ? "" : differs("at rest", "not free", "free");

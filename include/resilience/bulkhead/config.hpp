@@ -72,6 +72,8 @@ struct bulkhead_stats {
     std::uint64_t max_concurrent = 0;
     /// Attempts that have a place, and permits.
     std::uint64_t running = 0;
+    /// Of these: those that an abandoning_timeout further out has given up, and which still run.
+    std::uint64_t zombies = 0;
     std::uint64_t queued = 0;
     /// Places that are free.
     std::uint64_t available = 0;
@@ -94,6 +96,7 @@ void statistics(const bulkhead_stats& s, auto&& visit) {
     visit("max_concurrent", s.max_concurrent,
           gauge{"Attempts that may run at once.", "bulkhead_max_allowed_concurrent_calls"});
     visit("running", s.running, gauge{"Attempts that run now."});
+    visit("zombies", s.zombies, gauge{"Attempts that were given up and still have their place."});
     visit("queued", s.queued, gauge{"Calls that wait for a place."});
     visit("available", s.available, gauge{"Places that are free.", "bulkhead_available_concurrent_calls"});
     visit("admitted", s.admitted, counter{"Attempts that got a place."});

@@ -56,7 +56,7 @@ private:
     void tell_refused(event_kind what, const rejection& why, const call_context* ctx) const;
 
     // All guarded by mutex_.
-    bulkhead_room room_;
+    mutable bulkhead_room room_; // looking through it is no change
     std::uint64_t admitted_ = 0;
     std::uint64_t rejected_ = 0;
     std::uint64_t evicted_ = 0;
@@ -76,6 +76,7 @@ RESILIENCE_FUNCTION bulkhead_stats bulkhead_core::stats() const {
     const lock_guard lock(mutex_);
     s.max_concurrent = config().max_concurrent;
     s.running = room_.running();
+    s.zombies = room_.zombies();
     s.queued = room_.queued();
     s.available = s.max_concurrent > s.running ? s.max_concurrent - s.running : 0;
     s.admitted = admitted_;
@@ -124,6 +125,7 @@ RESILIENCE_FUNCTION bulkhead_core::reply bulkhead_core::enter_locked(bulkhead_en
                                                                      wake_up& evicted) {
     const bulkhead_config& c = config();
     e.level = ctx.priority();
+    e.work = ctx.covered_by();
     bulkhead_entry* victim = nullptr;
     reply r;
     if (c.dry_run) {
@@ -157,7 +159,7 @@ RESILIENCE_FUNCTION bulkhead_core::reply bulkhead_core::answer_locked(bulkhead_e
     case answer::expired: break; // the room has counted it
     case answer::place:
         if (!is_stopped && now < ctx.deadline()) return {};
-        room_.give_unused(); // late calls never run
+        room_.give_unused(e); // late calls never run
         --admitted_;
         r.frees_place = true;
         break;
@@ -187,10 +189,10 @@ RESILIENCE_FUNCTION void bulkhead_core::leave(bulkhead_entry& e) noexcept {
         const lock_guard lock(mutex_);
         const bool has_place = std::exchange(e.told, answer::none) == answer::place;
         if (was == bulkhead_entry::part::runs) {
-            room_.give(e.since, now);
+            room_.give(e, now);
         } else { // its call was ended while it waited, or its coroutine destroyed
             ++cancelled_;
-            if (has_place) room_.give_unused(), --admitted_;
+            if (has_place) room_.give_unused(e), --admitted_;
             else room_.leave(e);
         }
         if (!has_place || room_.queued() == 0) return;

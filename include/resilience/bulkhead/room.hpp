@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/bulkhead/config.hpp>
+#include <resilience/call/armed_stop.hpp>
 #include <resilience/call/call_options.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/call/waiter.hpp>
@@ -14,7 +15,7 @@
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
-/// A call in a bulkhead: it waits, or has a place.
+/// A call in a bulkhead: it waits, or has a place, and is listed in either case.
 struct bulkhead_entry : waiter {
     /// The room's answer since the call joined the queue.
     enum class answer : std::uint8_t { none, place, evicted, expired };
@@ -28,6 +29,7 @@ struct bulkhead_entry : waiter {
         runs
     } now = part::none; // as its own call knows; not guarded
     resilience::priority level = resilience::priority::normal;
+    const stop_at_deadline* work = nullptr; // that the call is part of, if a worker runs it
 };
 
 /// Tells if the queue stands: the smallest wait of the last interval was longer than the target (CoDel's rule, as in
@@ -73,6 +75,7 @@ public:
     void take_anyway() noexcept { ++running_; }
     void enter_anyway(bulkhead_entry& e, time_point now) noexcept {
         take_anyway();
+        places_.list(e);
         e.since = now;
         e.told = bulkhead_entry::answer::place;
     }
@@ -84,8 +87,24 @@ public:
         if (knows_hold_) mean_hold_ += (held - mean_hold_) / 8;
         else mean_hold_ = held, knows_hold_ = true;
     }
+    void give(bulkhead_entry& e, time_point now) noexcept {
+        places_.remove(e);
+        give(e.since, now);
+    }
     /// A place is given back that no attempt had.
-    void give_unused() noexcept { --running_; }
+    void give_unused(bulkhead_entry& e) noexcept {
+        places_.remove(e);
+        --running_;
+    }
+    /// Places of attempts that an abandoning timeout further out has given up.
+    std::uint64_t zombies() noexcept {
+        std::uint64_t all = 0;
+        for (waiter* w = places_.front(); w != nullptr; w = places_.after(*w)) {
+            const auto* const work = entry(w)->work;
+            all += work != nullptr && work->abandoned.load(std::memory_order_relaxed) ? 1 : 0;
+        }
+        return all;
+    }
     void leave(bulkhead_entry& e) noexcept {
         if (!e.is_queued()) return;
         queue_of(e).remove(e);
@@ -136,6 +155,7 @@ private:
     }
 
     queues waiting_; // each oldest first
+    waiter_queue places_;
     std::uint64_t queued_ = 0;
     std::uint64_t running_ = 0;
     duration mean_hold_{0};
@@ -150,6 +170,7 @@ RESILIENCE_FUNCTION bulkhead_room::entered bulkhead_room::enter(bulkhead_entry& 
     evicted = nullptr;
     e.since = now;
     if (take(c)) {
+        places_.list(e);
         e.told = bulkhead_entry::answer::place;
         if (c.order == queue_order::adaptive) codel_.left_after(duration{0}, now, c);
         return entered::has_place;
@@ -187,7 +208,9 @@ RESILIENCE_FUNCTION bulkhead_entry* bulkhead_room::next(time_point now, const bu
     if (now >= first->until) return pop(*first, bulkhead_entry::answer::expired); // never runs what is late
     if (c.order == queue_order::adaptive) codel_.left_after(elapsed_between(first->since, now), now, c);
     ++running_;
-    return pop(*first, bulkhead_entry::answer::place);
+    pop(*first, bulkhead_entry::answer::place);
+    places_.list(*first);
+    return first;
 }
 RESILIENCE_FUNCTION bulkhead_entry* bulkhead_room::first_of(time_point now,
                                                             const bulkhead_config& c) noexcept {
