@@ -82,6 +82,7 @@ int main() {
     int done = 0; // no mutex of its own
     {
         std::vector<std::jthread> threads;
+        threads.reserve(10);
         for (int i = 0; i < 10; ++i)
             threads.emplace_back([&] {
                 guard([&] {

@@ -131,8 +131,8 @@ private:
 RESILIENCE_FUNCTION void wake_up::now() noexcept {
     if (!parked_.stop_possible()) return;
     // Not a member while it is asked: a task that it resumes may come back here.
-    std::stop_source asleep =
-        std::exchange(parked_, none()); // NOLINT(misc-const-correctness): libc++ asks none
+    // NOLINTNEXTLINE(misc-const-correctness): libc++ requests nothing of a constant one
+    std::stop_source asleep = std::exchange(parked_, none());
     asleep.request_stop();
 }
 RESILIENCE_FUNCTION std::stop_token waiter::park(const std::stop_token& callers) {
