@@ -67,6 +67,15 @@ TEST_CASE("a field takes and gives each value that its type does") {
     CHECK(std::get<rs::count_window>(config.window) == rs::count_window{7});
     CHECK(std::visit([](auto w) { return sizeof w; }, config.window) == sizeof(rs::count_window));
 
+    config.failure_rate_threshold = {};
+    CHECK_FALSE(config.failure_rate_threshold);
+    config.failure_threshold = 3;
+    config.failure_threshold = {};
+    CHECK_FALSE(config.failure_threshold);
+    config.half_open_quiet = 1s;
+    config.half_open_quiet = {};
+    CHECK_FALSE(config.half_open_quiet);
+
     unsigned told = 0;
     config.on_state_change = [&told](const auto&) { ++told; };
     const std::function<void(const rs::event&)> listener = config.on_state_change;

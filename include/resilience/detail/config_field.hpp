@@ -23,6 +23,7 @@ struct braced_value {
     using type = T;
 };
 template <class T>
+    requires std::is_class_v<T>
 struct braced_value<std::optional<T>> {
     using type = T;
 };
