@@ -62,7 +62,7 @@ private:
     const duration tick_;
     const duration coarse_from_; // the least limit of which a tick is at most 1 %
     // A reader may be the first to see an overrun.
-    [[no_unique_address]] mutable timed_attempts attempts_{mutex_};
+    RESILIENCE_NO_UNIQUE_ADDRESS mutable timed_attempts attempts_{mutex_};
 };
 
 } // namespace detail

@@ -39,7 +39,8 @@ def members_of(text, struct):
     for head, inner in api.declarations(body):
         member = re.fullmatch(r"(.+?) (\w+)(?: ?= ?(.*)|\{(.*)\})?", head)
         if inner is None and member and not head.startswith(("static ", "using ", "friend ")):
-            members.append((member[1], member[2], (member[3] or member[4] or "").strip()))
+            plain = re.sub(r"^detail::config_field<(.*)>$", r"\1", member[1])
+            members.append((plain, member[2], (member[3] or member[4] or "").strip()))
     return members
 
 

@@ -94,9 +94,9 @@ private:
     /// Leaves a half-open circuit as a timer would have. No core is const: they are made by enrolled().
     circuit_state state_by_now() const noexcept;
 
-    const duration tick_;                               // of the coarse clock
-    atomic<std::uint64_t> predicate_errors_{0};         // only grows; relaxed: a count orders nothing
-    [[no_unique_address]] success_counts successes_{0}; // only its _locked functions need mutex_
+    const duration tick_;                                      // of the coarse clock
+    atomic<std::uint64_t> predicate_errors_{0};                // only grows; relaxed: a count orders nothing
+    RESILIENCE_NO_UNIQUE_ADDRESS success_counts successes_{0}; // only its _locked functions need mutex_
     // Closed calls read what follows, on the last line of successes_, and write none of it.
     std::uint8_t flags_;        // of the config; guarded by mutex_
     state_publisher published_; // written under mutex_

@@ -161,7 +161,7 @@ private:
     result_sequence sequence() noexcept { return result_sequence(counters_.spare()); }
     static_assert(counter_count < 8);
 
-    [[no_unique_address]] striped_counters<counter_count> counters_;
+    RESILIENCE_NO_UNIQUE_ADDRESS striped_counters<counter_count> counters_;
     // No success writes what follows.
     std::unique_ptr<buckets> buckets_;    // null until there is a time window, then kept
     std::uint64_t generation_;            // guarded by the owner's mutex, like the next two

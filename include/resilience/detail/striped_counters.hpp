@@ -75,7 +75,7 @@ private:
     void add_shared(std::size_t counter) noexcept;
 
     counter_stripe shared_{}; // of threads that have no stripe of their own
-    [[no_unique_address]] striped<counter_stripe> stripes_;
+    RESILIENCE_NO_UNIQUE_ADDRESS striped<counter_stripe> stripes_;
 };
 
 /// The first N of them.

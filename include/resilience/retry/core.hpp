@@ -46,7 +46,7 @@ private:
     static retry_rules with_budget(retry_config config, const retry_budget& own,
                                    const retry_budget::reported& so_far);
 
-    [[no_unique_address]] striped_counters<6> counts_;
+    RESILIENCE_NO_UNIQUE_ADDRESS striped_counters<6> counts_;
 
 public:
     // These lie on the last line of counts_. They only grow. Relaxed: a count orders nothing.

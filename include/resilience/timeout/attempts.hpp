@@ -82,7 +82,7 @@ private:
     void leave_parents_behind() noexcept;
     bool is_parents(std::uint32_t number, std::uint64_t mark) noexcept;
 
-    [[no_unique_address]] striped_counters<oldest_ + 1> counts_;
+    RESILIENCE_NO_UNIQUE_ADDRESS striped_counters<oldest_ + 1> counts_;
     // These only grow. Relaxed: they order nothing.
     atomic<std::uint64_t> overrun_{0};
     atomic<duration::rep> longest_{0};
