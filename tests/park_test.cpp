@@ -152,12 +152,49 @@ TEST_CASE("a call that a stop was requested for before it parked does not sleep"
         };
         (void)guard;
         CHECK(driver.run(w, (rs::pipeline{stops_now{stop}} | rs::pipeline{gate})
-                                .with({.stop_token = stop.get_token()})) == "cancelled");
+                                .with({.stop_token = stop.get_token()})) == "bulkhead is full");
 
-        CHECK(gate.asked() == 1);
+        CHECK(gate.asked() == 2); // the second time it leaves its queue
         CHECK_FALSE(gate.has_waiters());
         CHECK(w.clock.slept().empty());
     });
+}
+
+TEST_CASE(
+    "a call that is over when it parks leaves the queue, and its next attempt gets an answer of its own",
+    "[park]") {
+    struct takes_its_time {
+        struct call {
+            bool has_waited = false;
+            rs::admission admit(rs::call_context&) {
+                return std::exchange(has_waited, !has_waited) ? rs::admission::go() : rs::admission::wait(2s);
+            }
+            rs::settlement settle(const rs::attempt_result&, rs::call_context&) {
+                return rs::settlement::finish();
+            }
+        };
+        call begin(rs::call_context&) const { return {}; }
+    };
+    const auto check = [](auto driver) {
+        world w;
+        const turnstile gate(1);
+        REQUIRE(gate.take());
+        rs::retry_config once_more = at_once(2);
+        once_more.base_delay = 100s;
+        once_more.retry_if = [](const rs::failure&) { return true; };
+        const auto guard = rs::retry(once_more, w.reg) | rs::timeout(1s, w.reg) |
+                           rs::pipeline{takes_its_time{}} | rs::pipeline{gate};
+        std::optional<bool> waits;
+        const auto looks = w.clock.call_at(w.clock.now() + 50s, [&] { waits = gate.has_waiters(); });
+        const auto gives = w.clock.call_at(w.clock.now() + 60s, [&] { gate.give().now(); });
+
+        CHECK(driver.run(w, guard.with({})) == "timed out"); // the second attempt, after its two seconds
+
+        CHECK(waits == false);
+        CHECK(gate.free() == 1);
+    };
+    check(blocking_calls{});
+    check(task_calls{});
 }
 
 TEST_CASE("a wake-up with nothing to give parks the call again", "[park]") {
@@ -215,12 +252,12 @@ TEST_CASE("a call that is over is not parked again by a policy that never looks"
         const auto guard = rs::pipeline{careless{&asked}} | rs::retry(at_once(1), w.reg);
 
         CHECK(driver.run(w, guard.with({.deadline = w.clock.now() + 5s})) == "timed out");
-        CHECK(asked == 2);
+        CHECK(asked == 3);
 
         std::stop_source stop;
         const auto stops = w.clock.call_at(w.clock.now() + 5s, [&] { stop.request_stop(); });
         CHECK(driver.run(w, guard.with({.stop_token = stop.get_token()})) == "cancelled");
-        CHECK(asked == 4);
+        CHECK(asked == 6);
     };
     check(blocking_calls{});
     check(task_calls{});

@@ -80,7 +80,7 @@ public:
 
     /// A new length from now on. Keeps what the old window counted, each bucket as old as its beginning;
     /// the numbers that follow are beyond all earlier ones.
-    void resize(duration length, time_point now) noexcept {
+    RESILIENCE_COLD void resize(duration length, time_point now) noexcept {
         if (!begun_) return set_length(length);
         number_at(now);
         const buckets_of_time before = *this;

@@ -98,8 +98,9 @@ private:
     duration delay_{0};
     waiter* parked_ = nullptr; // of policy `waiting_`, until `until_`; null: it waits for `delay_`
     time_point until_{};
-    std::uint32_t waiting_ = 0; // the policy that waits, or gave the answer
+    std::uint32_t waiting_ = 0; // the policy that waits, gave the answer, or is asked for the last time
     bool began_ = true;
+    bool asks_last_ = false; // since the call is over
 };
 
 /// The type by which some policies see the slot of a call. Most know nothing of the result's type, so that the walk
@@ -267,7 +268,15 @@ RESILIENCE_FUNCTION step call_walk::wait_at(std::uint32_t i, duration delay, cal
 RESILIENCE_COLD RESILIENCE_FUNCTION step call_walk::park_at(std::uint32_t i, const admission& a,
                                                             call_slot& slot, call_context& ctx) {
     const bool is_stopped = ctx.stop_requested();
-    if (is_stopped || ctx.remaining() == duration{0}) { // the policy would be asked again and again
+    if (is_stopped || ctx.remaining() == duration{0}) {
+        if (!asks_last_ || waiting_ != i) { // so that it leaves its queue
+            asks_last_ = true;
+            waiting_ = i;
+            const step next = admit_from(i, slot, ctx);
+            asks_last_ = false;
+            return next;
+        }
+        // It would be asked again and again.
         slot.refuse(is_stopped ? rejection{.code = errc::cancelled}
                                : rejection{.code = errc::timed_out,
                                            .whose = ctx.owner(),

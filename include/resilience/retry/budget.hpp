@@ -128,11 +128,11 @@ RESILIENCE_FUNCTION std::optional<double> retry_budget::left(reported& mine, tot
     report_calls(percent, mine, now_counted, now);
     return percent.available(now);
 }
-RESILIENCE_FUNCTION retry_budget::retry_budget(const percent_budget_config& config) {
+RESILIENCE_COLD RESILIENCE_FUNCTION retry_budget::retry_budget(const percent_budget_config& config) {
     detail::require_valid(validate(config));
     shared_ = std::make_shared<account>(percent_budget(config));
 }
-RESILIENCE_FUNCTION retry_budget::retry_budget(const token_budget_config& config) {
+RESILIENCE_COLD RESILIENCE_FUNCTION retry_budget::retry_budget(const token_budget_config& config) {
     detail::require_valid(validate(config));
     shared_ = std::make_shared<account>(token_budget(config));
 }

@@ -59,7 +59,7 @@ public:
 };
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION retry_core::retry_core(retry_config config, const registry& where)
+RESILIENCE_COLD RESILIENCE_FUNCTION retry_core::retry_core(retry_config config, const registry& where)
     : policy_core(with_budget(std::move(config), {}, {.at = where.clock().now()}), where) {}
 RESILIENCE_FUNCTION retry_budget::totals retry_core::totals() const noexcept {
     const std::uint64_t good = counts_.sum(succeeded_first_time) + counts_.sum(succeeded_after_retry);
