@@ -265,8 +265,10 @@ TEST_CASE("policies take no more memory than this until a second thread comes",
     };
 
     CHECK(guarded({}) <= 1368 + 6 * of_a_function);
-    CHECK(bytes_of([&] { const rs::retry retry({}, w.reg); }) <= 1072 + 2 * of_a_function);
-    CHECK(bytes_of([&] { const rs::timeout timeout(1s, w.reg); }) <= 584 + of_a_function);
+    // It aligns them to 16 bytes, others to 8: likewise the room between members.
+    constexpr std::size_t of_a_gap = of_a_function > 0 ? 8 : 0;
+    CHECK(bytes_of([&] { const rs::retry retry({}, w.reg); }) <= 1072 + 2 * of_a_function + 3 * of_a_gap);
+    CHECK(bytes_of([&] { const rs::timeout timeout(1s, w.reg); }) <= 584 + of_a_function + of_a_gap);
 
     SECTION("a circuit has a window of results from the config on that judges rates") {
         const std::size_t least = guarded({});
