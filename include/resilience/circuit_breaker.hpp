@@ -233,8 +233,8 @@ RESILIENCE_FUNCTION settlement circuit_breaker::attempt_state::settle(const atte
     const detail::correlated_call here(ctx);
     return settlement::finish_until(core_->settle(settled, std::move(judgement)).not_before);
 }
-RESILIENCE_NOINLINE RESILIENCE_FUNCTION void circuit_breaker::settle_alone(
-    const fast_permit& permit, const attempt_result& result) const {
+RESILIENCE_COLD RESILIENCE_FUNCTION void circuit_breaker::settle_alone(const fast_permit& permit,
+                                                                       const attempt_result& result) const {
     const auto core = core_; // a predicate may destroy this handle
     const detail::breaker_permit held{permit.admitted, permit.start};
     core->settle(held, core->judge(held, result));

@@ -184,7 +184,8 @@ RESILIENCE_FUNCTION const circuit_breaker_config& breaker_core::config_of(
     const lock_guard lock(mutex_);
     return rules_cell().of_version(version);
 }
-RESILIENCE_FUNCTION bool breaker_core::admit(breaker_permit& permit, rejection& why, time_point deadline) {
+RESILIENCE_COLD RESILIENCE_FUNCTION bool breaker_core::admit(breaker_permit& permit, rejection& why,
+                                                             time_point deadline) {
     permit.admitted = published();
     if (permit.admitted.admits_all()) {
         if (permit.admitted.has(published_state::timed)) permit.start = now();
@@ -241,8 +242,8 @@ RESILIENCE_NOINLINE RESILIENCE_FUNCTION bool breaker_core::success_slow_path(
     return success_unlocked(permit) || success_under_mutex(permit);
 }
 
-RESILIENCE_FUNCTION breaker_settlement breaker_core::settle(const breaker_permit& permit,
-                                                            breaker_judgement&& j) noexcept {
+RESILIENCE_COLD RESILIENCE_FUNCTION breaker_settlement breaker_core::settle(const breaker_permit& permit,
+                                                                            breaker_judgement&& j) noexcept {
     if (j.predicate_threw) predicate_errors_.fetch_add(1, std::memory_order_relaxed);
     if (j.what == verdict::success) return {success_slow_path(permit)};
     if (j.what == verdict::ignored) return ignore(permit, j.hint);

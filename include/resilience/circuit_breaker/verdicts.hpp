@@ -90,7 +90,8 @@ RESILIENCE_FUNCTION std::optional<duration> break_for(const failure& why, const 
     if (c.break_duration_of) asked = c.break_duration_of(why);
     return asked ? std::min(*asked, c.max_break) : asked;
 }
-RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result& result, const circuit_breaker_config& c) {
+RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result& result,
+                                                            const circuit_breaker_config& c) {
     breaker_judgement j;
     j.predicate_threw = !returned([&] {
         j.what = verdict_on(result, c);
