@@ -114,8 +114,7 @@ struct breaker_core::guarded {
     detail::circuit circuit;
 };
 
-RESILIENCE_COLD RESILIENCE_FUNCTION breaker_core::breaker_core(circuit_breaker_config made_with,
-                                                               const registry& where)
+RESILIENCE_FUNCTION breaker_core::breaker_core(circuit_breaker_config made_with, const registry& where)
     : policy_core(std::move(made_with), where), tick_(clock().coarse_resolution()),
       flags_(static_cast<std::uint8_t>(flags_of(config()))), guarded_(std::make_unique<guarded>(*this)) {
     publish_locked();
