@@ -11,11 +11,14 @@
 #include "support/lazy.hpp"
 #include "support/world.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace {
 
@@ -286,6 +289,39 @@ TEST_CASE("abandoned work that outruns twice its limit is told to the first read
         CHECK(e.delay == rs::duration{500ms});
         CHECK(e.reason == "has been running for 1s");
     }
+}
+
+TEST_CASE("one reader is told of all abandoned work that outruns twice its limit, of each once",
+          "[abandoning_timeout]") {
+    world w;
+    const rs::abandoning_timeout limit({.limit = 500ms}, w.reg);
+    std::vector<std::string> told; // by reads of this thread alone
+    int listeners = 0;             // that run now
+    std::atomic<bool> may_end = false;
+    {
+        const auto listening = w.reg.subscribe([&](const rs::event& e) {
+            if (e.kind != rs::event_kind::overran) return;
+            told.push_back(e.operation);
+            CHECK(++listeners == 1);
+            (void)limit.stats(); // a listener may look: nothing is told in here, and nothing twice
+            --listeners;
+        });
+        for (const char* const name : {"one", "two", "three"}) {
+            (void)limit.named(name).try_call([&](rs::call_context&) {
+                w.clock.advance(500ms); // given up here
+                while (!may_end.load()) std::this_thread::yield();
+            });
+        }
+        w.clock.advance(1h);
+
+        CHECK(limit.stats().overrun_total == 3);
+        (void)limit.stats();
+    }
+    may_end = true;
+    while (limit.stats().abandoned_running > 0) std::this_thread::yield();
+
+    std::sort(told.begin(), told.end());
+    CHECK(told == std::vector<std::string>{"one", "three", "two"});
 }
 
 TEST_CASE("abandoned work that outruns twice its limit is told when it ends", "[abandoning_timeout]") {

@@ -29,7 +29,7 @@ public:
     /// Ask again when `w` is woken, and at `until` at the latest. The park also ends at the call's deadline and by a stop
     /// request: the policy is asked again in any case, and finds out why. `w` lies in the per-call object, and is armed:
     /// the policy has put it in its queue, under the lock of which it is woken (see waiter). A call that is over does not
-    /// wait: if the policy parks it all the same, it ends as cancelled or timed out.
+    /// wait: the policy is asked once more, and if it parks the call again, that ends as cancelled or timed out.
     static admission park(waiter& w, time_point until) noexcept {
         admission a(kind::park);
         a.waiter_ = &w;

@@ -77,22 +77,22 @@ namespace rs = resilience;
 using namespace std::chrono_literals;
 using support::world;
 
-/// Allocations of the second of two runs: the first may make what a thread needs once.
+/// The growth of a count in the second of two runs: the first may make what a thread needs once.
+template <class F>
+std::size_t growth_of(const std::size_t& count, F f) {
+    f();
+    const std::size_t before = count;
+    f();
+    return count - before;
+}
 template <class F>
 std::size_t allocations_of(F f) {
-    f();
-    const std::size_t before = allocations_of_this_thread;
-    f();
-    return allocations_of_this_thread - before;
+    return growth_of(allocations_of_this_thread, f);
 }
-
-/// Bytes asked for by the second of two runs.
+/// Bytes asked for.
 template <class F>
 std::size_t bytes_of(F f) {
-    f();
-    const std::size_t before = bytes_of_this_thread;
-    f();
-    return bytes_of_this_thread - before;
+    return growth_of(bytes_of_this_thread, f);
 }
 
 struct policies {

@@ -17,6 +17,7 @@
 #include <resilience/detail/returned.hpp>
 #include <resilience/detail/text.hpp>
 
+#include <vector>
 #endif
 
 namespace resilience { inline namespace RESILIENCE_ABI {
@@ -68,8 +69,6 @@ public:
 private:
     /// True if the work is past twice its limit, and that was not told before.
     bool is_news_locked(const abandoned_work& work, time_point now) const noexcept;
-    /// Gives a copy of one that is news, and marks it as told. False if there is none.
-    bool take_news(abandoned_work& news, time_point now) const;
     /// Keeps the core alive if listeners were told: they may destroy the last handle.
     std::shared_ptr<const abandoning_timeout_core> look_at_abandoned() const;
     void tell(const abandoned_work& work, const char* how, duration past) const;
@@ -106,26 +105,25 @@ RESILIENCE_FUNCTION bool abandoning_timeout_core::is_news_locked(const abandoned
     raise_to(longest_overrun, past.count());
     return past > work.limit && !work.is_told;
 }
-RESILIENCE_FUNCTION bool abandoning_timeout_core::take_news(abandoned_work& news, time_point now) const {
-    const lock_guard lock(mutex_);
-    for (abandoned_work* work = first_; work != nullptr; work = work->next) {
-        if (work->process != process_number() || !is_news_locked(*work, now)) continue;
-        if (!returned([&] { news = *work; })) return false; // without memory it is left to the next reader
-        work->is_told = true;
-        overrun.fetch_add(1, std::memory_order_relaxed);
-        return true;
-    }
-    return false;
-}
 RESILIENCE_FUNCTION std::shared_ptr<const abandoning_timeout_core>
 abandoning_timeout_core::look_at_abandoned() const {
     if (abandoned.load(std::memory_order_relaxed) == 0) return nullptr;
     const time_point now = clock().now();
-    std::shared_ptr<const abandoning_timeout_core> alive;
-    for (abandoned_work news; take_news(news, now);) {
-        alive = shared_from_this();
-        returned([&] { tell(news, "has been running for ", elapsed_between(news.until, now)); });
+    std::vector<abandoned_work> news;
+    {
+        const lock_guard lock(mutex_);
+        for (abandoned_work* work = first_; work != nullptr; work = work->next) {
+            if (work->process != process_number() || !is_news_locked(*work, now)) continue;
+            if (!returned([&] { news.push_back(*work); }))
+                break; // without memory it is left to the next reader
+            work->is_told = true;
+            overrun.fetch_add(1, std::memory_order_relaxed);
+        }
     }
+    if (news.empty()) return nullptr;
+    auto alive = shared_from_this();
+    for (const auto& work : news)
+        returned([&] { tell(work, "has been running for ", elapsed_between(work.until, now)); });
     return alive;
 }
 RESILIENCE_FUNCTION void abandoning_timeout_core::tell(const abandoned_work& work, const char* how,

@@ -17,13 +17,13 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 /// version, the generation.
 class published_state {
 public:
+    /// They fit into a byte.
     enum flag : std::uint64_t {
         counts_results = 0x08,      ///< a success takes a position in the sequence of results (count window)
         counts_by_time = 0x10,      ///< a success enters a bucket (time window)
         below_minimum_calls = 0x20, ///< the next success may trip: it takes the mutex
         timed = 0x40,               ///< calls are timed, to find slow ones
-        looks_at_values =
-            0x80, ///< a predicate looks at values, which the fast path does not; flags fit a byte
+        looks_at_values = 0x80,     ///< a predicate looks at values, which the fast path does not
     };
 
     constexpr published_state() noexcept = default;
@@ -142,7 +142,7 @@ struct breaker_permit {
 };
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION std::uint64_t flags_of(const circuit_breaker_config& c) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::uint64_t flags_of(const circuit_breaker_config& c) {
     std::uint64_t flags = 0;
     if (c.failure_rate_threshold || c.slow_call_rate_threshold)
         flags |= std::holds_alternative<time_window>(c.window) ? published_state::counts_by_time

@@ -107,20 +107,21 @@ Config from_env(std::string_view prefix, Config config, const Get& get) {
 }
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION detail::env_variables::env_variables(std::string_view prefix, const variable_kind& kind,
-                                                         const env_options& options)
+RESILIENCE_COLD RESILIENCE_FUNCTION detail::env_variables::env_variables(std::string_view prefix,
+                                                                         const variable_kind& kind,
+                                                                         const env_options& options)
     : options_(options), prefix_(prefix.empty() ? std::string() : std::string(prefix) + "_"),
       start_(start_of(kind.word)) {}
-RESILIENCE_FUNCTION std::string detail::env_variables::start_of(std::string_view word) const {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string detail::env_variables::start_of(std::string_view word) const {
     std::string start = prefix_;
     append_capitals(start, word);
     return start += '_';
 }
-RESILIENCE_FUNCTION void detail::env_variables::read(const field_list& list) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void detail::env_variables::read(const field_list& list) {
     write_settings(list, *this);
     if (options_.strict) refuse_unknown(list);
 }
-RESILIENCE_FUNCTION std::vector<std::string> detail::env_variables::all_names() const {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::vector<std::string> detail::env_variables::all_names() const {
     if (options_.names) return options_.names();
     std::vector<std::string> all;
     if (options_.get) return all;
@@ -130,8 +131,8 @@ RESILIENCE_FUNCTION std::vector<std::string> detail::env_variables::all_names() 
     }
     return all;
 }
-RESILIENCE_FUNCTION bool detail::env_variables::is_of_another(std::string_view name,
-                                                              const std::vector<variable_kind>& kinds) const {
+RESILIENCE_COLD RESILIENCE_FUNCTION bool detail::env_variables::is_of_another(
+    std::string_view name, const std::vector<variable_kind>& kinds) const {
     return std::ranges::any_of(kinds, [&](const variable_kind& kind) {
         const std::string start = start_of(kind.word);
         if (!name.starts_with(start)) return false;
@@ -143,7 +144,7 @@ RESILIENCE_FUNCTION bool detail::env_variables::is_of_another(std::string_view n
         });
     });
 }
-RESILIENCE_FUNCTION void detail::env_variables::refuse_unknown(const field_list& list) const {
+RESILIENCE_COLD RESILIENCE_FUNCTION void detail::env_variables::refuse_unknown(const field_list& list) const {
     const std::vector<variable_kind> kinds = known_variable_kind::all();
     for (const std::string& name : all_names()) {
         if (!name.starts_with(start_) || std::ranges::find(known_, name) != known_.end()) continue;
@@ -153,7 +154,9 @@ RESILIENCE_FUNCTION void detail::env_variables::refuse_unknown(const field_list&
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION std::string detail::env_variables::advice_on(
     const std::string& name, const field_list& list) const {
-    std::string_view in_code = names(name, "name") ? "name" : names(name, "labels") ? "labels" : "";
+    std::string_view in_code;
+    for (const std::string_view each : {"name", "labels"})
+        if (names(name, each)) in_code = each;
     for (const field& f : list)
         if (!f.is_setting() && names(name, f.name)) in_code = f.name;
     if (!in_code.empty()) return "; " + std::string(in_code) + " is set in code, no variable can set it";
@@ -167,13 +170,15 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string detail::env_variables::advice_on
         all.append(&each == &known_.front() ? "" : ", ").append(each, start_.size());
     return all;
 }
-RESILIENCE_FUNCTION bool detail::env_variables::names(const std::string& name, std::string_view field) const {
+RESILIENCE_COLD RESILIENCE_FUNCTION bool detail::env_variables::names(const std::string& name,
+                                                                      std::string_view field) const {
     std::string its_variable = start_;
     append_capitals(its_variable, field);
     return name == its_variable;
 }
 /// Without the blanks around it, as secrets and compose files have them. Empty if the variable is not set.
-RESILIENCE_FUNCTION std::string_view detail::env_variables::text_of(const std::string& name) const {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string_view detail::env_variables::text_of(
+    const std::string& name) const {
     // NOLINTNEXTLINE(concurrency-mt-unsafe): said of from_env()
     const char* const value = options_.get ? options_.get(name.c_str()) : std::getenv(name.c_str());
     std::string_view text(value != nullptr ? value : "");
@@ -181,15 +186,17 @@ RESILIENCE_FUNCTION std::string_view detail::env_variables::text_of(const std::s
     text.remove_prefix(std::min(text.find_first_not_of(blanks), text.size()));
     return text.substr(0, text.find_last_not_of(blanks) + 1);
 }
-RESILIENCE_FUNCTION void detail::env_variables::require(std::string complaint) const {
+RESILIENCE_COLD RESILIENCE_FUNCTION void detail::env_variables::require(std::string complaint) const {
     if (!complaint.empty() && !seen_.empty())
         complaint.append(" (from the environment: ").append(seen_).append(")");
     require_valid(complaint);
 }
-RESILIENCE_FUNCTION void detail::env_variables::append_capitals(std::string& out, std::string_view text) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void detail::env_variables::append_capitals(std::string& out,
+                                                                                std::string_view text) {
     for (const char c : text) out += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
 }
-RESILIENCE_FUNCTION std::string detail::env_variables::assignment(std::string_view text) const {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string detail::env_variables::assignment(
+    std::string_view text) const {
     constexpr std::size_t shown = 64; // bytes: the value may be of any length
     return now_.name + "='" + std::string(text.substr(0, shown)) + "'";
 }
