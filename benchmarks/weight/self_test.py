@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Tests of what `./run weight` computes; nothing is compiled."""
+import contextlib
+import io
 import re
 import unittest
+import unittest.mock
 
 import measure
 import sources
@@ -23,6 +26,34 @@ class Scales(unittest.TestCase):
     def test_the_scale_is_the_median_reference_over_that_of_the_bounds(self):
         self.assertAlmostEqual(measure.scale([0.8]), 1.0)
         self.assertAlmostEqual(measure.scale([1.6, 0.1, 9.0]), 2.0)
+
+
+class Rounds(unittest.TestCase):
+    def row(self, seconds):
+        """A row of one call whose rounds take so many seconds; its gate is 4.8 times 2 seconds."""
+        rounds = iter(seconds)
+        self.measured = 0
+
+        def measure(_counts):
+            self.measured += 1
+            return {weight.ADDED: (next(rounds), ""), weight.ADDED_CODE: (80_000, "")}
+
+        return weight.Row("one", "", "true", measure)
+
+    def weigh(self, seconds):
+        with unittest.mock.patch("weight.reference_seconds", return_value=0.8), contextlib.redirect_stdout(io.StringIO()):
+            return weight.weigh(self.row(seconds), [10, 60], 3, 0)
+
+    def test_a_row_that_passes_is_measured_once_if_there_is_no_time_for_more(self):
+        self.assertEqual((self.weigh([9.6]), self.measured), (0, 1))
+
+    def test_a_time_beyond_its_gate_is_measured_again_and_the_least_counts(self):
+        self.assertEqual((self.weigh([20, 9, 20]), self.measured), (0, 2))
+        self.assertEqual((self.weigh([20, 19, 18]), self.measured), (1, 3))
+
+    def test_of_slopes_and_bytes_the_median_counts(self):
+        rounds = [{weight.MS: (value, ""), weight.CODE: (value, "")} for value in (1, 2, 9)]
+        self.assertEqual([weight.figure_of(figure, rounds) for figure in rounds[0]], [2, 2])
 
 
 class Verdicts(unittest.TestCase):

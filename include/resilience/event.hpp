@@ -241,15 +241,17 @@ private:
 } // namespace detail
 
 /// A copy of the list, to be changed and published.
-RESILIENCE_FUNCTION std::shared_ptr<detail::event_hub::subscribers> detail::event_hub::copied() const {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::shared_ptr<detail::event_hub::subscribers>
+detail::event_hub::copied() const {
     return subscribers_ != nullptr ? std::make_shared<subscribers>(*subscribers_)
                                    : std::make_shared<subscribers>();
 }
-RESILIENCE_FUNCTION void detail::event_hub::publish(std::shared_ptr<subscribers> next) noexcept {
+RESILIENCE_COLD RESILIENCE_FUNCTION void detail::event_hub::publish(
+    std::shared_ptr<subscribers> next) noexcept {
     count_.store(next->size(), std::memory_order_relaxed);
     subscribers_ = std::move(next);
 }
-RESILIENCE_FUNCTION std::shared_ptr<detail::subscriber> detail::event_hub::add(
+RESILIENCE_COLD RESILIENCE_FUNCTION std::shared_ptr<detail::subscriber> detail::event_hub::add(
     std::function<void(const event&)> f) {
     auto added = std::make_shared<subscriber>(std::move(f));
     const lock_guard lock(mutex_);
@@ -258,7 +260,7 @@ RESILIENCE_FUNCTION std::shared_ptr<detail::subscriber> detail::event_hub::add(
     publish(std::move(list));
     return added;
 }
-RESILIENCE_FUNCTION void detail::event_hub::remove(const std::shared_ptr<subscriber>& gone) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void detail::event_hub::remove(const std::shared_ptr<subscriber>& gone) {
     gone->end();
     // If memory runs out, the subscriber stays in the list and gets no more events.
     returned([&] {

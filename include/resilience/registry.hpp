@@ -132,10 +132,10 @@ private:
 };
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION registry::registry(time_source& clock, random_source& random)
+RESILIENCE_COLD RESILIENCE_FUNCTION registry::registry(time_source& clock, random_source& random)
     : env_(std::make_shared<detail::environment>(clock, random)) {}
 
-RESILIENCE_FUNCTION registry& registry::global() {
+RESILIENCE_COLD RESILIENCE_FUNCTION registry& registry::global() {
     // Acquire: pairs with the release of the thread that set it, so that the registry is seen whole.
     if (registry* adopted = global_slot().load(std::memory_order_acquire)) return *adopted;
     // Never a guard to wait at: see detail::immortal.
@@ -147,7 +147,7 @@ RESILIENCE_FUNCTION registry& registry::global() {
     delete mine;
     return *winner;
 }
-RESILIENCE_FUNCTION void registry::adopt_global(registry& other) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void registry::adopt_global(registry& other) {
     registry* none = nullptr;
     if (!global_slot().compare_exchange_strong(none, &other, std::memory_order_acq_rel) && none != &other) {
         detail::raise(std::logic_error("registry: adopt_global must come before the first use of global()"));

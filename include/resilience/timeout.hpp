@@ -154,9 +154,10 @@ public:
 };
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION detail::timeout_core::timeout_core(timeout_config config, const registry& where)
+RESILIENCE_COLD RESILIENCE_FUNCTION detail::timeout_core::timeout_core(timeout_config config,
+                                                                       const registry& where)
     : policy_core(std::move(config), where), tick_(clock().coarse_resolution()), coarse_from_(tick_ * 100) {}
-RESILIENCE_FUNCTION timeout_stats detail::timeout_core::stats() const {
+RESILIENCE_COLD RESILIENCE_FUNCTION timeout_stats detail::timeout_core::stats() const {
     const duration limit = limit_of(config());
     attempts_.look(clock().now(), limit, [&](duration past) {
         const auto alive = shared_from_this(); // a listener may destroy the last handle

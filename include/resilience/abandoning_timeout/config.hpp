@@ -75,7 +75,7 @@ struct abandoning_timeout_stats {
     duration longest_overrun{0};
 };
 
-void statistics(const abandoning_timeout_stats& s, auto&& visit) {
+RESILIENCE_COLD void statistics(const abandoning_timeout_stats& s, auto&& visit) {
     visit("calls", s.calls, counter{"Attempts that were not rejected."});
     visit("timed_out", s.timed_out, counter{"Attempts given up at the limit or the deadline."});
     visit("cancelled", s.cancelled, counter{"Attempts given up by a stop request."});

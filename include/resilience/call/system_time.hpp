@@ -71,7 +71,7 @@ public:
 private:
     static time_point steady_now() noexcept { return time_point{read_steady_clock()}; }
 
-    bool sleep_stoppable(time_point until, const std::stop_token& stop) const {
+    RESILIENCE_COLD bool sleep_stoppable(time_point until, const std::stop_token& stop) const {
         waitable_mutex gate;
         condition_variable woken;
         bool stopped = false; // guarded by gate
@@ -101,7 +101,7 @@ private:
         return timers_.get([] { return timer_queue(&start_runner, std::uint64_t{process_number()} << 40U); });
     }
 
-    static void start_runner(timer_queue& queue) {
+    RESILIENCE_COLD static void start_runner(timer_queue& queue) {
         const signals_blocked inherited_by_the_thread;
         thread([&queue] {
             name_this_thread("resilience");

@@ -171,13 +171,13 @@ private:
         return state() == circuit_state::closed || state() == circuit_state::metrics_only;
     }
     bool keeps_window() const noexcept { return records_results() && rules_.config().has_rates(); }
-    void rejudge_probes(const moment& at) {
+    RESILIENCE_COLD void rejudge_probes(const moment& at) {
         const auto change = machine_.rejudge(limits(), at.now, at.random_share);
         const bool closes = change && change->to == circuit_state::closed;
         entered(change, at, closes ? "success_threshold" : "half_open_failure_rate");
     }
     /// A probe that outlived its lease and succeeded says that the other side is well, and the lease short.
-    void take_late_probe(const breaker_permit& permit, const moment& at) {
+    RESILIENCE_COLD void take_late_probe(const breaker_permit& permit, const moment& at) {
         if (!machine_.take_late(permit.admitted.generation(), permit.lease_end, at.now)) return;
         events_.put_locked(event_kind::probe_succeeded_late, at, [&](event& e) {
             e.from = e.to = state();
@@ -275,7 +275,7 @@ private:
         rules_.clear(first, 0);
     }
     /// Saves the successes that threads counted by bucket before an update numbers the buckets anew.
-    void keep_bucket_successes(const breaker_rules_config& next, time_point now) {
+    RESILIENCE_COLD void keep_bucket_successes(const breaker_rules_config& next, time_point now) {
         if (!rules_.would_renumber(next)) return;
         const std::uint32_t last = rules_.bucket_at(now);
         for (std::uint32_t age = 0; age < time_buckets::bucket_count; ++age) {
@@ -284,7 +284,7 @@ private:
             if (bucket == rules_.first_bucket()) break;
         }
     }
-    void prepare(const circuit_breaker_config& config) {
+    RESILIENCE_COLD void prepare(const circuit_breaker_config& config) {
         if (breaker_rules::uses_time(rules_of(config))) successes_.keep_time_locked();
         if (config.slow_call_duration) history_.keep_latencies();
     }

@@ -117,7 +117,7 @@ struct text_form<std::variant<count_window, time_window>> {
 std::string validate(const circuit_breaker_config& c);
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION bool text_form<std::variant<count_window, time_window>>::parse(
+RESILIENCE_COLD RESILIENCE_FUNCTION bool text_form<std::variant<count_window, time_window>>::parse(
     std::string_view text, std::variant<count_window, time_window>& value) {
     unsigned calls = 0;
     duration length{};
@@ -126,7 +126,7 @@ RESILIENCE_FUNCTION bool text_form<std::variant<count_window, time_window>>::par
     else return false;
     return true;
 }
-RESILIENCE_FUNCTION setting_value text_form<std::variant<count_window, time_window>>::show(
+RESILIENCE_COLD RESILIENCE_FUNCTION setting_value text_form<std::variant<count_window, time_window>>::show(
     const std::variant<count_window, time_window>& value) {
     if (const auto* calls = std::get_if<count_window>(&value)) return std::uint64_t{calls->size};
     return detail::exact_duration(std::get<time_window>(value).length);

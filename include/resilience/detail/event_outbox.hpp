@@ -27,7 +27,7 @@ public:
     /// leave their events to it, and so does a listener that causes more. After a fork a deliverer of the
     /// parent does not count. `tell` must not throw.
     template <class Tell>
-    void deliver(mutex& owners, Tell&& tell) noexcept {
+    RESILIENCE_COLD void deliver(mutex& owners, Tell&& tell) noexcept {
         unique_lock lock(owners);
         if (delivering_in_ == process_number()) return;
         delivering_in_ = process_number();

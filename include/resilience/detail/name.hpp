@@ -64,7 +64,7 @@ RESILIENCE_FUNCTION const std::string& name::empty() noexcept {
     static constinit immortal<std::string> none;
     return none.get();
 }
-RESILIENCE_FUNCTION const std::string& name::intern(std::string_view text) {
+RESILIENCE_COLD RESILIENCE_FUNCTION const std::string& name::intern(std::string_view text) {
     static constinit immortal<pool> all;
     pool& names = all.get();
     const lock_guard lock(names.mutex);

@@ -13,7 +13,7 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 /// Objects of one type may hold different values, which nobody can compare. Types go by their names: shared
 /// objects may each have a std::type_info of their own.
 template <class R, class... A>
-bool may_be_same(const std::function<R(A...)>& a, const std::function<R(A...)>& b) noexcept {
+RESILIENCE_COLD bool may_be_same(const std::function<R(A...)>& a, const std::function<R(A...)>& b) noexcept {
     if (!a || !b) return !a && !b;
     if (std::strcmp(a.target_type().name(), b.target_type().name()) != 0) return false;
     using function = R (*)(A...);

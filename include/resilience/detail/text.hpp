@@ -37,7 +37,7 @@ std::string demangled(const char* name);
 inline std::string type_name(const std::type_info& type) { return demangled(type.name()); }
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION std::string joined(std::initializer_list<std::string_view> parts) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string joined(std::initializer_list<std::string_view> parts) {
     std::size_t size = 0;
     for (const std::string_view part : parts) size += part.size();
     std::string text(size, '\0');
@@ -45,7 +45,7 @@ RESILIENCE_FUNCTION std::string joined(std::initializer_list<std::string_view> p
     for (const std::string_view part : parts) end += part.copy(end, part.size());
     return text;
 }
-RESILIENCE_NOINLINE RESILIENCE_FUNCTION std::string duration_text(std::chrono::nanoseconds d) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string duration_text(std::chrono::nanoseconds d) {
     const bool negative = d.count() < 0;
     auto n = negative ? 0 - static_cast<std::uint64_t>(d.count()) : static_cast<std::uint64_t>(d.count());
     std::array<char, 24> text; // written from its end
@@ -137,7 +137,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string read_type_name(const char* name)
         returned([&] { known_names::add(name, text); }); // without memory it is not remembered
     return text;
 }
-RESILIENCE_FUNCTION std::string demangled(const char* name) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string demangled(const char* name) {
     const std::string* const known = known_names::find(name);
     return known != nullptr ? *known : read_type_name(name);
 }

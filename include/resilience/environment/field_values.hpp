@@ -72,7 +72,7 @@ labels_type labels_of(const Config& config) {
 }
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION std::string exact_duration(duration d) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string exact_duration(duration d) {
     constexpr std::pair<duration::rep, const char*> units[] = {
         {1'000'000'000, "s"}, {1'000'000, "ms"}, {1'000, "us"}};
     for (const auto& [unit, name] : units) {
@@ -81,7 +81,7 @@ RESILIENCE_FUNCTION std::string exact_duration(duration d) {
     return std::to_string(d.count()) + "ns";
 }
 
-RESILIENCE_FUNCTION setting_value show(const field& f) {
+RESILIENCE_COLD RESILIENCE_FUNCTION setting_value show(const field& f) {
     const auto plain = [&]<class T>(const T* value) {
         return value != nullptr ? setting_value(*value) : setting_value{};
     };
@@ -109,7 +109,7 @@ RESILIENCE_FUNCTION setting_value show(const field& f) {
     return {};
 }
 
-RESILIENCE_FUNCTION bool same(const field& a, const field& b) {
+RESILIENCE_COLD RESILIENCE_FUNCTION bool same(const field& a, const field& b) {
     const auto equal = [](const auto* x, const auto* y) {
         return x == nullptr || y == nullptr ? x == y : *x == *y;
     };
@@ -146,13 +146,13 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string both_texts(const field& a, const
     const field* const part = difference(xs, ys);
     return "." + std::string(part->name) + both_texts(*part, ys[static_cast<std::size_t>(part - xs.begin())]);
 }
-RESILIENCE_FUNCTION const field* difference(const field_list& a, const field_list& b) {
+RESILIENCE_COLD RESILIENCE_FUNCTION const field* difference(const field_list& a, const field_list& b) {
     for (std::size_t i = 0; i < a.size(); ++i) {
         if (!same(a[i], b[i])) return &a[i];
     }
     return nullptr;
 }
-RESILIENCE_FUNCTION std::string text_of(const setting_value& value) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string text_of(const setting_value& value) {
     if (const auto* text = std::get_if<std::string>(&value)) return text->substr(0, 64);
     if (const auto* whole = std::get_if<std::uint64_t>(&value)) return std::to_string(*whole);
     if (const auto* yes = std::get_if<bool>(&value)) return *yes ? "true" : "false";

@@ -209,7 +209,7 @@ inline constexpr part_methods parts_for{[](const void* p) -> const void* {
                                         }};
 /// Compares with may_be_same() or == if the type has it, else by being set or not.
 template <class T>
-bool same_hidden(const void* a, const void* b) {
+RESILIENCE_COLD bool same_hidden(const void* a, const void* b) {
     const T& x = *static_cast<const T*>(a);
     const T& y = *static_cast<const T*>(b);
     if constexpr (requires { may_be_same(x, y); }) return may_be_same(x, y);

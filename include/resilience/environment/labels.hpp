@@ -105,9 +105,9 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string labels_complaint(std::string_vie
 } // namespace detail
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION shared_labels::shared_labels(labels_type labels)
+RESILIENCE_COLD RESILIENCE_FUNCTION shared_labels::shared_labels(labels_type labels)
     : all_(labels.empty() ? nullptr : std::make_shared<const labels_type>(std::move(labels))) {}
-RESILIENCE_FUNCTION bool shared_labels::is_equal_to(const labels_type& other) const {
+RESILIENCE_COLD RESILIENCE_FUNCTION bool shared_labels::is_equal_to(const labels_type& other) const {
     return all_ == nullptr ? other.empty() : *all_ == other;
 }
 #endif

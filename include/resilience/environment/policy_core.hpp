@@ -110,7 +110,7 @@ private:
 };
 
 template <class Core, class Config, class Rules>
-policy_core<Core, Config, Rules>::policy_core(Rules rules, const registry& where)
+RESILIENCE_COLD policy_core<Core, Config, Rules>::policy_core(Rules rules, const registry& where)
     : registered_policy(config_in(rules).name, detail::labels_of(config_in(rules)), where.env()),
       rules_(std::move(rules)) {}
 
@@ -123,7 +123,7 @@ RESILIENCE_COLD void policy_core<Core, Config, Rules>::update(Config config) {
 }
 
 template <class Core, class Config, class Rules>
-void policy_core<Core, Config, Rules>::replace(Rules rules) {
+RESILIENCE_COLD void policy_core<Core, Config, Rules>::replace(Rules rules) {
     rules_.replace(std::move(rules));
 }
 
@@ -139,7 +139,7 @@ RESILIENCE_COLD policy_snapshot policy_core<Core, Config, Rules>::snapshot() con
 }
 
 template <class Core, class Config, class Rules>
-std::optional<circuit_breaker_stats> policy_core<Core, Config, Rules>::circuit() const {
+RESILIENCE_COLD std::optional<circuit_breaker_stats> policy_core<Core, Config, Rules>::circuit() const {
     if constexpr (requires(const Core& core, circuit_breaker_stats s) { s = core.stats(); })
         return static_cast<const Core&>(*this).stats();
     else return std::nullopt;
@@ -157,7 +157,7 @@ glance policy_core<Core, Config, Rules>::look() const noexcept {
 }
 
 template <class Core, class Config, class Rules>
-void policy_core<Core, Config, Rules>::list_fields(field_list& into) const {
+RESILIENCE_COLD void policy_core<Core, Config, Rules>::list_fields(field_list& into) const {
     fields(const_cast<Config&>(config()), into);
 }
 
@@ -172,7 +172,7 @@ RESILIENCE_COLD bool policy_core<Core, Config, Rules>::edit(config_editor& edito
 }
 
 template <class Core, class Config, class Rules>
-void policy_core<Core, Config, Rules>::require_same(const Config& other) const {
+RESILIENCE_COLD void policy_core<Core, Config, Rules>::require_same(const Config& other) const {
     require_equal(detail::fields_of(declared()), detail::labels_of(other), detail::fields_of(other));
 }
 

@@ -120,14 +120,14 @@ struct policy_page {
 };
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION registered_policy::registered_policy(std::string_view name, labels_type labels,
-                                                         std::shared_ptr<detail::environment> env)
+RESILIENCE_COLD RESILIENCE_FUNCTION registered_policy::registered_policy(
+    std::string_view name, labels_type labels, std::shared_ptr<detail::environment> env)
     : env_(std::move(env)), label_(name), labels_(std::move(labels)) {}
 RESILIENCE_FUNCTION registered_policy::~registered_policy() = default;
 RESILIENCE_FUNCTION std::optional<circuit_breaker_stats> registered_policy::circuit() const {
     return std::nullopt;
 }
-RESILIENCE_FUNCTION event registered_policy::event_of(event_kind what) const {
+RESILIENCE_COLD RESILIENCE_FUNCTION event registered_policy::event_of(event_kind what) const {
     event e{.kind = what, .policy_kind = kind(), .policy = name()};
     e.labels = labels_;
     if (const call_context* of = call_context::current()) e.correlation = detail::shown_correlation(*of);
@@ -151,7 +151,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void registered_policy::publish_all(
     });
     for (; next != what.end(); ++next) env_->hub.count_error(); // no memory: they are lost
 }
-RESILIENCE_FUNCTION void registered_policy::publish_updated() const {
+RESILIENCE_COLD RESILIENCE_FUNCTION void registered_policy::publish_updated() const {
     env_->tell([&] { return event_of(event_kind::policy_updated); });
 }
 

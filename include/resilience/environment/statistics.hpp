@@ -113,24 +113,28 @@ private:
 };
 
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION statistic& statistic_list::add(std::string_view name, const counter& c) {
+RESILIENCE_COLD RESILIENCE_FUNCTION statistic& statistic_list::add(std::string_view name, const counter& c) {
     all_->push_back({name, {}, statistic_kind::counter, c.help, c.family, c.as, c.unit});
     return all_->back();
 }
-RESILIENCE_FUNCTION statistic& statistic_list::add(std::string_view name, const gauge& g) {
+RESILIENCE_COLD RESILIENCE_FUNCTION statistic& statistic_list::add(std::string_view name, const gauge& g) {
     all_->push_back({name, {}, statistic_kind::gauge, g.help, g.family, g.as, g.unit});
     return all_->back();
 }
-RESILIENCE_FUNCTION void statistic_list::set(statistic& s, std::uint64_t value) { s.value = value; }
-RESILIENCE_FUNCTION void statistic_list::set(statistic& s, double value) { s.value = value; }
-RESILIENCE_FUNCTION void statistic_list::set(statistic& s, duration value) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void statistic_list::set(statistic& s, std::uint64_t value) {
+    s.value = value;
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void statistic_list::set(statistic& s, double value) { s.value = value; }
+RESILIENCE_COLD RESILIENCE_FUNCTION void statistic_list::set(statistic& s, duration value) {
     s.value = std::chrono::duration<double>(value).count();
     s.unit = "seconds";
 }
-RESILIENCE_FUNCTION void statistic_list::set(statistic& s, circuit_state value) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void statistic_list::set(statistic& s, circuit_state value) {
     s.value = std::string(to_string(value));
 }
-RESILIENCE_FUNCTION void statistic_list::set(statistic& s, const std::string& value) { s.value = value; }
+RESILIENCE_COLD RESILIENCE_FUNCTION void statistic_list::set(statistic& s, const std::string& value) {
+    s.value = value;
+}
 #endif
 
 } // namespace detail

@@ -65,7 +65,7 @@ public:
         std::unique_ptr<time_buckets> buckets; // null unless the config is the first that uses it
     };
 
-    explicit breaker_rules(const breaker_rules_config& config)
+    RESILIENCE_COLD explicit breaker_rules(const breaker_rules_config& config)
         : config_(config), failures_(config.failure_threshold.value_or(1), config.failure_window),
           counted_(uses_count(config) ? std::make_unique<count_tally>(size_of(config)) : nullptr),
           buckets_(uses_time(config) ? std::make_unique<time_buckets>(length_of(config)) : nullptr) {}
@@ -192,8 +192,8 @@ private:
         const auto* time = std::get_if<time_window>(&c.window);
         return time != nullptr ? time->length : std::chrono::seconds{60};
     }
-    std::unique_ptr<count_tally> counted_for(const breaker_rules_config& c,
-                                             std::uint64_t next_position) const {
+    RESILIENCE_COLD std::unique_ptr<count_tally> counted_for(const breaker_rules_config& c,
+                                                             std::uint64_t next_position) const {
         if (!uses_count(c)) return nullptr;
         auto counted = std::make_unique<count_tally>(counted_ ? counted_->resized(size_of(c), next_position)
                                                               : count_tally(size_of(c)));

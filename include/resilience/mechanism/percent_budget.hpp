@@ -33,7 +33,7 @@ struct percent_budget_config {
 /// A complaint about the config; empty if it is valid.
 std::string validate(const percent_budget_config& config);
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION std::string validate(const percent_budget_config& config) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string validate(const percent_budget_config& config) {
     using detail::complaint;
     const bool pays = config.ratio == 0.0 || (config.ratio >= 0.001 && config.ratio <= 1000.0);
     if (!pays) return complaint("percent_budget_config.ratio", config.ratio, "0 or in [0.001, 1000]");

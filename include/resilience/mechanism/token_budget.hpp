@@ -29,7 +29,7 @@ struct token_budget_config {
 /// A complaint about the config; empty if it is valid.
 std::string validate(const token_budget_config& config);
 #if RESILIENCE_BODIES
-RESILIENCE_FUNCTION std::string validate(const token_budget_config& config) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string validate(const token_budget_config& config) {
     using detail::complaint;
     if (config.max_tokens < 1 || config.max_tokens > 1000)
         return complaint("token_budget_config.max_tokens", config.max_tokens, "in [1, 1000]");

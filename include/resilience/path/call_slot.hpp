@@ -154,7 +154,8 @@ RESILIENCE_FUNCTION void call_slot::stand() noexcept {
     if (outcome().is_empty()) fail(rejection{.code = errc::cancelled});
 }
 RESILIENCE_FUNCTION void call_slot::tell_first(const failure& first) noexcept { outcome().tell_first(first); }
-RESILIENCE_FUNCTION void call_slot::time_out(const call_context& ctx, asked_to_end how) noexcept {
+RESILIENCE_COLD RESILIENCE_FUNCTION void call_slot::time_out(const call_context& ctx,
+                                                             asked_to_end how) noexcept {
     if (how == asked_to_end::yes && outcome().why().is_cancellation()) {
         failure late(
             rejection{.code = errc::timed_out, .whose = ctx.owner(), .amount = ctx.remaining_cap().count()});

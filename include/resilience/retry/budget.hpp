@@ -116,8 +116,9 @@ RESILIENCE_FUNCTION bool retry_budget::withdraw(reported& mine, totals now_count
     report_calls(percent, mine, now_counted, now);
     return percent.withdraw(now);
 }
-RESILIENCE_FUNCTION std::optional<double> retry_budget::left(reported& mine, totals now_counted,
-                                                             time_point now) const {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::optional<double> retry_budget::left(reported& mine,
+                                                                             totals now_counted,
+                                                                             time_point now) const {
     if (unlimited_ || !shared_) return std::nullopt;
     const detail::lock_guard lock(shared_->mutex);
     if (auto* tokens = std::get_if<token_budget>(&shared_->form)) {

@@ -58,7 +58,7 @@ RESILIENCE_FUNCTION void first_failure::keep(const failure& why) noexcept {
         returned([&] { what_ = std::make_shared<const failure>(first.kept()); });
     }
 }
-RESILIENCE_FUNCTION failure first_failure::get() const {
+RESILIENCE_COLD RESILIENCE_FUNCTION failure first_failure::get() const {
     if (const auto* caught = std::get_if<thrown>(&what_)) return failure(caught->exception, caught->known);
     if (const auto* value = std::get_if<coded>(&what_)) return failure::kept_code(*value->ops, value->code);
     return **std::get_if<std::shared_ptr<const failure>>(&what_);

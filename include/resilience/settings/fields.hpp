@@ -106,10 +106,10 @@ Config with_changes(Config config, const std::vector<change>& changes) {
 
 #if RESILIENCE_BODIES
 namespace detail {
-RESILIENCE_FUNCTION std::string_view part_name(const field& whole, const field& part) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string_view part_name(const field& whole, const field& part) {
     return name(std::string(whole.name) + "_" + std::string(part.name)).str();
 }
-RESILIENCE_FUNCTION std::vector<setting> settings_in(const field_list& list) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::vector<setting> settings_in(const field_list& list) {
     std::vector<setting> all;
     all.reserve(list.size() + 2);
     for (const field& f : list) {
@@ -126,13 +126,13 @@ RESILIENCE_FUNCTION std::vector<setting> settings_in(const field_list& list) {
     }
     return all;
 }
-RESILIENCE_FUNCTION void write_field(const field& f, const setting_place& place, const change& to,
-                                     new_settings& from) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void write_field(const field& f, const setting_place& place,
+                                                     const change& to, new_settings& from) {
     const bool written = to.text ? parse(*to.text, f) : f.optional;
     if (!written) from.refuse(place, to, accepted(f));
     if (!to.text) unset(f);
 }
-RESILIENCE_FUNCTION void write_parts(const field& whole, new_settings& from) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void write_parts(const field& whole, new_settings& from) {
     bool off = false;
     field_list names;
     whole.parts->list(nullptr, names);
@@ -150,7 +150,7 @@ RESILIENCE_FUNCTION void write_parts(const field& whole, new_settings& from) {
     }
     if (off) whole.parts->unset(whole.value);
 }
-RESILIENCE_FUNCTION void write_settings(const field_list& list, new_settings& from) {
+RESILIENCE_COLD RESILIENCE_FUNCTION void write_settings(const field_list& list, new_settings& from) {
     for (const field& f : list) {
         const setting_place place{f.name, f.optional};
         if (f.type == field_type::hidden) continue;
@@ -169,7 +169,7 @@ RESILIENCE_FUNCTION void changes_editor::edit(field_list& fields) {
                                         "' that can be changed"));
     }
 }
-RESILIENCE_FUNCTION std::string changes_editor::shown(std::string_view text) {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::string changes_editor::shown(std::string_view text) {
     constexpr std::size_t most = 64; // bytes: the text may be of any length
     return std::string(clipped(text, most));
 }

@@ -69,16 +69,17 @@ struct known_variable_kind::list {
     detail::mutex mutex;
     std::vector<variable_kind> kinds; // guarded by mutex
 };
-RESILIENCE_FUNCTION known_variable_kind::list& known_variable_kind::known() {
+RESILIENCE_COLD RESILIENCE_FUNCTION known_variable_kind::list& known_variable_kind::known() {
     static constinit detail::immortal<list> all;
     return all.get();
 }
-RESILIENCE_FUNCTION known_variable_kind::known_variable_kind(const variable_kind& kind) : kind_(kind) {
+RESILIENCE_COLD RESILIENCE_FUNCTION known_variable_kind::known_variable_kind(const variable_kind& kind)
+    : kind_(kind) {
     list& others = known();
     const lock_guard lock(others.mutex);
     others.kinds.push_back(kind);
 }
-RESILIENCE_FUNCTION known_variable_kind::~known_variable_kind() {
+RESILIENCE_COLD RESILIENCE_FUNCTION known_variable_kind::~known_variable_kind() {
     list& others = known();
     const lock_guard lock(others.mutex);
     for (auto at = others.kinds.begin(); at != others.kinds.end(); ++at) {
@@ -87,7 +88,7 @@ RESILIENCE_FUNCTION known_variable_kind::~known_variable_kind() {
         return;
     }
 }
-RESILIENCE_FUNCTION std::vector<variable_kind> known_variable_kind::all() {
+RESILIENCE_COLD RESILIENCE_FUNCTION std::vector<variable_kind> known_variable_kind::all() {
     std::vector<variable_kind> all{
         variable_kind_of<retry_config>(), variable_kind_of<circuit_breaker_config>(),
         variable_kind_of<timeout_config>(), variable_kind_of<abandoning_timeout_config>()};

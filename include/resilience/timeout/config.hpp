@@ -69,7 +69,7 @@ struct timeout_stats {
     duration longest_overrun{0};
 };
 
-void statistics(const timeout_stats& s, auto&& visit) {
+RESILIENCE_COLD void statistics(const timeout_stats& s, auto&& visit) {
     const auto ended = [](std::string_view how) {
         return counter{"Attempts under a timeout that ended, by how.", "timelimiter_calls_total", how};
     };
