@@ -6,6 +6,8 @@
 #include "coroutines.hpp"
 #endif
 #include "harness.hpp"
+#include "many.hpp"
+#include "report.hpp"
 #include "result.hpp"
 
 #include <resilience/resilience.hpp>
@@ -19,7 +21,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <latch>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -29,10 +30,14 @@
 
 namespace rs = resilience;
 using namespace std::chrono_literals;
+using bench::bounds;
+using bench::compare_threads;
 using bench::keep;
 using bench::repeat;
 using bench::result;
 using bench::row;
+using bench::show;
+using bench::verdict;
 using bench::work;
 
 namespace {
@@ -188,62 +193,10 @@ std::vector<row> make_rows(subjects& s) {
     return rows;
 }
 
-/// The bounds were set on a machine where a bare call takes 1.1 ns; one that is slower, or busy, gets as much
-/// more as its own bare call takes.
-class bounds {
-public:
-    explicit bounds(double bare) : scale_(std::max(1.0, bare / 1.1)) {}
-    double here(double bound) const { return bound * scale_; }
-    double scale() const { return scale_; }
-
-private:
-    double scale_;
-};
-
-struct verdict {
-    int missed_far = 0; // by more than twice
-    int missed = 0;
-    /// The word for it.
-    const char* judge(double mine, double bound) {
-        if (mine <= bound) return "met";
-        ++(mine <= 2 * bound ? missed : missed_far);
-        return mine <= 2 * bound ? "missed, within 2x" : "MISSED BY MORE THAN 2x";
-    }
-};
-
-void show(const row& r, double bare, double bound, verdict& v) {
-    const double over = r.median() - bare;
-    const char* word = bound > 0 ? v.judge(over, bound) : "";
-    const bool allocates = r.allocations_per_call > 0 && !r.may_allocate;
-    if (allocates) ++v.missed_far;
-    char limit[16] = "";
-    if (bound > 0) std::snprintf(limit, sizeof limit, "%.1f", bound);
-    std::printf("%-50s %9.2f %9.2f %8.2f %7s %7.2f  %s%s\n", r.name.c_str(), r.median(), over,
-                r.median() / bare, limit, r.allocations_per_call, word, allocates ? " ALLOCATES" : "");
-}
-
-/// A bound of 0: only shown.
-template <class F>
-void compare_threads(const char* name, F call, std::uint64_t calls, double bound, int repetitions,
+void compare_threads(const char* name, const rs::circuit_breaker& breaker, double bound, int repetitions,
                      verdict& v) {
-    std::vector<row> rows;
-    rows.push_back(repeat("1 thread", 0, call, calls));
-    rows.push_back(bench::repeat_on_two_threads("2 threads", call, calls));
-    // Beside a thread that sleeps: with one thread alone the C++ library leaves atomic operations out.
-    std::latch measured(1);
-    std::thread sleeper([&measured] { measured.wait(); });
-    bench::measure(rows, repetitions);
-    measured.count_down();
-    sleeper.join();
-    // Best of each: a second thread that the machine gives to somebody else says nothing about us.
-    const double ratio = rows[1].best() / rows[0].best();
-    const char* word = bound > 0 ? v.judge(ratio, bound) : "";
-    std::printf("%-50s %9.2f %9.2f %7.2fx %6.1fx          %s\n", name, rows[0].best(), rows[1].best(), ratio,
-                bound, word);
-}
-void compare_threads(const char* name, const rs::circuit_breaker& breaker, int repetitions, verdict& v) {
     compare_threads(
-        name, [&breaker] { keep(breaker([] { return work(1); })); }, 400'000, 1.3, repetitions, v);
+        name, [&breaker] { keep(breaker([] { return work(1); })); }, 400'000, bound, repetitions, v);
 }
 /// Each thread fails on a circuit of its own, in a registry of its own.
 void compare_private_failures(int repetitions, verdict& v) {
@@ -429,8 +382,9 @@ int main(int argc, char** argv) {
 
     std::printf("\n%-50s %9s %9s %8s %7s\n", "one breaker shared by threads", "1 thread", "2 threads",
                 "ratio", "bound");
-    compare_threads("closed breaker", s.breaker, repetitions, v);
-    compare_threads("closed breaker, rate in a time window", s.by_time, repetitions, v);
+    compare_threads("closed breaker", s.breaker, 1.3, repetitions, v);
+    compare_threads("closed breaker, rate in a time window", s.by_time, 1.3, repetitions, v);
+    compare_threads("closed breaker, rate in the last 100", s.by_count, 0, repetitions, v);
     compare_private_failures(repetitions, v);
     measure_registry(repetitions, v);
 
@@ -439,12 +393,7 @@ int main(int argc, char** argv) {
 #endif
     compare_abandoning(s.reg, repetitions, v);
 
-    const std::uint64_t before = bench::allocated_bytes();
-    const rs::circuit_breaker one({.name = "of usual size"}, s.reg);
-    const std::uint64_t size = bench::allocated_bytes() - before;
-    std::printf("\nmemory of one breaker, default config: %llu bytes, bound 1536: %s\n",
-                static_cast<unsigned long long>(size), size <= 1536 ? "met" : "MISSED");
-    if (size > 1536) ++v.missed_far;
+    bench::measure_many(repetitions, limits, v);
 
     std::printf("\n%d missed by more than 2x, %d within 2x\n", v.missed_far, v.missed);
     return v.missed_far > 0 ? 1 : 0;

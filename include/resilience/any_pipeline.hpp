@@ -81,16 +81,31 @@ private:
     P policy_;
 };
 
+/// The most policies of an any_pipeline.
+inline constexpr std::size_t most_erased_calls = 12;
+struct erased_place {
+    alignas(std::max_align_t) std::byte bytes[erased_call_size];
+};
+/// Places on the stack of a blocking call, for as many as there may be.
+struct places_on_stack {
+    explicit places_on_stack(std::size_t) noexcept {} // they stay as they are
+    erased_place all[most_erased_calls];
+};
+/// Places for as many as there are: a coroutine's frame would keep those of the others too.
+struct places_of_task {
+    explicit places_of_task(std::size_t count) : all(new erased_place[count]) {}
+    std::unique_ptr<erased_place[]> all;
+};
+
 /// The per-call objects of policies that are known at run time only.
+template <class Places>
 class erased_calls {
 public:
-    static constexpr std::size_t most = 12;
-
     erased_calls(const erased_policies& policies, call_context& ctx,
                  call_slot& slot)
-        : erased_calls() { // complete from here on: if a begin() throws, the destructor runs
+        : erased_calls(policies.size()) { // complete from here on: if a begin() throws, the destructor runs
         for (const auto& p : policies) {
-            calls_[count_] = p->begin(places_[count_].bytes, ctx, slot);
+            calls_[count_] = p->begin(places_.all[count_].bytes, ctx, slot);
             ++count_;
         }
     }
@@ -104,13 +119,10 @@ public:
     erased_call& operator[](std::size_t i) noexcept { return *calls_[i]; }
 
 private:
-    struct place {
-        alignas(std::max_align_t) std::byte bytes[erased_call_size];
-    };
-    erased_calls() noexcept {} // NOLINT(modernize-use-equals-default): the places stay as they are
+    explicit erased_calls(std::size_t count) : places_(count) {}
 
-    place places_[most];
-    erased_call* calls_[most];
+    Places places_;
+    erased_call* calls_[most_erased_calls];
     std::size_t count_ = 0;
 };
 
@@ -125,8 +137,9 @@ private:
 /// is for calls that return std::string; another call throws std::invalid_argument before it runs.
 class any_pipeline : public composable<any_pipeline> {
 public:
-    static constexpr std::size_t most_policies = detail::erased_calls::most;
-    using calls = detail::erased_calls;
+    static constexpr std::size_t most_policies = detail::most_erased_calls;
+    using calls = detail::erased_calls<detail::places_on_stack>;
+    class for_tasks;
 
     any_pipeline() = default;
     template <class... P>
@@ -162,9 +175,7 @@ public:
     // For drivers.
 
     const detail::environment* env() const noexcept { return env_; }
-    detail::erased_calls begin(call_context& ctx, detail::call_slot& slot) const {
-        return {*policies_, ctx, slot};
-    }
+    calls begin(call_context& ctx, detail::call_slot& slot) const { return {*policies_, ctx, slot}; }
 
 private:
     template <class P>
@@ -195,6 +206,21 @@ private:
     const detail::environment* env_ = nullptr;
 };
 
+/// The policies, as the driver of coroutines keeps them.
+class any_pipeline::for_tasks {
+public:
+    static constexpr std::size_t most_policies = any_pipeline::most_policies;
+    using calls = detail::erased_calls<detail::places_of_task>;
+
+    explicit for_tasks(const any_pipeline& of) : policies_(of.policies_), env_(of.env_) {}
+    const detail::environment* env() const noexcept { return env_; }
+    calls begin(call_context& ctx, detail::call_slot& slot) const { return {*policies_, ctx, slot}; }
+
+private:
+    std::shared_ptr<const detail::erased_policies> policies_;
+    const detail::environment* env_;
+};
+
 #if RESILIENCE_BODIES
 namespace detail {
 
@@ -210,7 +236,7 @@ RESILIENCE_FUNCTION std::shared_ptr<const detail::erased_policies> any_pipeline:
     return std::make_shared<detail::erased_policies>();
 }
 RESILIENCE_FUNCTION void any_pipeline::append(std::shared_ptr<const detail::erased_policy> p) {
-    if (policies_->size() == detail::erased_calls::most)
+    if (policies_->size() == most_policies)
         detail::raise(std::length_error("any_pipeline: no more than twelve policies"));
     if (const auto* next = p->env(); next != nullptr) {
         if (env_ != nullptr && env_ != next) {

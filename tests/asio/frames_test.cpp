@@ -23,9 +23,11 @@ namespace {
 
 thread_local std::size_t made_here = 0;
 thread_local std::size_t largest_made_here = 0;
+thread_local std::size_t bytes_made_here = 0;
 
 void* make(std::size_t size) {
     ++made_here;
+    bytes_made_here += size;
     largest_made_here = std::max(largest_made_here, size);
     if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
     throw std::bad_alloc();
@@ -65,6 +67,7 @@ namespace {
 struct asked_for {
     std::size_t times = 0;
     std::size_t most = 0; // bytes at once
+    std::size_t bytes = 0;
 };
 template <class Guard>
 asked_for asked_by_a_call_of(const Guard& guard) {
@@ -73,9 +76,9 @@ asked_for asked_by_a_call_of(const Guard& guard) {
     const auto calls = [&]() -> net::awaitable<int> {
         int sum = 0;
         for (int i = 0; i < 4; ++i) {
-            made_here = largest_made_here = 0;
+            made_here = largest_made_here = bytes_made_here = 0;
             sum += co_await guard([]() -> net::awaitable<int> { co_return 1; });
-            last = {made_here, largest_made_here};
+            last = {made_here, largest_made_here, bytes_made_here};
         }
         co_return sum;
     };
@@ -93,6 +96,20 @@ TEST_CASE("a coroutine call without a limit allocates nothing: Asio keeps its fr
     CHECK(asked_by_a_call_of(retry).times == 0);
     CHECK(asked_by_a_call_of(breaker).times == 0);
     CHECK(asked_by_a_call_of(retry | breaker).times == 0);
+}
+
+TEST_CASE("a coroutine call through a pipeline made at run time takes room for the policies that it has",
+          "[asio][any_pipeline]") {
+    support::world w;
+    const rs::circuit_breaker breaker({}, w.reg);
+    const rs::retry retry(plain(), w.reg);
+    const std::size_t one = asked_by_a_call_of(rs::any_pipeline(retry)).bytes;
+    const std::size_t two = asked_by_a_call_of(rs::any_pipeline(retry, breaker)).bytes;
+    const std::size_t four = asked_by_a_call_of(rs::any_pipeline(retry, breaker, breaker, breaker)).bytes;
+
+    CHECK(two - one <= 160);
+    CHECK(two > one);
+    CHECK(four - two == 2 * (two - one));
 }
 
 #if defined(__GNUC__) && !defined(__clang__) // others lay frames out in their own way

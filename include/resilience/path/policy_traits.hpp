@@ -26,6 +26,17 @@ concept replaces_outcome = requires { typename P::given_type; };
 template <class P>
 concept holds_policies = requires { P::most_policies; };
 
+/// The form in which the driver of coroutines keeps a policy: another than the policy itself if that names one.
+template <class P>
+struct kept_for_tasks {
+    using type = P;
+};
+template <class P>
+    requires requires { typename P::for_tasks; }
+struct kept_for_tasks<P> {
+    using type = typename P::for_tasks;
+};
+
 /// Policies that run the rest of the pipeline on another thread and may return before it has ended
 /// (abandoning timeout). `around(out, ctx, make)` leaves the outcome in `out`. For each attempt that it
 /// starts, it calls make() for a copy of everything inside of it. It calls that copy once, on any thread,

@@ -286,7 +286,7 @@ typename As::task_type make_task(const call_request& request, std::remove_refere
         return drive_task<As>(
             task_body<task_type, place_for<call>>(std::type_identity<call>{}, std::forward<F>(f),
                                                   std::forward<A>(std::get<I>(args))...),
-            task_request(request), std::tuple<P...>(policies...));
+            task_request(request), std::tuple<typename kept_for_tasks<P>::type...>(policies...));
     }(std::index_sequence_for<A...>{});
 }
 
