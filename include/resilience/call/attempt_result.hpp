@@ -4,6 +4,7 @@
 #include <resilience/call/result_traits.hpp>
 
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <variant>
 
@@ -77,4 +78,28 @@ private:
     detail::standing standing_;
 };
 
+namespace detail {
+
+/// The failure of a result, or its accepted value seen as one. The result must outlive it. No std::optional, which g++
+/// clears as a whole first.
+class seen_failure {
+public:
+    explicit seen_failure(const attempt_result& result) : why_(result.error()) {
+        if (why_ == nullptr) why_ = ::new (static_cast<void*>(&made_)) failure(result.as_failure());
+    }
+    seen_failure(const seen_failure&) = delete;
+    seen_failure& operator=(const seen_failure&) = delete;
+    ~seen_failure() {
+        if (why_ == &made_) made_.~failure();
+    }
+    const failure& get() const noexcept { return *why_; }
+
+private:
+    const failure* why_;
+    union {
+        failure made_; // alive if why_ points to it
+    };
+};
+
+}
 }} // namespace resilience::RESILIENCE_ABI

@@ -97,8 +97,8 @@ RESILIENCE_VISIBLE RESILIENCE_FUNCTION const std::error_category& error_category
     return category.get();
 }
 
-RESILIENCE_COLD RESILIENCE_FUNCTION error::error(errc code, detail::name policy, std::string message,
-                                                 std::optional<duration> retry_after)
+RESILIENCE_FUNCTION error::error(errc code, detail::name policy, std::string message,
+                                 std::optional<duration> retry_after)
     : std::system_error(make_error_code(code)), policy_(policy), retry_after_(retry_after),
       message_(std::make_shared<const std::string>(std::move(message))) {}
 RESILIENCE_FUNCTION const char* error::what() const noexcept { return message_->c_str(); }

@@ -101,6 +101,11 @@ public:
         clear();
         keep_failure(std::move(why));
     }
+    /// Makes the failure in place: moved, it would be read in wide loads right after it was written.
+    void fail(const rejection& why) noexcept {
+        clear();
+        keep_failure(why);
+    }
     /// Runs f(args...) and keeps the result. Precondition: is_empty(). The outcome stays empty if f throws.
     template <class F, class... A>
     RESILIENCE_INLINE void store_result(F&& f, A&... args) {

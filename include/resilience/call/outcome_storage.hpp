@@ -58,8 +58,10 @@ protected:
         content_ = content::nothing;
         standing_ = detail::standing::success;
     }
-    void keep_failure(resilience::failure&& why) noexcept {
-        ::new (static_cast<void*>(std::addressof(failure_))) resilience::failure(std::move(why));
+    /// Of a failure or a rejection.
+    template <class Why>
+    void keep_failure(Why&& why) noexcept {
+        ::new (static_cast<void*>(std::addressof(failure_))) resilience::failure(std::forward<Why>(why));
         content_ = content::failure;
     }
 #if RESILIENCE_EXCEPTIONS

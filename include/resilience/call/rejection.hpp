@@ -99,7 +99,7 @@ E make_error(const rejection& why) {
              why.retry_after >= duration{0} ? std::optional(why.retry_after) : std::nullopt);
 }
 template <class E>
-[[noreturn]] RESILIENCE_COLD void raise_as(rejection why) {
+[[noreturn]] RESILIENCE_COLD void raise_as(const rejection& why) {
 #if RESILIENCE_EXCEPTIONS
     throw make_error<E>(why);
 #else

@@ -26,8 +26,8 @@ class noted_failure {
 public:
     using texts_type = circuit_breaker_stats::error_text;
 
-    /// A failure of which nothing is known.
-    noted_failure() noexcept = default;
+    /// A failure of which nothing is known. Were this defaulted, {} would clear all of it first.
+    noted_failure() noexcept {} // NOLINT(modernize-use-equals-default)
     /// Its texts are empty, if memory runs out or what() throws.
     explicit noted_failure(const failure& why) noexcept;
 
@@ -52,15 +52,14 @@ private:
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION noted_failure::noted_failure(const failure& why) noexcept
-    : is_known_(true), has_timed_out_(why.has_timed_out()) {
+    : is_known_(true), code_(why.code()) {
+    has_timed_out_ = why.came_at_limit() || code_ == make_error_code(errc::timed_out); // why.has_timed_out()
     const auto stays = [](const std::error_category& c) {
         return c == std::generic_category() || c == std::system_category() || c == error_category();
     };
-    if (why.plain_ops() != nullptr && stays(why.code().category())) {
-        ops_ = why.plain_ops();
-        code_ = why.code();
-        return;
-    }
+    ops_ = why.plain_ops();
+    if (ops_ != nullptr && stays(code_.category())) return;
+    ops_ = nullptr;
     returned([&] {
         const std::type_info* type = why.type();
         texts_type texts{type != nullptr ? type->name() : "unknown", why.message().substr(0, longest)};

@@ -60,8 +60,8 @@ RESILIENCE_FUNCTION call_timing timing_of(const breaker_permit& permit, const ci
 RESILIENCE_FUNCTION verdict verdict_on(const attempt_result& result, const circuit_breaker_config& c) {
     const bool asks = c.ignore_if.sees(result) || c.record_if.sees(result);
     if (result.succeeded() && !asks) return result.judged();
-    std::optional<failure> value; // seen as a failure
-    const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
+    const seen_failure seen(result);
+    const failure& why = seen.get();
     const bool is_failure = !result.succeeded() || result.is_refused();
     if (is_failure && why.stale_connection()) return verdict::ignored;
     const verdict usual = is_failure ? default_verdict(why) : result.judged();
@@ -96,8 +96,8 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
     j.predicate_threw = !returned([&] {
         j.what = verdict_on(result, c);
         if (j.what == verdict::success) return;
-        std::optional<failure> value; // seen as a failure
-        const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
+        const seen_failure seen(result);
+        const failure& why = seen.get();
         j.hint = std::min(hint_of_server(why), c.max_break);
         // A throttle is no failure, unless break_duration_of asks for a pause. What ignore_if names asks for none.
         const auto is_ignored = [&] { return c.ignore_if.sees(result) && c.ignore_if.names(result, false); };
@@ -107,10 +107,8 @@ RESILIENCE_COLD RESILIENCE_FUNCTION breaker_judgement judge(const attempt_result
     });
     if (j.predicate_threw) j.what = verdict::failure; // the attempt must be settled in any case
     if (j.what == verdict::failure) {
-        returned([&] { // the traits of a value are user code, too
-            j.error =
-                result.succeeded() ? noted_failure(result.as_failure()) : noted_failure(*result.error());
-        });
+        returned(
+            [&] { j.error = noted_failure(seen_failure(result).get()); }); // a value's traits are user code
     }
     return j;
 }

@@ -37,7 +37,7 @@ std::string demangled(const char* name);
 inline std::string type_name(const std::type_info& type) { return demangled(type.name()); }
 
 #if RESILIENCE_BODIES
-RESILIENCE_COLD RESILIENCE_FUNCTION std::string joined(std::initializer_list<std::string_view> parts) {
+RESILIENCE_FUNCTION std::string joined(std::initializer_list<std::string_view> parts) {
     std::size_t size = 0;
     for (const std::string_view part : parts) size += part.size();
     std::string text(size, '\0');
@@ -45,7 +45,7 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string joined(std::initializer_list<std
     for (const std::string_view part : parts) end += part.copy(end, part.size());
     return text;
 }
-RESILIENCE_COLD RESILIENCE_FUNCTION std::string duration_text(std::chrono::nanoseconds d) {
+RESILIENCE_NOINLINE RESILIENCE_FUNCTION std::string duration_text(std::chrono::nanoseconds d) {
     const bool negative = d.count() < 0;
     auto n = negative ? 0 - static_cast<std::uint64_t>(d.count()) : static_cast<std::uint64_t>(d.count());
     std::array<char, 24> text; // written from its end

@@ -127,7 +127,7 @@ RESILIENCE_FUNCTION registered_policy::~registered_policy() = default;
 RESILIENCE_FUNCTION std::optional<circuit_breaker_stats> registered_policy::circuit() const {
     return std::nullopt;
 }
-RESILIENCE_COLD RESILIENCE_FUNCTION event registered_policy::event_of(event_kind what) const {
+RESILIENCE_FUNCTION event registered_policy::event_of(event_kind what) const {
     event e{.kind = what, .policy_kind = kind(), .policy = name()};
     e.labels = labels_;
     if (const call_context* of = call_context::current()) e.correlation = detail::shown_correlation(*of);

@@ -126,8 +126,8 @@ RESILIENCE_FUNCTION settlement retry_attempts::settle(const attempt_result& resu
         end_round(ctx, retried ? retry_core::succeeded_after_retry : retry_core::succeeded_first_time);
         return settlement::finish();
     }
-    std::optional<failure> value; // made of a value that retry_if judged a failure
-    const failure& why = result.succeeded() ? value.emplace(result.as_failure()) : *result.error();
+    const seen_failure seen(result); // retry_if may have judged a value a failure
+    const failure& why = seen.get();
     const bool was_attempt = why.is_real();
     if (was_attempt) {
         core_->count(retry_core::failed_attempts);
