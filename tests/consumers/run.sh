@@ -49,6 +49,17 @@ cmake_consumer() {
         runs "$name" "$work/$name"
 }
 
+# The project that README shows, with the program that it shows, by CMake alone.
+readme_consumer() {
+    mkdir -p "$work/readme"
+    block() { awk -v of='```'"$1" '$0 == "```" { inside = 0 } inside; $0 == of && !seen++ { inside = 1 }' "$root/README.md"; }
+    block cmake >"$work/readme/CMakeLists.txt"
+    block cpp >"$work/readme/main.cpp"
+    quietly readme cmake -G Ninja -S "$work/readme" -B "$work/readme/build" "-DFETCHCONTENT_SOURCE_DIR_RESILIENCE=$root" &&
+        quietly readme cmake --build "$work/readme/build" &&
+        quietly readme "$work/readme/build/my_service"
+}
+
 install_library() {
     quietly install cmake -G Ninja -S "$root" -B "$work/build" -DRESILIENCE_BUILD_TESTS=OFF \
         -DRESILIENCE_BUILD_EXAMPLES=OFF -DRESILIENCE_BUILD_BENCHMARKS=OFF -DRESILIENCE_WITH_BOOST_ASIO=ON -DRESILIENCE_COMPILED=ON &&
@@ -130,6 +141,7 @@ check install_library
 check cmake_consumer find_package "-DCMAKE_PREFIX_PATH=$work/prefix"
 check cmake_consumer add_subdirectory
 check cmake_consumer fetch_content "-DFETCHCONTENT_SOURCE_DIR_RESILIENCE=$root"
+check readme_consumer
 check pkg_config_consumer
 check missing
 echo "consumers: $failed failed"
