@@ -3,6 +3,7 @@
 #include "support/world.hpp"
 
 #include <resilience/abandoning_timeout.hpp>
+#include <resilience/bulkhead.hpp>
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/fallback.hpp>
 #include <resilience/outside_of_calls.hpp>
@@ -312,6 +313,28 @@ TEST_CASE("work on a worker has the call's priority, cost and correlation, also 
     (void)timeout.with(said).try_call([inner] { (void)inner.try_call([]() -> int { throw 1; }); });
     REQUIRE_FALSE(log.empty());
     for (const auto& e : log.events()) CHECK(e.correlation == "req-7");
+}
+
+TEST_CASE("work that was given up keeps its place in a bulkhead until it ends, and is seen there",
+          "[abandoning_timeout][bulkhead]") {
+    worker_world w;
+    const rs::bulkhead places({.max_concurrent = 1}, w.reg);
+    const auto guard = w.timeout(1s) | places;
+    const hanging work{.clock = &w.clock, .length = 2s};
+
+    CHECK_FALSE(guard.try_call(work));
+    CHECK(places.stats().running == 1);
+    CHECK(places.stats().zombies == 1);
+    const auto refused = guard.try_call([] { return 2; });
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code() == rs::errc::bulkhead_full);
+    CHECK(places.stats().zombies == 1);
+
+    work.go_on->count_down();
+    w.wait_for_workers();
+    CHECK(places.stats().running == 0);
+    CHECK(places.stats().zombies == 0);
+    CHECK(guard([&] { return places.stats().zombies; }) == 0);
 }
 
 TEST_CASE("work that finished first wins over the limit, exceptions included",

@@ -30,6 +30,7 @@ enum class event_kind {
     probe_succeeded_late,       ///< of a circuit: `delay` after its lease; see probe_lease
     would_have_tripped,         ///< of a circuit in metrics_only
     call_rejected,              ///< a policy refused an attempt
+    would_have_rejected,        ///< a policy with dry_run let an attempt pass that it would have refused
     timed_out,                  ///< a limit passed without a result
     call_abandoned,             ///< the callable still runs, but nobody waits for it
     fallback_used,              ///< a fallback's value replaced a failure
@@ -49,6 +50,7 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     case event_kind::probe_succeeded_late: return "probe_succeeded_late";
     case event_kind::would_have_tripped: return "would_have_tripped";
     case event_kind::call_rejected: return "call_rejected";
+    case event_kind::would_have_rejected: return "would_have_rejected";
     case event_kind::timed_out: return "timed_out";
     case event_kind::call_abandoned: return "call_abandoned";
     case event_kind::fallback_used: return "fallback_used";

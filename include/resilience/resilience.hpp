@@ -6,6 +6,7 @@
 
 #include <resilience/abandoning_timeout.hpp>
 #include <resilience/any_pipeline.hpp>
+#include <resilience/bulkhead.hpp>
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/common_pipelines.hpp>
 #include <resilience/fallback.hpp>

@@ -20,9 +20,12 @@ int main() {
     const rs::abandoning_timeout hard[] = {rs::abandoning_timeout(2s), rs::abandoning_timeout(2s, reg),
                                            rs::abandoning_timeout({.limit = 2s}),
                                            rs::abandoning_timeout({.limit = 2s}, reg)};
+    const rs::bulkhead places[] = {rs::bulkhead(), rs::bulkhead({.max_concurrent = 2}),
+                                   rs::bulkhead({.max_concurrent = 2}, reg)};
     const auto guard = rs::fallback(7) | retries[1] | circuits[0] | limits[0];
     rs::any_pipeline chosen{limits[0]};
     chosen.add(retries[0]);
+    chosen.add(places[0]);
     int calls = 0;
     const auto outcome = (retries[2] | hard[0])
                              .with({.idempotency = rs::idempotency::safe})

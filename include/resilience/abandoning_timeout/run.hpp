@@ -218,6 +218,7 @@ RESILIENCE_FUNCTION bool abandonable_run::end_as(end how) noexcept {
         work_seen_.until = by_silence ? watch_->first().until() : until_;
         work_seen_.limit = by_silence ? watch_->first().idle() : limit_;
         core_->begins(work_seen_);
+        at_limit_.abandoned.store(true, std::memory_order_relaxed);
     }
     if (how == end::limit) at_limit_.struck.store(true, std::memory_order_release);
     end_ = how;

@@ -156,6 +156,7 @@ inline void write_other(log_line& line, const event& e, std::string_view functio
     };
     switch (e.kind) {
     case event_kind::call_rejected: line.say("Call rejected by {}", by()); break;
+    case event_kind::would_have_rejected: line.say("Call would have been rejected by {}", by()); break;
     case event_kind::timed_out: line.say("Call timed out"); break;
     case event_kind::call_abandoned: line.say("Call abandoned, it is still running"); break;
     case event_kind::overran: line.say("Call outran twice its limit"); break;
@@ -166,7 +167,8 @@ inline void write_other(log_line& line, const event& e, std::string_view functio
     }
     line.if_any("function", function).if_any("policy_kind", e.policy_kind).if_any("policy", e.policy);
     line.if_any("error_type", e.error_type);
-    if (e.kind == event_kind::call_rejected) line.field("retry_after", e.delay);
+    if (e.kind == event_kind::call_rejected || e.kind == event_kind::would_have_rejected)
+        line.field("retry_after", e.delay);
     else if (e.kind == event_kind::probe_succeeded_late) line.field("late_by", e.delay);
     else if (e.delay) line.field("limit", e.delay);
 }

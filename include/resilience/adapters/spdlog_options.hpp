@@ -106,6 +106,7 @@ inline spdlog::level::level_enum default_log_level(const event& e) noexcept {
     case event_kind::policy_updated: return level::info;
     case event_kind::retry_scheduled:                    // attempt_failed has told its delay
     case event_kind::repeated_transparently:             // nothing was lost but a connection
+    case event_kind::would_have_rejected:                // likewise
     case event_kind::call_rejected: return level::debug; // one per call while a circuit is open: many
     }
     return level::info;

@@ -49,7 +49,8 @@ private:
 
 /// Says of a stop token that its owner requests it at a deadline.
 struct stop_at_deadline {
-    atomic<bool> struck{false}; // true: the deadline is why; set before the request
+    atomic<bool> struck{false};    // true: the deadline is why; set before the request
+    atomic<bool> abandoned{false}; // the work was given up; relaxed: it is shown, and orders nothing
     const time_source* clock = nullptr;
     time_point deadline = time_point::max();
 };

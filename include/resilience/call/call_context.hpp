@@ -103,9 +103,7 @@ public:
         return stated_idempotency().value_or(resilience::idempotency::safe);
     }
     /// The caller's, else that of the call around, else `normal`.
-    resilience::priority priority() const noexcept {
-        return has_priority_ ? priority_ : resilience::priority::normal;
-    }
+    resilience::priority priority() const noexcept { return priority_; }
     /// The units that this call takes of policies that weigh calls; 1 unless the caller says otherwise.
     std::uint32_t cost() const noexcept { return request_->options != nullptr ? request_->options->cost : 1; }
     /// The caller's id of a trace or request, else that of the call around; empty if none.
@@ -122,6 +120,8 @@ public:
 
     // For drivers and policies.
 
+    /// The end of the work that this call is part of, if a worker runs it; else null. It outlives the context.
+    const detail::stop_at_deadline* covered_by() const noexcept { return covered_by_; }
     /// The caller's word on idempotency; empty if there is none.
     std::optional<resilience::idempotency> stated_idempotency() const noexcept {
         return states_idempotency_ ? std::optional(idempotency_) : std::nullopt;

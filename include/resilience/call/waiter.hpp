@@ -97,6 +97,8 @@ public:
     /// `w` must not be queued. If there is no memory to arm it, this throws, and nothing has changed.
     void push_back(waiter& w) { link(w, ends_); }
     void push_front(waiter& w) { link(w, *ends_.next_); }
+    /// Lists a call that does not wait, and is not armed.
+    void list(waiter& w) noexcept { join(w, ends_); }
     /// Takes the first out; null if there is none.
     waiter* pop_front() noexcept {
         waiter* const first = front();
@@ -114,6 +116,9 @@ public:
 private:
     static void link(waiter& w, waiter& before) {
         w.arm();
+        join(w, before);
+    }
+    static void join(waiter& w, waiter& before) noexcept {
         w.previous_ = before.previous_;
         w.next_ = &before;
         w.previous_->next_ = before.previous_ = &w;
