@@ -38,27 +38,27 @@ public:
             return *this;
         }
         ~permit() {
-            if (core_) core_->give_back(since_);
+            if (core_) core_->give_back(place_);
         }
 
     private:
         friend class bulkhead;
-        permit(std::shared_ptr<detail::bulkhead_core> core, time_point since) noexcept
-            : core_(std::move(core)), since_(since) {}
+        permit(std::shared_ptr<detail::bulkhead_core> core, const detail::bulkhead_place& place) noexcept
+            : core_(std::move(core)), place_(place) {}
         void swap(permit& other) noexcept {
             core_.swap(other.core_);
-            std::swap(since_, other.since_);
+            std::swap(place_, other.place_);
         }
 
         std::shared_ptr<detail::bulkhead_core> core_; // null: moved from
-        time_point since_;
+        detail::bulkhead_place place_;
     };
     /// Empty if no place is free, or others wait for one; that counts as a rejection. Never waits.
     std::optional<permit> try_acquire() const {
         auto core = core_; // a listener may destroy this handle
-        const auto since = core->try_take();
-        if (!since) return std::nullopt;
-        return permit(std::move(core), *since);
+        const auto place = core->try_take();
+        if (!place) return std::nullopt;
+        return permit(std::move(core), *place);
     }
 
     // For drivers.

@@ -72,10 +72,14 @@ public:
     void remove(int id) {
         std::erase_if(waiting, [&](const call& w) { return w.id == id; });
     }
-    /// All answers that are due, in any order: "7 place", "8 expired".
+    /// All answers that are due, in any order: "7 place", "8 expired", "9 refused".
     std::vector<std::string> answers(rs::time_point now, const rs::bulkhead_config& config) {
         std::vector<std::string> all;
         for (;;) {
+            if (config.max_concurrent == 0) { // no place will come
+                for (const call& w : waiting) all.push_back(std::to_string(w.id) + " refused");
+                waiting.clear();
+            }
             if (config.order == rs::queue_order::adaptive && stands) {
                 const auto cut = std::find_if(waiting.begin(), waiting.end(), [&](const call& w) {
                     return now - w.since > config.codel_target;
@@ -103,7 +107,8 @@ public:
 
 private:
     static int level(const call& c, rs::time_point now, const rs::bulkhead_config& config) {
-        return c.level + static_cast<int>((now - c.since) / (config.max_wait / 2));
+        const auto gained = (now - c.since) / (config.max_wait / 2);
+        return c.level + static_cast<int>(std::min<std::int64_t>(gained, 2)); // then its wait is over
     }
     bool newest(const rs::bulkhead_config& config) const {
         return config.order == rs::queue_order::lifo || (config.order == rs::queue_order::adaptive && stands);
@@ -217,7 +222,9 @@ inline std::string bulkhead_differs(std::uint32_t seed, int steps) {
         while (auto* const e = room.next(now, config)) {
             for (auto at = calls.begin(); at != calls.end(); ++at) {
                 if (&at->entry != e) continue;
-                ours.push_back(std::to_string(at->id) + (e->told == answer::place ? " place" : " expired"));
+                ours.push_back(std::to_string(at->id) + (e->told == answer::place     ? " place"
+                                                         : e->told == answer::refused ? " refused"
+                                                                                      : " expired"));
                 if (e->told == answer::place) e->since = now;
                 else calls.erase(at);
                 break;

@@ -80,11 +80,15 @@ struct bulkhead_stats {
     std::uint64_t admitted = 0;
     /// Attempts that were refused, for any cause but their caller's stop request.
     std::uint64_t rejected = 0;
+    /// Of these: those that found all places taken, and none in the queue.
+    std::uint64_t rejected_full = 0;
+    /// Of these: those that could not have a place before their deadline, and did not wait for it.
+    std::uint64_t rejected_late = 0;
     /// Of these: those that gave their place in the queue to a call of higher priority.
     std::uint64_t evicted = 0;
     /// Of these: those that waited for too long, or until their deadline.
     std::uint64_t expired = 0;
-    /// Attempts that left the queue since their call was stopped or destroyed.
+    /// Attempts that did not run since their call was stopped, or destroyed while it waited.
     std::uint64_t cancelled = 0;
     /// The most that ran at once.
     std::uint64_t max_running = 0;
@@ -101,9 +105,13 @@ void statistics(const bulkhead_stats& s, auto&& visit) {
     visit("available", s.available, gauge{"Places that are free.", "bulkhead_available_concurrent_calls"});
     visit("admitted", s.admitted, counter{"Attempts that got a place."});
     visit("rejected", s.rejected, counter{"Attempts that were refused."});
+    visit("rejected_full", s.rejected_full, counter{"Attempts that found no place, and none in the queue."});
+    visit("rejected_late", s.rejected_late,
+          counter{"Attempts that could not have a place before their deadline."});
     visit("evicted", s.evicted, counter{"Waiting calls that made way for a call of higher priority."});
     visit("expired", s.expired, counter{"Calls that waited for too long."});
-    visit("cancelled", s.cancelled, counter{"Waiting calls that were stopped or destroyed."});
+    visit("cancelled", s.cancelled,
+          counter{"Attempts whose call was stopped, or destroyed while it waited."});
     visit("max_running", s.max_running, gauge{"The most attempts that ran at once."});
     visit("total_wait", s.total_wait, counter{"The time that admitted calls have waited."});
 }

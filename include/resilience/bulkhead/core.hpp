@@ -2,23 +2,32 @@
 #pragma once
 
 #include <resilience/bulkhead/config.hpp>
+#include <resilience/bulkhead/hand_over.hpp>
 #include <resilience/bulkhead/room.hpp>
 #include <resilience/call/rejection.hpp>
+#include <resilience/detail/sync.hpp>
 #include <resilience/environment/policy_core.hpp>
 #include <resilience/policy.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
 #include <string_view>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI {
 namespace detail {
 
-/// The shared state of a bulkhead: lock, clock, events and wake-ups around the room.
+/// A place that is held by hand.
+struct bulkhead_place {
+    time_point since;
+    std::uint32_t process;
+};
+
+/// The shared state of a bulkhead: lock, clock, counts, events and wake-ups around the room. A call's answer is counted when
+/// the call learns of it.
 class bulkhead_core final : public policy_core<bulkhead_core, bulkhead_config> {
 public:
     bulkhead_core(bulkhead_config made_with, const registry& where);
@@ -29,139 +38,154 @@ public:
     admission admit(bulkhead_entry& e, call_context& ctx);
     /// The call of `e` ends, whether it has a place, waits, or neither.
     void leave(bulkhead_entry& e) noexcept;
-    /// A place by hand. Empty: there is none, which counts as a rejection; else since when it is held.
-    std::optional<time_point> try_take();
-    void give_back(time_point since) noexcept;
+    /// A place by hand. Empty: there is none, which counts as a rejection.
+    std::optional<bulkhead_place> try_take();
+    void give_back(const bulkhead_place& place) noexcept;
 
 private:
     friend policy_core;
     using answer = bulkhead_entry::answer;
-
-    void apply(bulkhead_config next);
-    /// Gives what is free to those who wait, one after the other, each woken without the lock. Called without it.
-    void hand_on() noexcept;
-    wake_up hand_on_locked(time_point now, bool& again) noexcept;
-    void count_admitted_locked(duration waited) noexcept;
-    /// The answer to a call.
+    enum class cause : std::uint8_t { none, full, too_late, evicted, expired, stopped };
+    /// The answer to a call. With dry_run a call may go and have a cause to be refused.
     struct reply {
         enum class kind : std::uint8_t { go, park, refuse };
         kind what = kind::go;
-        const char* reason =
-            nullptr; // of a refusal; null: the call was stopped. With `go`: of one that dry_run left out
-        bool frees_place = false;
+        cause why = cause::none;
+        duration retry_after{-1};
     };
-    reply enter_locked(bulkhead_entry& e, time_point now, const call_context& ctx, wake_up& evicted);
-    reply answer_locked(bulkhead_entry& e, time_point now, const call_context& ctx);
-    admission refuse(const reply& r, duration retry_after, call_context& ctx) const;
+    void apply(bulkhead_config next);
+    /// Locks, does `work(now)`, and then gives what is free to those who wait, one after the other, each woken without the
+    /// lock. The first is chosen under the lock of `work`, so that no place is free in between.
+    template <class Work>
+    void hand_on_after(const Work& work) noexcept;
+    reply first_answer_locked(bulkhead_entry& e, time_point now, const call_context& ctx, wake_up& evicted);
+    reply later_answer_locked(bulkhead_entry& e, time_point now, const call_context& ctx);
+    reply refused_locked(cause why) noexcept;
+    void count_admitted_locked(duration waited) noexcept;
+    void forget_parents_locked() const noexcept;
+    bool ends_in_parent_locked(std::uint32_t process) const noexcept {
+        forget_parents_locked();
+        return process != process_;
+    }
+    admission refuse(const reply& r, call_context& ctx) const;
     void tell_refused(event_kind what, const rejection& why, const call_context* ctx) const;
 
-    // All guarded by mutex_.
-    mutable bulkhead_room room_; // looking through it is no change
-    std::uint64_t admitted_ = 0;
-    std::uint64_t rejected_ = 0;
-    std::uint64_t evicted_ = 0;
-    std::uint64_t expired_ = 0;
-    std::uint64_t cancelled_ = 0;
-    std::uint64_t max_running_ = 0;
-    duration total_wait_{0};
+    // All guarded by mutex_. Looking through the room is no change.
+    mutable bulkhead_room room_;
+    const number_of_process number_{};
+    mutable std::uint32_t process_ = number_.get(); // whose calls the room has
+    bulkhead_stats counted_;                        // totals alone
 };
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION bulkhead_core::bulkhead_core(bulkhead_config made_with, const registry& where)
     : policy_core(std::move(made_with), where) {}
-
-RESILIENCE_FUNCTION bulkhead_stats bulkhead_core::stats() const {
+RESILIENCE_COLD RESILIENCE_FUNCTION bulkhead_stats bulkhead_core::stats() const {
     bulkhead_stats s;
+    {
+        const lock_guard lock(mutex_);
+        forget_parents_locked();
+        s = counted_;
+        s.max_concurrent = config().max_concurrent;
+        s.running = room_.running();
+        s.max_running = room_.most_running();
+        s.zombies = room_.zombies();
+        s.queued = room_.queued();
+    }
     s.name = name();
-    const lock_guard lock(mutex_);
-    s.max_concurrent = config().max_concurrent;
-    s.running = room_.running();
-    s.zombies = room_.zombies();
-    s.queued = room_.queued();
     s.available = s.max_concurrent > s.running ? s.max_concurrent - s.running : 0;
-    s.admitted = admitted_;
-    s.rejected = rejected_;
-    s.evicted = evicted_;
-    s.expired = expired_;
-    s.cancelled = cancelled_;
-    s.max_running = max_running_;
-    s.total_wait = total_wait_;
     return s;
 }
 RESILIENCE_FUNCTION void bulkhead_core::count_admitted_locked(duration waited) noexcept {
-    ++admitted_;
-    max_running_ = std::max(max_running_, room_.running());
-    total_wait_ += waited;
+    ++counted_.admitted;
+    counted_.total_wait += std::min(waited, duration::max() - counted_.total_wait);
+}
+/// In a forked child, once: calls of the parent's threads are not here, and lie on stacks that are used again.
+RESILIENCE_FUNCTION void bulkhead_core::forget_parents_locked() const noexcept {
+    if (process_ == number_.get()) return;
+    room_.forget();
+    process_ = number_.get();
+}
+RESILIENCE_FUNCTION bulkhead_core::reply bulkhead_core::refused_locked(cause why) noexcept {
+    if (why == cause::stopped) {
+        ++counted_.cancelled;
+        return {reply::kind::refuse, why};
+    }
+    ++counted_.rejected;
+    switch (why) {
+    case cause::full: ++counted_.rejected_full; break;
+    case cause::too_late: ++counted_.rejected_late; break;
+    case cause::evicted: ++counted_.evicted; break;
+    default: ++counted_.expired; break;
+    }
+    return {reply::kind::refuse, why, room_.wait_at(room_.queued() + 1, config())};
 }
 
 RESILIENCE_FUNCTION admission bulkhead_core::admit(bulkhead_entry& e, call_context& ctx) {
     const time_point now = clock().now();
-    duration retry_after{-1};
-    wake_up evicted; // done after the unlocking
+    const bool is_first = e.now == bulkhead_entry::part::none;
     reply r;
-    {
+    if (is_first) {
+        wake_up evicted; // done after the unlocking
         const lock_guard lock(mutex_);
-        const bool is_first = e.told == answer::none && !e.is_queued();
-        r = is_first ? enter_locked(e, now, ctx, evicted) : answer_locked(e, now, ctx);
-        if (r.reason != nullptr) {
-            ++rejected_;
-            retry_after = room_.wait_at(room_.queued() + 1, config());
+        forget_parents_locked();
+        r = first_answer_locked(e, now, ctx, evicted);
+    } else {
+        bool hands_on = false;
+        {
+            const lock_guard lock(mutex_);
+            hands_on = e.told == answer::place;
+            r = later_answer_locked(e, now, ctx);
         }
+        if (hands_on && r.what != reply::kind::go) hand_on_after([](time_point) {});
     }
     e.now = r.what == reply::kind::go     ? bulkhead_entry::part::runs
             : r.what == reply::kind::park ? bulkhead_entry::part::waits
                                           : bulkhead_entry::part::none;
-    if (r.frees_place) hand_on();
-    if (r.reason != nullptr) return refuse(r, retry_after, ctx);
-    switch (r.what) {
-    case reply::kind::go: return admission::go();
-    case reply::kind::park: return admission::park(e, e.until);
-    case reply::kind::refuse: break;
-    }
-    return admission::reject(rejection{.code = errc::cancelled});
+    if (r.why != cause::none) return refuse(r, ctx);
+    return r.what == reply::kind::go ? admission::go() : admission::park(e, e.until);
 }
-RESILIENCE_FUNCTION bulkhead_core::reply bulkhead_core::enter_locked(bulkhead_entry& e, time_point now,
-                                                                     const call_context& ctx,
-                                                                     wake_up& evicted) {
+RESILIENCE_FUNCTION bulkhead_core::reply bulkhead_core::first_answer_locked(bulkhead_entry& e, time_point now,
+                                                                            const call_context& ctx,
+                                                                            wake_up& evicted) {
     const bulkhead_config& c = config();
+    e.process = process_;
     e.level = ctx.priority();
     e.work = ctx.covered_by();
-    bulkhead_entry* victim = nullptr;
+    if (ctx.stop_requested()) return refused_locked(cause::stopped);
+    if (now >= ctx.deadline()) return refused_locked(cause::too_late); // nobody makes way for it
     reply r;
     if (c.dry_run) {
-        const bool is_full = room_.running() >= std::uint64_t{c.max_concurrent} + c.max_queue;
+        if (room_.refuses_next(c)) r = refused_locked(cause::full);
+        r.what = reply::kind::go;
         room_.enter_anyway(e, now);
-        if (is_full) r.reason = "is full";
     } else {
+        bulkhead_entry* victim = nullptr;
         switch (room_.enter(e, now, ctx.deadline(), c, victim)) {
         case bulkhead_room::entered::has_place: break;
         case bulkhead_room::entered::waits: r.what = reply::kind::park; break;
-        case bulkhead_room::entered::full: return {reply::kind::refuse, "is full"};
-        case bulkhead_room::entered::too_late:
-            return {reply::kind::refuse, "has no place before the call's deadline"};
+        case bulkhead_room::entered::full: return refused_locked(cause::full);
+        case bulkhead_room::entered::too_late: return refused_locked(cause::too_late);
         }
-    }
-    if (victim != nullptr) {
-        ++evicted_;
-        evicted = victim->wake();
+        if (victim != nullptr) evicted = victim->wake();
     }
     if (r.what == reply::kind::go) count_admitted_locked(duration{0});
     return r;
 }
 /// The call was parked, and asks again.
-RESILIENCE_FUNCTION bulkhead_core::reply bulkhead_core::answer_locked(bulkhead_entry& e, time_point now,
-                                                                      const call_context& ctx) {
+RESILIENCE_FUNCTION bulkhead_core::reply bulkhead_core::later_answer_locked(bulkhead_entry& e, time_point now,
+                                                                            const call_context& ctx) {
+    if (ends_in_parent_locked(e.process)) return refused_locked(cause::expired);
     const bool is_stopped = ctx.stop_requested();
-    const answer told = e.told;
-    reply r{reply::kind::refuse, "had no place for the call in time"};
+    const answer told = std::exchange(e.told, answer::none);
     switch (told) {
-    case answer::evicted: r.reason = "gave the call's place in its queue to one of higher priority"; break;
-    case answer::expired: break; // the room has counted it
     case answer::place:
-        if (!is_stopped && now < ctx.deadline()) return {};
+        if (!is_stopped && now < ctx.deadline()) {
+            e.told = told;
+            count_admitted_locked(e.waited);
+            return {};
+        }
         room_.give_unused(e); // late calls never run
-        --admitted_;
-        r.frees_place = true;
         break;
     case answer::none:
         if (!is_stopped && now < e.until) { // woken for nothing
@@ -170,97 +194,81 @@ RESILIENCE_FUNCTION bulkhead_core::reply bulkhead_core::answer_locked(bulkhead_e
         }
         room_.leave(e);
         break;
+    case answer::evicted: return refused_locked(cause::evicted);
+    case answer::refused: return refused_locked(cause::full);
+    case answer::expired: break;
     }
-    e.told = answer::none;
-    if (told == answer::evicted || told == answer::expired) return r;
-    if (is_stopped) {
-        ++cancelled_;
-        r.reason = nullptr;
-    } else {
-        ++expired_;
-    }
-    return r;
+    return refused_locked(is_stopped ? cause::stopped : cause::expired);
 }
 RESILIENCE_FUNCTION void bulkhead_core::leave(bulkhead_entry& e) noexcept {
     const auto was = std::exchange(e.now, bulkhead_entry::part::none);
     if (was == bulkhead_entry::part::none) return;
-    const time_point now = clock().now();
-    {
-        const lock_guard lock(mutex_);
+    hand_on_after([&](time_point now) {
+        if (ends_in_parent_locked(e.process)) return;
         const bool has_place = std::exchange(e.told, answer::none) == answer::place;
-        if (was == bulkhead_entry::part::runs) {
-            room_.give(e, now);
-        } else { // its call was ended while it waited, or its coroutine destroyed
-            ++cancelled_;
-            if (has_place) room_.give_unused(e), --admitted_;
-            else room_.leave(e);
-        }
-        if (!has_place || room_.queued() == 0) return;
-    }
-    hand_on();
+        if (was == bulkhead_entry::part::runs) return room_.give(e, now);
+        ++counted_.cancelled; // its call was ended while it waited, or its coroutine destroyed
+        if (has_place) room_.give_unused(e);
+        else room_.leave(e);
+    });
 }
-RESILIENCE_FUNCTION wake_up bulkhead_core::hand_on_locked(time_point now, bool& again) noexcept {
-    bulkhead_entry* const e = room_.next(now, config());
-    again = e != nullptr;
-    if (!again) return {};
-    if (e->told == answer::place) {
-        count_admitted_locked(elapsed_between(e->since, now));
-        e->since = now;
-    } else {
-        ++expired_;
-    }
-    return e->wake();
-}
-RESILIENCE_FUNCTION void bulkhead_core::hand_on() noexcept {
-    for (bool again = true; again;) {
+template <class Work>
+void bulkhead_core::hand_on_after(const Work& work) noexcept {
+    const bool is_deep = hand_over::is_deep(this);
+    const hand_over here(this);
+    for (bool is_first = true, again = true; again; is_first = false) {
         wake_up next; // done after the unlocking
         const time_point now = clock().now();
         const lock_guard lock(mutex_);
-        next = hand_on_locked(now, again);
+        if (is_first) work(now);
+        if (is_deep) return;
+        bulkhead_entry* const e = room_.next(now, config());
+        again = e != nullptr;
+        if (again) next = e->wake();
     }
 }
-RESILIENCE_FUNCTION std::optional<time_point> bulkhead_core::try_take() {
+RESILIENCE_FUNCTION std::optional<bulkhead_place> bulkhead_core::try_take() {
     const time_point now = clock().now();
-    rejection why{.code = errc::bulkhead_full, .policy = label(), .reason = "is full"};
-    event_kind what = event_kind::call_rejected;
+    reply r;
+    bulkhead_place place{now, 0};
     {
         const lock_guard lock(mutex_);
-        const bulkhead_config& c = config();
-        if (room_.take(c)) {
-            count_admitted_locked(duration{0});
-            return now;
+        forget_parents_locked();
+        place.process = process_;
+        if (!room_.take(config())) {
+            r = refused_locked(cause::full);
+            if (config().dry_run) r.what = reply::kind::go, room_.take_anyway();
         }
-        ++rejected_;
-        why.retry_after = room_.wait_at(room_.queued() + 1, c);
-        if (c.dry_run) {
-            room_.take_anyway();
-            count_admitted_locked(duration{0});
-            what = event_kind::would_have_rejected;
-        }
+        if (r.what == reply::kind::go) count_admitted_locked(duration{0});
     }
-    tell_refused(what, why, nullptr);
-    return what == event_kind::would_have_rejected ? std::optional(now) : std::nullopt;
+    if (r.why == cause::none) return place;
+    const rejection why{
+        .code = errc::bulkhead_full, .policy = label(), .retry_after = r.retry_after, .reason = "is full"};
+    const bool lets_pass = r.what == reply::kind::go;
+    tell_refused(lets_pass ? event_kind::would_have_rejected : event_kind::call_rejected, why, nullptr);
+    return lets_pass ? std::optional(place) : std::nullopt;
 }
-RESILIENCE_FUNCTION void bulkhead_core::give_back(time_point since) noexcept {
-    const time_point now = clock().now();
-    {
-        const lock_guard lock(mutex_);
-        room_.give(since, now);
-        if (room_.queued() == 0) return;
-    }
-    hand_on();
+RESILIENCE_FUNCTION void bulkhead_core::give_back(const bulkhead_place& place) noexcept {
+    hand_on_after([&](time_point now) {
+        if (!ends_in_parent_locked(place.process)) room_.give(place.since, now);
+    });
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void bulkhead_core::apply(bulkhead_config next) {
     {
         const lock_guard lock(mutex_);
         replace(std::move(next));
     }
-    hand_on(); // a larger limit
+    hand_on_after([&](time_point) { forget_parents_locked(); }); // a larger limit, none, or a dry run
 }
-RESILIENCE_COLD RESILIENCE_FUNCTION admission bulkhead_core::refuse(const reply& r, duration retry_after,
-                                                                    call_context& ctx) const {
-    const rejection why{
-        .code = errc::bulkhead_full, .policy = label(), .retry_after = retry_after, .reason = r.reason};
+RESILIENCE_COLD RESILIENCE_FUNCTION admission bulkhead_core::refuse(const reply& r, call_context& ctx) const {
+    if (r.why == cause::stopped) return admission::reject(rejection{.code = errc::cancelled});
+    constexpr const char* words[] = {nullptr, "is full", "has no place before the call's deadline",
+                                     "gave the call's place in its queue to one of higher priority",
+                                     "had no place for the call in time"};
+    const rejection why{.code = errc::bulkhead_full,
+                        .policy = label(),
+                        .retry_after = r.retry_after,
+                        .reason = words[static_cast<std::size_t>(r.why)]};
     const bool lets_pass = r.what == reply::kind::go;
     tell_refused(lets_pass ? event_kind::would_have_rejected : event_kind::call_rejected, why, &ctx);
     return lets_pass ? admission::go() : admission::reject(why);

@@ -2,35 +2,15 @@
 #pragma once
 
 #include <resilience/bulkhead/config.hpp>
-#include <resilience/call/armed_stop.hpp>
-#include <resilience/call/call_options.hpp>
+#include <resilience/bulkhead/queue.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/call/waiter.hpp>
 
 #include <algorithm>
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <limits>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
-
-/// A call in a bulkhead: it waits, or has a place, and is listed in either case.
-struct bulkhead_entry : waiter {
-    /// The room's answer since the call joined the queue.
-    enum class answer : std::uint8_t { none, place, evicted, expired };
-
-    time_point since{}; // waits since then; with a place: has it since then
-    time_point until{}; // the end of its wait, which is no later than its deadline
-    answer told = answer::none;
-    enum class part : std::uint8_t {
-        none,
-        waits,
-        runs
-    } now = part::none; // as its own call knows; not guarded
-    resilience::priority level = resilience::priority::normal;
-    const stop_at_deadline* work = nullptr; // that the call is part of, if a worker runs it
-};
 
 /// Tells if the queue stands: the smallest wait of the last interval was longer than the target (CoDel's rule, as in
 /// Facebook's adaptive LIFO).
@@ -59,7 +39,8 @@ public:
     enum class entered : std::uint8_t { has_place, waits, full, too_late };
 
     std::uint64_t running() const noexcept { return running_; }
-    std::uint64_t queued() const noexcept { return queued_; }
+    std::uint64_t queued() const noexcept { return queue_.size(); }
+    std::uint64_t most_running() const noexcept { return most_running_; }
 
     /// `e` gets a place, or joins the queue, or neither. Sets `evicted` to the entry that left the queue for it; else to
     /// null. Throws, and changes nothing, if there is no memory to arm `e`.
@@ -67,17 +48,21 @@ public:
                   bulkhead_entry*& evicted);
     /// Takes a place, if one is free and nobody waits.
     bool take(const bulkhead_config& c) noexcept {
-        if (queued_ > 0 || running_ >= c.max_concurrent) return false;
-        ++running_;
+        if (queued() > 0 || running_ >= c.max_concurrent) return false;
+        take_anyway();
         return true;
     }
     /// Takes a place that there may not be.
-    void take_anyway() noexcept { ++running_; }
+    void take_anyway() noexcept { most_running_ = std::max(most_running_, ++running_); }
     void enter_anyway(bulkhead_entry& e, time_point now) noexcept {
         take_anyway();
-        places_.list(e);
-        e.since = now;
-        e.told = bulkhead_entry::answer::place;
+        settle_in(e, now);
+    }
+    /// True if a call that comes now would be refused: it would find no place, and none in the queue. With dry_run there is
+    /// no queue: all who would wait have places.
+    bool refuses_next(const bulkhead_config& c) const noexcept {
+        if (queued() == 0 && running_ < c.max_concurrent) return false;
+        return !lets_wait(c) || running_ + queued() >= std::uint64_t{c.max_concurrent} + c.max_queue;
     }
     /// A place is given back that was held since then. next() hands it on.
     void give(time_point since, time_point now) noexcept {
@@ -100,18 +85,14 @@ public:
     std::uint64_t zombies() noexcept {
         std::uint64_t all = 0;
         for (waiter* w = places_.front(); w != nullptr; w = places_.after(*w)) {
-            const auto* const work = entry(w)->work;
+            const auto* const work = static_cast<bulkhead_entry*>(w)->work;
             all += work != nullptr && work->abandoned.load(std::memory_order_relaxed) ? 1 : 0;
         }
         return all;
     }
-    void leave(bulkhead_entry& e) noexcept {
-        if (!e.is_queued()) return;
-        queue_of(e).remove(e);
-        --queued_;
-    }
+    void leave(bulkhead_entry& e) noexcept { queue_.remove(e); }
     /// Takes the next entry out of the queue that has an answer now, and sets it: a place, or that it has waited for too
-    /// long. Null if there is none. Called until then.
+    /// long, or that there is none any more. Null if there is none. Called until then.
     bulkhead_entry* next(time_point now, const bulkhead_config& c) noexcept;
 
     /// How long a call that comes now has to wait for its place behind `position` - 1 others; negative: not known.
@@ -122,142 +103,95 @@ public:
         if (held > 0 && position > static_cast<std::uint64_t>(most / held)) return duration::max();
         return duration{held * static_cast<duration::rep>(position) / c.max_concurrent};
     }
+    /// In a forked child: all that wait or have a place are the parent's.
+    void forget() noexcept {
+        queue_.forget();
+        places_.forget();
+        running_ = 0;
+    }
 
 private:
-    static constexpr std::size_t levels = 5;
-    using queues = std::array<waiter_queue, levels>;
-
-    waiter_queue& queue_of(const bulkhead_entry& e) noexcept {
-        return waiting_[static_cast<std::size_t>(e.level)];
+    static bool lets_wait(const bulkhead_config& c) noexcept {
+        return c.max_concurrent > 0 && c.max_queue > 0 && c.max_wait > duration{0};
     }
-    /// Newest first, within a level.
+    /// Newest first, within a priority.
     bool takes_newest(const bulkhead_config& c) const noexcept {
         return c.order == queue_order::lifo || (c.order == queue_order::adaptive && codel_.stands());
     }
-    static bulkhead_entry* entry(waiter* w) noexcept { return static_cast<bulkhead_entry*>(w); }
-    /// The level of an entry by now: it gains one every half of max_wait, so that none starves.
-    static std::uint64_t level_by(const bulkhead_entry& e, time_point now,
-                                  const bulkhead_config& c) noexcept {
-        const duration half = c.max_wait / 2;
-        const duration waited = elapsed_between(e.since, now);
-        return static_cast<std::uint64_t>(e.level) +
-               (half > duration{0} ? static_cast<std::uint64_t>(waited / half) : 0);
+    bool cannot_wait(const bulkhead_entry& e, time_point now, time_point deadline,
+                     const bulkhead_config& c) const noexcept;
+    void settle_in(bulkhead_entry& e, time_point now) noexcept {
+        places_.list(e);
+        e.since = now;
+        e.told = bulkhead_entry::answer::place;
     }
-    /// The first entry by `comes_before`, of those that may be it: oldest first, they are at the front of their levels.
-    bulkhead_entry* first_of(time_point now, const bulkhead_config& c) noexcept;
-    /// The entry that would be served last.
-    bulkhead_entry* last_of(time_point now, const bulkhead_config& c) noexcept;
-    std::uint64_t position_of(resilience::priority level, time_point now, const bulkhead_config& c) noexcept;
-    bulkhead_entry* pop(bulkhead_entry& e, bulkhead_entry::answer told) noexcept {
-        leave(e);
+    bulkhead_entry* tell(bulkhead_entry& e, bulkhead_entry::answer told) noexcept {
+        queue_.remove(e);
         e.told = told;
         return &e;
     }
 
-    queues waiting_; // each oldest first
+    bulkhead_queue queue_;
     waiter_queue places_;
-    std::uint64_t queued_ = 0;
     std::uint64_t running_ = 0;
+    std::uint64_t most_running_ = 0;
     duration mean_hold_{0};
     bool knows_hold_ = false;
     standing_queue codel_;
 };
 
 #if RESILIENCE_BODIES
+RESILIENCE_FUNCTION bool bulkhead_room::cannot_wait(const bulkhead_entry& e, time_point now,
+                                                    time_point deadline,
+                                                    const bulkhead_config& c) const noexcept {
+    if (deadline == time_point::max()) return false;
+    return wait_at(queue_.position_of(e.level, takes_newest(c)), c) > elapsed_between(now, deadline);
+}
 RESILIENCE_FUNCTION bulkhead_room::entered bulkhead_room::enter(bulkhead_entry& e, time_point now,
                                                                 time_point deadline, const bulkhead_config& c,
                                                                 bulkhead_entry*& evicted) {
     evicted = nullptr;
     e.since = now;
+    e.waited = duration{0};
     if (take(c)) {
-        places_.list(e);
-        e.told = bulkhead_entry::answer::place;
+        settle_in(e, now);
         if (c.order == queue_order::adaptive) codel_.left_after(duration{0}, now, c);
         return entered::has_place;
     }
-    if (c.max_concurrent == 0 || c.max_queue == 0 || c.max_wait == duration{0}) return entered::full;
-    if (deadline != time_point::max() &&
-        wait_at(position_of(e.level, now, c), c) > elapsed_between(now, deadline))
-        return entered::too_late;
+    if (!lets_wait(c)) return entered::full;
+    queue_.age(now, c.max_wait / 2);
+    if (cannot_wait(e, now, deadline, c)) return entered::too_late;
     bulkhead_entry* victim = nullptr;
-    if (queued_ >= c.max_queue) {
-        victim = last_of(now, c);
-        if (victim == nullptr || level_by(*victim, now, c) >= static_cast<std::uint64_t>(e.level))
+    if (queued() >= c.max_queue) {
+        victim = queue_.last(takes_newest(c));
+        if (victim == nullptr || bulkhead_queue::rank(*victim) >= static_cast<std::size_t>(e.level))
             return entered::full;
     }
     const bool is_short = c.order == queue_order::adaptive && codel_.stands();
     e.until =
         std::min(deadline, saturating_add(now, is_short ? std::min(c.max_wait, c.codel_target) : c.max_wait));
     e.told = bulkhead_entry::answer::none;
-    queue_of(e).push_back(e);
-    ++queued_;
-    if (victim != nullptr) evicted = pop(*victim, bulkhead_entry::answer::evicted);
+    queue_.push(e);
+    if (victim != nullptr) evicted = tell(*victim, bulkhead_entry::answer::evicted);
     return entered::waits;
 }
 RESILIENCE_FUNCTION bulkhead_entry* bulkhead_room::next(time_point now, const bulkhead_config& c) noexcept {
-    if (queued_ == 0) return nullptr;
+    using answer = bulkhead_entry::answer;
+    if (queued() == 0) return nullptr;
+    if (c.max_concurrent == 0 && !c.dry_run) return tell(*queue_.any(), answer::refused);
     if (c.order == queue_order::adaptive && codel_.stands()) { // cuts waits to the target
-        for (waiter_queue& level : waiting_) {
-            bulkhead_entry* const oldest = entry(level.front());
-            if (oldest != nullptr && elapsed_between(oldest->since, now) > c.codel_target)
-                return pop(*oldest, bulkhead_entry::answer::expired);
-        }
+        if (auto* const old = queue_.older_than(c.codel_target, now)) return tell(*old, answer::expired);
     }
-    if (running_ >= c.max_concurrent) return nullptr;
-    bulkhead_entry* const first = first_of(now, c);
-    if (now >= first->until) return pop(*first, bulkhead_entry::answer::expired); // never runs what is late
-    if (c.order == queue_order::adaptive) codel_.left_after(elapsed_between(first->since, now), now, c);
-    ++running_;
-    pop(*first, bulkhead_entry::answer::place);
-    places_.list(*first);
+    if (running_ >= c.max_concurrent && !c.dry_run) return nullptr;
+    queue_.age(now, c.max_wait / 2);
+    bulkhead_entry* const first = queue_.first(takes_newest(c));
+    if (now >= first->until) return tell(*first, answer::expired); // never runs what is late
+    first->waited = elapsed_between(first->since, now);
+    if (c.order == queue_order::adaptive) codel_.left_after(first->waited, now, c);
+    queue_.remove(*first);
+    take_anyway();
+    settle_in(*first, now);
     return first;
-}
-RESILIENCE_FUNCTION bulkhead_entry* bulkhead_room::first_of(time_point now,
-                                                            const bulkhead_config& c) noexcept {
-    const bool newest = takes_newest(c);
-    bulkhead_entry* first = nullptr;
-    const auto look = [&](bulkhead_entry& e) {
-        if (first == nullptr) return void(first = &e);
-        const auto mine = level_by(e, now, c), theirs = level_by(*first, now, c);
-        if (mine != theirs ? mine > theirs : newest ? e.since >= first->since : e.since < first->since)
-            first = &e;
-    };
-    for (waiter_queue& level : waiting_) {
-        for (waiter* w = level.front(); w != nullptr; w = newest ? level.after(*w) : nullptr) look(*entry(w));
-    }
-    return first;
-}
-RESILIENCE_FUNCTION bulkhead_entry* bulkhead_room::last_of(time_point now,
-                                                           const bulkhead_config& c) noexcept {
-    const bool newest = takes_newest(c);
-    bulkhead_entry* last = nullptr;
-    const auto look = [&](bulkhead_entry& e) {
-        if (last == nullptr) return void(last = &e);
-        const auto mine = level_by(e, now, c), theirs = level_by(*last, now, c);
-        if (mine != theirs ? mine < theirs : newest ? e.since < last->since : e.since >= last->since)
-            last = &e;
-    };
-    for (waiter_queue& level : waiting_) {
-        if (newest) {
-            for (waiter* w = level.front(); w != nullptr; w = level.after(*w)) look(*entry(w));
-        } else if (waiter* const w = level.back()) {
-            look(*entry(w));
-        }
-    }
-    return last;
-}
-RESILIENCE_FUNCTION std::uint64_t bulkhead_room::position_of(resilience::priority level, time_point now,
-                                                             const bulkhead_config& c) noexcept {
-    const auto mine = static_cast<std::uint64_t>(level);
-    const bool newest = takes_newest(c);
-    std::uint64_t before = 0;
-    for (waiter_queue& others : waiting_) {
-        for (waiter* w = others.front(); w != nullptr; w = others.after(*w)) {
-            const auto theirs = level_by(*entry(w), now, c);
-            before += (newest ? theirs > mine : theirs >= mine) ? 1 : 0;
-        }
-    }
-    return before + 1;
 }
 #endif
 

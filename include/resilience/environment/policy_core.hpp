@@ -118,6 +118,7 @@ template <class Core, class Config, class Rules>
 RESILIENCE_COLD void policy_core<Core, Config, Rules>::update(Config config) {
     detail::require_valid(detail::complaint_about(config));
     require_own(config.name, detail::labels_of(config));
+    const auto keep = this->shared_from_this(); // who is let in by it may destroy the last handle
     static_cast<Core&>(*this).apply(std::move(config));
     publish_updated();
 }
