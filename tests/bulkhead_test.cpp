@@ -345,7 +345,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a call that learns of its place after its deadline, or after a stop request, hands it on",
-          "[bulkhead][H-BH-01][H-USE-27]") {
+          "[bulkhead][H-BH-01][H-BH-04][H-USE-27]") {
     for (const bool stops : {false, true}) {
         world w;
         const rs::bulkhead guard({.max_concurrent = 1, .max_queue = 2, .max_wait = 1h}, w.reg);

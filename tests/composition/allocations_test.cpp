@@ -3,6 +3,7 @@
 #include <resilience/abandoning_timeout.hpp>
 #include <resilience/alert_sink.hpp>
 #include <resilience/any_pipeline.hpp>
+#include <resilience/bulkhead.hpp>
 #include <resilience/circuit_breaker.hpp>
 #include <resilience/fallback.hpp>
 #include <resilience/mechanism/count_tally.hpp>
@@ -472,6 +473,43 @@ TEST_CASE("without memory for it an attempt of an abandoning timeout is refused,
     let_go->count_down();
     CHECK(refused > 0);
     CHECK(limit.stats().rejected == refused);
+}
+
+TEST_CASE("without memory a bulkhead loses no place, whichever allocation fails",
+          "[composition][allocations][H-BH-03]") {
+    world w;
+    const rs::bulkhead guard({.name = "a name that is too long for the small string optimisation",
+                              .max_concurrent = 1,
+                              .max_queue = 1,
+                              .max_wait = 1s},
+                             w.reg);
+    const auto listening = w.reg.subscribe([](const rs::event&) {});
+    for (const bool gets_place : {true, false}) {
+        bool failed = true;
+        for (std::size_t fails = 0; failed; ++fails) {
+            INFO("allocation " << fails);
+            REQUIRE(fails < 1'000);
+            auto held = guard.try_acquire();
+            REQUIRE(held);
+            const auto gives =
+                w.clock.call_at(w.clock.now() + (gets_place ? 500ms : 2s), [&] { held.reset(); });
+            bool ran = false;
+            allocations_left = fails;
+            try {
+                (void)guard.try_call([&] { // waits
+                    ran = true;
+                    return guard.try_acquire().has_value(); // is refused
+                });
+            } catch (const std::bad_alloc&) {}
+            failed = allocations_left > fails;
+            allocations_left = std::numeric_limits<std::size_t>::max();
+            if (!failed) CHECK(ran == gets_place);
+            held.reset();
+            CHECK(guard.stats().running == 0);
+            CHECK(guard.stats().queued == 0);
+        }
+    }
+    CHECK(guard.try_acquire());
 }
 
 TEST_CASE("without memory a subscription still ends", "[allocations]") {

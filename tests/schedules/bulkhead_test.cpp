@@ -2,8 +2,8 @@
 // Places of a bulkhead that are handed on while calls give up, are stopped, make way, and the limit changes.
 //
 // Breaks of the headers that were made by hand and were found:
-//   a call that is late when it is handed its place keeps it (answer_locked() without give_unused())
-//   a larger limit wakes nobody (apply() without hand_on())
+//   a call that is late when it is handed its place keeps it (later_answer_locked() without give_unused())
+//   a larger limit wakes nobody (apply() without hand_on_after())
 #include "schedules/explore.hpp"
 #include "schedules/sleeping_clock.hpp"
 #include "schedules/world.hpp"
@@ -45,7 +45,7 @@ struct bulkhead_world {
     }
 };
 
-TEST_CASE("a place that is handed to a call that gives up goes on", "[bulkhead]") {
+TEST_CASE("a place that is handed to a call that gives up goes on", "[bulkhead][H-BH-04]") {
     const auto scenario = [](bool stops) {
         return [stops] {
             bulkhead_world w({.max_concurrent = 1, .max_queue = 2, .max_wait = 1s});

@@ -6,10 +6,13 @@
 
 #include "support/bulkhead_oracle.hpp"
 #include "support/catch.hpp"
+#include "support/sanitizers.hpp"
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <ctime>
+#include <deque>
 #include <optional>
 #include <random>
 #include <stop_token>
@@ -28,6 +31,46 @@ TEST_CASE("a bulkhead does what its rules say, a million things long", "[stress]
         if (!difference.empty()) FAIL(difference);
     }
     SUCCEED();
+}
+
+TEST_CASE("a million calls that wait at once and give up leave an empty queue",
+          "[stress][bulkhead][H-BH-11]") {
+    rs::detail::bulkhead_room room;
+    const rs::bulkhead_config config{.max_concurrent = 1, .max_queue = 2'000'000, .max_wait = 1h};
+    const rs::time_point now{1'000s};
+    rs::detail::bulkhead_entry* evicted = nullptr;
+    rs::detail::bulkhead_entry first;
+    room.enter(first, now, rs::time_point::max(), config, evicted);
+    std::deque<rs::detail::bulkhead_entry> all;
+    constexpr std::uint32_t count = SANITIZED_THREAD || SANITIZED_ADDRESS ? 100'000 : 1'000'000; // memory
+    for (std::uint32_t i = 0; i < count; ++i) {
+        auto& e = all.emplace_back();
+        e.level = static_cast<rs::priority>(i % 5);
+        room.enter(e, now + rs::duration{i}, rs::time_point::max(), config, evicted);
+    }
+    CHECK(room.queued() == count);
+    std::mt19937 random(1);
+    for (std::size_t i = all.size(); i > 1; --i) room.leave(all[random() % i]), room.leave(all[i - 1]);
+    room.leave(all[0]);
+    CHECK(room.queued() == 0);
+    CHECK(room.next(now + 1s, config) == nullptr);
+}
+
+TEST_CASE("a hundred threads that wait use no processor", "[stress][bulkhead][H-BH-09]") {
+    rs::registry reg;
+    const rs::bulkhead gate({.max_concurrent = 1, .max_queue = 100, .max_wait = 60s}, reg);
+    auto held = gate.try_acquire();
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 100; ++t) threads.emplace_back([&] { (void)gate.try_call([] {}); });
+    while (gate.stats().queued < 100) std::this_thread::yield();
+    const std::clock_t before = std::clock(); // processor time
+    std::this_thread::sleep_for(300ms);
+    const double used = static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
+    held.reset();
+    threads.clear();
+
+    CHECK(used < 0.1);
+    CHECK(gate.stats().running == 0);
 }
 
 TEST_CASE("after all limits, stop requests, evictions and updates every place is free",
