@@ -181,7 +181,7 @@ TEST_CASE("an update to a dry run lets in who waits, one to no places refuses th
     }
 }
 
-TEST_CASE("a call that is let in by an update may destroy the last handle", "[bulkhead][H-CPP-23]") {
+TEST_CASE("a call that is let in by an update may destroy the last handle", "[bulkhead]") {
     world w;
     auto guard = std::make_unique<rs::bulkhead>(
         rs::bulkhead_config{.max_concurrent = 1, .max_queue = 1, .max_wait = 1h}, w.reg);

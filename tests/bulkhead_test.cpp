@@ -174,7 +174,7 @@ TEST_CASE("permits hold places, and give them back once", "[bulkhead]") {
     CHECK(guard.stats().running == 0);
 }
 
-TEST_CASE("a thread that waits gets the place at the moment when it is given back", "[bulkhead]") {
+TEST_CASE("a thread that waits gets the place at the moment when it is given back", "[bulkhead][H-BH-09]") {
     world w;
     const rs::bulkhead guard({.max_concurrent = 1, .max_queue = 1, .max_wait = 10s}, w.reg);
     auto held = guard.try_acquire();
@@ -182,6 +182,7 @@ TEST_CASE("a thread that waits gets the place at the moment when it is given bac
     const auto begun = w.clock.now();
 
     CHECK(guard([&] { return w.clock.now() - begun; }) == 3s);
+    CHECK(w.clock.slept().size() == 1); // it did not look in between
 
     CHECK(guard.stats().total_wait == 3s);
     CHECK(guard.stats().available == 1);

@@ -97,9 +97,9 @@ public:
     /// `w` must not be queued. If there is no memory to arm it, this throws, and nothing has changed.
     void push_back(waiter& w) { link(w, ends_); }
     void push_front(waiter& w) { link(w, *ends_.next_); }
-    /// The same without arming: of a call that does not wait, or is armed already.
+    /// Takes a call in without arming it: one that does not wait, or is armed already.
     void list(waiter& w) noexcept { join(w, ends_); }
-    /// Empties the queue without touching the waiters: they lay on stacks of the process that forked.
+    /// Empties the queue without touching its waiters, which lie on stacks of the process that forked.
     void forget() noexcept { ends_.previous_ = ends_.next_ = &ends_; }
     /// Takes the first out; null if there is none.
     waiter* pop_front() noexcept {
