@@ -27,22 +27,24 @@ from sources import FORMS, ONE_BARE_CALL, ONE_CALL, bare_of, include, including,
 
 MS, CODE = "ms per lambda", "bytes of code per lambda"
 ADDED, ADDED_CODE, OBJECT = "s over a bare call", "bytes of code over a bare call", "bytes of the object, -g"
+MEMORY = "MB of the compiler's memory"
 BESIDE = "s over a bare call with others' headers"
 FRONT_END, WHOLE = "s over others' headers, -fsyntax-only", "s over others' headers, -O2"
 INCLUDED = "bytes of code where it is only included"
 
 # row: {figure: (bound, gate)}. The bound is what the library promises; times are those of a machine that takes
 # REFERENCE_SECONDS for the standard headers of REFERENCE. The gate is how many times the bound CI lets pass: a change
-# that makes the library lighter lowers it.
+# that makes the library lighter lowers it. Gates on bytes and memory, which are the same each time, are close. Those on
+# seconds are not: on one machine that others use too, one file took from 11 to 19 s within two hours.
 LIMITS = {
     "three": {MS: (30, 1), CODE: (700, 1)},
-    "three-O0": {MS: (20, 1)},
+    "three-O0": {MS: (20, 1.5)},
     "three-clang": {MS: (30, 1)},
     "two": {MS: (45, 1), CODE: (1200, 1)},
     "wrap": {MS: (30, 1), CODE: (700, 1)},
     "abandoning": {MS: (45, 1), CODE: (700, 1)},
     "task": {MS: (75, 1)},
-    "one": {ADDED: (2, 4.8), ADDED_CODE: (80_000, 3), OBJECT: (800_000, 14)},
+    "one": {ADDED: (2, 6), ADDED_CODE: (80_000, 2.9), OBJECT: (800_000, 13.9), MEMORY: (400, 1.4)},
     "one-compiled": {BESIDE: (1, 1.5), ADDED_CODE: (15_000, 1), OBJECT: (800_000, 2.3)},
     "include/resilience.hpp": {FRONT_END: (0.8, 2.6), WHOLE: (0.8, 3), INCLUDED: (1_000, 1)},
     "include/retry.hpp": {FRONT_END: (0.5, 1.8), WHOLE: (0.5, 2)},
@@ -105,6 +107,7 @@ def one_call_row():
             ADDED: (wrapped.seconds - bare.seconds, f"{wrapped.seconds:.1f} s, {wrapped.megabytes} MB"),
             ADDED_CODE: (wrapped.code - bare.code, f"{wrapped.code}"),
             OBJECT: (debug.size, f"{debug.seconds:.1f} s, {debug.megabytes} MB"),
+            MEMORY: (wrapped.megabytes, ""),
         }
 
     return Row("one", "a file that makes retry | circuit_breaker | timeout and calls once, g++ -O2", "g++", measure)
