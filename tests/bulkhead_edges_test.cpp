@@ -27,7 +27,7 @@ namespace rs = resilience;
 using namespace std::chrono_literals;
 using support::lazy;
 using support::world;
-using kind = rs::admission::kind;
+using bulkhead_answer = rs::admission::kind;
 
 /// Calls without a driver, which wait for the place that `held` has.
 struct waiting_room {
@@ -41,7 +41,7 @@ struct waiting_room {
             ctx.apply(options);
             return ctx;
         }
-        kind asks() { return state.admit(ctx).what(); }
+        bulkhead_answer asks() { return state.admit(ctx).what(); }
         rs::call_context ctx;
         rs::bulkhead::attempt_state state;
     };
@@ -62,13 +62,13 @@ TEST_CASE("a call that is over when it asks takes no place, and nobody makes way
             is_stopped ? rs::call_options{.stop_token = stop.get_token(), .priority = rs::priority::critical}
                        : rs::call_options{.deadline = r.w.clock.now(), .priority = rs::priority::critical};
         auto& low = r.comes({.priority = rs::priority::low});
-        CHECK(low.asks() == kind::park);
+        CHECK(low.asks() == bulkhead_answer::park);
 
-        CHECK(r.comes(over).asks() == kind::reject);
+        CHECK(r.comes(over).asks() == bulkhead_answer::reject);
         r.held.reset();
-        CHECK(r.comes(over).asks() == kind::reject); // while a place is free, or handed over
+        CHECK(r.comes(over).asks() == bulkhead_answer::reject); // while a place is free, or handed over
 
-        CHECK(low.asks() == kind::go);
+        CHECK(low.asks() == bulkhead_answer::go);
         const auto s = r.guard.stats();
         CHECK(s.evicted == 0);
         CHECK(s.cancelled == (is_stopped ? 2 : 0));
@@ -90,22 +90,22 @@ TEST_CASE("totals of a bulkhead never go down, and their parts never exceed them
     };
     auto& one = r.comes({.priority = rs::priority::low});
     auto& other = r.comes();
-    CHECK(one.asks() == kind::park);
-    CHECK(other.asks() == kind::park);
+    CHECK(one.asks() == bulkhead_answer::park);
+    CHECK(other.asks() == bulkhead_answer::park);
     grow();
-    CHECK(r.comes({.priority = rs::priority::sheddable}).asks() == kind::reject);
+    CHECK(r.comes({.priority = rs::priority::sheddable}).asks() == bulkhead_answer::reject);
     grow();
     auto& high = r.comes({.priority = rs::priority::high});
-    CHECK(high.asks() == kind::park);
+    CHECK(high.asks() == bulkhead_answer::park);
     grow(); // `one` does not know yet
-    CHECK(one.asks() == kind::reject);
+    CHECK(one.asks() == bulkhead_answer::reject);
     grow();
     r.held.reset(); // to `high`, which does not learn of it
     grow();
     r.calls.pop_back();
     grow(); // to `other`
     r.w.clock.advance(1s);
-    CHECK(other.asks() == kind::go);
+    CHECK(other.asks() == bulkhead_answer::go);
     grow();
     CHECK(r.guard.stats().admitted == 2);
     CHECK(r.guard.stats().evicted == 1);
@@ -116,12 +116,12 @@ TEST_CASE("totals of a bulkhead never go down, and their parts never exceed them
 TEST_CASE("the time that calls have waited does not overflow", "[bulkhead][H-BH-07]") {
     constexpr auto long_time = rs::duration::max() / 2;
     waiting_room r({.max_concurrent = 1, .max_queue = 3, .max_wait = rs::duration::max()});
-    for (int i = 0; i < 3; ++i) CHECK(r.comes().asks() == kind::park);
+    for (int i = 0; i < 3; ++i) CHECK(r.comes().asks() == bulkhead_answer::park);
     r.w.clock.advance(long_time);
     auto config = r.guard.config();
     config.max_concurrent = 4;
     r.guard.update(config);
-    for (auto& each : r.calls) CHECK(each.asks() == kind::go);
+    for (auto& each : r.calls) CHECK(each.asks() == bulkhead_answer::go);
     CHECK(r.guard.stats().total_wait == rs::duration::max());
 }
 
@@ -129,14 +129,14 @@ TEST_CASE("the largest limits are limits like others", "[bulkhead][H-BH-07]") {
     constexpr unsigned most = std::numeric_limits<unsigned>::max();
     for (const bool is_dry : {false, true}) {
         waiting_room r({.max_concurrent = most, .max_queue = most, .dry_run = is_dry});
-        CHECK(r.comes().asks() == kind::go);
+        CHECK(r.comes().asks() == bulkhead_answer::go);
         const auto s = r.guard.stats();
         CHECK(s.running == 2);
         CHECK(s.available == most - 2);
         CHECK(s.rejected == 0);
     }
     waiting_room one({.max_concurrent = 1, .max_queue = most, .max_wait = 1h});
-    CHECK(one.comes({.deadline = one.w.clock.now() + 1s}).asks() == kind::park);
+    CHECK(one.comes({.deadline = one.w.clock.now() + 1s}).asks() == bulkhead_answer::park);
 }
 
 TEST_CASE("a dry run tells what would have been refused, whatever the reason", "[bulkhead]") {
@@ -144,7 +144,7 @@ TEST_CASE("a dry run tells what would have been refused, whatever the reason", "
         config.dry_run = true;
         waiting_room r(config);
         rs::testing::recorder log(r.w.reg);
-        CHECK(r.comes().asks() == kind::go);
+        CHECK(r.comes().asks() == bulkhead_answer::go);
         CHECK(r.guard.stats().running == 2);
         return log.names() == std::vector<std::string>{"would_have_rejected"};
     };
@@ -160,23 +160,23 @@ TEST_CASE("an update to a dry run lets in who waits, one to no places refuses th
     waiting_room r({.max_concurrent = 1, .max_queue = 5, .max_wait = 1h});
     auto& one = r.comes();
     auto& other = r.comes();
-    CHECK(one.asks() == kind::park);
-    CHECK(other.asks() == kind::park);
+    CHECK(one.asks() == bulkhead_answer::park);
+    CHECK(other.asks() == bulkhead_answer::park);
     auto config = r.guard.config();
 
     SECTION("dry run") {
         config.dry_run = true;
         r.guard.update(config);
-        CHECK(one.asks() == kind::go);
-        CHECK(other.asks() == kind::go);
+        CHECK(one.asks() == bulkhead_answer::go);
+        CHECK(other.asks() == bulkhead_answer::go);
         CHECK(r.guard.stats().running == 3);
     }
     SECTION("no places") {
         config.max_concurrent = 0;
         r.guard.update(config);
         CHECK(r.guard.stats().queued == 0);
-        CHECK(one.asks() == kind::reject);
-        CHECK(other.asks() == kind::reject);
+        CHECK(one.asks() == bulkhead_answer::reject);
+        CHECK(other.asks() == bulkhead_answer::reject);
         CHECK(r.guard.stats().rejected_full == 2);
     }
 }
@@ -261,11 +261,11 @@ TEST_CASE("places of two bulkheads that are handed on inside of each other all g
 TEST_CASE("a forked child has all places, and gives none of its parent's back", "[bulkhead][H-CPP-04]") {
     waiting_room r({.max_concurrent = 2, .max_queue = 5, .max_wait = 1h});
     auto& runs = r.comes();
-    CHECK(runs.asks() == kind::go);
+    CHECK(runs.asks() == bulkhead_answer::go);
     auto& one = r.comes();
     auto& other = r.comes();
-    CHECK(one.asks() == kind::park);
-    CHECK(other.asks() == kind::park);
+    CHECK(one.asks() == bulkhead_answer::park);
+    CHECK(other.asks() == bulkhead_answer::park);
 
     const pid_t child = fork();
     if (child == 0) {
@@ -275,7 +275,7 @@ TEST_CASE("a forked child has all places, and gives none of its parent's back", 
         const auto mine = r.guard.try_acquire();
         r.held.reset();
         good = good && mine && r.guard.stats().running == 1;
-        good = good && one.asks() == kind::reject; // its place in the queue was the parent's
+        good = good && one.asks() == bulkhead_answer::reject; // its place in the queue was the parent's
         r.calls.clear();
         good = good && r.guard.stats().running == 1 && r.guard.stats().queued == 0;
         _exit(good ? 0 : 1);
@@ -285,7 +285,7 @@ TEST_CASE("a forked child has all places, and gives none of its parent's back", 
     CHECK(status == 0);
 
     r.held.reset();
-    CHECK(one.asks() == kind::go);
+    CHECK(one.asks() == bulkhead_answer::go);
     CHECK(r.guard.stats().queued == 1);
 }
 
