@@ -8,10 +8,12 @@ import subprocess
 import sys
 import tempfile
 
-from sources import REFERENCE, include, including, root
+from sources import HEAVY_REFERENCE, REFERENCE, include, including, root
 
 # The bounds were set on a machine that needs so long for the standard headers of REFERENCE (g++ -fsyntax-only).
 REFERENCE_SECONDS = 0.8
+# The same machine needs so long for HEAVY_REFERENCE (g++ -O2): 6.2 times, as measured where nothing else ran.
+HEAVY_REFERENCE_SECONDS = 5.0
 
 
 @dataclasses.dataclass
@@ -55,6 +57,10 @@ def reference_seconds():
     return compiled("g++", ["-fsyntax-only"], including(REFERENCE)).seconds
 
 
+def heavy_reference_seconds():
+    return compiled("g++", ["-O2"], HEAVY_REFERENCE).seconds
+
+
 def slope(by_count):
     """What one more lambda adds, from the smallest count of ten or more to the largest: {count: figure}."""
     counts = sorted(count for count in by_count if count >= 10)
@@ -67,3 +73,8 @@ def slope(by_count):
 def scale(references):
     """How many times slower than the machine of the bounds this one is."""
     return statistics.median(references) / REFERENCE_SECONDS
+
+
+def heavy_scale(references):
+    """The same by HEAVY_REFERENCE. The least, as of what it is compared with: other processes only add to both."""
+    return min(references) / HEAVY_REFERENCE_SECONDS

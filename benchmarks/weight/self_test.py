@@ -27,10 +27,13 @@ class Scales(unittest.TestCase):
         self.assertAlmostEqual(measure.scale([0.8]), 1.0)
         self.assertAlmostEqual(measure.scale([1.6, 0.1, 9.0]), 2.0)
 
+    def test_of_the_heavy_reference_the_least_counts(self):
+        self.assertAlmostEqual(measure.heavy_scale([11.0, 10.0, 12.0]), 2.0)
+
 
 class Rounds(unittest.TestCase):
     def row(self, seconds):
-        """A row of one call whose rounds take so many seconds; its gate is 6 times 2 seconds."""
+        """A row of one call whose rounds take so many seconds; its gate is 4.8 times 2 seconds."""
         rounds = iter(seconds)
         self.measured = 0
 
@@ -45,11 +48,11 @@ class Rounds(unittest.TestCase):
             return weight.weigh(self.row(seconds), [10, 60], 3, 0)
 
     def test_a_row_that_passes_is_measured_once_if_there_is_no_time_for_more(self):
-        self.assertEqual((self.weigh([12]), self.measured), (0, 1))
+        self.assertEqual((self.weigh([9.6]), self.measured), (0, 1))
 
     def test_a_time_beyond_its_gate_is_measured_again_and_the_least_counts(self):
-        self.assertEqual((self.weigh([20, 12, 20]), self.measured), (0, 2))
-        self.assertEqual((self.weigh([20, 19, 18]), self.measured), (1, 3))
+        self.assertEqual((self.weigh([20, 9, 20]), self.measured), (0, 2))
+        self.assertEqual((self.weigh([20, 19, 18, 17, 16, 15]), self.measured), (1, 6))
 
     def test_of_slopes_and_bytes_the_median_counts(self):
         rounds = [{weight.MS: (value, ""), weight.CODE: (value, "")} for value in (1, 2, 9)]

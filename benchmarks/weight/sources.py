@@ -25,6 +25,21 @@ THROUGH = "[[gnu::noinline]] int through(const guarded& guard, const std::functi
 
 
 
+# Takes seconds and hundreds of MB, as a whole file does: what slows that down slows this down as much. The standard
+# headers alone fit into a cache that is shared with others.
+HEAVY_REFERENCE = """\
+#include <functional>
+#include <map>
+#include <regex>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+bool matches(const std::string& text, const std::string& pattern) { return std::regex_match(text, std::regex(pattern)); }
+bool found(const std::wstring& text) { std::wsmatch m; return std::regex_search(text, m, std::wregex(L"a+")); }
+"""
+
+
 class Form(typing.NamedTuple):
     what: str
     before: str  # the lambdas

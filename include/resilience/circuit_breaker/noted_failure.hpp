@@ -52,14 +52,13 @@ private:
 
 #if RESILIENCE_BODIES
 RESILIENCE_FUNCTION noted_failure::noted_failure(const failure& why) noexcept
-    : is_known_(true), code_(why.code()) {
-    has_timed_out_ = why.came_at_limit() || code_ == make_error_code(errc::timed_out); // why.has_timed_out()
+    : is_known_(true), has_timed_out_(why.has_timed_out()), code_(why.code()) {
     const auto stays = [](const std::error_category& c) {
         return c == std::generic_category() || c == std::system_category() || c == error_category();
     };
-    ops_ = why.plain_ops();
-    if (ops_ != nullptr && stays(code_.category())) return;
-    ops_ = nullptr;
+    if (stays(code_.category())) ops_ = why.plain_ops();
+    if (ops_ != nullptr) return;
+    code_ = {};
     returned([&] {
         const std::type_info* type = why.type();
         texts_type texts{type != nullptr ? type->name() : "unknown", why.message().substr(0, longest)};

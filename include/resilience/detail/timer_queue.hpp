@@ -58,7 +58,7 @@ public:
 
     /// Cancels a function: after the return it is not running and will not run. If it is running on another
     /// thread, this waits for it. From inside the function itself it returns at once.
-    RESILIENCE_COLD void cancel(const ticket& t) {
+    void cancel(const ticket& t) {
         decltype(waiting_)::node_type cancelled; // destroyed after the lock is released
         unique_lock lock(mutex_);
         cancelled = waiting_.extract(t);
@@ -81,7 +81,7 @@ public:
 
     /// Runs every function at its moment, for ever.
     template <class Now>
-    [[noreturn]] RESILIENCE_COLD void run(Now now) {
+    [[noreturn]] void run(Now now) {
         for (;;) {
             while (run_due(now())) {}
             unique_lock lock(mutex_);

@@ -200,7 +200,7 @@ RESILIENCE_FUNCTION void drive(call_walk& walk, step next, call_slot& slot,
         }
     }
 }
-RESILIENCE_COLD RESILIENCE_FUNCTION bool over_before_it_began(call_slot& slot, call_context& ctx) {
+RESILIENCE_FUNCTION bool over_before_it_began(call_slot& slot, call_context& ctx) {
     if (ctx.stop_requested()) {
         slot.fail(rejection{.code = errc::cancelled});
         return true;
