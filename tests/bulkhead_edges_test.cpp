@@ -229,6 +229,35 @@ TEST_CASE("thousands of coroutines that end at once hand on without growing the 
     CHECK(guard.stats().admitted == count + 1);
 }
 
+TEST_CASE("thousands of calls that make way inside of each other do not grow the stack", "[bulkhead]") {
+    world w;
+    constexpr unsigned count = 20'000;
+    const rs::bulkhead guard({.max_concurrent = 1, .max_queue = count, .max_wait = 1h}, w.reg);
+    const auto held = guard.try_acquire();
+    std::list<lazy<rs::outcome<void>>> urgent;
+    const auto run = []() -> lazy<void> { co_return; };
+    const auto ask_urgently = [&] {
+        urgent.push_back(guard.with({.priority = rs::priority::critical}).try_call(run));
+        urgent.back().start();
+    };
+    const auto tries_twice = [&]() -> lazy<void> {
+        auto first = guard.with({.priority = rs::priority::low}).try_call(run);
+        const auto out = co_await std::move(first);
+        if (!out.has_value()) ask_urgently(); // another makes way for it
+    };
+    std::list<lazy<void>> tasks;
+    for (unsigned i = 0; i < count; ++i) {
+        tasks.push_back(tries_twice());
+        tasks.back().start();
+    }
+
+    ask_urgently();
+
+    CHECK(urgent.size() == count + 1);
+    CHECK(guard.stats().evicted == count);
+    CHECK(guard.stats().queued == count);
+}
+
 TEST_CASE("places of two bulkheads that are handed on inside of each other all go on", "[bulkhead]") {
     world w;
     const rs::bulkhead_config config{.max_concurrent = 1, .max_queue = 1'000, .max_wait = 1h};

@@ -88,6 +88,26 @@ TEST_CASE("a call that makes way for another while a place is given back loses n
     explore("evicted and handed over", {.random = 4000}, scenario);
 }
 
+TEST_CASE("a call that is stopped while it makes way for another loses nothing", "[bulkhead]") {
+    const auto scenario = [] {
+        bulkhead_world w({.max_concurrent = 1, .max_queue = 1, .max_wait = 1s});
+        auto held = w.guard.try_acquire();
+        std::stop_source stop;
+        bool low = false, high = false;
+
+        together([&] { low = w.call({.stop_token = stop.get_token(), .priority = rs::priority::low}); },
+                 [&] { high = w.call({.priority = rs::priority::high}); }, [&] { stop.request_stop(); },
+                 [&] { held.reset(); });
+
+        EXPECT(high);
+        // A call that was stopped before it began asked no policy.
+        const auto s = w.guard.stats();
+        w.at_rest(!low && s.cancelled + s.rejected == 0 ? 2 : 3);
+    };
+
+    explore("stopped and evicted", {.random = 4000}, scenario);
+}
+
 TEST_CASE("a limit that grows while calls come and give up lets all in", "[bulkhead]") {
     const auto scenario = [] {
         bulkhead_world w({.max_concurrent = 1, .max_queue = 2, .max_wait = 1s});

@@ -38,15 +38,14 @@ TEST_CASE("a million calls that wait at once and give up leave an empty queue",
     rs::detail::bulkhead_room room;
     const rs::bulkhead_config config{.max_concurrent = 1, .max_queue = 2'000'000, .max_wait = 1h};
     const rs::time_point now{1'000s};
-    rs::detail::bulkhead_entry* evicted = nullptr;
     rs::detail::bulkhead_entry first;
-    room.enter(first, now, rs::time_point::max(), config, evicted);
+    room.enter(first, now, rs::time_point::max(), config);
     std::deque<rs::detail::bulkhead_entry> all;
     constexpr std::uint32_t count = SANITIZED_THREAD || SANITIZED_ADDRESS ? 100'000 : 1'000'000; // memory
     for (std::uint32_t i = 0; i < count; ++i) {
         auto& e = all.emplace_back();
         e.level = static_cast<rs::priority>(i % 5);
-        room.enter(e, now + rs::duration{i}, rs::time_point::max(), config, evicted);
+        room.enter(e, now + rs::duration{i}, rs::time_point::max(), config);
     }
     CHECK(room.queued() == count);
     std::mt19937 random(1);

@@ -58,9 +58,11 @@ private:
     /// lock. The first is chosen under the lock of `work`, so that no place is free in between.
     template <class Work>
     void hand_on_after(const Work& work) noexcept;
-    reply first_answer_locked(bulkhead_entry& e, time_point now, const call_context& ctx, wake_up& evicted);
+    reply first_answer_locked(bulkhead_entry& e, time_point now, const call_context& ctx);
     reply later_answer_locked(bulkhead_entry& e, time_point now, const call_context& ctx);
     reply refused_locked(cause why) noexcept;
+    /// A call that waited does not run: what it was told.
+    answer give_up_locked(bulkhead_entry& e) noexcept;
     void count_admitted_locked(duration waited) noexcept;
     void forget_parents_locked() const noexcept;
     bool ends_in_parent_locked(std::uint32_t process) const noexcept {
@@ -123,22 +125,16 @@ RESILIENCE_FUNCTION bulkhead_core::reply bulkhead_core::refused_locked(cause why
 
 RESILIENCE_FUNCTION admission bulkhead_core::admit(bulkhead_entry& e, call_context& ctx) {
     const time_point now = clock().now();
-    const bool is_first = e.now == bulkhead_entry::part::none;
     reply r;
-    if (is_first) {
-        wake_up evicted; // done after the unlocking
+    bool hands_on = false;
+    {
         const lock_guard lock(mutex_);
-        forget_parents_locked();
-        r = first_answer_locked(e, now, ctx, evicted);
-    } else {
-        bool hands_on = false;
-        {
-            const lock_guard lock(mutex_);
-            hands_on = e.told == answer::place;
-            r = later_answer_locked(e, now, ctx);
-        }
-        if (hands_on && r.what != reply::kind::go) hand_on_after([](time_point) {});
+        const bool had_place = e.told == answer::place;
+        if (e.now == bulkhead_entry::part::none) r = first_answer_locked(e, now, ctx);
+        else r = later_answer_locked(e, now, ctx);
+        hands_on = had_place ? r.what != reply::kind::go : room_.owes_answer();
     }
+    if (hands_on) hand_on_after([](time_point) {});
     e.now = r.what == reply::kind::go     ? bulkhead_entry::part::runs
             : r.what == reply::kind::park ? bulkhead_entry::part::waits
                                           : bulkhead_entry::part::none;
@@ -146,8 +142,8 @@ RESILIENCE_FUNCTION admission bulkhead_core::admit(bulkhead_entry& e, call_conte
     return r.what == reply::kind::go ? admission::go() : admission::park(e, e.until);
 }
 RESILIENCE_FUNCTION bulkhead_core::reply bulkhead_core::first_answer_locked(bulkhead_entry& e, time_point now,
-                                                                            const call_context& ctx,
-                                                                            wake_up& evicted) {
+                                                                            const call_context& ctx) {
+    forget_parents_locked();
     const bulkhead_config& c = config();
     e.process = process_;
     e.level = ctx.priority();
@@ -160,14 +156,12 @@ RESILIENCE_FUNCTION bulkhead_core::reply bulkhead_core::first_answer_locked(bulk
         r.what = reply::kind::go;
         room_.enter_anyway(e, now);
     } else {
-        bulkhead_entry* victim = nullptr;
-        switch (room_.enter(e, now, ctx.deadline(), c, victim)) {
+        switch (room_.enter(e, now, ctx.deadline(), c)) {
         case bulkhead_room::entered::has_place: break;
         case bulkhead_room::entered::waits: r.what = reply::kind::park; break;
         case bulkhead_room::entered::full: return refused_locked(cause::full);
         case bulkhead_room::entered::too_late: return refused_locked(cause::too_late);
         }
-        if (victim != nullptr) evicted = victim->wake();
     }
     if (r.what == reply::kind::go) count_admitted_locked(duration{0});
     return r;
@@ -177,39 +171,37 @@ RESILIENCE_FUNCTION bulkhead_core::reply bulkhead_core::later_answer_locked(bulk
                                                                             const call_context& ctx) {
     if (ends_in_parent_locked(e.process)) return refused_locked(cause::expired);
     const bool is_stopped = ctx.stop_requested();
-    const answer told = std::exchange(e.told, answer::none);
-    switch (told) {
-    case answer::place:
-        if (!is_stopped && now < ctx.deadline()) {
-            e.told = told;
-            count_admitted_locked(e.waited);
-            return {};
-        }
-        room_.give_unused(e); // late calls never run
-        break;
-    case answer::none:
-        if (!is_stopped && now < e.until) { // woken for nothing
-            e.arm();
-            return {reply::kind::park};
-        }
-        room_.leave(e);
-        break;
+    if (e.told == answer::place && !is_stopped && now < ctx.deadline()) {
+        count_admitted_locked(e.waited);
+        return {};
+    }
+    if (e.told == answer::none && !is_stopped && now < e.until) { // woken for nothing
+        e.arm();
+        return {reply::kind::park};
+    }
+    switch (give_up_locked(e)) {
     case answer::evicted: return refused_locked(cause::evicted);
     case answer::refused: return refused_locked(cause::full);
-    case answer::expired: break;
+    default: break;
     }
     return refused_locked(is_stopped ? cause::stopped : cause::expired);
+}
+RESILIENCE_FUNCTION bulkhead_entry::answer bulkhead_core::give_up_locked(bulkhead_entry& e) noexcept {
+    if (e.told == answer::place) room_.give_unused(e); // late calls never run
+    else room_.leave(e);
+    return std::exchange(e.told, answer::none);
 }
 RESILIENCE_FUNCTION void bulkhead_core::leave(bulkhead_entry& e) noexcept {
     const auto was = std::exchange(e.now, bulkhead_entry::part::none);
     if (was == bulkhead_entry::part::none) return;
     hand_on_after([&](time_point now) {
         if (ends_in_parent_locked(e.process)) return;
-        const bool has_place = std::exchange(e.told, answer::none) == answer::place;
-        if (was == bulkhead_entry::part::runs) return room_.give(e, now);
+        if (was == bulkhead_entry::part::runs) {
+            e.told = answer::none;
+            return room_.give(e, now);
+        }
         ++counted_.cancelled; // its call was ended while it waited, or its coroutine destroyed
-        if (has_place) room_.give_unused(e);
-        else room_.leave(e);
+        give_up_locked(e);
     });
 }
 template <class Work>

@@ -42,10 +42,11 @@ public:
     std::uint64_t queued() const noexcept { return queue_.size(); }
     std::uint64_t most_running() const noexcept { return most_running_; }
 
-    /// `e` gets a place, or joins the queue, or neither. Sets `evicted` to the entry that left the queue for it; else to
-    /// null. Throws, and changes nothing, if there is no memory to arm `e`.
-    entered enter(bulkhead_entry& e, time_point now, time_point deadline, const bulkhead_config& c,
-                  bulkhead_entry*& evicted);
+    /// `e` gets a place, or joins the queue, for which another may have to leave it, or neither. Throws, and changes
+    /// nothing, if there is no memory to arm `e`.
+    entered enter(bulkhead_entry& e, time_point now, time_point deadline, const bulkhead_config& c);
+    /// True if an entry has made way, and next() will give it.
+    bool owes_answer() const noexcept { return !evicted_.empty(); }
     /// Takes a place, if one is free and nobody waits.
     bool take(const bulkhead_config& c) noexcept {
         if (queued() > 0 || running_ >= c.max_concurrent) return false;
@@ -90,9 +91,13 @@ public:
         }
         return all;
     }
-    void leave(bulkhead_entry& e) noexcept { queue_.remove(e); }
-    /// Takes the next entry out of the queue that has an answer now, and sets it: a place, or that it has waited for too
-    /// long, or that there is none any more. Null if there is none. Called until then.
+    /// An entry that has no place goes.
+    void leave(bulkhead_entry& e) noexcept {
+        if (e.told == bulkhead_entry::answer::none) queue_.remove(e);
+        else evicted_.remove(e);
+    }
+    /// Takes out the next entry that has an answer now, and sets it: that it made way, a place, or that it has waited for
+    /// too long, or that there is none any more. Null if there is none. Called until then.
     bulkhead_entry* next(time_point now, const bulkhead_config& c) noexcept;
 
     /// How long a call that comes now has to wait for its place behind `position` - 1 others; negative: not known.
@@ -106,6 +111,7 @@ public:
     /// In a forked child: all that wait or have a place are the parent's.
     void forget() noexcept {
         queue_.forget();
+        evicted_.forget();
         places_.forget();
         running_ = 0;
     }
@@ -132,6 +138,7 @@ private:
     }
 
     bulkhead_queue queue_;
+    waiter_queue evicted_; // those that made way and are to be woken
     waiter_queue places_;
     std::uint64_t running_ = 0;
     std::uint64_t most_running_ = 0;
@@ -148,9 +155,8 @@ RESILIENCE_FUNCTION bool bulkhead_room::cannot_wait(const bulkhead_entry& e, tim
     return wait_at(queue_.position_of(e.level, takes_newest(c)), c) > elapsed_between(now, deadline);
 }
 RESILIENCE_FUNCTION bulkhead_room::entered bulkhead_room::enter(bulkhead_entry& e, time_point now,
-                                                                time_point deadline, const bulkhead_config& c,
-                                                                bulkhead_entry*& evicted) {
-    evicted = nullptr;
+                                                                time_point deadline,
+                                                                const bulkhead_config& c) {
     e.since = now;
     e.waited = duration{0};
     if (take(c)) {
@@ -172,11 +178,12 @@ RESILIENCE_FUNCTION bulkhead_room::entered bulkhead_room::enter(bulkhead_entry& 
         std::min(deadline, saturating_add(now, is_short ? std::min(c.max_wait, c.codel_target) : c.max_wait));
     e.told = bulkhead_entry::answer::none;
     queue_.push(e);
-    if (victim != nullptr) evicted = tell(*victim, bulkhead_entry::answer::evicted);
+    if (victim != nullptr) evicted_.list(*tell(*victim, bulkhead_entry::answer::evicted));
     return entered::waits;
 }
 RESILIENCE_FUNCTION bulkhead_entry* bulkhead_room::next(time_point now, const bulkhead_config& c) noexcept {
     using answer = bulkhead_entry::answer;
+    if (waiter* const gone = evicted_.pop_front()) return static_cast<bulkhead_entry*>(gone);
     if (queued() == 0) return nullptr;
     if (c.max_concurrent == 0 && !c.dry_run) return tell(*queue_.any(), answer::refused);
     if (c.order == queue_order::adaptive && codel_.stands()) { // cuts waits to the target
