@@ -6,6 +6,7 @@
 #include "coroutines.hpp"
 #endif
 #include "harness.hpp"
+#include "load.hpp"
 #include "many.hpp"
 #include "report.hpp"
 #include "result.hpp"
@@ -393,6 +394,7 @@ int main(int argc, char** argv) {
 #endif
     compare_abandoning(s.reg, repetitions, v);
 
+    bench::measure_load(repetitions, bare, limits, v);
     bench::measure_many(repetitions, limits, v);
 
     std::printf("\n%d missed by more than 2x, %d within 2x\n", v.missed_far, v.missed);

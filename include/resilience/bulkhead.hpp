@@ -38,7 +38,7 @@ public:
             return *this;
         }
         ~permit() {
-            if (core_) core_->give_back(place_);
+            if (core_) core_->give(place_);
         }
 
     private:
@@ -56,9 +56,9 @@ public:
     /// Empty if no place is free, or others wait for one; that counts as a rejection. Never waits.
     std::optional<permit> try_acquire() const {
         auto core = core_; // a listener may destroy this handle
-        const auto place = core->try_take();
+        const detail::bulkhead_place place = core->try_take();
         if (!place) return std::nullopt;
-        return permit(std::move(core), *place);
+        return permit(std::move(core), place);
     }
 
     // For drivers.
@@ -67,6 +67,13 @@ public:
     public:
         explicit attempt_state(std::shared_ptr<detail::bulkhead_core> core) noexcept
             : core_(std::move(core)) {}
+        attempt_state(std::shared_ptr<detail::bulkhead_core> core,
+                      const detail::bulkhead_place& place) noexcept
+            : core_(std::move(core)) {
+            since = place.since;
+            process = place.process;
+            now = part::passes;
+        }
         attempt_state(const attempt_state&) = delete;
         attempt_state& operator=(const attempt_state&) = delete;
         ~attempt_state() { core_->leave(*this); }
@@ -81,6 +88,19 @@ public:
         std::shared_ptr<detail::bulkhead_core> core_;
     };
     attempt_state begin(call_context&) const noexcept { return attempt_state(core_); }
+
+    /// Its permit takes a place, which has to be given back.
+    static constexpr bool reserves = true;
+    using fast_permit = detail::bulkhead_place;
+    RESILIENCE_INLINE fast_permit try_begin() const noexcept { return core_->take(); }
+    RESILIENCE_INLINE void succeed(const fast_permit& p) const noexcept { core_->give(p); }
+    RESILIENCE_INLINE void settle_alone(const fast_permit& p, const attempt_result&) const noexcept {
+        core_->give(p);
+    }
+    void abandon(const fast_permit& p) const noexcept { core_->give(p); }
+    attempt_state resume(const fast_permit& p, call_context&) const noexcept {
+        return attempt_state(core_, p);
+    }
 };
 
 }} // namespace resilience::RESILIENCE_ABI

@@ -108,6 +108,45 @@ TEST_CASE("a call that is stopped while it makes way for another loses nothing",
     explore("stopped and evicted", {.random = 4000}, scenario);
 }
 
+TEST_CASE("places with and without the mutex are never more than the limit", "[bulkhead][H-BH-05]") {
+    const auto scenario = [](bool updates) {
+        return [updates] {
+            schedules::sleeping_clock clock;
+            schedules::half random;
+            rs::registry reg(clock, random);
+            const rs::bulkhead_config config{.max_concurrent = 2, .max_queue = 3, .max_wait = 1s};
+            const rs::bulkhead guard(config, reg);
+            guard([] {}); // opens the places
+            guard([] {}); // the next is not measured
+            rs::detail::atomic<int> inside{0};
+            int ran = 0;
+            const auto call = [&](int& ran_here) {
+                ran_here += guard
+                                .try_call([&] {
+                                    EXPECT(inside.fetch_add(1) < 2);
+                                    inside.fetch_sub(1);
+                                })
+                                .has_value();
+            };
+            int a = 0, b = 0, c = 0;
+            together([&] { call(a), call(a); }, [&] { call(b), call(b); }, [&] { call(c); },
+                     [&] {
+                         if (updates) guard.update(config);
+                         else EXPECT(guard.stats().running <= 2);
+                     });
+            ran = a + b + c;
+
+            EXPECT(ran == 5);
+            const auto s = guard.stats();
+            EXPECT(s.admitted == 7 && s.running == 0 && s.queued == 0 && s.available == 2);
+            EXPECT(s.max_running <= 2);
+        };
+    };
+
+    explore("calls, and a look at them", {.random = 6000}, scenario(false));
+    explore("calls, and an update", {.random = 6000}, scenario(true));
+}
+
 TEST_CASE("a limit that grows while calls come and give up lets all in", "[bulkhead]") {
     const auto scenario = [] {
         bulkhead_world w({.max_concurrent = 1, .max_queue = 2, .max_wait = 1s});

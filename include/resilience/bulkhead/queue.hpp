@@ -18,7 +18,7 @@ namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 struct bulkhead_entry : waiter {
     /// The room's answer since the call joined the queue.
     enum class answer : std::uint8_t { none, place, evicted, expired, refused };
-    enum class part : std::uint8_t { none, waits, runs };
+    enum class part : std::uint8_t { none, waits, runs, passes }; // passes: runs in an open place
 
     time_point since{};        // waits since then; with a place: has it since then
     time_point until{};        // the end of its wait, which is no later than its deadline

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resilience/bulkhead/config.hpp>
+#include <resilience/bulkhead/open_places.hpp>
 #include <resilience/bulkhead/queue.hpp>
 #include <resilience/call/time.hpp>
 #include <resilience/call/waiter.hpp>
@@ -65,22 +66,31 @@ public:
         if (queued() == 0 && running_ < c.max_concurrent) return false;
         return !lets_wait(c) || running_ + queued() >= std::uint64_t{c.max_concurrent} + c.max_queue;
     }
-    /// A place is given back that was held since then. next() hands it on.
-    void give(time_point since, time_point now) noexcept {
+    /// A place is given back that is not in the room's list. next() hands it on.
+    void give(const bulkhead_place& place, time_point now) noexcept {
         --running_;
-        const duration held = elapsed_between(since, now);
+        note_hold(place, now);
+    }
+    void note_hold(const bulkhead_place& place, time_point now) noexcept {
+        if (place.since == bulkhead_place::not_measured) return;
+        const duration held = elapsed_between(place.since, now);
         // Each call changes the mean by an eighth, so that it follows a dependency that has become slow.
         if (knows_hold_) mean_hold_ += (held - mean_hold_) / 8;
         else mean_hold_ = held, knows_hold_ = true;
     }
     void give(bulkhead_entry& e, time_point now) noexcept {
         places_.remove(e);
-        give(e.since, now);
+        give({e.since, e.process}, now);
     }
     /// A place is given back that no attempt had.
     void give_unused(bulkhead_entry& e) noexcept {
         places_.remove(e);
         --running_;
+    }
+    /// So many have places now: some came and went without the room.
+    void set_running(std::uint64_t running) noexcept {
+        running_ = running;
+        most_running_ = std::max(most_running_, running_);
     }
     /// Places of attempts that an abandoning timeout further out has given up.
     std::uint64_t zombies() noexcept {

@@ -3,6 +3,7 @@
 
 #include <resilience/path/call_check.hpp>
 #include <resilience/path/driver.hpp>
+#include <resilience/path/fast_permits.hpp>
 #include <resilience/path/thrown_end.hpp>
 
 #include <cstddef>
@@ -16,57 +17,6 @@
 // its first attempt on the fast path, from there on.
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
-
-template <std::size_t I, class Permit>
-struct permit_at {
-    Permit permit;
-};
-template <class P>
-RESILIENCE_INLINE typename P::fast_permit begin_fast(const P& policy,
-                                                     [[maybe_unused]] call_context* ctx) noexcept {
-    if constexpr (sets_deadline<P>) return policy.try_begin(*ctx);
-    else return policy.try_begin();
-}
-
-/// The fast permits of a call, one from each policy.
-template <class Indices, class... P>
-class permits_at;
-template <std::size_t... I, class... P>
-class permits_at<std::index_sequence<I...>, P...> : permit_at<I, typename P::fast_permit>... {
-public:
-    RESILIENCE_INLINE permits_at(call_context* ctx, const P&... policies) noexcept
-        : permit_at<I, typename P::fast_permit>{begin_fast(policies, ctx)}... {}
-
-    template <std::size_t At>
-    RESILIENCE_INLINE const auto& get() const noexcept {
-        return static_cast<
-                   const permit_at<At, typename std::tuple_element_t<At, std::tuple<P...>>::fast_permit>&>(
-                   *this)
-            .permit;
-    }
-    RESILIENCE_INLINE bool all_given() const noexcept { return (static_cast<bool>(get<I>()) && ...); }
-    RESILIENCE_INLINE void start(const P&... policies) const noexcept {
-        const auto begin = [](const auto& policy, const auto& given) RESILIENCE_INLINE_LAMBDA {
-            if constexpr (sets_deadline<std::remove_cvref_t<decltype(policy)>>) policy.start(given);
-        };
-        (begin(policies, get<I>()), ...);
-    }
-    RESILIENCE_INLINE bool in_time(const P&... policies) const noexcept {
-        return (is_in_time(policies, get<I>()) && ...);
-    }
-    RESILIENCE_INLINE void succeed(const P&... policies) const noexcept { (policies.succeed(get<I>()), ...); }
-    void abandon(const P&... policies) const noexcept { (policies.abandon(get<I>()), ...); }
-
-private:
-    template <class Policy>
-    RESILIENCE_INLINE static bool is_in_time(const Policy& policy,
-                                             const typename Policy::fast_permit& permit) noexcept {
-        if constexpr (sets_deadline<Policy>) return policy.in_time(permit);
-        else return true;
-    }
-};
-template <class... P>
-using fast_permits = permits_at<std::index_sequence_for<P...>, P...>;
 
 template <class R>
 RESILIENCE_INLINE bool succeeded(const outcome<R>& out) noexcept {
@@ -117,7 +67,7 @@ template <class Derived, class... P>
 struct path_through : call_check<P...> {
     using call_check<P...>::copies;
     using call_check<P...>::copies_once;
-    static constexpr bool has_fast_path = (detail::has_fast_path<P> && ...);
+    static constexpr bool has_fast_path = have_fast_path<P...>;
     static constexpr bool needs_context = (sets_deadline<P> || ...);
     /// True if the fast path is inlined where the call is written. With a context it is not: beside a look at
     /// the clock, an indirect call costs little. Pointers to members are not inlined either: g++ 12 takes the

@@ -71,7 +71,7 @@ concept sets_deadline = requires(const P& p, const typename P::fast_permit& t, c
 /// attempt the driver calls succeed(permit), which ends the call. After any other attempt it calls
 /// resume(permit, ctx), which makes the per-call object that begin() would make. If a task is destroyed
 /// during that attempt, it calls abandon(permit). A permit reserves nothing: it may also be dropped without
-/// any call, as it is if another policy gives none.
+/// any call, as it is if another policy gives none; but see reserves_by_permit.
 template <class P>
 concept has_fast_path = (begins_without_context<P> || sets_deadline<P>) &&
                         requires(const P& p, const typename P::fast_permit& t, call_context& ctx) {
@@ -81,6 +81,11 @@ concept has_fast_path = (begins_without_context<P> || sets_deadline<P>) &&
                             { p.abandon(t) } noexcept;
                             { p.resume(t, ctx) } noexcept -> std::same_as<decltype(p.begin(ctx))>;
                         };
+
+/// Policies with a fast path whose permit takes what has to be given back. A driver asks them last, and takes no fast path
+/// through two of them: what one has taken would have to go back when the other gives none.
+template <class P>
+concept reserves_by_permit = requires { requires P::reserves; };
 
 /// Policies with a fast path that end a call with its first attempt, whatever came of it. With no other policy in the call,
 /// settle_alone(permit, result) does all that resume() and its per-call object would.

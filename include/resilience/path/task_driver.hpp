@@ -69,7 +69,7 @@ template <class Task, class... P>
 class task_walk {
     using slot_type = task_slot<Task>;
     using calls_type = walk_through<slot_for<slot_type, P...>, P...>;
-    static constexpr bool is_fast = ((has_fast_path<P> && !sets_deadline<P>) && ...);
+    static constexpr bool is_fast = have_fast_path<P...> && (!sets_deadline<P> && ...);
 
 public:
     task_walk(const std::tuple<P...>& policies, call_context& ctx, const task_request& request) noexcept
