@@ -125,7 +125,7 @@ TEST_CASE("the time that calls have waited does not overflow", "[bulkhead][H-BH-
     CHECK(r.guard.stats().total_wait == rs::duration::max());
 }
 
-TEST_CASE("the largest limits are limits like others", "[bulkhead][H-BH-07]") {
+TEST_CASE("the largest limits are limits like others", "[bulkhead]") {
     constexpr unsigned most = std::numeric_limits<unsigned>::max();
     for (const bool is_dry : {false, true}) {
         waiting_room r({.max_concurrent = most, .max_queue = most, .dry_run = is_dry});
@@ -156,7 +156,7 @@ TEST_CASE("a dry run tells what would have been refused, whatever the reason", "
     CHECK_FALSE(told({.max_concurrent = 2}));
 }
 
-TEST_CASE("an update to a dry run lets in who waits, one to no places refuses them", "[bulkhead][H-BH-06]") {
+TEST_CASE("an update to a dry run lets in who waits, one to no places refuses them", "[bulkhead]") {
     waiting_room r({.max_concurrent = 1, .max_queue = 5, .max_wait = 1h});
     auto& one = r.comes();
     auto& other = r.comes();

@@ -176,7 +176,7 @@ TEST_CASE("a policy that refuses a call costs no place, wherever it stands", "[b
     CHECK(guard.stats().running == 0);
 }
 
-TEST_CASE("calls that run when the limit or dry_run changes keep their places", "[bulkhead][H-BH-06]") {
+TEST_CASE("calls that run when the limit or dry_run changes keep their places", "[bulkhead]") {
     world w;
     const rs::bulkhead guard({.max_concurrent = 10}, w.reg);
     nested(guard, 3, [&] {

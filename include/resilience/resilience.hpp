@@ -12,6 +12,7 @@
 #include <resilience/fallback.hpp>
 #include <resilience/http/retry_hints.hpp>
 #include <resilience/pipeline.hpp>
+#include <resilience/rate_limiter.hpp>
 #include <resilience/registry.hpp>
 #include <resilience/retry.hpp>
 #include <resilience/settings/env.hpp>

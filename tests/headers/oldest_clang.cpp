@@ -22,6 +22,8 @@ int main() {
                                            rs::abandoning_timeout({.limit = 2s}, reg)};
     const rs::bulkhead places[] = {rs::bulkhead(), rs::bulkhead({.max_concurrent = 2}),
                                    rs::bulkhead({.max_concurrent = 2}, reg)};
+    const rs::rate_limiter rates[] = {rs::rate_limiter({.permits = 2}),
+                                      rs::rate_limiter({.permits = 2}, reg)};
     const auto guard = rs::fallback(7) | retries[1] | circuits[0] | limits[0];
     rs::any_pipeline chosen{limits[0]};
     chosen.add(retries[0]);

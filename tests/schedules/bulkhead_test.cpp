@@ -45,7 +45,7 @@ struct bulkhead_world {
     }
 };
 
-TEST_CASE("a place that is handed to a call that gives up goes on", "[bulkhead][H-BH-04]") {
+TEST_CASE("a place that is handed to a call that gives up goes on", "[bulkhead]") {
     const auto scenario = [](bool stops) {
         return [stops] {
             bulkhead_world w({.max_concurrent = 1, .max_queue = 2, .max_wait = 1s});
@@ -108,7 +108,7 @@ TEST_CASE("a call that is stopped while it makes way for another loses nothing",
     explore("stopped and evicted", {.random = 4000}, scenario);
 }
 
-TEST_CASE("places with and without the mutex are never more than the limit", "[bulkhead][H-BH-05]") {
+TEST_CASE("places with and without the mutex are never more than the limit", "[bulkhead]") {
     const auto scenario = [](bool updates) {
         return [updates] {
             schedules::sleeping_clock clock;

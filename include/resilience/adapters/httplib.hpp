@@ -4,6 +4,7 @@
 #include <resilience/adapters/httplib_server.hpp>
 #include <resilience/call/result_traits.hpp>
 #include <resilience/call/system_time.hpp>
+#include <resilience/http/rate_limit_headers.hpp>
 #include <resilience/http/retry_hints.hpp>
 
 #include <chrono>
@@ -33,6 +34,13 @@ inline std::optional<resilience::duration> retry_after_of(const Response& respon
 }
 inline std::optional<resilience::duration> retry_after_of(const Result& result) {
     return result ? retry_after_of(*result) : std::nullopt;
+}
+/// The server's limit, for rate_limiter::observe() (see server_limit_in); empty if no answer came.
+inline resilience::server_limit server_limit_of(const Response& response) {
+    return resilience::server_limit_in(response.headers, resilience::system_time().wall_now());
+}
+inline resilience::server_limit server_limit_of(const Result& result) {
+    return result ? server_limit_of(*result) : resilience::server_limit{};
 }
 /// True if the server asks for no other attempt (see forbids_retry_in).
 inline bool forbids_retry(const Response& response) noexcept {

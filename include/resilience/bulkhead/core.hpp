@@ -273,22 +273,8 @@ RESILIENCE_FUNCTION rejection bulkhead_core::refusal(const reply& r, const call_
                         .policy = label(),
                         .retry_after = r.retry_after,
                         .reason = reason_of(r.why)};
-    if (!has_listeners()) return why;
-    const auto alive = shared_from_this(); // a listener may destroy the last handle
-    const auto what = r.what == part::runs ? event_kind::would_have_rejected : event_kind::call_rejected;
-    const failure told(why);
-    const auto describe_more = [&](event& e) {
-        e.delay = why.retry_after >= duration{0} ? std::optional(why.retry_after) : std::nullopt;
-        e.reason = why.reason;
-    };
-    if (ctx != nullptr) publish(what, *ctx, &told, describe_more);
-    else
-        env_->tell([&] {
-            event e = event_of(what);
-            describe(e, told);
-            describe_more(e);
-            return e;
-        });
+    publish_refused(r.what == part::none ? event_kind::call_rejected : event_kind::would_have_rejected, why,
+                    ctx);
     return why;
 }
 #endif

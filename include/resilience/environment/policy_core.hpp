@@ -72,6 +72,14 @@ public:
         publish({what}, ctx, why, describe);
     }
 
+    /// Publishes a refusal, or one that dry_run left out, if anybody listens. `ctx` is null for permits by hand. Called with
+    /// no lock held.
+    void publish_refused(event_kind what, const rejection& why, const call_context* ctx) const {
+        if (!has_listeners()) return;
+        const auto keep = this->shared_from_this();
+        publish_refusal(what, why, ctx);
+    }
+
     // For policies.
 
     std::string_view kind() const noexcept final { return policy_kind; }

@@ -85,6 +85,8 @@ protected:
     /// See policy_core::publish().
     void publish_all(std::initializer_list<event_kind> what, const call_context& ctx, const failure* why,
                      detail::function_ref<void(event&)> describe) const;
+    /// See policy_core::publish_refused().
+    void publish_refusal(event_kind what, const rejection& why, const call_context* ctx) const;
 
     /// For an update: throws std::invalid_argument if the name or the labels differ.
     void require_own(std::string_view other_name, const labels_type& other_labels) const;
@@ -150,6 +152,22 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void registered_policy::publish_all(
         }
     });
     for (; next != what.end(); ++next) env_->hub.count_error(); // no memory: they are lost
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void registered_policy::publish_refusal(event_kind what,
+                                                                            const rejection& why,
+                                                                            const call_context* ctx) const {
+    const failure told(why);
+    const auto describe_more = [&](event& e) {
+        e.delay = why.retry_after >= duration{0} ? std::optional(why.retry_after) : std::nullopt;
+        if (why.reason != nullptr) e.reason = why.reason;
+    };
+    if (ctx != nullptr) return publish_all({what}, *ctx, &told, describe_more);
+    env_->tell([&] {
+        event e = event_of(what);
+        detail::describe(e, told);
+        describe_more(e);
+        return e;
+    });
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void registered_policy::publish_updated() const {
     env_->tell([&] { return event_of(event_kind::policy_updated); });

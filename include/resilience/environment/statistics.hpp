@@ -23,8 +23,8 @@
 //     }
 //
 // It lists all of them in their order, except the policy's name. JSON, Prometheus, the dashboard and the
-// check of the docs read it. A value is a number, a duration (shown in seconds), a circuit's state, or a
-// std::optional of these, which is left out while empty. A negative number that is no duration means: not
+// check of the docs read it. A value is a number, a duration (shown in seconds), a moment of the wall clock (shown in
+// seconds since 1970), a circuit's state, or a std::optional of these, which is left out while empty. A negative number that is no duration means: not
 // known.
 //
 // Two names have a metric that all kinds of policies share: `rejected` (attempts that the policy refused) and
@@ -102,6 +102,7 @@ private:
     static void set(statistic& s, std::uint64_t value);
     static void set(statistic& s, double value);
     static void set(statistic& s, duration value);
+    static void set(statistic& s, std::chrono::system_clock::time_point value);
     static void set(statistic& s, circuit_state value);
     static void set(statistic& s, const std::string& value);
     template <std::unsigned_integral T>
@@ -128,6 +129,11 @@ RESILIENCE_COLD RESILIENCE_FUNCTION void statistic_list::set(statistic& s, doubl
 RESILIENCE_COLD RESILIENCE_FUNCTION void statistic_list::set(statistic& s, duration value) {
     s.value = std::chrono::duration<double>(value).count();
     s.unit = "seconds";
+}
+RESILIENCE_COLD RESILIENCE_FUNCTION void statistic_list::set(statistic& s,
+                                                             std::chrono::system_clock::time_point value) {
+    s.value = std::chrono::duration<double>(value.time_since_epoch()).count();
+    s.unit = "timestamp_seconds";
 }
 RESILIENCE_COLD RESILIENCE_FUNCTION void statistic_list::set(statistic& s, circuit_state value) {
     s.value = std::string(to_string(value));

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <resilience/call/not_sent.hpp>
 #include <resilience/detail/returned.hpp>
 #include <resilience/policy.hpp>
 #include <resilience/retry/core.hpp>
 #include <resilience/retry/first_failure.hpp>
-#include <resilience/retry/not_sent.hpp>
 
 #include <algorithm>
 #include <initializer_list>
