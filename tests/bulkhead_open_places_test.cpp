@@ -35,7 +35,7 @@ void nested(const rs::bulkhead& guard, int calls, const std::function<void()>& i
 TEST_CASE("open places are half of the limit, and closing tells what has happened", "[bulkhead]") {
     open_places places;
     CHECK(places.take(1) == open_places::taken::none); // not open yet
-    CHECK(!places.close());
+    CHECK_FALSE(places.close().was_open);
     places.open(1, 7, 1); // 2 of the half are left
     CHECK(places.take(2) == open_places::taken::none);
     CHECK(places.take(1) == open_places::taken::one_to_measure);
@@ -43,18 +43,18 @@ TEST_CASE("open places are half of the limit, and closing tells what has happene
     CHECK(places.take(1) == open_places::taken::none);
     CHECK(places.give());
     const auto seen = places.close();
-    REQUIRE(seen);
-    CHECK(seen->running == 2);
-    CHECK(seen->passed == 2);
+    REQUIRE(seen.was_open);
+    CHECK(seen.running == 2);
+    CHECK(seen.passed == 2);
     CHECK(places.most_running() == 3);
-    CHECK(!places.close());
+    CHECK_FALSE(places.close().was_open);
     CHECK_FALSE(places.give());
     CHECK(places.take(1) == open_places::taken::none);
     places.open(4, 7, 1); // more than half
-    CHECK(!places.close());
+    CHECK_FALSE(places.close().was_open);
     places.open(3, 7, 1);
     CHECK(places.take(1) == open_places::taken::none);
-    CHECK(places.close()->running == 3);
+    CHECK(places.close().running == 3);
 }
 
 TEST_CASE("one call in 64 is measured, also when open places are closed in between", "[bulkhead]") {
@@ -63,7 +63,7 @@ TEST_CASE("one call in 64 is measured, also when open places are closed in betwe
     for (int i = 0; i < 6'400; ++i) {
         if (i % 7 == 0) {
             const auto seen = places.close();
-            CHECK((i == 0 || seen->passed == 7));
+            CHECK((i == 0 || seen.passed == 7));
             places.open(0, 100, 1);
         }
         const auto taken = places.take(1);
@@ -77,7 +77,7 @@ TEST_CASE("the largest limit has open places, and they are counted", "[bulkhead]
     open_places places;
     places.open(0, ~0U, 1);
     for (int i = 0; i < 1'000; ++i) CHECK(places.take(1) != open_places::taken::none);
-    CHECK(places.close()->running == 1'000);
+    CHECK(places.close().running == 1'000);
 }
 
 TEST_CASE("places with and without the mutex are of one limit", "[bulkhead][H-BH-05]") {

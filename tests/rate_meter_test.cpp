@@ -26,8 +26,8 @@ rs::time_point at(rs::duration since_start) { return rs::time_point{1'000s} + si
 /// Takes permits if they are there.
 bool takes(rs::detail::rate_meter& meter, rs::time_point now, std::uint64_t n = 1) {
     const auto turn = meter.look(now, any_time, n);
-    if (!turn || turn->wait > 0s) return false;
-    meter.take(*turn);
+    if (!turn || turn.wait > 0s) return false;
+    meter.take(turn);
     return true;
 }
 std::uint64_t takes_all(rs::detail::rate_meter& meter, rs::time_point now) {
@@ -116,8 +116,8 @@ TEST_CASE("no interval has more than burst + rate * length, and the long run has
             for (int i = 0; i < 10'000; ++i) {
                 const auto turn = row.look(now, any_time, 1);
                 REQUIRE(turn);
-                row.take(*turn);
-                now += turn->wait;
+                row.take(turn);
+                now += turn.wait;
             }
             const wide had = wide(10'000 - burst) * per.count();
             const wide time = wide((now - at(0s)).count()) * permits;
@@ -141,10 +141,10 @@ TEST_CASE("no window of a sliding window has more than its permits", "[rate_limi
             const std::uint64_t n = 1 + random() % std::max<std::uint64_t>(permits / 10, 1);
             const auto turn = meter.look(now, any_time, n);
             REQUIRE(turn);
-            const rs::time_point moment = now + turn->wait;
-            if (random() % 3 == 0 && turn->wait > 0s) continue; // does not want to wait
-            if (turn->wait > 3s) continue;
-            meter.take(*turn);
+            const rs::time_point moment = now + turn.wait;
+            if (random() % 3 == 0 && turn.wait > 0s) continue; // does not want to wait
+            if (turn.wait > 3s) continue;
+            meter.take(turn);
             while (!window.empty() && moment - window.front().first >= 1s) {
                 inside -= window.front().second;
                 window.pop_front();
@@ -166,7 +166,7 @@ TEST_CASE("a window gives its permits one window later, exactly up to 1,024 and 
     rs::detail::rate_meter exact({.permits = 1'024, .per = 1s, .kind = rs::limiter::sliding_window});
     CHECK(takes(exact, at(1ns), 1'024));
     CHECK_FALSE(takes(exact, at(1s)));
-    CHECK(exact.look(at(1s), any_time, 1)->wait == 1ns);
+    CHECK(exact.look(at(1s), any_time, 1).wait == 1ns);
     CHECK(takes(exact, at(1s + 1ns), 1'024));
 
     rs::detail::rate_meter coarse({.permits = 1'025, .per = 1s, .kind = rs::limiter::sliding_window});
@@ -218,11 +218,11 @@ TEST_CASE("many turns are promised in their order, also to those that need many 
         CHECK(takes_all(meter, at(0s)) == 4);
         const auto large = meter.look(at(0s), any_time, 4);
         REQUIRE(large);
-        CHECK(large->wait == 1s);
-        meter.take(*large);
+        CHECK(large.wait == 1s);
+        meter.take(large);
         const auto small = meter.look(at(0s), any_time, 1);
         REQUIRE(small);
-        CHECK(small->wait > 1s); // after it
+        CHECK(small.wait > 1s); // after it
         CHECK(meter.available(at(0s)) == -4);
     }
 }
@@ -234,7 +234,7 @@ TEST_CASE("turns that are given back are there for others, less what was promise
         CHECK(takes_all(meter, at(0s)) == 10);
         std::vector<rs::detail::rate_turn> turns;
         for (int i = 0; i < 100; ++i) {
-            turns.push_back(*meter.look(at(0s), any_time, 1));
+            turns.push_back(meter.look(at(0s), any_time, 1));
             meter.take(turns.back());
         }
         for (auto t = turns.rbegin(); t != turns.rend(); ++t) meter.give_back(at(0s), *t);
@@ -243,9 +243,9 @@ TEST_CASE("turns that are given back are there for others, less what was promise
     }
     rs::detail::rate_meter meter({.permits = 10, .per = 1s});
     CHECK(takes_all(meter, at(0s)) == 10);
-    const auto first = *meter.look(at(0s), any_time, 5);
+    const auto first = meter.look(at(0s), any_time, 5);
     meter.take(first);
-    const auto second = *meter.look(at(0s), any_time, 2);
+    const auto second = meter.look(at(0s), any_time, 2);
     meter.take(second);
     meter.give_back(at(0s), first); // 2 were promised after it
     CHECK(meter.available(at(0s)) == -4);
@@ -271,9 +271,9 @@ TEST_CASE("a turn waits for the moment before which nothing may be sent", "[rate
         for (const auto wait : {10s, 10s, 11s, 11s}) {
             const auto turn = meter.look(at(0s), at(10s), 1);
             REQUIRE(turn);
-            if (kind == rs::limiter::sliding_window) CHECK(turn->wait == wait);
-            else CHECK(turn->wait >= 10s);
-            meter.take(*turn);
+            if (kind == rs::limiter::sliding_window) CHECK(turn.wait == wait);
+            else CHECK(turn.wait >= 10s);
+            meter.take(turn);
         }
         CHECK_FALSE(meter.look(at(0s), rs::time_point::max(), 1));
     }

@@ -99,10 +99,10 @@ inline std::string meter_differs(std::uint32_t seed, int steps) {
             const auto turn = meter.look(at, rs::time_point::min(), n);
             if (!turn) return differs("a turn", -1, 0);
             const wide wait = oracle.ask(now, n, most);
-            if (turn->wait.count() != wait) return differs("wait", turn->wait.count(), wait);
+            if (turn.wait.count() != wait) return differs("wait", turn.wait.count(), wait);
             if (wait <= most) {
-                meter.take(*turn);
-                claims.push_back({*turn, oracle.level(), oracle.present()});
+                meter.take(turn);
+                claims.push_back({turn, oracle.level(), oracle.present()});
             }
         } else if (what < 8 && !claims.empty()) {
             const auto which = static_cast<std::ptrdiff_t>(below(claims.size()));

@@ -116,10 +116,9 @@ RESILIENCE_COLD RESILIENCE_FUNCTION bulkhead_stats bulkhead_core::stats() const 
 }
 RESILIENCE_FUNCTION bulkhead_core::closed::closed(const bulkhead_core& core)
     : lock_(core.mutex_), core_(core) {
-    if (const auto open = core.open_.close()) {
-        core.room_.set_running(open->running);
-        core.counted_.admitted += open->passed;
-    }
+    const auto seen = core.open_.close();
+    if (seen.was_open) core.room_.set_running(seen.running);
+    core.counted_.admitted += seen.passed;
     if (core.process_ == core.number_.get()) return;
     core.room_.forget(); // in a forked child the parent's calls lie on stacks that are used again
     core.process_ = core.number_.get();

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -56,17 +55,17 @@ public:
 
     /// The calls since it was opened.
     struct since_opened {
-        std::uint64_t running; // all, those with and those without the mutex
-        std::uint64_t passed;
+        bool was_open = false;
+        std::uint64_t running = 0; // all, those with and those without the mutex
+        std::uint64_t passed = 0;
     };
-    /// Empty: it was closed.
-    std::optional<since_opened> close() noexcept {
+    since_opened close() noexcept {
         // Acquire: as in take(), for calls that get their places under the mutex.
         const std::uint64_t was = word_.exchange(is_closed, std::memory_order_acquire);
-        if ((was & is_closed) != 0) return std::nullopt;
+        if ((was & is_closed) != 0) return {};
         const std::uint64_t passed = left_ - passes(was);
         left_ = passes(was) > 0 ? passes(was) : most_passes;
-        return since_opened{running(was), passed};
+        return {true, running(was), passed};
     }
     /// After close(). Stays closed if more than half of the limit run.
     void open(std::uint64_t running, std::uint64_t limit, std::uint32_t process) noexcept {

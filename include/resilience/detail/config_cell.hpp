@@ -4,10 +4,15 @@
 #include <resilience/detail/sync.hpp>
 
 #include <cstdint>
-#include <memory>
 #include <utility>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
+
+/// An entry of a config_cell, without its config, so that a list of them is compiled once for all configs.
+struct config_version {
+    std::uint16_t number;
+    config_version* older; // not written once the entry is current
+};
 
 /// The config in force, replaced as a whole. A call in flight keeps the config it began with, so replaced
 /// configs are kept until the policy ends: an update costs memory, a call costs one load.
@@ -17,20 +22,19 @@ public:
     explicit config_cell(Config config);
     config_cell(const config_cell&) = delete;
     config_cell& operator=(const config_cell&) = delete;
-    /// Destroys the list entry by entry: recursion over a long list could exhaust the stack.
     ~config_cell();
 
     /// The config in force. Acquire: pairs with the release in replace(), so that the fields are seen as they
     /// were written.
-    const Config& get() const noexcept { return current_.load(std::memory_order_acquire)->config; }
+    const Config& get() const noexcept { return config_of(*current_.load(std::memory_order_acquire)); }
     /// The config in force if it has that version, else null. Loads once, so that no replacement can come
     /// between the comparison and the result.
     const Config* get_if(std::uint16_t version) const noexcept {
-        const entry* const now = current_.load(std::memory_order_acquire);
-        return now->version == version ? &now->config : nullptr;
+        const config_version* const now = current_.load(std::memory_order_acquire);
+        return now->number == version ? &config_of(*now) : nullptr;
     }
     /// Counts the replacements; wraps.
-    std::uint16_t version() const noexcept { return current_.load(std::memory_order_acquire)->version; }
+    std::uint16_t version() const noexcept { return current_.load(std::memory_order_acquire)->number; }
 
     // Callers of the next two functions exclude each other by a lock of their own.
 
@@ -43,15 +47,16 @@ public:
     const Config& declared() const noexcept;
 
 private:
-    struct entry {
+    struct entry : config_version {
         Config config;
-        std::uint16_t version;
-        std::unique_ptr<entry> older; // not written once the entry is current
     };
+    static const Config& config_of(const config_version& v) noexcept {
+        return static_cast<const entry&>(v).config;
+    }
 
-    // Invariant: owns the newest entry, and each entry the one before it. No entry is destroyed before the cell. A list
-    // by hand: including a container would cost more compile time than the rest of this header.
-    atomic<entry*> current_{nullptr};
+    // Invariant: the newest entry, and each has the one before it. No entry is destroyed before the cell. A list by hand:
+    // a container of each config would cost more than all the rest in compile time and debug information.
+    atomic<config_version*> current_{nullptr};
 };
 
 template <class Config>
@@ -59,31 +64,32 @@ config_cell<Config>::config_cell(Config config) {
     replace(std::move(config));
 }
 template <class Config>
-config_cell<Config>::~config_cell() {
-    std::unique_ptr<entry> newest(
-        current_.load(std::memory_order_relaxed)); // no other thread knows the cell any more
-    while (newest != nullptr) newest = std::move(newest->older);
+RESILIENCE_COLD config_cell<Config>::~config_cell() {
+    // Entry by entry: recursion over a long list could exhaust the stack. No other thread knows the cell any more.
+    for (config_version* newest = current_.load(std::memory_order_relaxed); newest != nullptr;) {
+        config_version* const older = newest->older;
+        delete static_cast<entry*>(newest);
+        newest = older;
+    }
 }
 template <class Config>
-void config_cell<Config>::replace(Config config) {
-    entry* const before = current_.load(std::memory_order_relaxed); // writers exclude each other
-    const std::uint16_t version = before != nullptr ? static_cast<std::uint16_t>(before->version + 1) : 0;
+RESILIENCE_COLD void config_cell<Config>::replace(Config config) {
+    config_version* const before = current_.load(std::memory_order_relaxed); // writers exclude each other
+    const std::uint16_t version = before != nullptr ? static_cast<std::uint16_t>(before->number + 1) : 0;
     // Linked only once it is there: without memory for it the list must stay as it is.
-    auto next = std::make_unique<entry>(entry{std::move(config), version, nullptr});
-    next->older.reset(before);
-    current_.store(next.release(), std::memory_order_release);
+    current_.store(new entry{{version, before}, std::move(config)}, std::memory_order_release);
 }
 template <class Config>
 const Config& config_cell<Config>::of_version(std::uint16_t version) const noexcept {
-    const entry* found = current_.load(std::memory_order_relaxed); // writers exclude each other
-    while (found->version != version && found->older != nullptr) found = found->older.get();
-    return found->config;
+    const config_version* found = current_.load(std::memory_order_relaxed); // writers exclude each other
+    while (found->number != version && found->older != nullptr) found = found->older;
+    return config_of(*found);
 }
 template <class Config>
-const Config& config_cell<Config>::declared() const noexcept {
-    const entry* oldest = current_.load(std::memory_order_acquire);
-    while (oldest->older != nullptr) oldest = oldest->older.get();
-    return oldest->config;
+RESILIENCE_COLD const Config& config_cell<Config>::declared() const noexcept {
+    const config_version* oldest = current_.load(std::memory_order_acquire);
+    while (oldest->older != nullptr) oldest = oldest->older;
+    return config_of(*oldest);
 }
 
 }}} // namespace resilience::RESILIENCE_ABI::detail

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <limits>
 #include <numeric>
-#include <optional>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
@@ -33,10 +32,12 @@ constexpr std::uint64_t product_over(std::uint64_t a, std::uint64_t b, std::uint
 
 /// The time at which permits may be used, for the one that takes them.
 struct rate_turn {
-    duration wait; // from now
-    time_point moment;
-    std::uint64_t mark; // the meter's
-    std::uint64_t permits;
+    duration wait{0}; // from now
+    time_point moment{};
+    std::uint64_t mark = 0;    // the meter's
+    std::uint64_t permits = 0; // 0: there is no such turn
+
+    explicit operator bool() const noexcept { return permits > 0; }
 };
 
 /// Meters a long-run rate that may come in bursts: the Generic Cell Rate Algorithm (ITU-T I.371, virtual scheduling). It keeps
@@ -70,19 +71,19 @@ public:
     fit fits() const noexcept { return fits_; }
     std::uint64_t burst() const noexcept { return burst_; }
 
-    /// The turn of `n` permits, from 1 to burst, and no earlier than `earliest`. Empty: it is too far ahead to be counted.
-    std::optional<rate_turn> look(time_point now, time_point earliest, std::uint64_t n) noexcept {
+    /// The turn of `n` permits, from 1 to burst, and no earlier than `earliest`. None: it is too far ahead to be counted.
+    rate_turn look(time_point now, time_point earliest, std::uint64_t n) noexcept {
         const std::uint64_t at = settle(now);
         const duration ahead = elapsed_between(last_, earliest);
-        if (static_cast<std::uint64_t>(ahead.count()) > most_parts / parts_) return std::nullopt;
+        if (static_cast<std::uint64_t>(ahead.count()) > most_parts / parts_) return {};
         const std::uint64_t from = at + parts(ahead);
         const std::uint64_t next = later(next_, from) + n * cost_;
         const std::int64_t wait = std::max(since(at, next) - depth_, since(at, from));
-        if (wait > static_cast<std::int64_t>(most_parts)) return std::nullopt;
+        if (wait > static_cast<std::int64_t>(most_parts)) return {};
         const auto per_nano = static_cast<std::int64_t>(parts_);
-        if (wait <= 0) return rate_turn{duration{0}, now, next, n};
+        if (wait <= 0) return {duration{0}, now, next, n};
         const time_point moment = saturating_add(last_, duration{(wait - 1) / per_nano + 1});
-        return rate_turn{elapsed_between(now, moment), moment, next, n};
+        return {elapsed_between(now, moment), moment, next, n};
     }
     void take(const rate_turn& t) noexcept { next_ = t.mark; }
     /// Gives a turn back, less what was reserved after it (as golang.org/x/time/rate has it).

@@ -134,12 +134,12 @@ RESILIENCE_FUNCTION rate_limiter_core::reply rate_limiter_core::ask_locked(rate_
                                                                            time_point deadline) {
     if (n > meter_.burst()) return refused_locked(refusal::cost);
     const auto turn = meter_.look(now, server_.paused_until(), n);
-    const duration wait = turn ? turn->wait : duration::max();
+    const duration wait = turn ? turn.wait : duration::max();
     if (!turn || wait > max_wait)
         return refused_locked(server_.is_paused(now) ? refusal::paused : refusal::rate, wait);
     if (wait > elapsed_between(now, deadline)) return refused_locked(refusal::late, wait);
-    meter_.take(*turn);
-    claim = {true, generation_, *turn};
+    meter_.take(turn);
+    claim = {true, generation_, turn};
     return {wait > duration{0} ? part::waits : part::runs, refusal::none, wait};
 }
 

@@ -7,36 +7,34 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 
 namespace resilience { inline namespace RESILIENCE_ABI { namespace detail {
 
 /// The permits of a rate limiter, by the rule of its config. Pure; guarded by the limiter's mutex.
 class rate_meter {
 public:
-    explicit rate_meter(const rate_limiter_config& c)
-        : bucket_(c.permits, c.per, burst_of(c)), burst_(burst_of(c)) {
-        if (c.kind == limiter::sliding_window) log_.emplace(c.permits, c.per);
-    }
+    explicit rate_meter(const rate_limiter_config& c) noexcept
+        : has_log_(c.kind == limiter::sliding_window), bucket_(c.permits, c.per, burst_of(c)),
+          log_(c.permits, c.per), burst_(burst_of(c)) {}
 
     std::uint64_t burst() const noexcept { return burst_; }
-    /// The turn of `n` permits, from 1 to burst, and no earlier than `earliest`. Empty: it is too far ahead to be counted.
-    std::optional<rate_turn> look(time_point now, time_point earliest, std::uint64_t n) {
-        return log_ ? log_->look(now, earliest, n) : bucket_.look(now, earliest, n);
+    /// The turn of `n` permits, from 1 to burst, and no earlier than `earliest`. None: it is too far ahead to be counted.
+    rate_turn look(time_point now, time_point earliest, std::uint64_t n) noexcept {
+        return has_log_ ? log_.look(now, earliest, n) : bucket_.look(now, earliest, n);
     }
-    void take(const rate_turn& t) { log_ ? log_->take(t) : bucket_.take(t); }
+    void take(const rate_turn& t) { has_log_ ? log_.take(t) : bucket_.take(t); }
     /// Less what was promised after it.
     void give_back(time_point now, const rate_turn& t) noexcept {
-        log_ ? log_->give_back(now, t) : bucket_.give_back(now, t);
+        has_log_ ? log_.give_back(now, t) : bucket_.give_back(now, t);
     }
     /// Takes `n` permits, whether they are there or not: down to a debt of a burst.
-    void charge(time_point now, std::uint64_t n) { log_ ? log_->charge(now, n) : bucket_.charge(now, n); }
+    void charge(time_point now, std::uint64_t n) { has_log_ ? log_.charge(now, n) : bucket_.charge(now, n); }
     void refund(time_point now, std::uint64_t n) noexcept {
-        log_ ? log_->refund(now, n) : bucket_.refund(now, n);
+        has_log_ ? log_.refund(now, n) : bucket_.refund(now, n);
     }
     /// Permits that are there now; below 0: a debt, or turns that are to come.
     std::int64_t available(time_point now) noexcept {
-        return log_ ? log_->available(now) : bucket_.available(now);
+        return has_log_ ? log_.available(now) : bucket_.available(now);
     }
 
     /// Of a new one: it has `available` permits, as far as they go into it; or such a debt.
@@ -46,8 +44,9 @@ public:
     }
 
 private:
+    bool has_log_;
     gcra bucket_; // not used if there is a log
-    std::optional<sliding_log> log_;
+    sliding_log log_;
     std::uint64_t burst_;
 };
 
