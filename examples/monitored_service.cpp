@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A service that calls two others, one of which is down now and then, and shows its policies: to Prometheus, on a
+// A service that calls three others, one of which is down now and then and one of which allows fewer requests than come, and
+// shows its policies: to Prometheus, on a
 // page, as JSON.
 //
 //     example_monitored_service [port [seconds [prefix]]]      (any free port, 1 s, resilience)
@@ -62,10 +63,13 @@ static void work(const std::stop_token& stop) {
         rs::retry({.name = "confluence_api", .max_attempts = 2, .base_delay = 5ms}) |
         rs::circuit_breaker(confluence_circuit) |
         rs::abandoning_timeout({.name = "confluence_api", .limit = 1s});
+    const auto guard_search = rs::rate_limiter({.name = "search_api", .permits = 50, .burst = 10}) |
+                              rs::bulkhead({.name = "search_api", .max_concurrent = 4, .max_queue = 4});
 
     while (!stop.stop_requested()) {
         (void)guard_jira.try_call([] { return jira(); }); // its budget may run out
         guard_confluence([] { return confluence(); });
+        (void)guard_search.try_call([] { return "found"; }); // every now and then there is no permit
         std::this_thread::sleep_for(10ms);
     }
 }

@@ -102,7 +102,7 @@ RESILIENCE_FUNCTION bulkhead_core::bulkhead_core(bulkhead_config made_with, cons
 RESILIENCE_COLD RESILIENCE_FUNCTION bulkhead_stats bulkhead_core::stats() const {
     bulkhead_stats s;
     {
-        const closed here(*this);
+        const closed alone(*this);
         s = counted_;
         s.max_concurrent = config().max_concurrent;
         s.running = room_.running();
@@ -138,7 +138,7 @@ RESILIENCE_FUNCTION admission bulkhead_core::admit(bulkhead_entry& e, call_conte
     reply r;
     bool hands_on = false;
     {
-        const closed here(*this);
+        const closed alone(*this);
         const bool had_place = e.told == answer::place;
         if (e.now == part::none) r = first_answer_locked(e, now, ctx);
         else r = later_answer_locked(e, now, ctx);
@@ -224,7 +224,7 @@ void bulkhead_core::hand_on_after(const Work& work) noexcept {
     for (bool is_first = true, again = true; again; is_first = false) {
         wake_up next; // done after the unlocking
         const time_point now = clock().now();
-        const closed here(*this);
+        const closed alone(*this);
         if (is_first) work(now);
         if (is_deep) return;
         bulkhead_entry* const e = room_.next(now, config());
@@ -237,7 +237,7 @@ RESILIENCE_FUNCTION bulkhead_place bulkhead_core::try_take() {
     bulkhead_place place{clock().now()};
     reply r;
     {
-        const closed here(*this);
+        const closed alone(*this);
         if (!room_.take(config())) {
             r = refused_locked(bulkhead_refusal::full);
             if (config().dry_run) r.what = part::runs, room_.take_anyway();

@@ -97,7 +97,7 @@ public:
         std::uint64_t all = 0;
         for (waiter* w = places_.front(); w != nullptr; w = places_.after(*w)) {
             const auto* const work = static_cast<bulkhead_entry*>(w)->work;
-            all += work != nullptr && work->abandoned.load(std::memory_order_relaxed) ? 1 : 0;
+            all += work != nullptr && work->abandoned.load(std::memory_order_relaxed) ? 1U : 0U;
         }
         return all;
     }
