@@ -62,7 +62,7 @@ struct rate_limiter_config {
     duration max_wait = std::chrono::seconds{0};
     /// True: a call takes call_options::cost permits, such as the tokens of a language model. False: one.
     bool weighted = false;
-    resilience::server_sync server_sync = server_sync::shrink_only;
+    resilience::server_sync server_sync = resilience::server_sync::shrink_only;
     /// The longest pause that the server can ask for by observe(). 0: none.
     duration max_server_pause = std::chrono::minutes{5};
     /// Shown on metrics, events and snapshots; at most 8, constant.
