@@ -3,7 +3,6 @@
 
 #include "harness.hpp"
 
-#include <resilience/bulkhead.hpp>
 #include <resilience/resilience.hpp>
 
 #include <atomic>
@@ -38,6 +37,8 @@ struct load_subjects {
     rs::bulkhead queue{{.max_concurrent = 1, .max_queue = 1, .max_wait = 1h}, reg};
     rs::pipeline<rs::retry, rs::circuit_breaker, rs::bulkhead> three =
         rs::retry(rs::retry_config{}, reg) | rs::circuit_breaker(rs::circuit_breaker_config{}, reg) | places;
+    rs::rate_limiter rate{{.permits = 1'000'000'000'000}, reg}; // more than can be asked for
+    rs::rate_limiter window{{.permits = 1'000'000'000, .per = 1ms, .kind = rs::limiter::sliding_window}, reg};
     counter by_hand;
 
     /// A place is given back while a call waits for it.
@@ -65,6 +66,8 @@ void measure_load(int repetitions, double bare, const bounds& limits, verdict& v
         repeat("bulkhead, more than half is taken", 0, [&s, call] { keep(s.one_place(call)); }, 5'000));
     rows.push_back(repeat("bulkhead, handed to a call that waits", 0, [&s] { s.hand_over(); }, 2'000));
     rows.back().may_allocate = true;
+    rows.push_back(repeat("rate limiter, token bucket", 10 + 5, [&s, call] { keep(s.rate(call)); }, 5'000));
+    rows.push_back(repeat("rate limiter, sliding window", 0, [&s, call] { keep(s.window(call)); }, 5'000));
     // Beside a thread that sleeps: with one thread alone the C++ library leaves atomic operations out.
     const rs::timer sleeper = s.reg.clock().call_at(s.reg.clock().now() + 24h, [] {});
     measure(rows, repetitions);
@@ -74,6 +77,8 @@ void measure_load(int repetitions, double bare, const bounds& limits, verdict& v
     std::printf("\n%-50s %9s %9s %8s %7s\n", "one policy shared by threads", "1 thread", "2 threads", "ratio",
                 "bound");
     compare_threads("two atomic operations by hand", [&s] { s.by_hand(); }, 200'000, 0, repetitions, v);
+    compare_threads(
+        "rate limiter, token bucket", [&s, call] { keep(s.rate(call)); }, 50'000, 0, repetitions, v);
     compare_threads("bulkhead", [&s, call] { keep(s.places(call)); }, 200'000, 0, repetitions, v);
 }
 

@@ -414,6 +414,8 @@ TEST_CASE("bad configs are refused with field, value and range", "[rate_limiter]
           "rate_limiter_config.burst is 2; it must be unset, unless kind is token_bucket");
     CHECK(complaint({.permits = 1, .kind = static_cast<rs::limiter>(3)}) ==
           "rate_limiter_config.kind is 3; it must be one of token_bucket, sliding_window, smooth");
+    CHECK(complaint({.permits = 1, .kind = rs::limiter::smooth, .weighted = true}) ==
+          "rate_limiter_config.weighted is true; it must be false if kind is smooth, whose burst is 1");
     CHECK(complaint({.permits = 1, .max_wait = -1ns}) ==
           "rate_limiter_config.max_wait is -1ns; it must be 0 or more");
     CHECK(complaint({.permits = 1, .server_sync = static_cast<rs::server_sync>(3)}) ==

@@ -161,6 +161,8 @@ RESILIENCE_COLD RESILIENCE_FUNCTION std::string validate(const rate_limiter_conf
     if (c.burst && c.kind != limiter::token_bucket)
         return complaint("rate_limiter_config.burst", *c.burst, "unset, unless kind is token_bucket");
     if (c.max_wait < duration{0}) return complaint("rate_limiter_config.max_wait", c.max_wait, "0 or more");
+    if (c.weighted && c.kind == limiter::smooth)
+        return complaint("rate_limiter_config.weighted", "true", "false if kind is smooth, whose burst is 1");
     if (c.server_sync > server_sync::off)
         return complaint("rate_limiter_config.server_sync", static_cast<unsigned>(c.server_sync),
                          "one of shrink_only, follow, off");
