@@ -247,6 +247,32 @@ TEST_CASE("a newcomer does not overtake while those that wait are let in one by 
     CHECK(ran == "abcdx");
 }
 
+TEST_CASE("a queue that stood does not stand for calls that come after many that did not wait",
+          "[bulkhead]") {
+    world w;
+    const rs::bulkhead guard(
+        {.max_concurrent = 2, .max_queue = 10, .max_wait = 1s, .order = rs::queue_order::adaptive}, w.reg);
+    std::list<lazy<rs::outcome<void>>> tasks;
+    const auto comes = [&] {
+        tasks.push_back(guard.try_call([&]() -> lazy<void> { co_await support::pause(w.clock, 60ms); }));
+        tasks.back().start();
+    };
+    for (int i = 0; i < 12; ++i) comes();
+    for (int i = 0; i < 20; ++i) w.clock.advance(60ms);
+    const auto expired = guard.stats().expired;
+    REQUIRE(expired > 0); // it stood
+    for (int i = 0; i < 1'000; ++i) {
+        guard([] {});
+        w.clock.advance(1ms);
+    }
+    const auto one = guard.try_acquire(), other = guard.try_acquire();
+    comes();
+    w.clock.advance(100ms);
+
+    CHECK(guard.stats().queued == 1);
+    CHECK(guard.stats().expired == expired);
+}
+
 TEST_CASE("the hold of calls without the mutex is known to those that are refused", "[bulkhead]") {
     world w;
     const rs::bulkhead guard({.max_concurrent = 2}, w.reg);

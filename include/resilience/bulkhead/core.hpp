@@ -238,7 +238,7 @@ RESILIENCE_FUNCTION bulkhead_place bulkhead_core::try_take() {
     reply r;
     {
         const closed alone(*this);
-        if (!room_.take(config())) {
+        if (!room_.take(place.since, config())) {
             r = refused_locked(bulkhead_refusal::full);
             if (config().dry_run) r.what = part::runs, room_.take_anyway();
         }

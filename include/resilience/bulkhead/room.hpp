@@ -49,9 +49,10 @@ public:
     /// True if an entry has made way, and next() will give it.
     bool owes_answer() const noexcept { return !evicted_.empty(); }
     /// Takes a place, if one is free and nobody waits.
-    bool take(const bulkhead_config& c) noexcept {
+    bool take(time_point now, const bulkhead_config& c) noexcept {
         if (queued() > 0 || running_ >= c.max_concurrent) return false;
         take_anyway();
+        if (c.order == queue_order::adaptive) codel_.left_after(duration{0}, now, c);
         return true;
     }
     /// Takes a place that there may not be.
@@ -169,9 +170,8 @@ RESILIENCE_FUNCTION bulkhead_room::entered bulkhead_room::enter(bulkhead_entry& 
                                                                 const bulkhead_config& c) {
     e.since = now;
     e.waited = duration{0};
-    if (take(c)) {
+    if (take(now, c)) {
         settle_in(e, now);
-        if (c.order == queue_order::adaptive) codel_.left_after(duration{0}, now, c);
         return entered::has_place;
     }
     if (!lets_wait(c)) return entered::full;
