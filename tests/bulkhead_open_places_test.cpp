@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -223,6 +224,34 @@ TEST_CASE("a call that took its place without the mutex hands it to one that wai
     CHECK(guard.stats().running == 0);
     CHECK(guard.stats().max_running == 2);
     CHECK(guard.stats().admitted == 7);
+}
+
+TEST_CASE("a call has been counted by all its policies when its place is handed on", "[bulkhead]") {
+    world w;
+    auto guard = std::make_unique<rs::bulkhead>(
+        rs::bulkhead_config{.max_concurrent = 2, .max_queue = 5, .max_wait = 1h}, w.reg);
+    const rs::circuit_breaker breaker({}, w.reg);
+    using both = rs::pipeline<rs::bulkhead, rs::circuit_breaker>;
+    auto calls = std::make_unique<both>(*guard | breaker);
+    const auto* const call = calls.get();
+    for (int i = 0; i < 3; ++i) (*guard)([] {}); // the next is not measured
+    std::uint64_t counted = 0;
+    std::list<lazy<rs::outcome<void>>> tasks;
+    (void)call->try_call([&] {
+        tasks.push_back(guard->try_call([&]() -> lazy<void> { co_await support::pause(w.clock, 1h); }));
+        tasks.back().start();
+        tasks.push_back(guard->try_call([&]() -> lazy<void> { // waits for the place of this call
+            counted = breaker.stats().successes;
+            calls.reset();
+            guard.reset();
+            co_return;
+        }));
+        tasks.back().start();
+    });
+
+    CHECK(counted == 1);
+    CHECK(calls == nullptr);
+    w.clock.advance(1h);
 }
 
 TEST_CASE("a newcomer does not overtake while those that wait are let in one by one", "[bulkhead][H-BH-05]") {

@@ -56,10 +56,26 @@ public:
     RESILIENCE_INLINE bool in_time(const P&... policies) const noexcept {
         return (is_in_time(policies, get<I>()) && ...);
     }
-    RESILIENCE_INLINE void succeed(const P&... policies) const noexcept { (policies.succeed(get<I>()), ...); }
-    void abandon(const P&... policies) const noexcept { (policies.abandon(get<I>()), ...); }
+    /// The policy that reserves comes last: what it gives back may let a call in that destroys the handle.
+    RESILIENCE_INLINE void succeed(const P&... policies) const noexcept {
+        (succeed_if<false>(policies, get<I>()), ...);
+        (succeed_if<true>(policies, get<I>()), ...);
+    }
+    void abandon(const P&... policies) const noexcept {
+        (abandon_if<false>(policies, get<I>()), ...);
+        (abandon_if<true>(policies, get<I>()), ...);
+    }
 
 private:
+    template <bool Reserves, class Policy>
+    RESILIENCE_INLINE static void succeed_if(const Policy& policy,
+                                             const typename Policy::fast_permit& permit) noexcept {
+        if constexpr (reserves_by_permit<Policy> == Reserves) policy.succeed(permit);
+    }
+    template <bool Reserves, class Policy>
+    static void abandon_if(const Policy& policy, const typename Policy::fast_permit& permit) noexcept {
+        if constexpr (reserves_by_permit<Policy> == Reserves) policy.abandon(permit);
+    }
     template <class Policy>
     RESILIENCE_INLINE static typename Policy::fast_permit begin_unless_reserving(const Policy& policy,
                                                                                  call_context* ctx) noexcept {
